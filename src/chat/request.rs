@@ -1,0 +1,450 @@
+//! What a client asks: parsed once at the edge, kept whole for whoever passes it on.
+
+use serde_json::{Map, Value};
+
+/// Most stop sequences that one request may carry.
+pub const STOPS_MAX: usize = 16;
+
+/// A chat request whose known fields have been checked.
+#[derive(Clone, Debug)]
+pub struct ChatRequest {
+    /// The object as the client sent it, every field.
+    pub body: Map<String, Value>,
+    /// The model name asked for.
+    pub model: String,
+    /// The conversation, oldest turn first; never empty.
+    pub messages: Vec<Message>,
+    /// How the answer is to be drawn.
+    pub sampling: Sampling,
+    /// Whether the answer is to come token by token.
+    pub stream: bool,
+    /// Whether a streamed answer ends with a chunk that counts tokens.
+    pub include_usage: bool,
+}
+
+/// One turn of a conversation, reduced to its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// The text parts, joined by newlines; empty where a turn has none (a tool call, a picture alone).
+    pub text: String,
+    /// Whether the turn carries parts other than text: pictures, sound, files.
+    pub has_other_parts: bool,
+}
+
+/// Who speaks in a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Instructions of the application (`system`, `developer`).
+    System,
+    /// The person, or the agent that speaks for one.
+    User,
+    /// The model.
+    Assistant,
+    /// The result of a tool (`tool`, `function`).
+    Tool,
+}
+
+/// How an answer is drawn from a model; an absent field leaves the choice to the expert.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// 0 (greedy) to 2.
+    pub temperature: Option<f64>,
+    /// Share of probability mass to draw from, 0 to 1.
+    pub top_p: Option<f64>,
+    /// The same seed and request give the same answer from a local expert.
+    pub seed: Option<i64>,
+    /// Most tokens to answer with (`max_completion_tokens`, else `max_tokens`).
+    pub answer_tokens_max: Option<u32>,
+    /// The answer ends before any of these texts; at most [`STOPS_MAX`], none empty.
+    pub stop: Vec<String>,
+    /// −2 to 2: taken off a token's logit for each time it has occurred in the answer.
+    pub frequency_penalty: f64,
+    /// −2 to 2: taken off a token's logit once it has occurred in the answer.
+    pub presence_penalty: f64,
+}
+
+/// Why a request cannot be understood; `param` names the field in OpenAI's notation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidRequest {
+    /// What is wrong and what to send instead.
+    pub message: String,
+    /// The offending field, such as `messages[2].content`.
+    pub param: Option<String>,
+}
+
+impl InvalidRequest {
+    fn at(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            param: Some(param.into()),
+        }
+    }
+}
+
+impl ChatRequest {
+    /// Checks the known fields of a request and keeps the whole of it.
+    ///
+    /// # Errors
+    /// The first field that is missing, of the wrong type or out of its range.
+    pub fn parse(body: Value) -> Result<Self, InvalidRequest> {
+        let Value::Object(body) = body else {
+            return Err(InvalidRequest {
+                message: "the body must be a JSON object".into(),
+                param: None,
+            });
+        };
+        let stream_options = fields::object(&body, "stream_options")?;
+        Ok(Self {
+            model: fields::required_string(&body, "model")?,
+            messages: messages(&body)?,
+            sampling: Sampling::parse(&body)?,
+            stream: fields::bool(&body, "stream")?,
+            include_usage: match stream_options {
+                Some(options) => fields::bool(options, "include_usage").map_err(|mut wrong| {
+                    wrong.param = Some("stream_options.include_usage".into());
+                    wrong
+                })?,
+                None => false,
+            },
+            body,
+        })
+    }
+}
+
+impl Sampling {
+    /// Reads the sampling fields of a chat or a legacy completion request.
+    ///
+    /// # Errors
+    /// The first field that is of the wrong type or out of its range.
+    pub fn parse(body: &Map<String, Value>) -> Result<Self, InvalidRequest> {
+        let answer_tokens_max = match fields::count(body, "max_completion_tokens")? {
+            Some(most) => Some(most),
+            None => fields::count(body, "max_tokens")?,
+        };
+        Ok(Self {
+            temperature: fields::number(body, "temperature", 0.0, 2.0)?,
+            top_p: fields::number(body, "top_p", 0.0, 1.0)?,
+            seed: fields::integer(body, "seed")?,
+            answer_tokens_max,
+            stop: stops(body)?,
+            frequency_penalty: fields::number(body, "frequency_penalty", -2.0, 2.0)?.unwrap_or(0.0),
+            presence_penalty: fields::number(body, "presence_penalty", -2.0, 2.0)?.unwrap_or(0.0),
+        })
+    }
+}
+
+fn stops(body: &Map<String, Value>) -> Result<Vec<String>, InvalidRequest> {
+    let wrong = || {
+        InvalidRequest::at(
+            "stop",
+            format!("`stop` must be a text or up to {STOPS_MAX} texts, none empty"),
+        )
+    };
+    let stops = match body.get("stop") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::String(stop)) => vec![stop.clone()],
+        Some(Value::Array(stops)) => stops
+            .iter()
+            .map(|stop| stop.as_str().map(str::to_owned))
+            .collect::<Option<_>>()
+            .ok_or_else(wrong)?,
+        Some(_) => return Err(wrong()),
+    };
+    let fine = stops.len() <= STOPS_MAX && stops.iter().all(|stop| !stop.is_empty());
+    if fine { Ok(stops) } else { Err(wrong()) }
+}
+
+fn messages(body: &Map<String, Value>) -> Result<Vec<Message>, InvalidRequest> {
+    let list = match body.get("messages") {
+        Some(Value::Array(list)) if !list.is_empty() => list,
+        Some(Value::Array(_)) => {
+            return Err(InvalidRequest::at(
+                "messages",
+                "`messages` is empty; send at least one message",
+            ));
+        }
+        Some(_) => {
+            return Err(InvalidRequest::at(
+                "messages",
+                "`messages` must be a list of messages",
+            ));
+        }
+        None => {
+            return Err(InvalidRequest::at(
+                "messages",
+                "`messages` is missing; send a list of messages",
+            ));
+        }
+    };
+    list.iter()
+        .enumerate()
+        .map(|(at, message)| Message::parse(at, message))
+        .collect()
+}
+
+impl Message {
+    fn parse(at: usize, message: &Value) -> Result<Self, InvalidRequest> {
+        let Value::Object(message) = message else {
+            return Err(InvalidRequest::at(
+                format!("messages[{at}]"),
+                "a message must be an object with `role` and `content`",
+            ));
+        };
+        let role = message
+            .get("role")
+            .and_then(Value::as_str)
+            .and_then(Role::parse)
+            .ok_or_else(|| {
+                InvalidRequest::at(
+                    format!("messages[{at}].role"),
+                    "`role` must be one of system, developer, user, assistant, tool, function",
+                )
+            })?;
+        let content_param = || format!("messages[{at}].content");
+        match message.get("content") {
+            Some(Value::String(text)) => Ok(Self {
+                role,
+                text: text.clone(),
+                has_other_parts: false,
+            }),
+            Some(Value::Array(parts)) => {
+                let (text, has_other_parts) = text_parts(parts)
+                    .ok_or_else(|| InvalidRequest::at(content_param(), "each content part must be an object with a `type`; a text part has a `text`"))?;
+                Ok(Self {
+                    role,
+                    text,
+                    has_other_parts,
+                })
+            }
+            None | Some(Value::Null) if matches!(role, Role::Assistant | Role::Tool) => Ok(Self {
+                role,
+                text: String::new(),
+                has_other_parts: false,
+            }),
+            _ => Err(InvalidRequest::at(
+                content_param(),
+                "`content` must be a text or a list of content parts",
+            )),
+        }
+    }
+}
+
+fn text_parts(parts: &[Value]) -> Option<(String, bool)> {
+    let mut texts = Vec::new();
+    let mut has_other_parts = false;
+    for part in parts {
+        match part.get("type")?.as_str()? {
+            "text" | "input_text" => texts.push(part.get("text")?.as_str()?),
+            _ => has_other_parts = true,
+        }
+    }
+    Some((texts.join("\n"), has_other_parts))
+}
+
+impl Role {
+    fn parse(role: &str) -> Option<Self> {
+        Some(match role {
+            "system" | "developer" => Self::System,
+            "user" => Self::User,
+            "assistant" => Self::Assistant,
+            "tool" | "function" => Self::Tool,
+            _ => return None,
+        })
+    }
+
+    /// The word that chat templates know the role by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// Readers of single fields: `null` counts as absent, as OpenAI's clients send it.
+pub(crate) mod fields {
+    use serde_json::{Map, Value};
+
+    use super::InvalidRequest;
+
+    type Body = Map<String, Value>;
+
+    fn present<'b>(body: &'b Body, name: &str) -> Option<&'b Value> {
+        body.get(name).filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn required_string(body: &Body, name: &str) -> Result<String, InvalidRequest> {
+        match present(body, name) {
+            Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+            Some(_) => Err(InvalidRequest::at(
+                name,
+                format!("`{name}` must be a text that is not empty"),
+            )),
+            None => Err(InvalidRequest::at(name, format!("`{name}` is missing"))),
+        }
+    }
+
+    pub(crate) fn bool(body: &Body, name: &str) -> Result<bool, InvalidRequest> {
+        match present(body, name) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(_) => Err(InvalidRequest::at(
+                name,
+                format!("`{name}` must be true or false"),
+            )),
+        }
+    }
+
+    pub(crate) fn object<'b>(
+        body: &'b Body,
+        name: &str,
+    ) -> Result<Option<&'b Body>, InvalidRequest> {
+        match present(body, name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(_) => Err(InvalidRequest::at(
+                name,
+                format!("`{name}` must be an object"),
+            )),
+        }
+    }
+
+    pub(crate) fn number(
+        body: &Body,
+        name: &str,
+        least: f64,
+        most: f64,
+    ) -> Result<Option<f64>, InvalidRequest> {
+        let Some(value) = present(body, name) else {
+            return Ok(None);
+        };
+        match value.as_f64() {
+            Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
+            _ => Err(InvalidRequest::at(
+                name,
+                format!("`{name}` must be a number from {least} to {most}"),
+            )),
+        }
+    }
+
+    pub(crate) fn integer(body: &Body, name: &str) -> Result<Option<i64>, InvalidRequest> {
+        let Some(value) = present(body, name) else {
+            return Ok(None);
+        };
+        match value.as_i64() {
+            Some(number) => Ok(Some(number)),
+            None => Err(InvalidRequest::at(
+                name,
+                format!("`{name}` must be a whole number"),
+            )),
+        }
+    }
+
+    pub(crate) fn count(body: &Body, name: &str) -> Result<Option<u32>, InvalidRequest> {
+        let Some(value) = present(body, name) else {
+            return Ok(None);
+        };
+        match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
+            Some(number) if number > 0 => Ok(Some(number)),
+            _ => Err(InvalidRequest::at(
+                name,
+                format!("`{name}` must be a whole number above 0"),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(change: Value) -> InvalidRequest {
+        let mut body = json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
+        for (key, value) in change.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        ChatRequest::parse(body).unwrap_err()
+    }
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        let cases = [
+            (json!({"model": null}), "model"),
+            (json!({"model": 3}), "model"),
+            (json!({"messages": []}), "messages"),
+            (json!({"messages": "hi"}), "messages"),
+            (
+                json!({"messages": [{"role": "user", "content": "a"}, 7]}),
+                "messages[1]",
+            ),
+            (
+                json!({"messages": [{"role": "robot", "content": "a"}]}),
+                "messages[0].role",
+            ),
+            (
+                json!({"messages": [{"role": "user"}]}),
+                "messages[0].content",
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": [{"text": "a"}]}]}),
+                "messages[0].content",
+            ),
+            (json!({"temperature": 2.5}), "temperature"),
+            (json!({"top_p": "1"}), "top_p"),
+            (json!({"max_tokens": 0}), "max_tokens"),
+            (
+                json!({"max_completion_tokens": -1}),
+                "max_completion_tokens",
+            ),
+            (json!({"seed": 1.5}), "seed"),
+            (json!({"stop": [""]}), "stop"),
+            (json!({"stop": vec!["x"; STOPS_MAX + 1]}), "stop"),
+            (json!({"stream": "yes"}), "stream"),
+            (
+                json!({"stream_options": {"include_usage": 1}}),
+                "stream_options.include_usage",
+            ),
+            (json!({"presence_penalty": 9}), "presence_penalty"),
+        ];
+        for (change, param) in cases {
+            assert_eq!(refused(change).param.as_deref(), Some(param));
+        }
+        assert_eq!(ChatRequest::parse(json!([])).unwrap_err().param, None);
+    }
+
+    #[test]
+    fn a_request_is_kept_whole() {
+        let body = json!({
+            "model": "coterie",
+            "messages": [
+                {"role": "developer", "content": "Be brief."},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "What is"},
+                    {"type": "image_url", "image_url": {"url": "data:"}},
+                    {"type": "text", "text": "this?"},
+                ]},
+                {"role": "assistant", "content": null, "tool_calls": []},
+            ],
+            "stop": "END",
+            "max_tokens": 5,
+            "max_completion_tokens": 9,
+            "temperature": null,
+            "house_field": {"a": [1]},
+        });
+        let request = ChatRequest::parse(body.clone()).unwrap();
+        assert_eq!(Value::Object(request.body.clone()), body);
+        assert_eq!(request.messages[1].text, "What is\nthis?");
+        assert!(request.messages[1].has_other_parts);
+        assert_eq!(request.messages[2].text, "");
+        assert_eq!(request.sampling.answer_tokens_max, Some(9));
+        assert_eq!(request.sampling.stop, ["END"]);
+        assert_eq!(request.sampling.temperature, None);
+    }
+}

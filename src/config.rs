@@ -1,0 +1,204 @@
+//! The configuration, checked: what `config/coterie.yaml` says, with every name resolved and every bound verified.
+//! The only reader of the environment. Knows nothing of HTTP or SQL.
+//!
+//! Relative paths are relative to the working directory; a path that begins with `models/` is inside `models.dir`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::{
+    catalogue::Catalogue,
+    ids::{CategoryId, ExpertId},
+};
+
+/// Everything that `serve` needs to know before it binds.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen, for whom, and how much to take in.
+    pub server: ServerConfig,
+    /// Where outcomes go.
+    pub store: StoreConfig,
+    /// Where models lie.
+    pub models: ModelsConfig,
+    /// How questions are classified.
+    pub router: RouterConfig,
+    /// The experts, in the order of the file.
+    pub experts: Vec<ExpertConfig>,
+    /// Which expert answers which category.
+    pub mapping: MappingConfig,
+    /// The categories, with their examples.
+    pub catalogue: Catalogue,
+}
+
+/// `server`.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Keys that may ask; empty: no key is needed.
+    pub keys: Vec<ApiKey>,
+    /// Largest request body in bytes.
+    pub body_bytes_max: usize,
+    /// How long answers under way may go on after SIGTERM.
+    pub grace: Duration,
+}
+
+/// One client's key, known by its digest alone.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// The name under which its outcomes are recorded.
+    pub name: String,
+    /// SHA-256 of the key's bytes.
+    pub sha256: [u8; 32],
+}
+
+/// `store`.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The SQLite file (`sqlite://PATH`).
+    pub path: PathBuf,
+    /// How much of questions and answers is kept.
+    pub content: ContentPolicy,
+    /// How long outcomes are kept; none: for ever.
+    pub keep: Option<Duration>,
+    /// Longest time that an outcome waits to be written: what `kill -9` can lose.
+    pub flush_interval: Duration,
+}
+
+/// How much of a question's and an answer's text is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentPolicy {
+    /// No text.
+    None,
+    /// Text with e-mail addresses, phone numbers, card numbers and keys masked.
+    Redacted,
+    /// Text as it came.
+    Full,
+}
+
+/// `models`.
+#[derive(Clone, Debug)]
+pub struct ModelsConfig {
+    /// The model store.
+    pub dir: PathBuf,
+    /// The model hub (`HF_ENDPOINT`).
+    pub hub: Url,
+    /// The hub's token (`HF_TOKEN`).
+    pub hub_token: Option<SecretString>,
+}
+
+/// `router`.
+#[derive(Clone, Debug)]
+pub struct RouterConfig {
+    /// Text → vector.
+    pub encoder: EncoderConfig,
+    /// The folder of fitted routers.
+    pub artefacts: PathBuf,
+    /// Below this confidence the default expert answers, 0 to 1.
+    pub confidence_min: f32,
+}
+
+/// `router.encoder`, of kind `fastembed`.
+#[derive(Clone, Debug)]
+pub struct EncoderConfig {
+    /// The name that `/v1/embeddings` knows it by: the folder's name.
+    pub name: String,
+    /// Folder with `model.onnx`, `tokenizer.json`, `config.json` and their like.
+    pub model_dir: PathBuf,
+    /// The ONNX Runtime library (`ORT_DYLIB_PATH` wins over the configuration).
+    pub runtime: PathBuf,
+}
+
+/// One entry of `experts`.
+#[derive(Clone, Debug)]
+pub struct ExpertConfig {
+    /// Its key.
+    pub id: ExpertId,
+    /// How it is reached.
+    pub kind: ExpertKind,
+    /// Size in billions of parameters.
+    pub params_b: Option<f64>,
+    /// Dollars per million tokens read; local experts cost 0 unless the file says otherwise.
+    pub usd_in: Option<f64>,
+    /// Dollars per million tokens written.
+    pub usd_out: Option<f64>,
+    /// Most tokens of conversation and answer together; none: unknown.
+    pub context_tokens: Option<u32>,
+    /// What it can do.
+    pub capabilities: Vec<Capability>,
+    /// Requests that it works on at once (a local expert always works on one).
+    pub concurrent_max: usize,
+    /// Requests that may wait for it; one more gets 429.
+    pub queue_max: usize,
+    /// Its clocks.
+    pub timeouts: Timeouts,
+}
+
+/// How an expert is reached.
+#[derive(Clone, Debug)]
+pub enum ExpertKind {
+    /// A GGUF file, run in this process.
+    Local {
+        /// The file.
+        model_file: PathBuf,
+    },
+    /// An OpenAI-compatible endpoint.
+    Remote {
+        /// Up to and including `/v1`, without a slash at the end.
+        base_url: Url,
+        /// The provider's name for the model.
+        model: String,
+        /// Sent as a bearer token; never printed.
+        api_key: Option<SecretString>,
+    },
+}
+
+/// What an expert can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// Answers conversations.
+    Chat,
+    /// Calls tools.
+    Tools,
+    /// Reads pictures.
+    Images,
+    /// Keeps to a JSON schema.
+    Json,
+    /// Turns texts into vectors.
+    Embeddings,
+}
+
+/// How long an expert may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// To connect (remote).
+    pub connect: Duration,
+    /// From the request to the first token, waiting in the queue not counted.
+    pub first_token: Duration,
+    /// Between one token and the next.
+    pub idle: Duration,
+    /// For the whole answer.
+    pub total: Duration,
+}
+
+/// `mapping`.
+#[derive(Clone, Debug)]
+pub struct MappingConfig {
+    /// Who answers what no category covers.
+    pub default: ExpertId,
+    /// Who answers each category that has an entry; the others go to the default expert.
+    pub categories: Vec<(CategoryId, Assignment)>,
+    /// Experts whose answer may cost more than this many dollars are passed over (`budget.usd_per_question`).
+    pub usd_per_question_max: Option<f64>,
+}
+
+/// Who answers a category.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Who is asked first.
+    pub expert: ExpertId,
+    /// Who is asked next if that fails, in order.
+    pub fallbacks: Vec<ExpertId>,
+}

@@ -1,0 +1,51 @@
+//! Whole models that answer. An expert is `local` (this process) or `remote` (an OpenAI-compatible endpoint); whoever
+//! asks does not know which. Knows nothing of routing, of what the client's connection is, or of SQL.
+
+mod error;
+mod gate;
+pub mod local;
+mod registry;
+pub mod remote;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{future::BoxFuture, stream::BoxStream};
+use serde::Serialize;
+
+pub use error::ExpertError;
+pub use gate::Gate;
+pub use registry::{Answered, Experts};
+
+use crate::{
+    chat::{ChatRequest, Chunk, Completion},
+    ids::ExpertId,
+};
+
+/// A model that answers conversations. To stop it, drop what it gave: the future or the stream.
+pub trait Expert: Send + Sync {
+    /// Answers whole or token by token, as `request.stream` says.
+    fn answer(&self, request: Arc<ChatRequest>) -> BoxFuture<'_, Result<Answer, ExpertError>>;
+}
+
+/// An answer, in the form that was asked for.
+pub enum Answer {
+    /// `stream` was false.
+    Whole(Completion),
+    /// `stream` was true. A healthy stream ends after a chunk with a finish reason and, where the expert counts
+    /// tokens, a chunk with the usage (always asked for, whether or not the client did); an error is the last item.
+    Stream(AnswerStream),
+}
+
+/// The pieces of one answer.
+pub type AnswerStream = BoxStream<'static, Result<Chunk, ExpertError>>;
+
+/// One expert's try at one question.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Attempt {
+    /// Who was asked.
+    pub expert: ExpertId,
+    /// Time from the attempt's start to its first token or failure; none while it is under way.
+    pub took: Option<Duration>,
+    /// The error's kind; none where the expert began to answer.
+    pub error: Option<String>,
+}

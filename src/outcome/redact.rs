@@ -1,0 +1,1 @@
+//! Masks what must not be kept.

@@ -1,0 +1,1 @@
+//! The linear head: multinomial logistic regression.
