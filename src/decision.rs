@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::ids::{CategoryId, ExpertId, RouterId};
+use crate::{
+    config::Capability,
+    ids::{CategoryId, ExpertId, RouterId},
+};
 
 /// Where a question goes, and why.
 #[derive(Clone, Debug)]
@@ -27,6 +30,13 @@ pub struct Decision {
     pub router: RouterId,
     /// Time from the question to the decision.
     pub took: Duration,
+}
+
+impl Decision {
+    /// Everyone who may be asked, in order.
+    pub fn order(&self) -> Vec<ExpertId> {
+        std::iter::once(&self.expert).chain(&self.fallbacks).cloned().collect()
+    }
 }
 
 /// The probability of one category.
@@ -74,6 +84,64 @@ impl Reason {
             Self::RouterFailed { .. } => "router_failed",
             Self::CategoryNamed => "category_named",
             Self::ExpertNamed => "expert_named",
+        }
+    }
+}
+
+/// A decision as it is told to a person: `coterie route --json` and `POST /v1/route`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explained {
+    /// The category acted on; `out_of_domain` where the router was unsure, null where an expert was named.
+    pub category: Option<CategoryId>,
+    /// Probability of the likeliest category.
+    pub confidence: f32,
+    /// Who would be asked first.
+    pub expert: ExpertId,
+    /// Who would be asked next.
+    pub fallbacks: Vec<ExpertId>,
+    /// Why.
+    pub reason: Reason,
+    /// Probability of every category, likeliest first.
+    pub scores: Vec<Score>,
+    /// Probability with which this expert was chosen.
+    pub propensity: f64,
+    /// The router that decided.
+    pub router: RouterId,
+    /// What the decision was made from.
+    pub features: Features,
+    /// Time that the decision took, in microseconds.
+    pub took_us: u64,
+}
+
+/// What a decision was made from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Features {
+    /// The text that was classified: the human ask.
+    pub question: String,
+    /// The encoder that read it.
+    pub encoder: String,
+    /// Tokens of the conversation, estimated.
+    pub prompt_tokens_estimate: u64,
+    /// What the request demands of an expert.
+    pub capabilities: Vec<Capability>,
+    /// What the answer would cost, estimated, in dollars.
+    pub usd_estimate: f64,
+}
+
+impl Explained {
+    /// Tells a decision.
+    pub fn new(decision: Decision, features: Features) -> Self {
+        Self {
+            category: decision.category,
+            confidence: decision.confidence,
+            expert: decision.expert,
+            fallbacks: decision.fallbacks,
+            reason: decision.reason,
+            scores: decision.scores,
+            propensity: decision.propensity,
+            router: decision.router,
+            features,
+            took_us: u64::try_from(decision.took.as_micros()).unwrap_or(u64::MAX),
         }
     }
 }

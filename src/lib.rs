@@ -1,14 +1,24 @@
 //! Coterie: a composition of experts behind one OpenAI-compatible endpoint.
+//!
+//! The path of one question: [`api`] or [`cli`] → [`query`] → [`composition`] ([`router`], [`mapping`]) →
+//! [`outcome`]'s ticket → [`expert`] → back to the client, while the ticket sends the outcome to [`store`].
 
+pub mod api;
+pub mod app;
 pub mod catalogue;
 pub mod chat;
+pub mod cli;
 pub mod clock;
+pub mod composition;
 pub mod config;
 pub mod decision;
 pub mod expert;
 pub mod ids;
+pub mod mapping;
 pub mod models;
 pub mod outcome;
 pub mod query;
 pub mod router;
+pub mod serve;
 pub mod store;
+pub mod telemetry;

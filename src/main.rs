@@ -1,1 +1,7 @@
-fn main() {}
+//! The `coterie` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coterie::cli::run()
+}

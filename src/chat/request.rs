@@ -76,10 +76,19 @@ pub struct InvalidRequest {
 }
 
 impl InvalidRequest {
-    fn at(param: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A field that is wrong.
+    pub(crate) fn at(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             param: Some(param.into()),
+        }
+    }
+
+    /// A body that is wrong as a whole.
+    pub(crate) fn body(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            param: None,
         }
     }
 }
@@ -90,12 +99,7 @@ impl ChatRequest {
     /// # Errors
     /// The first field that is missing, of the wrong type or out of its range.
     pub fn parse(body: Value) -> Result<Self, InvalidRequest> {
-        let Value::Object(body) = body else {
-            return Err(InvalidRequest {
-                message: "the body must be a JSON object".into(),
-                param: None,
-            });
-        };
+        let body = fields::body(body)?;
         let stream_options = fields::object(&body, "stream_options")?;
         Ok(Self {
             model: fields::required_string(&body, "model")?,
@@ -273,6 +277,14 @@ pub(crate) mod fields {
     use super::InvalidRequest;
 
     type Body = Map<String, Value>;
+
+    /// The whole body, which must be an object.
+    pub(crate) fn body(body: Value) -> Result<Body, InvalidRequest> {
+        match body {
+            Value::Object(body) => Ok(body),
+            _ => Err(InvalidRequest::body("the body must be a JSON object")),
+        }
+    }
 
     fn present<'b>(body: &'b Body, name: &str) -> Option<&'b Value> {
         body.get(name).filter(|value| !value.is_null())

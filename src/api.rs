@@ -1,0 +1,73 @@
+//! The HTTP face: OpenAI's endpoints and our own. The only module that knows status codes; the only place where
+//! `axum::Router` is named.
+
+mod auth;
+mod body;
+mod chat;
+mod completions;
+mod embeddings;
+mod error;
+mod feedback;
+mod headers;
+mod health;
+mod models;
+mod route;
+mod sse;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{app::App, clock};
+use error::ApiError;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct ApiState {
+    app: Arc<App>,
+    metrics: PrometheusHandle,
+    ready: Arc<AtomicBool>,
+    started: Instant,
+    started_at_s: i64,
+}
+
+impl ApiState {
+    /// Everything that the endpoints need; `ready` turns false when the server begins to shut down.
+    pub fn new(app: Arc<App>, metrics: PrometheusHandle, ready: Arc<AtomicBool>) -> Self {
+        Self { app, metrics, ready, started: Instant::now(), started_at_s: clock::now_ms() / 1000 }
+    }
+}
+
+/// Every endpoint.
+pub fn endpoints(state: ApiState) -> Router {
+    let body_bytes_max = state.app.config.server.body_bytes_max;
+    let v1 = Router::new()
+        .route("/chat/completions", post(chat::answer))
+        .route("/completions", post(completions::answer))
+        .route("/embeddings", post(embeddings::embed))
+        .route("/models", get(models::list))
+        .route("/models/{*id}", get(models::one))
+        .route("/route", post(route::decide))
+        .route("/feedback", post(feedback::give))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_key));
+    Router::new()
+        .nest("/v1", v1)
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(error::no_such_endpoint)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .with_state(state)
+}

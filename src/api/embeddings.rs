@@ -1,0 +1,100 @@
+//! `POST /v1/embeddings`: the router's own encoder, or a remote embedding model under its id.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value, json};
+
+use super::{ApiError, ApiState, body::JsonBody};
+use crate::{
+    chat::{InvalidRequest, fields},
+    composition::{MODEL_ALIAS, MODEL_NAME},
+    router::encoder::{Embedded, TEXTS_MAX},
+};
+
+/// Turns texts into vectors.
+pub(super) async fn embed(State(state): State<ApiState>, body: JsonBody) -> Result<Response, ApiError> {
+    let body = fields::body(body.value)?;
+    let model = fields::required_string(&body, "model")?;
+    if let Some(remote) = state.app.experts.embedder(&model) {
+        return Ok(Json(remote.embed(body).await?).into_response());
+    }
+    let encoder = state.app.composition.router().encoder();
+    if model != encoder.name() && model != MODEL_NAME && model != MODEL_ALIAS {
+        return Err(ApiError::UnknownModel { model });
+    }
+    let format = Format::of(&body)?;
+    let embedded = encoder.embed(texts(&body)?).await?;
+    let wanted = fields::count(&body, "dimensions")?;
+    let dimensions = embedded.vectors.first().map_or(0, Vec::len);
+    if wanted.is_some_and(|wanted| wanted as usize != dimensions) {
+        let message = format!("`{}` gives {dimensions} dimensions and no other number", encoder.name());
+        return Err(InvalidRequest::at("dimensions", message).into());
+    }
+    Ok(Json(response(encoder.name(), &embedded, format)).into_response())
+}
+
+/// How vectors are written: OpenAI's Python client asks for base64 unless told otherwise.
+#[derive(Clone, Copy)]
+enum Format {
+    Float,
+    Base64,
+}
+
+impl Format {
+    fn of(body: &Map<String, Value>) -> Result<Self, InvalidRequest> {
+        match body.get("encoding_format").filter(|format| !format.is_null()) {
+            None => Ok(Self::Float),
+            Some(Value::String(format)) if format == "float" => Ok(Self::Float),
+            Some(Value::String(format)) if format == "base64" => Ok(Self::Base64),
+            Some(_) => Err(InvalidRequest::at("encoding_format", "`encoding_format` must be float or base64")),
+        }
+    }
+
+    fn write(self, vector: &[f32]) -> Value {
+        match self {
+            Self::Float => json!(vector),
+            Self::Base64 => {
+                let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                STANDARD.encode(bytes).into()
+            }
+        }
+    }
+}
+
+fn texts(body: &Map<String, Value>) -> Result<Vec<String>, InvalidRequest> {
+    let wrong = || InvalidRequest::at("input", "`input` must be a text or a list of texts, none empty; tokens are not supported");
+    let texts = match body.get("input") {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(texts)) => texts
+            .iter()
+            .map(|text| text.as_str().map(str::to_owned))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(wrong)?,
+        _ => return Err(wrong()),
+    };
+    if texts.len() > TEXTS_MAX {
+        let message = format!("`input` has {} texts; send at most {TEXTS_MAX} at once", texts.len());
+        return Err(InvalidRequest::at("input", message));
+    }
+    let fine = !texts.is_empty() && texts.iter().all(|text| !text.is_empty());
+    if fine { Ok(texts) } else { Err(wrong()) }
+}
+
+fn response(model: &str, embedded: &Embedded, format: Format) -> Value {
+    let data: Vec<Value> = embedded
+        .vectors
+        .iter()
+        .enumerate()
+        .map(|(index, vector)| json!({"object": "embedding", "index": index, "embedding": format.write(vector)}))
+        .collect();
+    json!({
+        "object": "list",
+        "data": data,
+        "model": model,
+        "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
+    })
+}

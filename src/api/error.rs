@@ -1,0 +1,241 @@
+//! The one place that turns errors into HTTP, in OpenAI's shape.
+
+use std::{any::Any, time::Duration};
+
+use axum::{
+    Json,
+    http::{HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::headers;
+use crate::{
+    app::Refusal, chat::InvalidRequest, expert::ExpertError, outcome::NoSlot, router::encoder::EncoderError,
+    store::FeedbackError,
+};
+
+/// How long a client should wait when the record of outcomes is full.
+const NO_SLOT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Everything that an endpoint can say instead of an answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("send a key: `Authorization: Bearer …`")]
+    MissingKey,
+    #[error("the key is not one of this server's")]
+    WrongKey,
+    #[error("the body is no JSON: {detail}")]
+    NotJson { detail: String },
+    #[error("the body has more than {bytes_max} bytes, the most that this server reads")]
+    BodyTooLong { bytes_max: usize },
+    #[error("the body did not arrive within {waited:?}")]
+    BodyTooSlow { waited: Duration },
+    #[error("the body could not be read: {detail}")]
+    BodyUnread { detail: String },
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Expert(#[from] ExpertError),
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    #[error(transparent)]
+    Feedback(#[from] FeedbackError),
+    #[error("the model `{model}` does not exist; `GET /v1/models` lists those that do")]
+    UnknownModel { model: String },
+    #[error("there is no {method} {path}")]
+    NoSuchEndpoint { method: Method, path: String },
+    #[error("{path} does not take {method}")]
+    WrongMethod { method: Method, path: String },
+    #[error("an internal error; the server's log has the details")]
+    Panicked,
+}
+
+/// What the client is told, before it is put into OpenAI's shape.
+struct Told {
+    status: StatusCode,
+    kind: &'static str,
+    code: &'static str,
+    param: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Told {
+    fn new(status: StatusCode, kind: &'static str, code: &'static str) -> Self {
+        Self { status, kind, code, param: None, retry_after: None }
+    }
+
+    fn invalid(code: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code)
+    }
+
+    fn at(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    fn retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
+    }
+}
+
+impl ApiError {
+    fn told(&self) -> Told {
+        use StatusCode as S;
+        let auth = |code| Told::new(S::UNAUTHORIZED, "authentication_error", code);
+        let server = |status, code| Told::new(status, "server_error", code);
+        match self {
+            Self::MissingKey => auth("missing_api_key"),
+            Self::WrongKey => auth("invalid_api_key"),
+            Self::NotJson { .. } => Told::invalid("invalid_json"),
+            Self::BodyTooLong { .. } => {
+                Told::new(S::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_long").at("body")
+            }
+            Self::BodyTooSlow { .. } => {
+                Told::new(S::REQUEST_TIMEOUT, "invalid_request_error", "body_too_slow").at("body")
+            }
+            Self::BodyUnread { .. } => Told::invalid("body_unread").at("body"),
+            Self::Invalid(invalid) => {
+                Told { param: invalid.param.clone(), ..Told::invalid("invalid_value") }
+            }
+            Self::Refused(refusal) => of_refusal(refusal),
+            Self::Expert(error) => of_expert(error),
+            Self::Encoder(EncoderError::Busy) => {
+                server(S::TOO_MANY_REQUESTS, "overloaded").retry_after(Some(NO_SLOT_RETRY_AFTER))
+            }
+            Self::Encoder(_) => server(S::INTERNAL_SERVER_ERROR, "encoder_failed"),
+            Self::Feedback(FeedbackError::UnknownOutcome { .. }) => {
+                Told::new(S::NOT_FOUND, "invalid_request_error", "outcome_not_found").at("id")
+            }
+            Self::Feedback(FeedbackError::Store(_)) => server(S::INTERNAL_SERVER_ERROR, "store_failed"),
+            Self::UnknownModel { .. } => unknown_model(),
+            Self::NoSuchEndpoint { .. } => {
+                Told::new(S::NOT_FOUND, "invalid_request_error", "unknown_url")
+            }
+            Self::WrongMethod { .. } => {
+                Told::new(S::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed")
+            }
+            Self::Panicked => server(S::INTERNAL_SERVER_ERROR, "internal_error"),
+        }
+    }
+
+    /// The provider's own error, where it refused: the client gets the provider's reason, not ours.
+    fn passed_on(&self) -> Option<(StatusCode, &Value)> {
+        match self {
+            Self::Expert(ExpertError::Refused { status, body })
+            | Self::Refused(Refusal::Expert { source: ExpertError::Refused { status, body }, .. }) => {
+                Some((StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), body))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn unknown_model() -> Told {
+    Told::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found").at("model")
+}
+
+fn of_refusal(refusal: &Refusal) -> Told {
+    match refusal {
+        Refusal::UnknownModel { .. } => unknown_model(),
+        Refusal::NoSlot(NoSlot) => {
+            Told::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "record_full")
+                .retry_after(Some(NO_SLOT_RETRY_AFTER))
+        }
+        Refusal::Expert { source, .. } => of_expert(source),
+        Refusal::ShuttingDown => {
+            Told::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "shutting_down")
+        }
+    }
+}
+
+fn of_expert(error: &ExpertError) -> Told {
+    use StatusCode as S;
+    let server = |status, code| Told::new(status, "server_error", code);
+    match error {
+        ExpertError::Busy { retry_after } => {
+            Told::new(S::TOO_MANY_REQUESTS, "rate_limit_error", "overloaded").retry_after(Some(*retry_after))
+        }
+        ExpertError::RateLimited { retry_after } => {
+            Told::new(S::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded").retry_after(*retry_after)
+        }
+        ExpertError::Unreachable { .. } => server(S::BAD_GATEWAY, "expert_unreachable"),
+        ExpertError::TimedOut { .. } => server(S::GATEWAY_TIMEOUT, "expert_timeout"),
+        ExpertError::Refused { .. } => Told::invalid("expert_refused"),
+        ExpertError::Failed { .. } => server(S::BAD_GATEWAY, "expert_failed"),
+        ExpertError::Broken { .. } => server(S::BAD_GATEWAY, "expert_broken"),
+        ExpertError::ContextTooLong { .. } => Told::invalid("context_length_exceeded").at("messages"),
+        ExpertError::Unsupported { param, .. } => Told::invalid("unsupported_value").at(*param),
+        ExpertError::Model { .. } => server(S::INTERNAL_SERVER_ERROR, "local_model_failed"),
+    }
+}
+
+/// The body of an error, also sent as the last event of a stream that broke off.
+pub(super) fn body(error: &ApiError) -> Value {
+    if let Some((_, provider)) = error.passed_on() {
+        return provider.clone();
+    }
+    let Told { kind, code, param, .. } = error.told();
+    json!({"error": {"message": error.to_string(), "type": kind, "param": param, "code": code}})
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        log(&self);
+        let told = self.told();
+        let status = self.passed_on().map_or(told.status, |(status, _)| status);
+        let mut response = (status, Json(body(&self))).into_response();
+        if let Some(wait) = told.retry_after {
+            // Whole seconds, rounded up: a client that comes back early would only be refused again.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(RETRY_AFTER, seconds.max(1).into());
+        }
+        if let Self::Refused(Refusal::Expert { outcome_id, .. }) = &self
+            && let Ok(id) = HeaderValue::from_str(outcome_id)
+        {
+            response.headers_mut().insert(headers::OUTCOME, id);
+        }
+        response
+    }
+}
+
+fn log(error: &ApiError) {
+    let told = error.told();
+    metrics::counter!("coterie_errors_total", "code" => told.code).increment(1);
+    let mut causes = String::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    if told.status.is_server_error() {
+        tracing::warn!(status = told.status.as_u16(), code = told.code, "{error}{causes}");
+    } else {
+        tracing::debug!(status = told.status.as_u16(), code = told.code, "{error}{causes}");
+    }
+}
+
+/// For paths that nothing is served under.
+pub(super) async fn no_such_endpoint(method: Method, uri: Uri) -> ApiError {
+    ApiError::NoSuchEndpoint { method, path: uri.path().to_owned() }
+}
+
+/// For paths that take another method.
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::WrongMethod { method, path: uri.path().to_owned() }
+}
+
+/// For a handler that panicked, which is a bug: the client is told, the server goes on.
+pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!("a handler panicked: {said}");
+    ApiError::Panicked.into_response()
+}

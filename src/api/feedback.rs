@@ -1,0 +1,61 @@
+//! `POST /v1/feedback`: what a client thinks of an answer, attached to its outcome.
+
+use axum::{Json, extract::State};
+use serde_json::{Map, Value, json};
+
+use super::{ApiError, ApiState, body::JsonBody};
+use crate::{
+    chat::{InvalidRequest, fields},
+    clock,
+    ids::OUT_OF_DOMAIN,
+    store::Feedback,
+};
+
+/// Longest comment that is kept, in bytes.
+const COMMENT_BYTES_MAX: usize = 4096;
+
+/// Attaches feedback to an outcome.
+pub(super) async fn give(State(state): State<ApiState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
+    let feedback = parse(&state, body.value)?;
+    // An outcome may still be on its way to the store.
+    state.app.recorder.flush().await;
+    let id = feedback.outcome_id.clone();
+    state.app.store.add_feedback(feedback).await?;
+    Ok(Json(json!({"object": "feedback", "id": id})))
+}
+
+fn parse(state: &ApiState, body: Value) -> Result<Feedback, InvalidRequest> {
+    let body = fields::body(body)?;
+    let feedback = Feedback {
+        outcome_id: fields::required_string(&body, "id")?,
+        score: fields::number(&body, "score", 0.0, 1.0)?,
+        category: fields::string(&body, "category")?,
+        expert: fields::string(&body, "expert")?,
+        comment: fields::string(&body, "comment")?,
+        given_at_ms: clock::now_ms(),
+    };
+    check(state, &feedback)?;
+    Ok(feedback)
+}
+
+fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
+    let Feedback { score, category, expert, comment, .. } = feedback;
+    if score.is_none() && category.is_none() && expert.is_none() && comment.is_none() {
+        return Err(InvalidRequest::body("give at least one of `score`, `category`, `expert` and `comment`"));
+    }
+    if let Some(category) = category {
+        let known = state.app.composition.router().categories();
+        if category != OUT_OF_DOMAIN && !known.iter().any(|known| known.as_str() == category) {
+            return Err(InvalidRequest::at("category", format!("there is no category `{category}`")));
+        }
+    }
+    if let Some(expert) = expert
+        && !state.app.experts.ids().iter().any(|known| known.as_str() == expert)
+    {
+        return Err(InvalidRequest::at("expert", format!("there is no expert `{expert}`")));
+    }
+    if comment.as_ref().is_some_and(|comment| comment.len() > COMMENT_BYTES_MAX) {
+        return Err(InvalidRequest::at("comment", format!("`comment` has more than {COMMENT_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The composition root: opens every part in order, and closes them in the reverse.
+
+mod answer;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use answer::{Asked, Refusal, Reply};
+
+use crate::{
+    composition::Composition,
+    config::Config,
+    expert::{Experts, OpenError},
+    outcome::{Recorder, RecorderOptions},
+    router::RouterError,
+    store::{Store, StoreError},
+};
+
+/// How long the writer may take to store what was recorded, once nothing new can come.
+const RECORDER_CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// How long local models may take to notice that their readers have left.
+const EXPERTS_CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// A composition that is ready to answer.
+pub struct App {
+    /// What was configured.
+    pub config: Arc<Config>,
+    /// Router and mapping.
+    pub composition: Composition,
+    /// Who answers.
+    pub experts: Experts,
+    /// The way of outcomes to the store.
+    pub recorder: Recorder,
+    /// The SQLite file.
+    pub store: Store,
+    /// Cancelled when answers under way must end now.
+    pub cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Why the app cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The router cannot be opened.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+    /// An expert cannot be opened.
+    #[error(transparent)]
+    Expert(#[from] OpenError),
+    /// A thread that loads models died.
+    #[error("loading stopped: {0}")]
+    Loading(#[from] tokio::task::JoinError),
+}
+
+impl App {
+    /// Opens store, router and experts.
+    ///
+    /// # Errors
+    /// The first part that cannot be opened, with its path.
+    pub async fn open(config: Config) -> Result<Arc<Self>, AppError> {
+        let config = Arc::new(config);
+        let loading = tokio::task::spawn_blocking({
+            let config = Arc::clone(&config);
+            move || Experts::open(&config.experts)
+        });
+        let composition = Composition::open(&config, None).await?;
+        let experts = loading.await??;
+        let store = Store::open(&config.store.path).await?;
+
+        let cancel = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let options = RecorderOptions::new(&config.store, &config.experts, cancel.clone());
+        let (recorder, writer) = Recorder::start(store.clone(), options);
+        tasks.spawn(writer);
+        Ok(Arc::new(Self { config, composition, experts, recorder, store, cancel, tasks }))
+    }
+
+    /// Ends answers under way, writes what was recorded, and closes the parts in order.
+    pub async fn close(&self) {
+        self.cancel.cancel();
+        if !self.recorder.close(RECORDER_CLOSE_MAX).await {
+            tracing::error!("outcomes were still unwritten after {RECORDER_CLOSE_MAX:?}; they are lost");
+        }
+        self.tasks.close();
+        if timeout(RECORDER_CLOSE_MAX, self.tasks.wait()).await.is_err() {
+            tracing::error!("background tasks did not end within {RECORDER_CLOSE_MAX:?}");
+        }
+        self.store.close().await;
+        self.experts.close(EXPERTS_CLOSE_MAX).await;
+    }
+}

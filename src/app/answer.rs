@@ -1,0 +1,122 @@
+//! The path of one question, from the request to the beginning of its answer. `serve` and `ask` both walk it.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+
+use super::App;
+use crate::{
+    chat::ChatRequest,
+    decision::Decision,
+    expert::{Answer, Attempt, ExpertError},
+    ids::ExpertId,
+    outcome::{Ask, NoSlot, Ticket},
+    query::Query,
+};
+
+/// When a question came, and from whom.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The moment at which its first byte was read.
+    pub at: Instant,
+    /// The name of the key that asked, where keys are configured.
+    pub key_name: Option<String>,
+}
+
+/// An answer that has begun.
+pub struct Reply {
+    /// The id that feedback refers to.
+    pub outcome_id: String,
+    /// Where the question was sent and why.
+    pub decision: Decision,
+    /// Who answers.
+    pub expert: ExpertId,
+    /// What Coterie itself added to the time until the answer began.
+    pub overhead: Duration,
+    /// The answer; its ending is recorded by itself.
+    pub answer: Answer,
+}
+
+/// Why a question is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing is served under the model name.
+    #[error("the model `{model}` does not exist; `GET /v1/models` lists those that do")]
+    UnknownModel {
+        /// The name asked for.
+        model: String,
+    },
+    /// The outcome could not be promised a place in the record.
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
+    /// Every expert that was asked failed.
+    #[error(transparent)]
+    Expert {
+        /// The record of the failure.
+        outcome_id: String,
+        /// The last failure.
+        source: ExpertError,
+    },
+    /// The server stopped before an answer began.
+    #[error("the server is shutting down; try again")]
+    ShuttingDown,
+}
+
+impl App {
+    /// Decides, records and asks.
+    ///
+    /// # Errors
+    /// Why there is no answer; unless the model is unknown or no slot was free, the outcome is recorded.
+    pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
+        let Some(target) = self.composition.target(&request.model) else {
+            return Err(Refusal::UnknownModel { model: request.model });
+        };
+        let query = Query::from_messages(&request.messages);
+        let decision = self.composition.decide(target, &query, &request).await;
+        let ask = Ask {
+            key_name: asked.key_name,
+            model: request.model.clone(),
+            streamed: request.stream,
+            question: Some(query.text),
+        };
+        let mut ticket = self.recorder.open(ask, decision.clone(), asked.at).await?;
+        let order = decision.order();
+        let answered = tokio::select! {
+            answered = self.experts.answer(&order, &request, ticket.attempts()) => answered,
+            () = self.cancel.cancelled() => return Err(Refusal::ShuttingDown),
+        };
+        let overhead = asked.at.elapsed().saturating_sub(spent_by_experts(ticket.attempts()));
+        let outcome_id = ticket.id().to_owned();
+        match answered {
+            Ok(answered) => Ok(Reply {
+                answer: self.follow(ticket, &answered.expert, answered.answer),
+                outcome_id,
+                decision,
+                expert: answered.expert,
+                overhead,
+            }),
+            Err(source) => {
+                ticket.fail(&source);
+                Err(Refusal::Expert { outcome_id, source })
+            }
+        }
+    }
+
+    /// Ties the outcome to the answer, and the answer to the server's life.
+    fn follow(&self, ticket: Ticket, expert: &ExpertId, answer: Answer) -> Answer {
+        match answer {
+            Answer::Whole(completion) => {
+                ticket.complete(expert, &completion);
+                Answer::Whole(completion)
+            }
+            Answer::Stream(pieces) => {
+                let pieces = ticket.watch(expert.clone(), pieces);
+                Answer::Stream(pieces.take_until(self.cancel.clone().cancelled_owned()).boxed())
+            }
+        }
+    }
+}
+
+fn spent_by_experts(attempts: &[Attempt]) -> Duration {
+    attempts.iter().filter_map(|attempt| attempt.took).sum()
+}

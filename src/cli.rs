@@ -1,0 +1,123 @@
+//! The command line: one file a command. Answers go to standard output, everything else to standard error.
+
+mod ask;
+mod check;
+mod models;
+mod output;
+mod route;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{self, Config, Environment, Mistakes},
+    telemetry::{self, LogFormat},
+};
+
+/// A composition of experts behind one OpenAI-compatible endpoint.
+///
+/// Coterie works out what a question is about, sends it to the expert model that answers such questions best for the
+/// money, streams the answer back, and writes down what happened.
+#[derive(Parser)]
+#[command(name = "coterie", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log to standard error: error, warn, info, debug, or `tracing` directives. COTERIE_LOG sets the same.
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// Write log lines as JSON objects.
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 fine, 1 the work failed, 2 the call or the configuration is wrong.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the composition over HTTP until SIGTERM or Ctrl-C.
+    Serve(serve::ServeArgs),
+    /// Ask one question, through the same path as `serve`, and stream the answer to the terminal.
+    Ask(ask::AskArgs),
+    /// Show where questions would go, and why, without asking anyone.
+    Route(route::RouteArgs),
+    /// Check the configuration, the routes and what they need; report every mistake with its place.
+    Check(check::CheckArgs),
+    /// Show, download and verify the models that the experts and the router need.
+    Models(models::ModelsArgs),
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+struct ConfigArgs {
+    /// The configuration file [default: config/coterie.yaml, else the one built in].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    /// The configuration is wrong; every mistake is listed.
+    #[error("{0}")]
+    Config(Mistakes),
+    /// The call is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The work failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) | Self::Config(_) => 2,
+        }
+    }
+}
+
+/// Runs the command that the process was called with.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let environment = Environment::from_process();
+    let quiet_by_default = !matches!(cli.command, Command::Serve(_));
+    let filter = cli.log.clone().or_else(|| environment.get("COTERIE_LOG").map(str::to_owned));
+    let filter = filter.as_deref().unwrap_or(if quiet_by_default { "warn" } else { "info" });
+    telemetry::log_to_stderr(filter, if cli.log_json { LogFormat::Json } else { LogFormat::Text });
+
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::failed)
+        .and_then(|runtime| runtime.block_on(dispatch(cli.command, &environment)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn dispatch(command: Command, environment: &Environment) -> Result<(), CliError> {
+    match command {
+        Command::Serve(args) => serve::run(args, environment).await,
+        Command::Ask(args) => ask::run(args, environment).await,
+        Command::Route(args) => route::run(args, environment).await,
+        Command::Check(args) => check::run(args, environment),
+        Command::Models(args) => models::run(args, environment).await,
+    }
+}
+
+fn load(args: &ConfigArgs, environment: &Environment) -> Result<Config, CliError> {
+    config::load(args.config.as_deref(), environment).map_err(CliError::Config)
+}

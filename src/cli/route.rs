@@ -1,0 +1,128 @@
+//! `coterie route`.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{CliError, ConfigArgs, load, output};
+use crate::{
+    chat::ChatRequest,
+    composition::{Composition, MODEL_NAME},
+    config::Environment,
+    decision::{Explained, Reason},
+};
+
+/// How many categories are shown to a person.
+const SCORES_SHOWN: usize = 4;
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(super) struct RouteArgs {
+    /// The question.
+    #[arg(group = "what")]
+    text: Option<String>,
+    /// A file with a JSON object a line, each with `text` or `messages`; one decision a line is printed.
+    #[arg(long, value_name = "F.jsonl", group = "what")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Decide with the router in this folder instead of the one in force.
+    #[arg(long, value_name = "DIR")]
+    router: Option<PathBuf>,
+    /// Print decisions as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: RouteArgs, environment: &Environment) -> Result<(), CliError> {
+    let config = load(&args.config, environment)?;
+    let composition = Composition::open(&config, args.router.as_deref()).await.map_err(CliError::failed)?;
+    match (&args.text, &args.file) {
+        (Some(text), _) => {
+            let explained = explain(&composition, json!({"text": text})).await.map_err(CliError::Usage)?;
+            if args.json { print_json(None, &explained) } else { tell(&explained) }
+        }
+        (None, Some(file)) => route_file(&composition, file, args.json).await,
+        (None, None) => Err(CliError::Usage("give a question or --file".into())),
+    }
+}
+
+async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Result<(), CliError> {
+    let file = File::open(path)
+        .map_err(|error| CliError::Usage(format!("{} cannot be read: {error}", path.display())))?;
+    for (at, line) in BufReader::new(file).lines().enumerate() {
+        let place = |what: String| CliError::Usage(format!("{}:{}: {what}", path.display(), at + 1));
+        let line = line.map_err(|error| place(error.to_string()))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let row: Value = serde_json::from_str(&line).map_err(|error| place(error.to_string()))?;
+        let id = row.get("id").cloned();
+        let explained = explain(composition, row).await.map_err(place)?;
+        if as_json {
+            print_json(id, &explained)?;
+        } else {
+            output::line(&summary(&explained));
+        }
+    }
+    Ok(())
+}
+
+async fn explain(composition: &Composition, row: Value) -> Result<Explained, String> {
+    let mut body = json!({"model": MODEL_NAME});
+    body["messages"] = match (row.get("messages"), row.get("text")) {
+        (Some(messages), _) => messages.clone(),
+        (None, Some(text)) => json!([{"role": "user", "content": text}]),
+        (None, None) => return Err("give `text` or `messages`".into()),
+    };
+    let request = ChatRequest::parse(body).map_err(|invalid| invalid.to_string())?;
+    composition.explain(&request).await.ok_or_else(|| "nothing is served under this name".into())
+}
+
+fn print_json(id: Option<Value>, explained: &Explained) -> Result<(), CliError> {
+    let mut document = serde_json::to_value(explained).map_err(CliError::failed)?;
+    if let Some(id) = id {
+        document["id"] = id;
+    }
+    output::json(&document).map_err(CliError::failed)
+}
+
+/// One decision in one line.
+fn summary(explained: &Explained) -> String {
+    let category = explained.category.as_ref().map_or("-", |category| category.as_str());
+    format!("{category}\t{:.3}\t{}\t{}", explained.confidence, explained.expert, explained.reason.kind())
+}
+
+/// One decision at length.
+fn tell(explained: &Explained) -> Result<(), CliError> {
+    let category = explained.category.as_ref().map_or("-", |category| category.as_str());
+    output::line(&format!("category    {category}"));
+    output::line(&format!("confidence  {:.3}", explained.confidence));
+    let fallbacks = explained.fallbacks.iter().map(|expert| format!(", then {expert}")).collect::<String>();
+    output::line(&format!("expert      {}{fallbacks}", explained.expert));
+    output::line(&format!("reason      {}", in_words(&explained.reason)));
+    let scores = explained.scores.iter().take(SCORES_SHOWN);
+    let scores: Vec<String> = scores.map(|s| format!("{} {:.3}", s.category, s.probability)).collect();
+    output::line(&format!("scores      {}", scores.join(", ")));
+    output::line(&format!("router      {}", explained.router));
+    output::line(&format!("took        {:.1} ms", explained.took_us as f64 / 1000.0));
+    Ok(())
+}
+
+fn in_words(reason: &Reason) -> String {
+    match reason {
+        Reason::Routed => "the router is confident".into(),
+        Reason::Unsure { best, confidence_min } => {
+            format!("{best} is likeliest but below {confidence_min}: the default expert answers")
+        }
+        Reason::Empty => "there is nothing to classify: the default expert answers".into(),
+        Reason::RouterFailed { detail } => format!("the router failed: {detail}"),
+        Reason::CategoryNamed => "the category was named".into(),
+        Reason::ExpertNamed => "the expert was named".into(),
+    }
+}

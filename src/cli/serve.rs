@@ -1,0 +1,46 @@
+//! `coterie serve`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CliError, ConfigArgs, load, output};
+use crate::{
+    config::Environment,
+    serve::{Exposure, ServeError, Server},
+};
+
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Address and port to listen on, instead of `server.listen`; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Listen on an address that other machines reach although no key is configured: everyone may ask.
+    #[arg(long)]
+    insecure: bool,
+}
+
+pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<(), CliError> {
+    let mut config = load(&args.config, environment)?;
+    config.server.listen = args.listen.unwrap_or(config.server.listen);
+    let exposure = if args.insecure { Exposure::Insecure } else { Exposure::Guarded };
+    // Before anything is loaded: a SIGTERM during start-up must not be lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
+    let server = Server::bind(config, exposure).await.map_err(|error| match error {
+        ServeError::OpenToAll { .. } => CliError::Usage(error.to_string()),
+        ServeError::Bind { .. } | ServeError::App(_) => CliError::failed(error),
+    })?;
+    output::note(&format!("coterie listens on http://{}", server.address()));
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    server.run(stop).await;
+    Ok(())
+}

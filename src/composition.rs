@@ -1,0 +1,162 @@
+//! Router and mapping together: request → decision. What is served under the model name `coterie`.
+
+use std::{path::Path, time::Instant};
+
+use crate::{
+    chat::ChatRequest,
+    config::{Capability, Config},
+    decision::{Decision, Explained, Features, Reason, Score},
+    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
+    mapping::{Demand, Mapping},
+    query::Query,
+    router::{Router, RouterError, Standing, Verdict},
+};
+
+/// The model name under which the composition is served.
+pub const MODEL_NAME: &str = "coterie";
+/// Its other name, the one that peers use.
+pub const MODEL_ALIAS: &str = "auto";
+
+/// A router and a mapping.
+pub struct Composition {
+    router: Router,
+    mapping: Mapping,
+    experts: Vec<ExpertId>,
+}
+
+/// Who is to answer, by the model name that the client sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `coterie`, `auto`: whoever the router and the mapping choose.
+    Composition,
+    /// `coterie/<category>`: whoever the mapping chooses for the category.
+    Category(CategoryId),
+    /// An expert's id.
+    Expert(ExpertId),
+}
+
+impl Composition {
+    /// Opens the router in force, or the one in a folder, and joins it with the configured mapping.
+    ///
+    /// # Errors
+    /// The router cannot be opened.
+    pub async fn open(config: &Config, router: Option<&Path>) -> Result<Self, RouterError> {
+        let router = match router {
+            Some(folder) => Router::open_artefact(&config.router, folder).await?,
+            None => Router::open(&config.router, &config.catalogue).await?,
+        };
+        let mapping = Mapping::new(config.mapping.clone(), &config.experts);
+        let chat = config.experts.iter().filter(|expert| expert.capabilities.contains(&Capability::Chat));
+        Ok(Self { router, mapping, experts: chat.map(|expert| expert.id.clone()).collect() })
+    }
+
+    /// The router in force.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Reads a model name; none if nothing is served under it.
+    pub fn target(&self, model: &str) -> Option<Target> {
+        if model == MODEL_NAME || model == MODEL_ALIAS {
+            return Some(Target::Composition);
+        }
+        if let Some(category) = model.strip_prefix(MODEL_NAME).and_then(|rest| rest.strip_prefix('/')) {
+            let known = self.router.categories().iter().find(|known| known.as_str() == category);
+            return known.cloned().map(Target::Category);
+        }
+        self.experts.iter().find(|expert| expert.as_str() == model).cloned().map(Target::Expert)
+    }
+
+    /// Decides who answers. Never fails: a question that cannot be classified goes to the default expert.
+    pub async fn decide(&self, target: Target, query: &Query, request: &ChatRequest) -> Decision {
+        let started = Instant::now();
+        let ruling = match target {
+            Target::Composition => self.classify(query).await,
+            Target::Category(category) => Ruling::named(Some(category), Reason::CategoryNamed),
+            Target::Expert(expert) => {
+                return self.asked_for(expert, started);
+            }
+        };
+        let choice = self.mapping.choose(ruling.category.as_ref(), &Demand::of(request));
+        Decision {
+            category: Some(ruling.category.unwrap_or_else(|| CategoryId::new(OUT_OF_DOMAIN))),
+            confidence: ruling.confidence,
+            scores: ruling.scores,
+            reason: ruling.reason,
+            expert: choice.expert,
+            fallbacks: choice.fallbacks,
+            propensity: choice.propensity,
+            router: self.router.id().clone(),
+            took: started.elapsed(),
+        }
+    }
+
+    /// Decides for a dry run and tells what the decision was made from; none if nothing is served under the model name.
+    pub async fn explain(&self, request: &ChatRequest) -> Option<Explained> {
+        let target = self.target(&request.model)?;
+        let query = Query::from_messages(&request.messages);
+        let decision = self.decide(target, &query, request).await;
+        let demand = Demand::of(request);
+        let features = Features {
+            question: query.text,
+            encoder: self.router.encoder().name().to_owned(),
+            prompt_tokens_estimate: demand.prompt_tokens,
+            usd_estimate: self.mapping.usd_estimate(&decision.expert, &demand),
+            capabilities: demand.capabilities,
+        };
+        Some(Explained::new(decision, features))
+    }
+
+    fn asked_for(&self, expert: ExpertId, started: Instant) -> Decision {
+        Decision {
+            category: None,
+            confidence: 1.0,
+            scores: Vec::new(),
+            reason: Reason::ExpertNamed,
+            expert,
+            fallbacks: Vec::new(),
+            propensity: 1.0,
+            router: self.router.id().clone(),
+            took: started.elapsed(),
+        }
+    }
+
+    async fn classify(&self, query: &Query) -> Ruling {
+        match self.router.classify(query).await {
+            Ok(verdict) => Ruling::from_verdict(verdict),
+            Err(error) => {
+                tracing::warn!(%error, "the router failed; the default expert answers");
+                let reason = Reason::RouterFailed { detail: error.to_string() };
+                Ruling { confidence: 0.0, ..Ruling::named(None, reason) }
+            }
+        }
+    }
+}
+
+/// What the mapping is asked with, and why.
+struct Ruling {
+    category: Option<CategoryId>,
+    confidence: f32,
+    scores: Vec<Score>,
+    reason: Reason,
+}
+
+impl Ruling {
+    fn named(category: Option<CategoryId>, reason: Reason) -> Self {
+        Self { category, confidence: 1.0, scores: Vec::new(), reason }
+    }
+
+    fn from_verdict(verdict: Verdict) -> Self {
+        let Some(best) = verdict.scores.first().cloned() else {
+            return Self { confidence: 0.0, ..Self::named(None, Reason::Empty) };
+        };
+        let (category, reason) = match verdict.standing {
+            Standing::Confident => (Some(best.category), Reason::Routed),
+            Standing::Unsure { confidence_min } => {
+                (None, Reason::Unsure { best: best.category, confidence_min })
+            }
+            Standing::Empty => (None, Reason::Empty),
+        };
+        Self { category, confidence: best.probability, scores: verdict.scores, reason }
+    }
+}

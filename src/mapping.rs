@@ -1,0 +1,144 @@
+//! Step two: category → expert and its fallbacks, after the limits of the request. Knows nothing of HTTP or SQL, and
+//! nothing of how a category was found.
+
+use std::collections::HashMap;
+
+use crate::{
+    chat::{ChatRequest, Role},
+    config::{Capability, ExpertConfig, MappingConfig},
+    ids::{CategoryId, ExpertId},
+};
+
+/// Bytes of text that make a token, on the low side of what tokenizers do to English prose (about four): an estimate
+/// must rather refuse a long conversation than overrun a context or a budget.
+const BYTES_PER_TOKEN: usize = 3;
+
+/// Tokens of an answer whose length the client did not bound, for estimates of cost.
+const ANSWER_TOKENS_ESTIMATE: u32 = 1_000;
+
+/// Which expert answers what.
+#[derive(Debug)]
+pub struct Mapping {
+    config: MappingConfig,
+    facts: HashMap<ExpertId, ExpertFacts>,
+}
+
+#[derive(Debug)]
+struct ExpertFacts {
+    context_tokens: Option<u64>,
+    capabilities: Vec<Capability>,
+    usd_in: f64,
+    usd_out: f64,
+}
+
+/// Who is asked, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Who is asked first.
+    pub expert: ExpertId,
+    /// Who is asked next if that fails, in order.
+    pub fallbacks: Vec<ExpertId>,
+    /// Probability with which this expert was chosen; 1, since nothing is explored yet.
+    pub propensity: f64,
+}
+
+/// What a request demands of whoever answers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Tokens of the conversation, estimated.
+    pub prompt_tokens: u64,
+    /// Tokens that the answer may have.
+    pub answer_tokens: u64,
+    /// What the expert must be able to do.
+    pub capabilities: Vec<Capability>,
+}
+
+impl Mapping {
+    /// Joins the mapping with what it needs to know of each expert.
+    pub fn new(config: MappingConfig, experts: &[ExpertConfig]) -> Self {
+        let facts = experts.iter().map(|expert| (expert.id.clone(), ExpertFacts::of(expert))).collect();
+        Self { config, facts }
+    }
+
+    /// Who answers a category's question, or one that no category covers.
+    pub fn choose(&self, category: Option<&CategoryId>, demand: &Demand) -> Choice {
+        let assigned = category
+            .and_then(|category| self.config.categories.iter().find(|(known, _)| known == category))
+            .map(|(_, assignment)| assignment);
+        let wanted: Vec<&ExpertId> = match assigned {
+            Some(assigned) => std::iter::once(&assigned.expert).chain(&assigned.fallbacks).collect(),
+            None => vec![&self.config.default],
+        };
+        let mut order: Vec<ExpertId> =
+            wanted.iter().filter(|expert| self.meets(expert, demand)).map(|&expert| expert.clone()).collect();
+        if order.is_empty() {
+            order.push(self.least_unfit(&wanted, demand));
+        }
+        Choice { expert: order.remove(0), fallbacks: order, propensity: 1.0 }
+    }
+
+    /// An estimate of what the answer will cost, in dollars.
+    pub fn usd_estimate(&self, expert: &ExpertId, demand: &Demand) -> f64 {
+        let per_million = |tokens: u64, usd: f64| tokens as f64 * usd / 1e6;
+        self.facts.get(expert).map_or(0.0, |facts| {
+            per_million(demand.prompt_tokens, facts.usd_in) + per_million(demand.answer_tokens, facts.usd_out)
+        })
+    }
+
+    fn meets(&self, expert: &ExpertId, demand: &Demand) -> bool {
+        let Some(facts) = self.facts.get(expert) else { return false };
+        let fits = facts.context_tokens.is_none_or(|most| demand.prompt_tokens < most);
+        let affordable =
+            self.config.usd_per_question_max.is_none_or(|most| self.usd_estimate(expert, demand) <= most);
+        let able = demand.capabilities.iter().all(|needed| facts.capabilities.contains(needed));
+        fits && affordable && able
+    }
+
+    /// When nobody wanted meets the demand: the default expert if it does, else any that does, the cheapest first;
+    /// else the first wanted, whose refusal then tells the client what cannot be done.
+    fn least_unfit(&self, wanted: &[&ExpertId], demand: &Demand) -> ExpertId {
+        if self.meets(&self.config.default, demand) {
+            return self.config.default.clone();
+        }
+        let mut able: Vec<&ExpertId> = self.facts.keys().filter(|expert| self.meets(expert, demand)).collect();
+        able.sort_by(|a, b| {
+            self.usd_estimate(a, demand).total_cmp(&self.usd_estimate(b, demand)).then_with(|| a.cmp(b))
+        });
+        able.first().or(wanted.first()).map_or_else(|| self.config.default.clone(), |&expert| expert.clone())
+    }
+}
+
+impl ExpertFacts {
+    fn of(expert: &ExpertConfig) -> Self {
+        Self {
+            context_tokens: expert.context_tokens.map(u64::from),
+            capabilities: expert.capabilities.clone(),
+            usd_in: expert.usd_in.unwrap_or(0.0),
+            usd_out: expert.usd_out.unwrap_or(0.0),
+        }
+    }
+}
+
+impl Demand {
+    /// Reads a request's demands from its body.
+    pub fn of(request: &ChatRequest) -> Self {
+        let bytes: usize = request.messages.iter().map(|message| message.text.len()).sum();
+        let mut capabilities = vec![Capability::Chat];
+        let asks_for = |field: &str| request.body.get(field).is_some_and(|value| !value.is_null());
+        if asks_for("tools") || request.messages.iter().any(|message| message.role == Role::Tool) {
+            capabilities.push(Capability::Tools);
+        }
+        if request.messages.iter().any(|message| message.has_other_parts) {
+            capabilities.push(Capability::Images);
+        }
+        let format = request.body.get("response_format").and_then(|format| format.get("type")?.as_str());
+        if matches!(format, Some("json_object" | "json_schema")) {
+            capabilities.push(Capability::Json);
+        }
+        Self {
+            prompt_tokens: (bytes / BYTES_PER_TOKEN) as u64,
+            answer_tokens: request.sampling.answer_tokens_max.unwrap_or(ANSWER_TOKENS_ESTIMATE).into(),
+            capabilities,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Bind, serve, drain, shut down in order.
+//!
+//! The order of shutting down: not ready → stop accepting → wait for answers up to `server.grace` → cancel the rest
+//! (they end as `shutdown`) → write what was recorded → close SQLite → join the models' threads.
+
+mod connections;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+
+use crate::{
+    api::{self, ApiState},
+    app::{App, AppError},
+    config::Config,
+    telemetry,
+};
+use connections::Connections;
+
+/// How long cancelled answers may take to say so to their clients before their connections are cut.
+const CANCELLED_MAX: Duration = Duration::from_secs(2);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Anyone who reaches the address could ask.
+    #[error(
+        "{listen} can be reached from other machines, and no key is configured. Configure `server.keys`, listen on \
+         127.0.0.1, or pass --insecure to let everyone in"
+    )]
+    OpenToAll {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+    /// The address is taken or not ours.
+    #[error("cannot listen on {listen}: {source}")]
+    Bind {
+        /// The address asked for.
+        listen: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A part cannot be opened.
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
+/// Whether a server without keys may be reached from other machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// It refuses to start.
+    Guarded,
+    /// It starts (`--insecure`).
+    Insecure,
+}
+
+/// A server that listens but does not yet serve.
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the parts and binds.
+    ///
+    /// # Errors
+    /// What keeps the server from starting; nothing is bound then.
+    pub async fn bind(config: Config, exposure: Exposure) -> Result<Self, ServeError> {
+        let listen = config.server.listen;
+        if !listen.ip().is_loopback() && config.server.keys.is_empty() && exposure == Exposure::Guarded {
+            return Err(ServeError::OpenToAll { listen });
+        }
+        let app = App::open(config).await?;
+        let bound = TcpListener::bind(listen).await.and_then(|listener| {
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        });
+        match bound {
+            Ok((listener, address)) => Ok(Self { app, listener, address }),
+            Err(source) => {
+                app.close().await;
+                Err(ServeError::Bind { listen, source })
+            }
+        }
+    }
+
+    /// Where it listens; the port is real even where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The parts behind it.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Serves until `stop` resolves, then shuts down in order.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let ready = Arc::new(AtomicBool::new(true));
+        let state = ApiState::new(Arc::clone(&self.app), telemetry::metrics(), Arc::clone(&ready));
+        let mut connections = Connections::new(api::endpoints(state));
+        connections.accept_until(&self.listener, stop).await;
+
+        ready.store(false, Ordering::Relaxed);
+        drop(self.listener);
+        let grace = self.app.config.server.grace;
+        tracing::info!(open = connections.open(), ?grace, "no new questions; waiting for answers under way");
+        if !connections.drain(grace).await {
+            tracing::warn!(open = connections.open(), "answers outlived the grace; cancelling them");
+            self.app.cancel.cancel();
+            connections.drain(CANCELLED_MAX).await;
+        }
+        connections.cut().await;
+        self.app.close().await;
+        tracing::info!("stopped");
+    }
+}
