@@ -44,7 +44,13 @@ pub struct ApiState {
 impl ApiState {
     /// Everything that the endpoints need; `ready` turns false when the server begins to shut down.
     pub fn new(app: Arc<App>, metrics: PrometheusHandle, ready: Arc<AtomicBool>) -> Self {
-        Self { app, metrics, ready, started: Instant::now(), started_at_s: clock::now_ms() / 1000 }
+        Self {
+            app,
+            metrics,
+            ready,
+            started: Instant::now(),
+            started_at_s: clock::now_ms() / 1000,
+        }
     }
 }
 
@@ -59,7 +65,10 @@ pub fn endpoints(state: ApiState) -> Router {
         .route("/models/{*id}", get(models::one))
         .route("/route", post(route::decide))
         .route("/feedback", post(feedback::give))
-        .layer(middleware::from_fn_with_state(state.clone(), auth::require_key));
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            auth::require_key,
+        ));
     Router::new()
         .nest("/v1", v1)
         .route("/livez", get(health::live))

@@ -78,17 +78,35 @@ impl App {
         let options = RecorderOptions::new(&config.store, &config.experts, cancel.clone());
         let (recorder, writer) = Recorder::start(store.clone(), options);
         tasks.spawn(writer);
-        Ok(Arc::new(Self { config, composition, experts, recorder, store, cancel, tasks }))
+        Ok(Arc::new(Self {
+            config,
+            composition,
+            experts,
+            recorder,
+            store,
+            cancel,
+            tasks,
+        }))
+    }
+
+    /// Runs a task that `close` waits for; it must end when `cancel` is cancelled.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
     }
 
     /// Ends answers under way, writes what was recorded, and closes the parts in order.
     pub async fn close(&self) {
         self.cancel.cancel();
         if !self.recorder.close(RECORDER_CLOSE_MAX).await {
-            tracing::error!("outcomes were still unwritten after {RECORDER_CLOSE_MAX:?}; they are lost");
+            tracing::error!(
+                "outcomes were still unwritten after {RECORDER_CLOSE_MAX:?}; they are lost"
+            );
         }
         self.tasks.close();
-        if timeout(RECORDER_CLOSE_MAX, self.tasks.wait()).await.is_err() {
+        if timeout(RECORDER_CLOSE_MAX, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::error!("background tasks did not end within {RECORDER_CLOSE_MAX:?}");
         }
         self.store.close().await;

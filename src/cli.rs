@@ -25,7 +25,8 @@ use crate::{
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What to log to standard error: error, warn, info, debug, or `tracing` directives. COTERIE_LOG sets the same.
+    /// What to log to standard error: error, warn, info, debug, or `tracing` directives. The
+    /// environment's `COTERIE_LOG` sets the same.
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
     /// Write log lines as JSON objects.
@@ -90,9 +91,21 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let environment = Environment::from_process();
     let quiet_by_default = !matches!(cli.command, Command::Serve(_));
-    let filter = cli.log.clone().or_else(|| environment.get("COTERIE_LOG").map(str::to_owned));
-    let filter = filter.as_deref().unwrap_or(if quiet_by_default { "warn" } else { "info" });
-    telemetry::log_to_stderr(filter, if cli.log_json { LogFormat::Json } else { LogFormat::Text });
+    let filter = cli
+        .log
+        .clone()
+        .or_else(|| environment.get("COTERIE_LOG").map(str::to_owned));
+    let filter = filter
+        .as_deref()
+        .unwrap_or(if quiet_by_default { "warn" } else { "info" });
+    telemetry::log_to_stderr(
+        filter,
+        if cli.log_json {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        },
+    );
 
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

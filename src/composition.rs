@@ -46,8 +46,15 @@ impl Composition {
             None => Router::open(&config.router, &config.catalogue).await?,
         };
         let mapping = Mapping::new(config.mapping.clone(), &config.experts);
-        let chat = config.experts.iter().filter(|expert| expert.capabilities.contains(&Capability::Chat));
-        Ok(Self { router, mapping, experts: chat.map(|expert| expert.id.clone()).collect() })
+        let chat = config
+            .experts
+            .iter()
+            .filter(|expert| expert.capabilities.contains(&Capability::Chat));
+        Ok(Self {
+            router,
+            mapping,
+            experts: chat.map(|expert| expert.id.clone()).collect(),
+        })
     }
 
     /// The router in force.
@@ -60,11 +67,22 @@ impl Composition {
         if model == MODEL_NAME || model == MODEL_ALIAS {
             return Some(Target::Composition);
         }
-        if let Some(category) = model.strip_prefix(MODEL_NAME).and_then(|rest| rest.strip_prefix('/')) {
-            let known = self.router.categories().iter().find(|known| known.as_str() == category);
+        if let Some(category) = model
+            .strip_prefix(MODEL_NAME)
+            .and_then(|rest| rest.strip_prefix('/'))
+        {
+            let known = self
+                .router
+                .categories()
+                .iter()
+                .find(|known| known.as_str() == category);
             return known.cloned().map(Target::Category);
         }
-        self.experts.iter().find(|expert| expert.as_str() == model).cloned().map(Target::Expert)
+        self.experts
+            .iter()
+            .find(|expert| expert.as_str() == model)
+            .cloned()
+            .map(Target::Expert)
     }
 
     /// Decides who answers. Never fails: a question that cannot be classified goes to the default expert.
@@ -77,9 +95,15 @@ impl Composition {
                 return self.asked_for(expert, started);
             }
         };
-        let choice = self.mapping.choose(ruling.category.as_ref(), &Demand::of(request));
+        let choice = self
+            .mapping
+            .choose(ruling.category.as_ref(), &Demand::of(request));
         Decision {
-            category: Some(ruling.category.unwrap_or_else(|| CategoryId::new(OUT_OF_DOMAIN))),
+            category: Some(
+                ruling
+                    .category
+                    .unwrap_or_else(|| CategoryId::new(OUT_OF_DOMAIN)),
+            ),
             confidence: ruling.confidence,
             scores: ruling.scores,
             reason: ruling.reason,
@@ -126,8 +150,13 @@ impl Composition {
             Ok(verdict) => Ruling::from_verdict(verdict),
             Err(error) => {
                 tracing::warn!(%error, "the router failed; the default expert answers");
-                let reason = Reason::RouterFailed { detail: error.to_string() };
-                Ruling { confidence: 0.0, ..Ruling::named(None, reason) }
+                let reason = Reason::RouterFailed {
+                    detail: error.to_string(),
+                };
+                Ruling {
+                    confidence: 0.0,
+                    ..Ruling::named(None, reason)
+                }
             }
         }
     }
@@ -143,20 +172,37 @@ struct Ruling {
 
 impl Ruling {
     fn named(category: Option<CategoryId>, reason: Reason) -> Self {
-        Self { category, confidence: 1.0, scores: Vec::new(), reason }
+        Self {
+            category,
+            confidence: 1.0,
+            scores: Vec::new(),
+            reason,
+        }
     }
 
     fn from_verdict(verdict: Verdict) -> Self {
         let Some(best) = verdict.scores.first().cloned() else {
-            return Self { confidence: 0.0, ..Self::named(None, Reason::Empty) };
+            return Self {
+                confidence: 0.0,
+                ..Self::named(None, Reason::Empty)
+            };
         };
         let (category, reason) = match verdict.standing {
             Standing::Confident => (Some(best.category), Reason::Routed),
-            Standing::Unsure { confidence_min } => {
-                (None, Reason::Unsure { best: best.category, confidence_min })
-            }
+            Standing::Unsure { confidence_min } => (
+                None,
+                Reason::Unsure {
+                    best: best.category,
+                    confidence_min,
+                },
+            ),
             Standing::Empty => (None, Reason::Empty),
         };
-        Self { category, confidence: best.probability, scores: verdict.scores, reason }
+        Self {
+            category,
+            confidence: best.probability,
+            scores: verdict.scores,
+            reason,
+        }
     }
 }

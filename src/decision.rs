@@ -35,7 +35,10 @@ pub struct Decision {
 impl Decision {
     /// Everyone who may be asked, in order.
     pub fn order(&self) -> Vec<ExpertId> {
-        std::iter::once(&self.expert).chain(&self.fallbacks).cloned().collect()
+        std::iter::once(&self.expert)
+            .chain(&self.fallbacks)
+            .cloned()
+            .collect()
     }
 }
 

@@ -56,41 +56,68 @@ pub struct Demand {
 impl Mapping {
     /// Joins the mapping with what it needs to know of each expert.
     pub fn new(config: MappingConfig, experts: &[ExpertConfig]) -> Self {
-        let facts = experts.iter().map(|expert| (expert.id.clone(), ExpertFacts::of(expert))).collect();
+        let facts = experts
+            .iter()
+            .map(|expert| (expert.id.clone(), ExpertFacts::of(expert)))
+            .collect();
         Self { config, facts }
     }
 
     /// Who answers a category's question, or one that no category covers.
     pub fn choose(&self, category: Option<&CategoryId>, demand: &Demand) -> Choice {
         let assigned = category
-            .and_then(|category| self.config.categories.iter().find(|(known, _)| known == category))
+            .and_then(|category| {
+                self.config
+                    .categories
+                    .iter()
+                    .find(|(known, _)| known == category)
+            })
             .map(|(_, assignment)| assignment);
         let wanted: Vec<&ExpertId> = match assigned {
-            Some(assigned) => std::iter::once(&assigned.expert).chain(&assigned.fallbacks).collect(),
+            Some(assigned) => std::iter::once(&assigned.expert)
+                .chain(&assigned.fallbacks)
+                .collect(),
             None => vec![&self.config.default],
         };
-        let mut order: Vec<ExpertId> =
-            wanted.iter().filter(|expert| self.meets(expert, demand)).map(|&expert| expert.clone()).collect();
+        let mut order: Vec<ExpertId> = wanted
+            .iter()
+            .filter(|expert| self.meets(expert, demand))
+            .map(|&expert| expert.clone())
+            .collect();
         if order.is_empty() {
             order.push(self.least_unfit(&wanted, demand));
         }
-        Choice { expert: order.remove(0), fallbacks: order, propensity: 1.0 }
+        Choice {
+            expert: order.remove(0),
+            fallbacks: order,
+            propensity: 1.0,
+        }
     }
 
     /// An estimate of what the answer will cost, in dollars.
     pub fn usd_estimate(&self, expert: &ExpertId, demand: &Demand) -> f64 {
         let per_million = |tokens: u64, usd: f64| tokens as f64 * usd / 1e6;
         self.facts.get(expert).map_or(0.0, |facts| {
-            per_million(demand.prompt_tokens, facts.usd_in) + per_million(demand.answer_tokens, facts.usd_out)
+            per_million(demand.prompt_tokens, facts.usd_in)
+                + per_million(demand.answer_tokens, facts.usd_out)
         })
     }
 
     fn meets(&self, expert: &ExpertId, demand: &Demand) -> bool {
-        let Some(facts) = self.facts.get(expert) else { return false };
-        let fits = facts.context_tokens.is_none_or(|most| demand.prompt_tokens < most);
-        let affordable =
-            self.config.usd_per_question_max.is_none_or(|most| self.usd_estimate(expert, demand) <= most);
-        let able = demand.capabilities.iter().all(|needed| facts.capabilities.contains(needed));
+        let Some(facts) = self.facts.get(expert) else {
+            return false;
+        };
+        let fits = facts
+            .context_tokens
+            .is_none_or(|most| demand.prompt_tokens < most);
+        let affordable = self
+            .config
+            .usd_per_question_max
+            .is_none_or(|most| self.usd_estimate(expert, demand) <= most);
+        let able = demand
+            .capabilities
+            .iter()
+            .all(|needed| facts.capabilities.contains(needed));
         fits && affordable && able
     }
 
@@ -100,11 +127,19 @@ impl Mapping {
         if self.meets(&self.config.default, demand) {
             return self.config.default.clone();
         }
-        let mut able: Vec<&ExpertId> = self.facts.keys().filter(|expert| self.meets(expert, demand)).collect();
+        let mut able: Vec<&ExpertId> = self
+            .facts
+            .keys()
+            .filter(|expert| self.meets(expert, demand))
+            .collect();
         able.sort_by(|a, b| {
-            self.usd_estimate(a, demand).total_cmp(&self.usd_estimate(b, demand)).then_with(|| a.cmp(b))
+            self.usd_estimate(a, demand)
+                .total_cmp(&self.usd_estimate(b, demand))
+                .then_with(|| a.cmp(b))
         });
-        able.first().or(wanted.first()).map_or_else(|| self.config.default.clone(), |&expert| expert.clone())
+        able.first()
+            .or(wanted.first())
+            .map_or_else(|| self.config.default.clone(), |&expert| expert.clone())
     }
 }
 
@@ -122,23 +157,189 @@ impl ExpertFacts {
 impl Demand {
     /// Reads a request's demands from its body.
     pub fn of(request: &ChatRequest) -> Self {
-        let bytes: usize = request.messages.iter().map(|message| message.text.len()).sum();
+        let bytes: usize = request
+            .messages
+            .iter()
+            .map(|message| message.text.len())
+            .sum();
         let mut capabilities = vec![Capability::Chat];
-        let asks_for = |field: &str| request.body.get(field).is_some_and(|value| !value.is_null());
-        if asks_for("tools") || request.messages.iter().any(|message| message.role == Role::Tool) {
+        let asks_for = |field: &str| {
+            request
+                .body
+                .get(field)
+                .is_some_and(|value| !value.is_null())
+        };
+        if asks_for("tools")
+            || request
+                .messages
+                .iter()
+                .any(|message| message.role == Role::Tool)
+        {
             capabilities.push(Capability::Tools);
         }
-        if request.messages.iter().any(|message| message.has_other_parts) {
+        if request
+            .messages
+            .iter()
+            .any(|message| message.has_other_parts)
+        {
             capabilities.push(Capability::Images);
         }
-        let format = request.body.get("response_format").and_then(|format| format.get("type")?.as_str());
+        let format = request
+            .body
+            .get("response_format")
+            .and_then(|format| format.get("type")?.as_str());
         if matches!(format, Some("json_object" | "json_schema")) {
             capabilities.push(Capability::Json);
         }
         Self {
             prompt_tokens: (bytes / BYTES_PER_TOKEN) as u64,
-            answer_tokens: request.sampling.answer_tokens_max.unwrap_or(ANSWER_TOKENS_ESTIMATE).into(),
+            answer_tokens: request
+                .sampling
+                .answer_tokens_max
+                .unwrap_or(ANSWER_TOKENS_ESTIMATE)
+                .into(),
             capabilities,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{Assignment, ExpertKind, Timeouts};
+
+    fn expert(
+        id: &str,
+        context_tokens: Option<u32>,
+        usd: f64,
+        capabilities: &[Capability],
+    ) -> ExpertConfig {
+        let second = Duration::from_secs(1);
+        ExpertConfig {
+            id: ExpertId::new(id),
+            kind: ExpertKind::Local {
+                model_file: "model.gguf".into(),
+            },
+            params_b: None,
+            usd_in: Some(usd),
+            usd_out: Some(usd),
+            context_tokens,
+            capabilities: capabilities.to_vec(),
+            concurrent_max: 1,
+            queue_max: 1,
+            timeouts: Timeouts {
+                connect: second,
+                first_token: second,
+                idle: second,
+                total: second,
+            },
+        }
+    }
+
+    fn mapping(usd_per_question_max: Option<f64>) -> Mapping {
+        let all = [Capability::Chat, Capability::Tools];
+        let experts = [
+            expert("small", Some(1_000), 0.0, &all[..1]),
+            expert("middle", Some(8_000), 1.0, &all[..1]),
+            expert("large", None, 100.0, &all),
+        ];
+        let coding = Assignment {
+            expert: ExpertId::new("large"),
+            fallbacks: vec![ExpertId::new("middle"), ExpertId::new("small")],
+        };
+        let config = MappingConfig {
+            default: ExpertId::new("small"),
+            categories: vec![(CategoryId::new("coding"), coding)],
+            usd_per_question_max,
+        };
+        Mapping::new(config, &experts)
+    }
+
+    fn demand(prompt_tokens: u64, capabilities: &[Capability]) -> Demand {
+        Demand {
+            prompt_tokens,
+            answer_tokens: 1_000,
+            capabilities: capabilities.to_vec(),
+        }
+    }
+
+    fn order(mapping: &Mapping, category: &str, demand: &Demand) -> Vec<String> {
+        let choice = mapping.choose(Some(&CategoryId::new(category)), demand);
+        std::iter::once(&choice.expert)
+            .chain(&choice.fallbacks)
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_category_goes_to_its_expert_and_others_to_the_default() {
+        let easy = demand(10, &[Capability::Chat]);
+        assert_eq!(
+            order(&mapping(None), "coding", &easy),
+            ["large", "middle", "small"]
+        );
+        assert_eq!(order(&mapping(None), "legal", &easy), ["small"]);
+        assert_eq!(mapping(None).choose(None, &easy).expert.as_str(), "small");
+    }
+
+    #[test]
+    fn an_expert_over_the_budget_is_passed_over() {
+        let easy = demand(1_000, &[Capability::Chat]);
+        assert!((mapping(None).usd_estimate(&ExpertId::new("large"), &easy) - 0.2).abs() < 1e-9);
+        assert_eq!(order(&mapping(Some(0.1)), "coding", &easy), ["middle"]);
+        assert_eq!(
+            order(&mapping(Some(0.2)), "coding", &easy),
+            ["large", "middle"]
+        );
+    }
+
+    #[test]
+    fn a_long_conversation_goes_to_an_expert_that_can_hold_it() {
+        let long = demand(2_000, &[Capability::Chat]);
+        assert_eq!(order(&mapping(None), "coding", &long), ["large", "middle"]);
+        assert_eq!(
+            order(&mapping(None), "legal", &long),
+            ["middle"],
+            "the cheapest that can"
+        );
+    }
+
+    #[test]
+    fn tools_need_an_expert_that_calls_them() {
+        let tools = demand(10, &[Capability::Chat, Capability::Tools]);
+        assert_eq!(order(&mapping(None), "legal", &tools), ["large"]);
+        assert_eq!(
+            order(&mapping(Some(0.0)), "legal", &tools),
+            ["small"],
+            "nobody can: the first wanted says so"
+        );
+    }
+
+    #[test]
+    fn demands_are_read_from_the_request() {
+        let request = ChatRequest::parse(json!({
+            "model": "coterie",
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "abcdef"}, {"type": "image_url"}]},
+            ],
+            "tools": [{}],
+            "response_format": {"type": "json_schema"},
+            "max_tokens": 7,
+        }));
+        let demand = Demand::of(&request.unwrap());
+        assert_eq!((demand.prompt_tokens, demand.answer_tokens), (2, 7));
+        assert_eq!(
+            demand.capabilities,
+            [
+                Capability::Chat,
+                Capability::Tools,
+                Capability::Images,
+                Capability::Json
+            ]
+        );
     }
 }

@@ -75,7 +75,10 @@ impl Server {
     /// What keeps the server from starting; nothing is bound then.
     pub async fn bind(config: Config, exposure: Exposure) -> Result<Self, ServeError> {
         let listen = config.server.listen;
-        if !listen.ip().is_loopback() && config.server.keys.is_empty() && exposure == Exposure::Guarded {
+        if !listen.ip().is_loopback()
+            && config.server.keys.is_empty()
+            && exposure == Exposure::Guarded
+        {
             return Err(ServeError::OpenToAll { listen });
         }
         let app = App::open(config).await?;
@@ -84,7 +87,11 @@ impl Server {
             Ok((listener, address))
         });
         match bound {
-            Ok((listener, address)) => Ok(Self { app, listener, address }),
+            Ok((listener, address)) => Ok(Self {
+                app,
+                listener,
+                address,
+            }),
             Err(source) => {
                 app.close().await;
                 Err(ServeError::Bind { listen, source })
@@ -105,16 +112,26 @@ impl Server {
     /// Serves until `stop` resolves, then shuts down in order.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let ready = Arc::new(AtomicBool::new(true));
-        let state = ApiState::new(Arc::clone(&self.app), telemetry::metrics(), Arc::clone(&ready));
+        let metrics = telemetry::metrics();
+        self.app
+            .spawn(telemetry::keep_up(metrics.clone(), self.app.cancel.clone()));
+        let state = ApiState::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
         let mut connections = Connections::new(api::endpoints(state));
         connections.accept_until(&self.listener, stop).await;
 
         ready.store(false, Ordering::Relaxed);
         drop(self.listener);
         let grace = self.app.config.server.grace;
-        tracing::info!(open = connections.open(), ?grace, "no new questions; waiting for answers under way");
+        tracing::info!(
+            open = connections.open(),
+            ?grace,
+            "no new questions; waiting for answers under way"
+        );
         if !connections.drain(grace).await {
-            tracing::warn!(open = connections.open(), "answers outlived the grace; cancelling them");
+            tracing::warn!(
+                open = connections.open(),
+                "answers outlived the grace; cancelling them"
+            );
             self.app.cancel.cancel();
             connections.drain(CANCELLED_MAX).await;
         }

@@ -60,12 +60,22 @@ impl Load {
     pub(crate) fn run(&self) -> Measured {
         let end = Instant::now() + self.time;
         let mut times: Vec<Duration> = std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..self.connections).map(|_| scope.spawn(|| self.client(end))).collect();
-            clients.into_iter().flat_map(|client| client.join().expect("a client that was answered")).collect()
+            let clients: Vec<_> = (0..self.connections)
+                .map(|_| scope.spawn(|| self.client(end)))
+                .collect();
+            clients
+                .into_iter()
+                .flat_map(|client| client.join().expect("a client that was answered"))
+                .collect()
         });
         times.sort_unstable();
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-        Measured { p50_us: at(0.5), p99_us: at(0.99), per_second: times.len() as f64 / self.time.as_secs_f64() }
+        let at =
+            |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+        Measured {
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            per_second: times.len() as f64 / self.time.as_secs_f64(),
+        }
     }
 
     fn client(&self, end: Instant) -> Vec<Duration> {
@@ -100,10 +110,16 @@ impl Load {
 
     fn verify(&self, body: &[u8]) {
         let whole = match self.kind {
-            Kind::Plain => body.ends_with(b"}") && body.windows(7).any(|window| window == b"choices"),
+            Kind::Plain => {
+                body.ends_with(b"}") && body.windows(7).any(|window| window == b"choices")
+            }
             Kind::Streamed => body.ends_with(b"data: [DONE]\n\n"),
         };
-        assert!(whole, "not a whole answer: {}", String::from_utf8_lossy(body));
+        assert!(
+            whole,
+            "not a whole answer: {}",
+            String::from_utf8_lossy(body)
+        );
     }
 }
 

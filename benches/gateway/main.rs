@@ -24,16 +24,33 @@ struct Way {
 }
 
 fn main() {
-    let seconds = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(2.0);
+    let seconds = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .next()
+        .unwrap_or(2.0);
     let time = Duration::from_secs_f64(seconds);
     let mock = mock::start();
     let subject = Subject::start(mock);
     let ways = [
-        Way { name: "mock alone", address: mock, model: "mock" },
-        Way { name: "expert named", address: subject.address, model: "mock" },
-        Way { name: "routed", address: subject.address, model: "coterie" },
+        Way {
+            name: "mock alone",
+            address: mock,
+            model: "mock",
+        },
+        Way {
+            name: "expert named",
+            address: subject.address,
+            model: "mock",
+        },
+        Way {
+            name: "routed",
+            address: subject.address,
+            model: "coterie",
+        },
     ];
-    println!("| answer | connections | way | p50 µs | p99 µs | requests/s | p50 ÷ mock | requests/s ÷ mock |");
+    println!(
+        "| answer | connections | way | p50 µs | p99 µs | requests/s | p50 ÷ mock | requests/s ÷ mock |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for kind in [Kind::Plain, Kind::Streamed] {
         for connections in CONNECTIONS {
@@ -48,7 +65,13 @@ fn compare(ways: &[Way; 3], kind: Kind, connections: usize, time: Duration) {
     let mut runs: [Vec<Measured>; 3] = Default::default();
     for _round in 0..ROUNDS {
         for (way, runs) in ways.iter().zip(&mut runs) {
-            let load = Load { address: way.address, model: way.model, kind, connections, time };
+            let load = Load {
+                address: way.address,
+                model: way.model,
+                kind,
+                connections,
+                time,
+            };
             runs.push(load.run());
         }
     }

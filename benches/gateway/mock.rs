@@ -18,13 +18,21 @@ const CHUNKS: usize = 17;
 pub(crate) fn start() -> SocketAddr {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            tell.send(listener.local_addr().expect("an address")).expect("someone who waits");
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+                .await
+                .expect("a free port");
+            tell.send(listener.local_addr().expect("an address"))
+                .expect("someone who waits");
             let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("TCP_NODELAY"));
             let endpoints = Router::new().route("/v1/chat/completions", post(answer));
-            axum::serve(listener, endpoints).await.expect("serving goes on");
+            axum::serve(listener, endpoints)
+                .await
+                .expect("serving goes on");
         });
     });
     told.recv().expect("the mock's address")
@@ -34,7 +42,10 @@ async fn answer(body: Bytes) -> impl IntoResponse {
     let streamed = body.windows(13).any(|window| window == b"\"stream\":true");
     if streamed {
         let events = (0..CHUNKS).map(|at| Ok::<_, Infallible>(event(at)));
-        ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream::iter(events)))
+        (
+            [(CONTENT_TYPE, "text/event-stream")],
+            Body::from_stream(stream::iter(events)),
+        )
     } else {
         ([(CONTENT_TYPE, "application/json")], Body::from(PLAIN))
     }
@@ -43,11 +54,21 @@ async fn answer(body: Bytes) -> impl IntoResponse {
 const PLAIN: &str = r#"{"id":"m","object":"chat.completion","created":1,"model":"mock","choices":[{"index":0,"message":{"role":"assistant","content":"Hello from the mock, which has nothing more to say."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}}"#;
 
 fn event(at: usize) -> Bytes {
-    let mut event = String::from(r#"data: {"id":"m","object":"chat.completion.chunk","created":1,"model":"mock","choices":[{"index":0,"delta":"#);
+    let mut event = String::from(
+        r#"data: {"id":"m","object":"chat.completion.chunk","created":1,"model":"mock","choices":[{"index":0,"delta":"#,
+    );
     let last = at + 1 == CHUNKS;
-    let delta = if last { "{}".into() } else { format!(r#"{{"content":"word{at} "}}"#) };
+    let delta = if last {
+        "{}".into()
+    } else {
+        format!(r#"{{"content":"word{at} "}}"#)
+    };
     let reason = if last { r#""stop""# } else { "null" };
-    let usage = if last { r#","usage":{"prompt_tokens":9,"completion_tokens":16}"# } else { "" };
+    let usage = if last {
+        r#","usage":{"prompt_tokens":9,"completion_tokens":16}"#
+    } else {
+        ""
+    };
     let _ = write!(event, r#"{delta},"finish_reason":{reason}}}]{usage}}}"#);
     event.push_str("\n\n");
     if last {

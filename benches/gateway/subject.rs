@@ -32,17 +32,32 @@ impl Subject {
         );
         std::fs::write(folder.path().join("coterie.yaml"), config).expect("a configuration");
         let (child, address, _) = spawn(folder.path());
-        Self { address, child, folder }
+        Self {
+            address,
+            child,
+            folder,
+        }
     }
 
     /// Prints memory after the load, cold start and size.
     pub(crate) fn report(mut self) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("its status");
         let kib = |key: &str| {
-            let line = status.lines().find(|line| line.starts_with(key)).expect("a line of the status");
-            line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number")
+            let line = status
+                .lines()
+                .find(|line| line.starts_with(key))
+                .expect("a line of the status");
+            line.split_whitespace()
+                .nth(1)
+                .and_then(|kib| kib.parse::<f64>().ok())
+                .expect("a number")
         };
-        println!("resident after the load: {:.0} MB (peak {:.0} MB)", kib("VmRSS") / 1024.0, kib("VmHWM") / 1024.0);
+        println!(
+            "resident after the load: {:.0} MB (peak {:.0} MB)",
+            kib("VmRSS") / 1024.0,
+            kib("VmHWM") / 1024.0
+        );
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
         let mut starts: Vec<Duration> = (0..COLD_STARTS)
@@ -54,7 +69,10 @@ impl Subject {
             })
             .collect();
         starts.sort_unstable();
-        println!("cold start to ready, router cached: {:.0} ms", starts[COLD_STARTS / 2].as_secs_f64() * 1e3);
+        println!(
+            "cold start to ready, router cached: {:.0} ms",
+            starts[COLD_STARTS / 2].as_secs_f64() * 1e3
+        );
         let size = std::fs::metadata(BINARY).expect("the binary").len();
         println!("binary: {:.1} MB", size as f64 / 1e6);
     }
@@ -62,10 +80,19 @@ impl Subject {
 
 /// Starts the binary on a free port; gives the process, its address and the time until it was ready.
 fn spawn(folder: &Path) -> (Child, SocketAddr, Duration) {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let free = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port");
     let started = Instant::now();
     let child = Command::new(BINARY)
-        .args(["serve", "--log", "error", "--listen", &free.to_string(), "--config"])
+        .args([
+            "serve",
+            "--log",
+            "error",
+            "--listen",
+            &free.to_string(),
+            "--config",
+        ])
         .arg(folder.join("coterie.yaml"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -79,9 +106,13 @@ fn spawn(folder: &Path) -> (Child, SocketAddr, Duration) {
 }
 
 fn is_ready(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return false;
+    };
     let mut answer = [0; 12];
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").is_ok()
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .is_ok()
         && stream.read_exact(&mut answer).is_ok()
         && answer.ends_with(b"200")
 }

@@ -37,7 +37,12 @@ pub(super) async fn require_key(
 }
 
 fn bearer_token(request: &Request) -> Option<&str> {
-    let (scheme, token) = request.headers().get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = request
+        .headers()
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
@@ -56,7 +61,10 @@ mod tests {
 
     #[test]
     fn a_key_is_found_by_its_digest_alone() {
-        let key = |name: &str, key: &str| ApiKey { name: name.into(), sha256: Sha256::digest(key).into() };
+        let key = |name: &str, key: &str| ApiKey {
+            name: name.into(),
+            sha256: Sha256::digest(key).into(),
+        };
         let keys = [key("team-a", "alpha"), key("team-b", "beta")];
         assert_eq!(owner(&keys, "beta"), Some("team-b"));
         assert_eq!(owner(&keys, "alpha"), Some("team-a"));

@@ -29,7 +29,9 @@ impl FromRequest<ApiState> for JsonBody {
         let at = Instant::now();
         let bytes = timeout(BODY_READ_MAX, Bytes::from_request(request, state))
             .await
-            .map_err(|_elapsed| ApiError::BodyTooSlow { waited: BODY_READ_MAX })?
+            .map_err(|_elapsed| ApiError::BodyTooSlow {
+                waited: BODY_READ_MAX,
+            })?
             .map_err(|rejection| unread(&rejection, state.app.config.server.body_bytes_max))?;
         let value = serde_json::from_slice(&bytes).map_err(|error| ApiError::NotJson {
             detail: error.to_string(),
@@ -43,6 +45,8 @@ fn unread(rejection: &BytesRejection, bytes_max: usize) -> ApiError {
         BytesRejection::FailedToBufferBody(
             axum::extract::rejection::FailedToBufferBody::LengthLimitError(_),
         ) => ApiError::BodyTooLong { bytes_max },
-        _ => ApiError::BodyUnread { detail: rejection.to_string() },
+        _ => ApiError::BodyUnread {
+            detail: rejection.to_string(),
+        },
     }
 }

@@ -26,7 +26,10 @@ pub(super) async fn answer(
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(as_conversation(body.value)?)?;
     let include_usage = request.include_usage;
-    let asked = Asked { at: body.at, key_name: caller.key_name };
+    let asked = Asked {
+        at: body.at,
+        key_name: caller.key_name,
+    };
     let reply = state.app.answer(request, asked).await?;
     let headers = headers::of(&reply);
     Ok(match reply.answer {
@@ -35,7 +38,8 @@ pub(super) async fn answer(
         }
         Answer::Stream(pieces) => {
             let shown = move |chunk: Chunk| {
-                (include_usage || !chunk.only_counts()).then(|| as_text_completion(chunk.0, "delta"))
+                (include_usage || !chunk.only_counts())
+                    .then(|| as_text_completion(chunk.0, "delta"))
             };
             (headers, sse::respond(pieces, shown)).into_response()
         }
@@ -43,11 +47,18 @@ pub(super) async fn answer(
 }
 
 fn as_conversation(body: Value) -> Result<Value, InvalidRequest> {
-    let Value::Object(mut body) = body else { return Ok(body) };
+    let Value::Object(mut body) = body else {
+        return Ok(body);
+    };
     for field in UNSUPPORTED {
-        let asked_for = body.get(field).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)));
+        let asked_for = body
+            .get(field)
+            .is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)));
         if asked_for && !(field == "best_of" && body[field] == 1) {
-            return Err(InvalidRequest::at(field, format!("`{field}` is not supported; use /v1/chat/completions")));
+            return Err(InvalidRequest::at(
+                field,
+                format!("`{field}` is not supported; use /v1/chat/completions"),
+            ));
         }
     }
     let prompt = match body.remove("prompt") {
@@ -55,19 +66,36 @@ fn as_conversation(body: Value) -> Result<Value, InvalidRequest> {
         Some(Value::Array(mut prompts)) if prompts.len() == 1 && prompts[0].is_string() => {
             prompts.remove(0).as_str().unwrap_or_default().to_owned()
         }
-        Some(_) => return Err(InvalidRequest::at("prompt", "`prompt` must be one text; tokens and batches are not supported")),
+        Some(_) => {
+            return Err(InvalidRequest::at(
+                "prompt",
+                "`prompt` must be one text; tokens and batches are not supported",
+            ));
+        }
         None => return Err(InvalidRequest::at("prompt", "`prompt` is missing")),
     };
-    body.insert("messages".into(), json!([{"role": "user", "content": prompt}]));
+    body.insert(
+        "messages".into(),
+        json!([{"role": "user", "content": prompt}]),
+    );
     Ok(Value::Object(body))
 }
 
 /// Turns a chat object into a text object; `part` is where a choice keeps its text (`message` or `delta`).
 fn as_text_completion(mut object: Map<String, Value>, part: &str) -> Map<String, Value> {
     object.insert("object".into(), "text_completion".into());
-    for choice in object.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
-        let Value::Object(choice) = choice else { continue };
-        let text = choice.remove(part).and_then(|part| part.get("content")?.as_str().map(str::to_owned));
+    for choice in object
+        .get_mut("choices")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let Value::Object(choice) = choice else {
+            continue;
+        };
+        let text = choice
+            .remove(part)
+            .and_then(|part| part.get("content")?.as_str().map(str::to_owned));
         choice.insert("text".into(), text.unwrap_or_default().into());
     }
     object
@@ -95,19 +123,35 @@ mod tests {
             (json!({"prompt": [1, 2]}), "prompt"),
             (json!({}), "prompt"),
         ] {
-            assert_eq!(as_conversation(body).unwrap_err().param.as_deref(), Some(param));
+            assert_eq!(
+                as_conversation(body).unwrap_err().param.as_deref(),
+                Some(param)
+            );
         }
     }
 
     #[test]
     fn an_answer_takes_the_older_shape() {
-        let head = AnswerHead { id: "a".into(), model: "general".into(), created_s: 1 };
-        let usage = Usage { prompt_tokens: 1, completion_tokens: 1 };
-        let whole = as_text_completion(head.completion("hi", FinishReason::Stop, usage).0, "message");
+        let head = AnswerHead {
+            id: "a".into(),
+            model: "general".into(),
+            created_s: 1,
+        };
+        let usage = Usage {
+            prompt_tokens: 1,
+            completion_tokens: 1,
+        };
+        let whole = as_text_completion(
+            head.completion("hi", FinishReason::Stop, usage).0,
+            "message",
+        );
         assert_eq!(whole["object"], "text_completion");
         assert_eq!(whole["choices"][0]["text"], "hi");
         assert_eq!(whole["choices"][0]["finish_reason"], "stop");
         assert!(whole["choices"][0].get("message").is_none());
-        assert_eq!(as_text_completion(head.text("hi").0, "delta")["choices"][0]["text"], "hi");
+        assert_eq!(
+            as_text_completion(head.text("hi").0, "delta")["choices"][0]["text"],
+            "hi"
+        );
     }
 }

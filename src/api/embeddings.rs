@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// Turns texts into vectors.
-pub(super) async fn embed(State(state): State<ApiState>, body: JsonBody) -> Result<Response, ApiError> {
+pub(super) async fn embed(
+    State(state): State<ApiState>,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
     let body = fields::body(body.value)?;
     let model = fields::required_string(&body, "model")?;
     if let Some(remote) = state.app.experts.embedder(&model) {
@@ -31,7 +34,10 @@ pub(super) async fn embed(State(state): State<ApiState>, body: JsonBody) -> Resu
     let wanted = fields::count(&body, "dimensions")?;
     let dimensions = embedded.vectors.first().map_or(0, Vec::len);
     if wanted.is_some_and(|wanted| wanted as usize != dimensions) {
-        let message = format!("`{}` gives {dimensions} dimensions and no other number", encoder.name());
+        let message = format!(
+            "`{}` gives {dimensions} dimensions and no other number",
+            encoder.name()
+        );
         return Err(InvalidRequest::at("dimensions", message).into());
     }
     Ok(Json(response(encoder.name(), &embedded, format)).into_response())
@@ -46,11 +52,17 @@ enum Format {
 
 impl Format {
     fn of(body: &Map<String, Value>) -> Result<Self, InvalidRequest> {
-        match body.get("encoding_format").filter(|format| !format.is_null()) {
+        match body
+            .get("encoding_format")
+            .filter(|format| !format.is_null())
+        {
             None => Ok(Self::Float),
             Some(Value::String(format)) if format == "float" => Ok(Self::Float),
             Some(Value::String(format)) if format == "base64" => Ok(Self::Base64),
-            Some(_) => Err(InvalidRequest::at("encoding_format", "`encoding_format` must be float or base64")),
+            Some(_) => Err(InvalidRequest::at(
+                "encoding_format",
+                "`encoding_format` must be float or base64",
+            )),
         }
     }
 
@@ -58,7 +70,10 @@ impl Format {
         match self {
             Self::Float => json!(vector),
             Self::Base64 => {
-                let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                let bytes: Vec<u8> = vector
+                    .iter()
+                    .flat_map(|number| number.to_le_bytes())
+                    .collect();
                 STANDARD.encode(bytes).into()
             }
         }
@@ -66,7 +81,12 @@ impl Format {
 }
 
 fn texts(body: &Map<String, Value>) -> Result<Vec<String>, InvalidRequest> {
-    let wrong = || InvalidRequest::at("input", "`input` must be a text or a list of texts, none empty; tokens are not supported");
+    let wrong = || {
+        InvalidRequest::at(
+            "input",
+            "`input` must be a text or a list of texts, none empty; tokens are not supported",
+        )
+    };
     let texts = match body.get("input") {
         Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(texts)) => texts
@@ -77,7 +97,10 @@ fn texts(body: &Map<String, Value>) -> Result<Vec<String>, InvalidRequest> {
         _ => return Err(wrong()),
     };
     if texts.len() > TEXTS_MAX {
-        let message = format!("`input` has {} texts; send at most {TEXTS_MAX} at once", texts.len());
+        let message = format!(
+            "`input` has {} texts; send at most {TEXTS_MAX} at once",
+            texts.len()
+        );
         return Err(InvalidRequest::at("input", message));
     }
     let fine = !texts.is_empty() && texts.iter().all(|text| !text.is_empty());

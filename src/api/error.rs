@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::headers;
 use crate::{
-    app::Refusal, chat::InvalidRequest, expert::ExpertError, outcome::NoSlot, router::encoder::EncoderError,
-    store::FeedbackError,
+    app::Refusal, chat::InvalidRequest, expert::ExpertError, outcome::NoSlot,
+    router::encoder::EncoderError, store::FeedbackError,
 };
 
 /// How long a client should wait when the record of outcomes is full.
@@ -64,7 +64,13 @@ struct Told {
 
 impl Told {
     fn new(status: StatusCode, kind: &'static str, code: &'static str) -> Self {
-        Self { status, kind, code, param: None, retry_after: None }
+        Self {
+            status,
+            kind,
+            code,
+            param: None,
+            retry_after: None,
+        }
     }
 
     fn invalid(code: &'static str) -> Self {
@@ -91,16 +97,20 @@ impl ApiError {
             Self::MissingKey => auth("missing_api_key"),
             Self::WrongKey => auth("invalid_api_key"),
             Self::NotJson { .. } => Told::invalid("invalid_json"),
-            Self::BodyTooLong { .. } => {
-                Told::new(S::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_long").at("body")
-            }
+            Self::BodyTooLong { .. } => Told::new(
+                S::PAYLOAD_TOO_LARGE,
+                "invalid_request_error",
+                "body_too_long",
+            )
+            .at("body"),
             Self::BodyTooSlow { .. } => {
                 Told::new(S::REQUEST_TIMEOUT, "invalid_request_error", "body_too_slow").at("body")
             }
             Self::BodyUnread { .. } => Told::invalid("body_unread").at("body"),
-            Self::Invalid(invalid) => {
-                Told { param: invalid.param.clone(), ..Told::invalid("invalid_value") }
-            }
+            Self::Invalid(invalid) => Told {
+                param: invalid.param.clone(),
+                ..Told::invalid("invalid_value")
+            },
             Self::Refused(refusal) => of_refusal(refusal),
             Self::Expert(error) => of_expert(error),
             Self::Encoder(EncoderError::Busy) => {
@@ -110,14 +120,18 @@ impl ApiError {
             Self::Feedback(FeedbackError::UnknownOutcome { .. }) => {
                 Told::new(S::NOT_FOUND, "invalid_request_error", "outcome_not_found").at("id")
             }
-            Self::Feedback(FeedbackError::Store(_)) => server(S::INTERNAL_SERVER_ERROR, "store_failed"),
+            Self::Feedback(FeedbackError::Store(_)) => {
+                server(S::INTERNAL_SERVER_ERROR, "store_failed")
+            }
             Self::UnknownModel { .. } => unknown_model(),
             Self::NoSuchEndpoint { .. } => {
                 Told::new(S::NOT_FOUND, "invalid_request_error", "unknown_url")
             }
-            Self::WrongMethod { .. } => {
-                Told::new(S::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed")
-            }
+            Self::WrongMethod { .. } => Told::new(
+                S::METHOD_NOT_ALLOWED,
+                "invalid_request_error",
+                "method_not_allowed",
+            ),
             Self::Panicked => server(S::INTERNAL_SERVER_ERROR, "internal_error"),
         }
     }
@@ -126,29 +140,42 @@ impl ApiError {
     fn passed_on(&self) -> Option<(StatusCode, &Value)> {
         match self {
             Self::Expert(ExpertError::Refused { status, body })
-            | Self::Refused(Refusal::Expert { source: ExpertError::Refused { status, body }, .. }) => {
-                Some((StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), body))
-            }
+            | Self::Refused(Refusal::Expert {
+                source: ExpertError::Refused { status, body },
+                ..
+            }) => Some((
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST),
+                body,
+            )),
             _ => None,
         }
     }
 }
 
 fn unknown_model() -> Told {
-    Told::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found").at("model")
+    Told::new(
+        StatusCode::NOT_FOUND,
+        "invalid_request_error",
+        "model_not_found",
+    )
+    .at("model")
 }
 
 fn of_refusal(refusal: &Refusal) -> Told {
     match refusal {
         Refusal::UnknownModel { .. } => unknown_model(),
-        Refusal::NoSlot(NoSlot) => {
-            Told::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "record_full")
-                .retry_after(Some(NO_SLOT_RETRY_AFTER))
-        }
+        Refusal::NoSlot(NoSlot) => Told::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "server_error",
+            "record_full",
+        )
+        .retry_after(Some(NO_SLOT_RETRY_AFTER)),
         Refusal::Expert { source, .. } => of_expert(source),
-        Refusal::ShuttingDown => {
-            Told::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "shutting_down")
-        }
+        Refusal::ShuttingDown => Told::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "server_error",
+            "shutting_down",
+        ),
     }
 }
 
@@ -157,17 +184,23 @@ fn of_expert(error: &ExpertError) -> Told {
     let server = |status, code| Told::new(status, "server_error", code);
     match error {
         ExpertError::Busy { retry_after } => {
-            Told::new(S::TOO_MANY_REQUESTS, "rate_limit_error", "overloaded").retry_after(Some(*retry_after))
+            Told::new(S::TOO_MANY_REQUESTS, "rate_limit_error", "overloaded")
+                .retry_after(Some(*retry_after))
         }
-        ExpertError::RateLimited { retry_after } => {
-            Told::new(S::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded").retry_after(*retry_after)
-        }
+        ExpertError::RateLimited { retry_after } => Told::new(
+            S::TOO_MANY_REQUESTS,
+            "rate_limit_error",
+            "rate_limit_exceeded",
+        )
+        .retry_after(*retry_after),
         ExpertError::Unreachable { .. } => server(S::BAD_GATEWAY, "expert_unreachable"),
         ExpertError::TimedOut { .. } => server(S::GATEWAY_TIMEOUT, "expert_timeout"),
         ExpertError::Refused { .. } => Told::invalid("expert_refused"),
         ExpertError::Failed { .. } => server(S::BAD_GATEWAY, "expert_failed"),
         ExpertError::Broken { .. } => server(S::BAD_GATEWAY, "expert_broken"),
-        ExpertError::ContextTooLong { .. } => Told::invalid("context_length_exceeded").at("messages"),
+        ExpertError::ContextTooLong { .. } => {
+            Told::invalid("context_length_exceeded").at("messages")
+        }
         ExpertError::Unsupported { param, .. } => Told::invalid("unsupported_value").at(*param),
         ExpertError::Model { .. } => server(S::INTERNAL_SERVER_ERROR, "local_model_failed"),
     }
@@ -178,7 +211,9 @@ pub(super) fn body(error: &ApiError) -> Value {
     if let Some((_, provider)) = error.passed_on() {
         return provider.clone();
     }
-    let Told { kind, code, param, .. } = error.told();
+    let Told {
+        kind, code, param, ..
+    } = error.told();
     json!({"error": {"message": error.to_string(), "type": kind, "param": param, "code": code}})
 }
 
@@ -191,7 +226,9 @@ impl IntoResponse for ApiError {
         if let Some(wait) = told.retry_after {
             // Whole seconds, rounded up: a client that comes back early would only be refused again.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(RETRY_AFTER, seconds.max(1).into());
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, seconds.max(1).into());
         }
         if let Self::Refused(Refusal::Expert { outcome_id, .. }) = &self
             && let Ok(id) = HeaderValue::from_str(outcome_id)
@@ -213,20 +250,34 @@ fn log(error: &ApiError) {
         source = cause.source();
     }
     if told.status.is_server_error() {
-        tracing::warn!(status = told.status.as_u16(), code = told.code, "{error}{causes}");
+        tracing::warn!(
+            status = told.status.as_u16(),
+            code = told.code,
+            "{error}{causes}"
+        );
     } else {
-        tracing::debug!(status = told.status.as_u16(), code = told.code, "{error}{causes}");
+        tracing::debug!(
+            status = told.status.as_u16(),
+            code = told.code,
+            "{error}{causes}"
+        );
     }
 }
 
 /// For paths that nothing is served under.
 pub(super) async fn no_such_endpoint(method: Method, uri: Uri) -> ApiError {
-    ApiError::NoSuchEndpoint { method, path: uri.path().to_owned() }
+    ApiError::NoSuchEndpoint {
+        method,
+        path: uri.path().to_owned(),
+    }
 }
 
 /// For paths that take another method.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
-    ApiError::WrongMethod { method, path: uri.path().to_owned() }
+    ApiError::WrongMethod {
+        method,
+        path: uri.path().to_owned(),
+    }
 }
 
 /// For a handler that panicked, which is a bug: the client is told, the server goes on.

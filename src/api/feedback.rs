@@ -1,7 +1,7 @@
 //! `POST /v1/feedback`: what a client thinks of an answer, attached to its outcome.
 
 use axum::{Json, extract::State};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{ApiError, ApiState, body::JsonBody};
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
 const COMMENT_BYTES_MAX: usize = 4096;
 
 /// Attaches feedback to an outcome.
-pub(super) async fn give(State(state): State<ApiState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
+pub(super) async fn give(
+    State(state): State<ApiState>,
+    body: JsonBody,
+) -> Result<Json<Value>, ApiError> {
     let feedback = parse(&state, body.value)?;
     // An outcome may still be on its way to the store.
     state.app.recorder.flush().await;
@@ -39,23 +42,48 @@ fn parse(state: &ApiState, body: Value) -> Result<Feedback, InvalidRequest> {
 }
 
 fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
-    let Feedback { score, category, expert, comment, .. } = feedback;
+    let Feedback {
+        score,
+        category,
+        expert,
+        comment,
+        ..
+    } = feedback;
     if score.is_none() && category.is_none() && expert.is_none() && comment.is_none() {
-        return Err(InvalidRequest::body("give at least one of `score`, `category`, `expert` and `comment`"));
+        return Err(InvalidRequest::body(
+            "give at least one of `score`, `category`, `expert` and `comment`",
+        ));
     }
     if let Some(category) = category {
         let known = state.app.composition.router().categories();
         if category != OUT_OF_DOMAIN && !known.iter().any(|known| known.as_str() == category) {
-            return Err(InvalidRequest::at("category", format!("there is no category `{category}`")));
+            return Err(InvalidRequest::at(
+                "category",
+                format!("there is no category `{category}`"),
+            ));
         }
     }
     if let Some(expert) = expert
-        && !state.app.experts.ids().iter().any(|known| known.as_str() == expert)
+        && !state
+            .app
+            .experts
+            .ids()
+            .iter()
+            .any(|known| known.as_str() == expert)
     {
-        return Err(InvalidRequest::at("expert", format!("there is no expert `{expert}`")));
+        return Err(InvalidRequest::at(
+            "expert",
+            format!("there is no expert `{expert}`"),
+        ));
     }
-    if comment.as_ref().is_some_and(|comment| comment.len() > COMMENT_BYTES_MAX) {
-        return Err(InvalidRequest::at("comment", format!("`comment` has more than {COMMENT_BYTES_MAX} bytes")));
+    if comment
+        .as_ref()
+        .is_some_and(|comment| comment.len() > COMMENT_BYTES_MAX)
+    {
+        return Err(InvalidRequest::at(
+            "comment",
+            format!("`comment` has more than {COMMENT_BYTES_MAX} bytes"),
+        ));
     }
     Ok(())
 }

@@ -20,7 +20,11 @@ pub(super) async fn live() -> &'static str {
 /// Whether questions are taken, and by whom they would be answered.
 pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     let ready = state.ready.load(Ordering::Relaxed);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({
         "ready": ready,
         "router": state.app.composition.router().id(),
@@ -33,5 +37,9 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
 
 /// Prometheus' text format.
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render()).into_response()
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4")],
+        state.metrics.render(),
+    )
+        .into_response()
 }

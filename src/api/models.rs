@@ -25,11 +25,17 @@ pub(super) struct Models {
 
 /// All of them.
 pub(super) async fn list(State(state): State<ApiState>) -> Json<Models> {
-    Json(Models { object: "list", data: all(&state) })
+    Json(Models {
+        object: "list",
+        data: all(&state),
+    })
 }
 
 /// One of them.
-pub(super) async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
+pub(super) async fn one(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<Model>, ApiError> {
     let found = all(&state).into_iter().find(|model| model.id == id);
     found.map(Json).ok_or(ApiError::UnknownModel { model: id })
 }
@@ -37,9 +43,17 @@ pub(super) async fn one(State(state): State<ApiState>, Path(id): Path<String>) -
 fn all(state: &ApiState) -> Vec<Model> {
     let router = state.app.composition.router();
     let created = state.started_at_s;
-    let model = |id: String, owned_by| Model { id, object: "model", created, owned_by };
+    let model = |id: String, owned_by| Model {
+        id,
+        object: "model",
+        created,
+        owned_by,
+    };
     let composition = [MODEL_NAME, MODEL_ALIAS].map(|name| model(name.to_owned(), "coterie"));
-    let categories = router.categories().iter().map(|category| format!("{MODEL_NAME}/{category}"));
+    let categories = router
+        .categories()
+        .iter()
+        .map(|category| format!("{MODEL_NAME}/{category}"));
     let experts = state.app.experts.ids();
     let embedders = state.app.experts.embedder_ids();
     composition

@@ -21,12 +21,25 @@ pub(super) fn respond(
     pieces: AnswerStream,
     shown: impl FnMut(Chunk) -> Option<Map<String, Value>> + Send + 'static,
 ) -> Response {
-    let events = stream::unfold(Some(Events { pieces, shown, finished: false }), |state| async {
-        let mut events = state?;
-        let (event, go_on) = events.next().await;
-        Some((Ok::<_, std::convert::Infallible>(event), go_on.then_some(events)))
-    });
-    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
+    let events = stream::unfold(
+        Some(Events {
+            pieces,
+            shown,
+            finished: false,
+        }),
+        |state| async {
+            let mut events = state?;
+            let (event, go_on) = events.next().await;
+            Some((
+                Ok::<_, std::convert::Infallible>(event),
+                go_on.then_some(events),
+            ))
+        },
+    );
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-cache"),
+    ];
     (headers, Body::from_stream(events)).into_response()
 }
 
@@ -48,7 +61,9 @@ impl<F: FnMut(Chunk) -> Option<Map<String, Value>>> Events<F> {
                         return (event(&object), true);
                     }
                 }
-                Some(Err(failure)) => return (event(&error::body(&ApiError::from(failure))), false),
+                Some(Err(failure)) => {
+                    return (event(&error::body(&ApiError::from(failure))), false);
+                }
                 None if self.finished => return (DONE, false),
                 None => return (event(&error::body(&ApiError::from(cut_short()))), false),
             }
@@ -58,7 +73,9 @@ impl<F: FnMut(Chunk) -> Option<Map<String, Value>>> Events<F> {
 
 /// Only a shutdown ends a stream without a finish reason and without an error of its own.
 fn cut_short() -> ExpertError {
-    ExpertError::Broken { detail: "the server is shutting down".into() }
+    ExpertError::Broken {
+        detail: "the server is shutting down".into(),
+    }
 }
 
 fn event(object: &impl serde::Serialize) -> Bytes {

@@ -50,7 +50,7 @@ pub enum Refusal {
     #[error(transparent)]
     NoSlot(#[from] NoSlot),
     /// Every expert that was asked failed.
-    #[error(transparent)]
+    #[error("{source}")]
     Expert {
         /// The record of the failure.
         outcome_id: String,
@@ -69,7 +69,9 @@ impl App {
     /// Why there is no answer; unless the model is unknown or no slot was free, the outcome is recorded.
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
         let Some(target) = self.composition.target(&request.model) else {
-            return Err(Refusal::UnknownModel { model: request.model });
+            return Err(Refusal::UnknownModel {
+                model: request.model,
+            });
         };
         let query = Query::from_messages(&request.messages);
         let decision = self.composition.decide(target, &query, &request).await;
@@ -85,7 +87,10 @@ impl App {
             answered = self.experts.answer(&order, &request, ticket.attempts()) => answered,
             () = self.cancel.cancelled() => return Err(Refusal::ShuttingDown),
         };
-        let overhead = asked.at.elapsed().saturating_sub(spent_by_experts(ticket.attempts()));
+        let overhead = asked
+            .at
+            .elapsed()
+            .saturating_sub(spent_by_experts(ticket.attempts()));
         let outcome_id = ticket.id().to_owned();
         match answered {
             Ok(answered) => Ok(Reply {
@@ -111,7 +116,11 @@ impl App {
             }
             Answer::Stream(pieces) => {
                 let pieces = ticket.watch(expert.clone(), pieces);
-                Answer::Stream(pieces.take_until(self.cancel.clone().cancelled_owned()).boxed())
+                Answer::Stream(
+                    pieces
+                        .take_until(self.cancel.clone().cancelled_owned())
+                        .boxed(),
+                )
             }
         }
     }

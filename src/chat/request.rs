@@ -291,13 +291,17 @@ pub(crate) mod fields {
     }
 
     pub(crate) fn required_string(body: &Body, name: &str) -> Result<String, InvalidRequest> {
+        string(body, name)?.ok_or_else(|| InvalidRequest::at(name, format!("`{name}` is missing")))
+    }
+
+    pub(crate) fn string(body: &Body, name: &str) -> Result<Option<String>, InvalidRequest> {
         match present(body, name) {
-            Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
-            Some(_) => Err(InvalidRequest::at(
-                name,
-                format!("`{name}` must be a text that is not empty"),
-            )),
-            None => Err(InvalidRequest::at(name, format!("`{name}` is missing"))),
+            None => Ok(None),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+            Some(_) => {
+                let message = format!("`{name}` must be a text that is not empty");
+                Err(InvalidRequest::at(name, message))
+            }
         }
     }
 

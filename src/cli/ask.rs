@@ -69,7 +69,9 @@ fn request(args: &AskArgs) -> Result<ChatRequest, CliError> {
     let mut question = args.question.clone();
     if question == "-" {
         question.clear();
-        let read = std::io::stdin().take(QUESTION_BYTES_MAX).read_to_string(&mut question);
+        let read = std::io::stdin()
+            .take(QUESTION_BYTES_MAX)
+            .read_to_string(&mut question);
         read.map_err(|error| CliError::Usage(format!("standard input cannot be read: {error}")))?;
     }
     let model = args.expert.as_deref().unwrap_or(MODEL_NAME);
@@ -83,11 +85,25 @@ fn request(args: &AskArgs) -> Result<ChatRequest, CliError> {
 }
 
 async fn ask(app: &App, request: ChatRequest, as_json: bool) -> Result<(), CliError> {
-    let asked = Asked { at: Instant::now(), key_name: None };
-    let reply = app.answer(request, asked.clone()).await.map_err(CliError::failed)?;
-    let Reply { outcome_id, decision, expert, answer, .. } = reply;
+    let asked = Asked {
+        at: Instant::now(),
+        key_name: None,
+    };
+    let reply = app
+        .answer(request, asked.clone())
+        .await
+        .map_err(CliError::failed)?;
+    let Reply {
+        outcome_id,
+        decision,
+        expert,
+        answer,
+        ..
+    } = reply;
     let Answer::Stream(pieces) = answer else {
-        return Err(CliError::Failed("the expert answered whole although a stream was asked for".into()));
+        return Err(CliError::Failed(
+            "the expert answered whole although a stream was asked for".into(),
+        ));
     };
     if !as_json {
         output::note(&format!("{} → {expert}", because(&decision)));
@@ -119,11 +135,20 @@ fn because(decision: &Decision) -> String {
     let percent = decision.confidence * 100.0;
     match &decision.reason {
         Reason::Routed => {
-            let category = decision.category.as_ref().map_or("", |category| category.as_str());
+            let category = decision
+                .category
+                .as_ref()
+                .map_or("", |category| category.as_str());
             format!("{category} ({percent:.0} %)")
         }
-        Reason::Unsure { best, confidence_min } => {
-            format!("unsure ({best} at {percent:.0} %, below {:.0} %)", confidence_min * 100.0)
+        Reason::Unsure {
+            best,
+            confidence_min,
+        } => {
+            format!(
+                "unsure ({best} at {percent:.0} %, below {:.0} %)",
+                confidence_min * 100.0
+            )
         }
         Reason::Empty => "nothing to classify".into(),
         Reason::RouterFailed { detail } => format!("the router failed ({detail})"),
@@ -140,8 +165,17 @@ struct Heard {
     total: Duration,
 }
 
-async fn listen(mut pieces: AnswerStream, asked_at: Instant, silent: bool) -> Result<Heard, CliError> {
-    let mut heard = Heard { text: String::new(), usage: None, first_token: None, total: Duration::ZERO };
+async fn listen(
+    mut pieces: AnswerStream,
+    asked_at: Instant,
+    silent: bool,
+) -> Result<Heard, CliError> {
+    let mut heard = Heard {
+        text: String::new(),
+        usage: None,
+        first_token: None,
+        total: Duration::ZERO,
+    };
     let mut finished = false;
     while let Some(piece) = pieces.next().await {
         let chunk = piece.map_err(CliError::failed)?;
@@ -156,25 +190,44 @@ async fn listen(mut pieces: AnswerStream, asked_at: Instant, silent: bool) -> Re
         heard.usage = chunk.usage().or(heard.usage);
     }
     heard.total = asked_at.elapsed();
-    if finished { Ok(heard) } else { Err(CliError::Failed("the answer broke off".into())) }
+    if finished {
+        Ok(heard)
+    } else {
+        Err(CliError::Failed("the answer broke off".into()))
+    }
 }
 
 impl Heard {
     /// The pace of the answer after its first token; none for answers too short to have one.
     fn tokens_per_second(&self) -> Option<f64> {
-        let tokens = self.usage?.completion_tokens.checked_sub(1).filter(|&rest| rest > 0)?;
+        let tokens = self
+            .usage?
+            .completion_tokens
+            .checked_sub(1)
+            .filter(|&rest| rest > 0)?;
         let time = self.total.checked_sub(self.first_token?)?.as_secs_f64();
         (time > 0.0).then(|| tokens as f64 / time)
     }
 
     fn summary(&self) -> String {
-        let tokens = self.usage.map_or_else(|| "tokens not counted".into(), |usage| {
-            format!("{} tokens read, {} written", usage.prompt_tokens, usage.completion_tokens)
-        });
-        let pace = self.tokens_per_second().map_or_else(String::new, |pace| format!(", {pace:.0} tokens/s"));
+        let tokens = self.usage.map_or_else(
+            || "tokens not counted".into(),
+            |usage| {
+                format!(
+                    "{} tokens read, {} written",
+                    usage.prompt_tokens, usage.completion_tokens
+                )
+            },
+        );
+        let pace = self
+            .tokens_per_second()
+            .map_or_else(String::new, |pace| format!(", {pace:.0} tokens/s"));
         let first = self.first_token.map_or_else(String::new, |time| {
             format!(", first after {:.1} s", time.as_secs_f64())
         });
-        format!("{tokens}{pace}{first}, {:.1} s in all", self.total.as_secs_f64())
+        format!(
+            "{tokens}{pace}{first}, {:.1} s in all",
+            self.total.as_secs_f64()
+        )
     }
 }

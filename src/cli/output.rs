@@ -7,12 +7,14 @@ use serde::Serialize;
 /// Writes a piece of an answer to standard output and shows it at once.
 pub(super) fn piece(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .ok();
 }
 
 /// Writes a line to standard output.
 pub(super) fn line(text: &str) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    writeln!(io::stdout().lock(), "{text}").ok();
 }
 
 /// Writes the one JSON document of a `--json` call, or one of its lines.
@@ -23,7 +25,7 @@ pub(super) fn json(document: &impl Serialize) -> serde_json::Result<()> {
 
 /// Writes a note to standard error.
 pub(super) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    writeln!(io::stderr().lock(), "{text}").ok();
 }
 
 /// Writes what went wrong to standard error.

@@ -41,11 +41,19 @@ pub(super) struct RouteArgs {
 
 pub(super) async fn run(args: RouteArgs, environment: &Environment) -> Result<(), CliError> {
     let config = load(&args.config, environment)?;
-    let composition = Composition::open(&config, args.router.as_deref()).await.map_err(CliError::failed)?;
+    let composition = Composition::open(&config, args.router.as_deref())
+        .await
+        .map_err(CliError::failed)?;
     match (&args.text, &args.file) {
         (Some(text), _) => {
-            let explained = explain(&composition, json!({"text": text})).await.map_err(CliError::Usage)?;
-            if args.json { print_json(None, &explained) } else { tell(&explained) }
+            let explained = explain(&composition, json!({"text": text}))
+                .await
+                .map_err(CliError::Usage)?;
+            if args.json {
+                print_json(None, &explained)
+            } else {
+                tell(&explained)
+            }
         }
         (None, Some(file)) => route_file(&composition, file, args.json).await,
         (None, None) => Err(CliError::Usage("give a question or --file".into())),
@@ -56,7 +64,8 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
     let file = File::open(path)
         .map_err(|error| CliError::Usage(format!("{} cannot be read: {error}", path.display())))?;
     for (at, line) in BufReader::new(file).lines().enumerate() {
-        let place = |what: String| CliError::Usage(format!("{}:{}: {what}", path.display(), at + 1));
+        let place =
+            |what: String| CliError::Usage(format!("{}:{}: {what}", path.display(), at + 1));
         let line = line.map_err(|error| place(error.to_string()))?;
         if line.trim().is_empty() {
             continue;
@@ -81,7 +90,10 @@ async fn explain(composition: &Composition, row: Value) -> Result<Explained, Str
         (None, None) => return Err("give `text` or `messages`".into()),
     };
     let request = ChatRequest::parse(body).map_err(|invalid| invalid.to_string())?;
-    composition.explain(&request).await.ok_or_else(|| "nothing is served under this name".into())
+    composition
+        .explain(&request)
+        .await
+        .ok_or_else(|| "nothing is served under this name".into())
 }
 
 fn print_json(id: Option<Value>, explained: &Explained) -> Result<(), CliError> {
@@ -94,30 +106,53 @@ fn print_json(id: Option<Value>, explained: &Explained) -> Result<(), CliError> 
 
 /// One decision in one line.
 fn summary(explained: &Explained) -> String {
-    let category = explained.category.as_ref().map_or("-", |category| category.as_str());
-    format!("{category}\t{:.3}\t{}\t{}", explained.confidence, explained.expert, explained.reason.kind())
+    let category = explained
+        .category
+        .as_ref()
+        .map_or("-", |category| category.as_str());
+    format!(
+        "{category}\t{:.3}\t{}\t{}",
+        explained.confidence,
+        explained.expert,
+        explained.reason.kind()
+    )
 }
 
 /// One decision at length.
 fn tell(explained: &Explained) -> Result<(), CliError> {
-    let category = explained.category.as_ref().map_or("-", |category| category.as_str());
+    let category = explained
+        .category
+        .as_ref()
+        .map_or("-", |category| category.as_str());
     output::line(&format!("category    {category}"));
     output::line(&format!("confidence  {:.3}", explained.confidence));
-    let fallbacks = explained.fallbacks.iter().map(|expert| format!(", then {expert}")).collect::<String>();
+    let fallbacks = explained
+        .fallbacks
+        .iter()
+        .map(|expert| format!(", then {expert}"))
+        .collect::<String>();
     output::line(&format!("expert      {}{fallbacks}", explained.expert));
     output::line(&format!("reason      {}", in_words(&explained.reason)));
     let scores = explained.scores.iter().take(SCORES_SHOWN);
-    let scores: Vec<String> = scores.map(|s| format!("{} {:.3}", s.category, s.probability)).collect();
+    let scores: Vec<String> = scores
+        .map(|s| format!("{} {:.3}", s.category, s.probability))
+        .collect();
     output::line(&format!("scores      {}", scores.join(", ")));
     output::line(&format!("router      {}", explained.router));
-    output::line(&format!("took        {:.1} ms", explained.took_us as f64 / 1000.0));
+    output::line(&format!(
+        "took        {:.1} ms",
+        explained.took_us as f64 / 1000.0
+    ));
     Ok(())
 }
 
 fn in_words(reason: &Reason) -> String {
     match reason {
         Reason::Routed => "the router is confident".into(),
-        Reason::Unsure { best, confidence_min } => {
+        Reason::Unsure {
+            best,
+            confidence_min,
+        } => {
             format!("{best} is likeliest but below {confidence_min}: the default expert answers")
         }
         Reason::Empty => "there is nothing to classify: the default expert answers".into(),

@@ -26,14 +26,20 @@ pub(super) struct ServeArgs {
 pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<(), CliError> {
     let mut config = load(&args.config, environment)?;
     config.server.listen = args.listen.unwrap_or(config.server.listen);
-    let exposure = if args.insecure { Exposure::Insecure } else { Exposure::Guarded };
+    let exposure = if args.insecure {
+        Exposure::Insecure
+    } else {
+        Exposure::Guarded
+    };
     // Before anything is loaded: a SIGTERM during start-up must not be lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
-    let server = Server::bind(config, exposure).await.map_err(|error| match error {
-        ServeError::OpenToAll { .. } => CliError::Usage(error.to_string()),
-        ServeError::Bind { .. } | ServeError::App(_) => CliError::failed(error),
-    })?;
+    let server = Server::bind(config, exposure)
+        .await
+        .map_err(|error| match error {
+            ServeError::OpenToAll { .. } => CliError::Usage(error.to_string()),
+            ServeError::Bind { .. } | ServeError::App(_) => CliError::failed(error),
+        })?;
     output::note(&format!("coterie listens on http://{}", server.address()));
     let stop = async {
         tokio::select! {

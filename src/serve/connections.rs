@@ -13,7 +13,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -39,7 +39,10 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(endpoints: Router) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_READ_MAX);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_READ_MAX);
         builder.http2().timer(TokioTimer::new());
         Self {
             endpoints: TowerToHyperService::new(endpoints),
@@ -56,37 +59,33 @@ impl Connections {
     }
 
     /// Accepts and serves until `stop` resolves.
-    pub(super) async fn accept_until(&mut self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+    pub(super) async fn accept_until(
+        &mut self,
+        listener: &TcpListener,
+        stop: impl Future<Output = ()>,
+    ) {
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => return,
                 Some(_) = self.tasks.join_next() => {}
-                () = self.accept(listener) => {}
+                (stream, seat) = accept(listener, &self.seats) => self.serve(stream, seat),
             }
         }
     }
 
-    async fn accept(&mut self, listener: &TcpListener) {
-        let Ok(seat) = Arc::clone(&self.seats).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                return sleep(ACCEPT_RETRY).await;
-            }
-        };
-        self.serve(stream, seat);
-    }
-
-    fn serve(&mut self, stream: TcpStream, seat: tokio::sync::OwnedSemaphorePermit) {
+    fn serve(&mut self, stream: TcpStream, seat: Option<OwnedSemaphorePermit>) {
         // Small events must not wait for the acknowledgement of the ones before.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let Some(graceful) = &self.graceful else { return };
-        let connection =
-            self.builder.serve_connection(TokioIo::new(stream), self.endpoints.clone()).into_owned();
+        let Some(graceful) = &self.graceful else {
+            return;
+        };
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(stream), self.endpoints.clone())
+            .into_owned();
         let connection = graceful.watch(connection);
         self.tasks.spawn(async move {
             if let Err(error) = connection.await {
@@ -111,5 +110,23 @@ impl Connections {
     /// Cuts what is still open and waits until it has let go of what it held.
     pub(super) async fn cut(&mut self) {
         self.tasks.shutdown().await;
+    }
+}
+
+/// The next connection, once there is a seat for it.
+async fn accept(
+    listener: &TcpListener,
+    seats: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed; were it, the connection would be served without a count.
+    let seat = Arc::clone(seats).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, seat),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
     }
 }
