@@ -13,8 +13,8 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 use serde::Serialize;
 
 pub use error::ExpertError;
-pub use gate::Gate;
-pub use registry::{Answered, Experts};
+pub use gate::{Gate, Limits};
+pub use registry::{Answered, Embedder, Experts, OpenError};
 
 use crate::{
     chat::{ChatRequest, Chunk, Completion},

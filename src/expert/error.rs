@@ -36,7 +36,7 @@ pub enum ExpertError {
     /// The provider has no room for the request now.
     #[error("the provider limits its rate")]
     RateLimited {
-        /// The provider's `Retry-After`, where it sent one in seconds.
+        /// The provider's `Retry-After`, where it sent one.
         retry_after: Option<Duration>,
     },
     /// The provider failed (5xx, or an error inside the stream).
@@ -94,8 +94,48 @@ impl ExpertError {
         }
     }
 
-    /// Whether another expert may do better: everything but a refusal, which is the request's own fault.
+    /// Whether another expert may do better. A refusal is the request's own fault and told at once, but for those that
+    /// only this provider has: our key, our bill or our name for its model is wrong, or its context is too short.
     pub fn another_may_answer(&self) -> bool {
-        !matches!(self, Self::Refused { .. })
+        match self {
+            Self::Refused { status, body } => {
+                matches!(status, 401 | 402 | 404)
+                    || body["error"]["code"] == "context_length_exceeded"
+            }
+            _ => true,
+        }
+    }
+
+    /// When to come back, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after } => Some(*retry_after),
+            Self::RateLimited { retry_after } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_that_every_expert_would_share_ends_the_search() {
+        for (status, code, another) in [
+            (400, "content_filter", false),
+            (400, "context_length_exceeded", true),
+            (401, "invalid_api_key", true),
+            (402, "insufficient_credits", true),
+            (403, "flagged", false),
+            (404, "model_not_found", true),
+            (422, "bad_schema", false),
+        ] {
+            let body = json!({"error": {"code": code}});
+            let refused = ExpertError::Refused { status, body };
+            assert_eq!(refused.another_may_answer(), another, "{status} {code}");
+        }
     }
 }

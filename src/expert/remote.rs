@@ -1,1 +1,325 @@
-//! An OpenAI-compatible endpoint elsewhere.
+//! An OpenAI-compatible endpoint elsewhere. What the client sent goes there whole, and what comes back is passed on
+//! whole, but for the model's name: the provider is told its own, the client the expert's.
+//!
+//! The clocks of an answer and the number of answers under way are the [gate](crate::expert::Gate)'s; here are only the
+//! bounds on bytes and connections. Nothing is retried.
+
+pub mod sse;
+mod status;
+mod stream;
+mod wire;
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use reqwest::{
+    Client, Response,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    redirect,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::{
+    chat::{ChatRequest, Completion},
+    clock,
+    expert::{Answer, Expert, ExpertError},
+    ids::ExpertId,
+};
+use wire::Outgoing;
+
+/// Largest whole answer: far above any text, with room for sound, pictures and a batch of embeddings.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// Largest error body that is read: an OpenAI error object is below a thousand bytes.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// Connections kept open between answers: as many as a busy server has under way, and few enough for any file limit.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// How long a connection is kept open between answers: load balancers commonly close theirs after 60 s, and a
+/// connection closed on our side first is never written to in vain.
+const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(50);
+
+/// Where a provider is and what it is told.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Up to and including `/v1`.
+    pub base_url: Url,
+    /// The provider's name for the model.
+    pub model: String,
+    /// Sent as a bearer token; never printed.
+    pub api_key: Option<SecretString>,
+}
+
+/// A model behind an OpenAI-compatible endpoint.
+pub struct RemoteExpert {
+    id: ExpertId,
+    /// The provider's name for the model.
+    model: String,
+    chat_url: Url,
+    embeddings_url: Url,
+    client: Client,
+}
+
+/// Why a remote expert cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Nothing can be appended to the URL.
+    #[error("`base_url` must be an http:// or https:// address such as https://host/v1")]
+    BaseUrl,
+    /// The key is no header value.
+    #[error("`api_key` has characters that no HTTP header can carry; check for a line end in it")]
+    ApiKey,
+    /// The client cannot be built, as where a system has no root certificates.
+    #[error("the HTTP client cannot be set up; are the system's root certificates installed?")]
+    Client {
+        /// The client's own words.
+        source: reqwest::Error,
+    },
+}
+
+impl RemoteExpert {
+    /// Sets up an expert; connects to nothing.
+    ///
+    /// # Errors
+    /// The endpoint cannot be used as it stands.
+    pub fn new(
+        id: ExpertId,
+        endpoint: Endpoint,
+        connect_timeout: Duration,
+    ) -> Result<Self, SetupError> {
+        Ok(Self {
+            chat_url: appended(&endpoint.base_url, &["chat", "completions"])?,
+            embeddings_url: appended(&endpoint.base_url, &["embeddings"])?,
+            client: client(&endpoint, connect_timeout)?,
+            model: endpoint.model,
+            id,
+        })
+    }
+
+    /// Turns texts into vectors: an OpenAI embeddings request, passed on and back whole but for the model's name.
+    ///
+    /// # Errors
+    /// The provider gave no embeddings.
+    pub async fn embed(&self, body: Map<String, Value>) -> Result<Map<String, Value>, ExpertError> {
+        let outgoing = Outgoing::plain(&body, &self.model);
+        let response = self.post(&self.embeddings_url, &outgoing).await?;
+        let bytes = whole_body(response).await?;
+        let mut answer: Map<String, Value> = serde_json::from_slice(&bytes)
+            .map_err(|error| broken(format!("not a JSON object: {error}")))?;
+        if !answer.get("data").is_some_and(Value::is_array) {
+            return Err(status::error_in(&answer)
+                .unwrap_or_else(|| broken("the embeddings have no list of `data`".into())));
+        }
+        answer.insert("model".into(), self.id.as_str().into());
+        Ok(answer)
+    }
+
+    async fn chat(&self, request: &ChatRequest) -> Result<Answer, ExpertError> {
+        if !request.stream {
+            let outgoing = Outgoing::plain(&request.body, &self.model);
+            let response = self.post(&self.chat_url, &outgoing).await?;
+            return Ok(Answer::Whole(self.completion(response).await?));
+        }
+        let outgoing = Outgoing::streaming(&request.body, &self.model);
+        let response = self.post(&self.chat_url, &outgoing).await?;
+        Ok(Answer::Stream(if is_json(&response) {
+            // Some providers do not stream everything that they are asked to stream.
+            stream::of_whole(self.completion(response).await?)
+        } else {
+            stream::of_events(self.id.clone(), response)
+        }))
+    }
+
+    async fn completion(&self, response: Response) -> Result<Completion, ExpertError> {
+        let bytes = whole_body(response).await?;
+        let mut completion = Completion::parse(&bytes).map_err(|error| {
+            serde_json::from_slice(&bytes)
+                .ok()
+                .and_then(|object| status::error_in(&object))
+                .unwrap_or_else(|| broken(error.to_string()))
+        })?;
+        completion.0.insert("model".into(), self.id.as_str().into());
+        Ok(completion)
+    }
+
+    /// Sends a body and waits for the head of a successful response.
+    async fn post(&self, url: &Url, body: &Outgoing<'_>) -> Result<Response, ExpertError> {
+        let response = self
+            .client
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_json())
+            .send()
+            .await
+            .map_err(|error| ExpertError::Unreachable {
+                source: error.without_url().into(),
+            })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(failure(response).await)
+    }
+}
+
+impl Expert for RemoteExpert {
+    fn answer(&self, request: Arc<ChatRequest>) -> BoxFuture<'_, Result<Answer, ExpertError>> {
+        async move { self.chat(&request).await }.boxed()
+    }
+}
+
+impl fmt::Debug for RemoteExpert {
+    /// Leaves out the URL, which may carry a password, and the client, which carries the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteExpert")
+            .field("id", &self.id)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+fn appended(base: &Url, segments: &[&str]) -> Result<Url, SetupError> {
+    let mut url = base.clone();
+    url.path_segments_mut()
+        .map_err(|()| SetupError::BaseUrl)?
+        .pop_if_empty()
+        .extend(segments);
+    Ok(url)
+}
+
+fn client(endpoint: &Endpoint, connect_timeout: Duration) -> Result<Client, SetupError> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = &endpoint.api_key {
+        let bearer = format!("Bearer {}", key.expose_secret());
+        let mut value =
+            HeaderValue::try_from(bearer).map_err(|_secret_inside| SetupError::ApiKey)?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let mut builder = Client::builder()
+        .user_agent(concat!("coterie/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        // Small requests must not wait for the acknowledgement of what was sent before.
+        .tcp_nodelay(true)
+        .connect_timeout(connect_timeout)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .pool_idle_timeout(IDLE_CONNECTION_KEPT)
+        // The key is for this host alone, and a redirected POST would arrive as a GET.
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        // The client would read proxies from the environment, which is for the configuration to read.
+        .no_proxy();
+    if endpoint.base_url.scheme() == "http" {
+        // No certificate is ever checked: a system without any can still reach a neighbour in clear text.
+        builder = builder.tls_certs_only([]);
+    }
+    builder
+        .build()
+        .map_err(|source| SetupError::Client { source })
+}
+
+fn is_json(response: &Response) -> bool {
+    response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}
+
+async fn whole_body(response: Response) -> Result<Vec<u8>, ExpertError> {
+    match body_up_to(response, ANSWER_BYTES_MAX).await {
+        Ok((bytes, true)) => Ok(bytes),
+        Ok((_, false)) => Err(broken(format!("it has more than {ANSWER_BYTES_MAX} bytes"))),
+        Err(error) => Err(broken(in_full(&error.without_url()))),
+    }
+}
+
+/// The body's first `bytes_max` bytes, and whether that is all of it.
+async fn body_up_to(
+    mut response: Response,
+    bytes_max: usize,
+) -> Result<(Vec<u8>, bool), reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        let room = bytes_max - bytes.len();
+        bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+        if piece.len() > room {
+            return Ok((bytes, false));
+        }
+    }
+    Ok((bytes, true))
+}
+
+/// What an unsuccessful response means.
+async fn failure(response: Response) -> ExpertError {
+    let code = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| status::retry_after(value.to_str().ok()?, clock::now_ms()));
+    // The status says enough where its body does not come.
+    let (body, _) = body_up_to(response, ERROR_BYTES_MAX)
+        .await
+        .unwrap_or_default();
+    status::error_of(code, retry_after, &body)
+}
+
+fn broken(detail: String) -> ExpertError {
+    ExpertError::Broken { detail }
+}
+
+/// An error with its causes, in one line.
+fn in_full(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expert(base_url: &str, api_key: Option<&str>) -> Result<RemoteExpert, SetupError> {
+        let endpoint = Endpoint {
+            base_url: base_url.parse().unwrap(),
+            model: "gpt".into(),
+            api_key: api_key.map(SecretString::from),
+        };
+        RemoteExpert::new(ExpertId::new("far"), endpoint, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn paths_are_appended_and_a_query_is_kept() {
+        for (base, chat) in [
+            ("http://h/v1", "http://h/v1/chat/completions"),
+            ("http://h/v1/", "http://h/v1/chat/completions"),
+            ("http://h", "http://h/chat/completions"),
+            (
+                "http://h/v1?api-version=3",
+                "http://h/v1/chat/completions?api-version=3",
+            ),
+        ] {
+            assert_eq!(expert(base, None).unwrap().chat_url.as_str(), chat);
+        }
+        assert!(matches!(
+            expert("mailto:a@b", None),
+            Err(SetupError::BaseUrl)
+        ));
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        let printed = format!(
+            "{:?}",
+            expert("http://u:sesame@h/v1", Some("sesame")).unwrap()
+        );
+        assert!(!printed.contains("sesame"), "{printed}");
+        let refused = expert("http://h/v1", Some("sesame\n")).unwrap_err();
+        assert!(!format!("{refused:?} {refused}").contains("sesame"));
+    }
+}

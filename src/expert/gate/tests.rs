@@ -1,0 +1,294 @@
+//! The gate before scripted experts, on a paused clock.
+
+use std::sync::Mutex;
+
+use futures_util::{FutureExt, future::BoxFuture, poll};
+use serde_json::json;
+use tokio::{
+    sync::mpsc,
+    time::{advance, sleep},
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+use crate::{
+    chat::{AnswerHead, Chunk, FinishReason, Usage},
+    expert::Expert,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Answers each request with the next of its scripts: a time to wait, then the answer.
+struct Scripted(Mutex<Vec<(Duration, Result<Answer, ExpertError>)>>);
+
+impl Expert for Scripted {
+    fn answer(&self, _request: Arc<ChatRequest>) -> BoxFuture<'_, Result<Answer, ExpertError>> {
+        let (delay, answer) = self.0.lock().unwrap().remove(0);
+        async move {
+            sleep(delay).await;
+            answer
+        }
+        .boxed()
+    }
+}
+
+type Scripts = Vec<(Duration, Result<Answer, ExpertError>)>;
+
+fn gate(concurrent_max: usize, queue_max: usize, scripts: Scripts) -> Gate {
+    let limits = Limits {
+        concurrent_max,
+        queue_max,
+        timeouts: Timeouts {
+            connect: SECOND,
+            first_token: 10 * SECOND,
+            idle: 5 * SECOND,
+            total: 60 * SECOND,
+        },
+    };
+    let expert = Arc::new(Scripted(Mutex::new(scripts)));
+    Gate::new(ExpertId::new("scripted"), expert, limits)
+}
+
+fn request(stream: bool) -> Arc<ChatRequest> {
+    let body = json!({
+        "model": "coterie",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": stream,
+    });
+    Arc::new(ChatRequest::parse(body).unwrap())
+}
+
+fn head() -> AnswerHead {
+    AnswerHead {
+        id: "a".into(),
+        model: "scripted".into(),
+        created_s: 1,
+    }
+}
+
+type Piece = (Duration, Result<Chunk, ExpertError>);
+
+/// A stream whose pieces each take their time.
+fn stream_of(pieces: Vec<Piece>) -> Answer {
+    let pieces = stream::iter(pieces).then(|(delay, piece)| async move {
+        sleep(delay).await;
+        piece
+    });
+    Answer::Stream(pieces.boxed())
+}
+
+fn whole() -> Answer {
+    Answer::Whole(head().completion("hi", FinishReason::Stop, Usage::default()))
+}
+
+fn broken() -> ExpertError {
+    ExpertError::Broken {
+        detail: "scripted".into(),
+    }
+}
+
+async fn begun(gate: &Gate) -> Result<AnswerStream, ExpertError> {
+    match gate.answer(request(true)).await? {
+        Answer::Stream(pieces) => Ok(pieces),
+        Answer::Whole(completion) => panic!("{completion:?}"),
+    }
+}
+
+async fn failure(gate: &Gate, stream: bool) -> ExpertError {
+    match gate.answer(request(stream)).await {
+        Ok(_) => panic!("it answered"),
+        Err(error) => error,
+    }
+}
+
+fn waited(error: &ExpertError) -> Duration {
+    match error {
+        ExpertError::TimedOut { waited } => *waited,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_begun_stream_replays_what_came_before_its_first_token() {
+    let chunks = [
+        head().opening(),
+        head().text("hel"),
+        head().text("lo"),
+        head().finish(FinishReason::Stop),
+        head().usage(Usage::default()),
+    ];
+    let pieces = chunks.clone().map(|chunk| (SECOND, Ok(chunk)));
+    let gate = gate(1, 0, vec![(SECOND, Ok(stream_of(pieces.into())))]);
+
+    let started = Instant::now();
+    let answer = begun(&gate).await.unwrap();
+    assert_eq!(started.elapsed(), 3 * SECOND, "it has read to the token");
+
+    let replayed: Vec<_> = answer.map(Result::unwrap).collect().await;
+    assert_eq!(replayed, chunks);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_before_the_first_token_is_no_answer() {
+    let pieces = vec![(SECOND, Ok(head().opening())), (SECOND, Err(broken()))];
+    let gate = gate(1, 0, vec![(SECOND, Ok(stream_of(pieces)))]);
+    assert_eq!(failure(&gate, true).await.kind(), "broken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_after_the_first_token_is_the_last_piece() {
+    let pieces = vec![
+        (SECOND, Ok(head().text("a"))),
+        (SECOND, Err(broken())),
+        (SECOND, Ok(head().text("b"))),
+    ];
+    let gate = gate(1, 0, vec![(SECOND, Ok(stream_of(pieces)))]);
+    let pieces: Vec<_> = begun(&gate).await.unwrap().collect().await;
+    assert!(matches!(
+        pieces.as_slice(),
+        [Ok(_), Err(ExpertError::Broken { .. })]
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn signs_of_life_do_not_stop_the_clock_of_the_first_token() {
+    let pieces = (0..20).map(|_| (SECOND, Ok(head().opening()))).collect();
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);
+    let started = Instant::now();
+    assert_eq!(waited(&failure(&gate, true).await), 10 * SECOND);
+    assert_eq!(started.elapsed(), 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_token_begins_with_its_finish() {
+    let pieces = vec![
+        (SECOND, Ok(head().finish(FinishReason::Stop))),
+        (100 * SECOND, Ok(head().usage(Usage::default()))),
+    ];
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);
+    drop(begun(&gate).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_prelude_that_is_kept_back_is_bounded() {
+    let pieces = (0..=PRELUDE_CHUNKS_MAX)
+        .map(|_| (Duration::ZERO, Ok(head().opening())))
+        .chain([(100 * SECOND, Ok(head().text("late")))])
+        .collect();
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);
+    drop(begun(&gate).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_between_two_tokens_ends_a_stream() {
+    let pieces = vec![
+        (Duration::ZERO, Ok(head().text("a"))),
+        (4 * SECOND, Ok(head().text("b"))),
+        (6 * SECOND, Ok(head().text("c"))),
+    ];
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);
+    let pieces: Vec<_> = begun(&gate).await.unwrap().collect().await;
+    assert_eq!(pieces.len(), 3);
+    assert_eq!(waited(pieces[2].as_ref().unwrap_err()), 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_not_taken_for_a_silent_expert() {
+    let (sender, receiver) = mpsc::channel(2);
+    for text in ["a", "b"] {
+        sender.send(Ok(head().text(text))).await.unwrap();
+    }
+    let answer = Answer::Stream(ReceiverStream::new(receiver).boxed());
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(answer))]);
+    let mut pieces = begun(&gate).await.unwrap();
+    pieces.next().await.unwrap().unwrap();
+    advance(30 * SECOND).await;
+    assert_eq!(pieces.next().await.unwrap().unwrap().text(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_stream_ends_with_the_clock_for_the_whole() {
+    let pieces = (0..100).map(|_| (SECOND, Ok(head().text("a")))).collect();
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);
+    let started = Instant::now();
+    let pieces: Vec<_> = begun(&gate).await.unwrap().collect().await;
+    assert_eq!(started.elapsed(), 60 * SECOND);
+    let last = pieces.last().unwrap().as_ref().unwrap_err();
+    assert_eq!(waited(last), 60 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_answer_has_the_clock_for_the_whole() {
+    let scripts = vec![(50 * SECOND, Ok(whole())), (61 * SECOND, Ok(whole()))];
+    let gate = gate(1, 0, scripts);
+    gate.answer(request(false)).await.unwrap();
+    assert_eq!(waited(&failure(&gate, false).await), 60 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_more_than_may_wait_is_told_to_come_back() {
+    let scripts = (0..3).map(|_| (9 * SECOND, Ok(whole()))).collect();
+    let gate = gate(1, 1, scripts);
+    let mut first = Box::pin(gate.answer(request(false)));
+    let mut second = Box::pin(gate.answer(request(false)));
+    assert!(poll!(&mut first).is_pending());
+    assert!(poll!(&mut second).is_pending());
+
+    let error = failure(&gate, false).await;
+    assert_eq!(error.kind(), "busy");
+    assert_eq!(error.retry_after(), Some(SECOND), "nothing is known yet");
+
+    first.await.unwrap();
+    assert!(poll!(&mut second).is_pending(), "it has the seat now");
+    let mut third = Box::pin(gate.answer(request(false)));
+    assert!(poll!(&mut third).is_pending(), "its place is free again");
+    let error = failure(&gate, false).await;
+    assert_eq!(error.retry_after(), Some(9 * SECOND), "as the first took");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_seat_does_not_count_as_the_experts_time() {
+    let slow_token = || stream_of(vec![(9 * SECOND, Ok(head().text("a")))]);
+    let scripts = vec![
+        (Duration::ZERO, Ok(slow_token())),
+        (Duration::ZERO, Ok(slow_token())),
+    ];
+    let gate = gate(1, 1, scripts);
+    let one = async { begun(&gate).await.unwrap().count().await };
+    let other = async { begun(&gate).await.unwrap().count().await };
+    assert_eq!(tokio::join!(one, other), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_seat_is_as_long_as_an_answer_at_most() {
+    let pieces = vec![(Duration::ZERO, Ok(head().text("a")))];
+    let gate = gate(1, 1, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);
+    let _never_read = begun(&gate).await.unwrap();
+    assert_eq!(failure(&gate, true).await.kind(), "busy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seat_is_held_until_its_stream_ends_or_is_dropped() {
+    let one_token = || stream_of(vec![(Duration::ZERO, Ok(head().text("a")))]);
+    let scripts = (0..3).map(|_| (Duration::ZERO, Ok(one_token()))).collect();
+    let gate = gate(1, 0, scripts);
+
+    let dropped = begun(&gate).await.unwrap();
+    assert_eq!(failure(&gate, true).await.kind(), "busy");
+    drop(dropped);
+
+    let mut ended = begun(&gate).await.unwrap();
+    ended.next().await.unwrap().unwrap();
+    assert_eq!(failure(&gate, true).await.kind(), "busy");
+    assert!(ended.next().await.is_none());
+    drop(begun(&gate).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_work_takes_a_seat_and_has_the_clock_for_the_whole() {
+    let gate = gate(1, 0, Vec::new());
+    let mut running = Box::pin(gate.run(std::future::pending::<Result<(), _>>()));
+    assert!(poll!(&mut running).is_pending());
+    assert_eq!(failure(&gate, false).await.kind(), "busy");
+    assert_eq!(waited(&running.await.unwrap_err()), 60 * SECOND);
+}

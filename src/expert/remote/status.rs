@@ -1,0 +1,165 @@
+//! What a provider's refusals and failures mean: pure.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+use crate::expert::ExpertError;
+
+/// Longest message of a provider that is kept for a log, in characters.
+const DETAIL_CHARS_MAX: usize = 300;
+
+/// The meaning of a response that is no success.
+pub(super) fn error_of(code: u16, retry_after: Option<Duration>, body: &[u8]) -> ExpertError {
+    let body = serde_json::from_slice(body)
+        .unwrap_or_else(|_no_json| Value::String(String::from_utf8_lossy(body).into_owned()));
+    let detail = || format!("status {code}: {}", shortened(message(&body)));
+    match code {
+        429 => ExpertError::RateLimited { retry_after },
+        408 | 500..=599 => ExpertError::Failed { detail: detail() },
+        400..=499 => ExpertError::Refused {
+            status: code,
+            body: error_object(body),
+        },
+        300..=399 => ExpertError::Failed {
+            detail: format!("status {code}: a redirect; put the final address into `base_url`"),
+        },
+        _ => ExpertError::Broken { detail: detail() },
+    }
+}
+
+/// The error that a provider reports inside a successful response: `{"error": …}`.
+pub(super) fn error_in(object: &Map<String, Value>) -> Option<ExpertError> {
+    let error = object.get("error").filter(|error| !error.is_null())?;
+    Some(ExpertError::Failed {
+        detail: shortened(message(error)),
+    })
+}
+
+/// Reads a `Retry-After` header: seconds, or an HTTP date.
+pub(super) fn retry_after(value: &str, now_ms: i64) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(value.trim()).ok()?;
+    let now = Duration::from_millis(u64::try_from(now_ms).ok()?);
+    Some(until.duration_since(UNIX_EPOCH).ok()?.saturating_sub(now))
+}
+
+/// The body as OpenAI's error object: as it is if it is one, else its message wrapped in one.
+fn error_object(body: Value) -> Value {
+    if body.get("error").is_some_and(Value::is_object) {
+        return body;
+    }
+    json!({"error": {
+        "message": message(&body),
+        "type": "invalid_request_error",
+        "param": null,
+        "code": null,
+    }})
+}
+
+/// The sentence in an error body, in the places where providers put it.
+fn message(body: &Value) -> &str {
+    let place = match body {
+        Value::String(text) => Some(text.as_str()),
+        Value::Object(object) => ["error", "message", "detail"]
+            .iter()
+            .find_map(|field| object.get(*field))
+            .map(message),
+        _ => None,
+    };
+    place
+        .filter(|text| !text.trim().is_empty())
+        .unwrap_or("the provider did not say why")
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(DETAIL_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_of_status_has_its_meaning() {
+        for (code, kind) in [
+            (301, "failed"),
+            (400, "refused"),
+            (401, "refused"),
+            (404, "refused"),
+            (408, "failed"),
+            (422, "refused"),
+            (429, "rate_limited"),
+            (500, "failed"),
+            (503, "failed"),
+            (199, "broken"),
+            (600, "broken"),
+        ] {
+            assert_eq!(error_of(code, None, b"{}").kind(), kind, "{code}");
+        }
+    }
+
+    fn refusal(body: &str) -> Value {
+        match error_of(400, None, body.as_bytes()) {
+            ExpertError::Refused { status: 400, body } => body,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_error_object_passes_whole() {
+        let body = json!({"error": {"message": "no", "code": "content_filter", "house": 1}});
+        assert_eq!(refusal(&body.to_string()), body);
+    }
+
+    #[test]
+    fn any_other_body_is_wrapped_in_an_error_object() {
+        for (body, message) in [
+            ("<h1>No</h1>", "<h1>No</h1>"),
+            (r#"{"error": "no such model"}"#, "no such model"),
+            (r#"{"message": "bad"}"#, "bad"),
+            (r#"{"detail": "bad"}"#, "bad"),
+            (r#"{"detail": [1]}"#, "the provider did not say why"),
+            ("", "the provider did not say why"),
+        ] {
+            assert_eq!(refusal(body)["error"]["message"], message, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_failure_tells_the_providers_message_in_short() {
+        let body = json!({"error": {"message": "x".repeat(1000)}}).to_string();
+        let detail = error_of(500, None, body.as_bytes()).to_string();
+        assert!(detail.contains("status 500: xxx"), "{detail}");
+        assert!(detail.chars().count() < 2 * DETAIL_CHARS_MAX);
+    }
+
+    #[test]
+    fn an_error_field_that_is_null_is_none() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        assert!(error_in(&object(json!({"error": null}))).is_none());
+        let error = error_in(&object(json!({"error": {"message": "overloaded"}}))).unwrap();
+        assert_eq!(error.to_string(), "the expert failed: overloaded");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now_ms = 1_445_412_475_000; // Wed, 21 Oct 2015 07:27:55 GMT
+        for (value, seconds) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(5)),
+            ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(
+                retry_after(value, now_ms),
+                seconds.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
+}
