@@ -21,8 +21,8 @@ use crate::{
 /// How long the writer may take to store what was recorded, once nothing new can come.
 const RECORDER_CLOSE_MAX: Duration = Duration::from_secs(10);
 
-/// How long local models may take to notice that their readers have left.
-const EXPERTS_CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How long tasks in the background may take to notice that the app closes.
+const TASKS_CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// A composition that is ready to answer.
 pub struct App {
@@ -95,21 +95,19 @@ impl App {
     }
 
     /// Ends answers under way, writes what was recorded, and closes the parts in order.
-    pub async fn close(&self) {
+    pub async fn close(self: Arc<Self>) {
         self.cancel.cancel();
         if !self.recorder.close(RECORDER_CLOSE_MAX).await {
-            tracing::error!(
-                "outcomes were still unwritten after {RECORDER_CLOSE_MAX:?}; they are lost"
-            );
+            tracing::error!("outcomes were still unwritten after {RECORDER_CLOSE_MAX:?}; they are lost");
         }
         self.tasks.close();
-        if timeout(RECORDER_CLOSE_MAX, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::error!("background tasks did not end within {RECORDER_CLOSE_MAX:?}");
+        if timeout(TASKS_CLOSE_MAX, self.tasks.wait()).await.is_err() {
+            tracing::error!("background tasks did not end within {TASKS_CLOSE_MAX:?}");
         }
         self.store.close().await;
-        self.experts.close(EXPERTS_CLOSE_MAX).await;
+        match Arc::into_inner(self) {
+            Some(app) => app.experts.shutdown().await,
+            None => tracing::warn!("the app is still in use; its experts end with it"),
+        }
     }
 }

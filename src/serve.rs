@@ -136,6 +136,7 @@ impl Server {
             connections.drain(CANCELLED_MAX).await;
         }
         connections.cut().await;
+        drop(connections);
         self.app.close().await;
         tracing::info!("stopped");
     }

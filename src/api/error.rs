@@ -136,17 +136,16 @@ impl ApiError {
         }
     }
 
-    /// The provider's own error, where it refused: the client gets the provider's reason, not ours.
+    /// The provider's own error, where it refused the question: the client gets the provider's reason, not ours. A
+    /// provider that refuses *us* (our key, our bill, our name for its model) is a fault of this server.
     fn passed_on(&self) -> Option<(StatusCode, &Value)> {
-        match self {
-            Self::Expert(ExpertError::Refused { status, body })
-            | Self::Refused(Refusal::Expert {
-                source: ExpertError::Refused { status, body },
-                ..
-            }) => Some((
-                StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST),
-                body,
-            )),
+        let (Self::Expert(error) | Self::Refused(Refusal::Expert { source: error, .. })) = self else {
+            return None;
+        };
+        match error {
+            ExpertError::Refused { status, body } if !error.refuses_us() => {
+                Some((StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), body))
+            }
             _ => None,
         }
     }
@@ -195,7 +194,7 @@ fn of_expert(error: &ExpertError) -> Told {
         .retry_after(*retry_after),
         ExpertError::Unreachable { .. } => server(S::BAD_GATEWAY, "expert_unreachable"),
         ExpertError::TimedOut { .. } => server(S::GATEWAY_TIMEOUT, "expert_timeout"),
-        ExpertError::Refused { .. } => Told::invalid("expert_refused"),
+        ExpertError::Refused { .. } => server(S::BAD_GATEWAY, "expert_refused_us"),
         ExpertError::Failed { .. } => server(S::BAD_GATEWAY, "expert_failed"),
         ExpertError::Broken { .. } => server(S::BAD_GATEWAY, "expert_broken"),
         ExpertError::ContextTooLong { .. } => {

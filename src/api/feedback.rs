@@ -67,9 +67,7 @@ fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
         && !state
             .app
             .experts
-            .ids()
-            .iter()
-            .any(|known| known.as_str() == expert)
+            .ids().any(|known| known.as_str() == expert)
     {
         return Err(InvalidRequest::at(
             "expert",

@@ -28,7 +28,7 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     let body = json!({
         "ready": ready,
         "router": state.app.composition.router().id(),
-        "experts": state.app.experts.ids(),
+        "experts": state.app.experts.ids().collect::<Vec<_>>(),
         "uptime_s": state.started.elapsed().as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
     });

@@ -55,12 +55,10 @@ fn all(state: &ApiState) -> Vec<Model> {
         .iter()
         .map(|category| format!("{MODEL_NAME}/{category}"));
     let experts = state.app.experts.ids();
-    let embedders = state.app.experts.embedder_ids();
     composition
         .into_iter()
         .chain(categories.map(|id| model(id, "coterie")))
-        .chain(experts.iter().map(|id| model(id.to_string(), "expert")))
+        .chain(experts.map(|id| model(id.to_string(), "expert")))
         .chain([model(router.encoder().name().to_owned(), "encoder")])
-        .chain(embedders.iter().map(|id| model(id.to_string(), "expert")))
         .collect()
 }

@@ -1,6 +1,9 @@
 //! The path of one question, from the request to the beginning of its answer. `serve` and `ask` both walk it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 
@@ -84,7 +87,7 @@ impl App {
         let mut ticket = self.recorder.open(ask, decision.clone(), asked.at).await?;
         let order = decision.order();
         let answered = tokio::select! {
-            answered = self.experts.answer(&order, &request, ticket.attempts()) => answered,
+            answered = self.experts.answer(&order, &Arc::new(request), ticket.attempts()) => answered,
             () = self.cancel.cancelled() => return Err(Refusal::ShuttingDown),
         };
         let overhead = asked

@@ -94,13 +94,17 @@ impl ExpertError {
         }
     }
 
-    /// Whether another expert may do better. A refusal is the request's own fault and told at once, but for those that
-    /// only this provider has: our key, our bill or our name for its model is wrong, or its context is too short.
+    /// Whether the provider refused us rather than the question: our key, our bill or our name for its model is wrong.
+    pub fn refuses_us(&self) -> bool {
+        matches!(self, Self::Refused { status: 401 | 402 | 404, .. })
+    }
+
+    /// Whether another expert may do better. A refusal of the question is told at once, but for a context that is too
+    /// short, which another expert may not have.
     pub fn another_may_answer(&self) -> bool {
         match self {
-            Self::Refused { status, body } => {
-                matches!(status, 401 | 402 | 404)
-                    || body["error"]["code"] == "context_length_exceeded"
+            Self::Refused { body, .. } => {
+                self.refuses_us() || body["error"]["code"] == "context_length_exceeded"
             }
             _ => true,
         }
