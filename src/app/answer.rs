@@ -78,6 +78,7 @@ impl App {
         };
         let query = Query::from_messages(&request.messages);
         let decision = self.composition.decide(target, &query, &request).await;
+        count(&decision);
         let ask = Ask {
             key_name: asked.key_name,
             model: request.model.clone(),
@@ -131,4 +132,15 @@ impl App {
 
 fn spent_by_experts(attempts: &[Attempt]) -> Duration {
     attempts.iter().filter_map(|attempt| attempt.took).sum()
+}
+
+fn count(decision: &Decision) {
+    let category = decision.category.as_ref().map_or("", |category| category.as_str());
+    metrics::counter!(
+        "coterie_decisions_total",
+        "category" => category.to_owned(),
+        "reason" => decision.reason.kind(),
+    )
+    .increment(1);
+    metrics::histogram!("coterie_decision_seconds").record(decision.took);
 }

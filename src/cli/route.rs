@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{CliError, ConfigArgs, load, output};
@@ -16,6 +17,9 @@ use crate::{
     config::Environment,
     decision::{Explained, Reason},
 };
+
+/// Rows that are decided at once: enough for the encoder to work in batches.
+const ROWS_AT_ONCE: usize = 32;
 
 /// How many categories are shown to a person.
 const SCORES_SHOWN: usize = 4;
@@ -63,20 +67,25 @@ pub(super) async fn run(args: RouteArgs, environment: &Environment) -> Result<()
 async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Result<(), CliError> {
     let file = File::open(path)
         .map_err(|error| CliError::Usage(format!("{} cannot be read: {error}", path.display())))?;
-    for (at, line) in BufReader::new(file).lines().enumerate() {
-        let place =
-            |what: String| CliError::Usage(format!("{}:{}: {what}", path.display(), at + 1));
-        let line = line.map_err(|error| place(error.to_string()))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let row: Value = serde_json::from_str(&line).map_err(|error| place(error.to_string()))?;
-        let id = row.get("id").cloned();
-        let explained = explain(composition, row).await.map_err(place)?;
-        if as_json {
-            print_json(id, &explained)?;
-        } else {
-            output::line(&summary(&explained));
+    let rows = BufReader::new(file).lines().enumerate();
+    let mut decided = stream::iter(rows)
+        .map(|(at, line)| async move {
+            let place = |what: String| CliError::Usage(format!("{}:{}: {what}", path.display(), at + 1));
+            let line = line.map_err(|error| place(error.to_string()))?;
+            if line.trim().is_empty() {
+                return Ok(None);
+            }
+            let row: Value = serde_json::from_str(&line).map_err(|error| place(error.to_string()))?;
+            let id = row.get("id").cloned();
+            let explained = explain(composition, row).await.map_err(place)?;
+            Ok(Some((id, explained)))
+        })
+        .buffered(ROWS_AT_ONCE);
+    while let Some(decision) = decided.next().await {
+        match decision? {
+            Some((id, explained)) if as_json => print_json(id, &explained)?,
+            Some((_, explained)) => output::line(&summary(&explained)),
+            None => {}
         }
     }
     Ok(())

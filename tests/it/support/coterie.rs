@@ -1,0 +1,149 @@
+//! A Coterie in this process, on a port of its own, with a folder of its own.
+
+use std::path::{Path, PathBuf};
+
+use coterie::{
+    config::{self, Environment},
+    serve::{Exposure, Server},
+    store::{Store, StoredOutcome},
+};
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// A running server.
+pub struct Coterie {
+    base: String,
+    client: Client,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+    folder: TempDir,
+}
+
+impl Coterie {
+    /// Serves this configuration; the store, the routers and the address are filled in.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's own task, awaited by `stop`"
+    )]
+    pub async fn serve(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write_config(folder.path(), yaml);
+        let config = config::load(Some(&file), &environment()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let server = Server::bind(config, Exposure::Guarded).await.unwrap();
+        let base = format!("http://{}", server.address());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async move {
+            stopped.await.ok();
+        }));
+        let client = Client::builder().no_proxy().build().unwrap();
+        Self { base, client, stop, running, folder }
+    }
+
+    /// The address with a path behind it.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// A GET.
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(self.url(path))
+    }
+
+    /// A POST.
+    pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.client.post(self.url(path)).json(body)
+    }
+
+    /// Asks a question of a model, plain.
+    pub async fn ask(&self, model: &str, question: &str) -> Response {
+        self.post("/v1/chat/completions", &chat(model, question, false)).send().await.unwrap()
+    }
+
+    /// Asks a question of a model, streamed.
+    pub async fn ask_streamed(&self, model: &str, question: &str) -> Response {
+        self.post("/v1/chat/completions", &chat(model, question, true)).send().await.unwrap()
+    }
+
+    /// Begins to shut down and goes on at once.
+    pub fn begin_stop(self) -> Stopping {
+        self.stop.send(()).unwrap();
+        Stopping { running: self.running, folder: self.folder }
+    }
+
+    /// Shuts down and opens the store that is left.
+    pub async fn stop(self) -> Record {
+        self.begin_stop().ended().await
+    }
+}
+
+/// A server that shuts down.
+pub struct Stopping {
+    running: JoinHandle<()>,
+    folder: TempDir,
+}
+
+impl Stopping {
+    /// Waits for the end and opens the store that is left.
+    pub async fn ended(self) -> Record {
+        self.running.await.unwrap();
+        Record::open(self.folder).await
+    }
+}
+
+/// What a server has recorded.
+pub struct Record {
+    store: Store,
+    _folder: TempDir,
+}
+
+impl Record {
+    /// Opens what is in a folder.
+    pub async fn open(folder: TempDir) -> Self {
+        Self { store: Store::open(&folder.path().join("coterie.db")).await.unwrap(), _folder: folder }
+    }
+
+    /// The one outcome that there must be.
+    pub async fn only(&self) -> StoredOutcome {
+        let outcomes = self.all().await;
+        assert_eq!(outcomes.len(), 1, "{outcomes:#?}");
+        outcomes.into_iter().next().unwrap()
+    }
+
+    /// Every outcome, oldest first.
+    pub async fn all(&self) -> Vec<StoredOutcome> {
+        self.store.latest(10_000).await.unwrap()
+    }
+}
+
+/// A chat request.
+pub fn chat(model: &str, question: &str, stream: bool) -> Value {
+    json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": question}]})
+}
+
+/// Writes a configuration whose store, routers and address are the test's own.
+pub fn write_config(folder: &Path, yaml: &str) -> PathBuf {
+    let fitted = Path::new(env!("CARGO_TARGET_TMPDIR")).join("routers");
+    let mut text = yaml.to_owned();
+    if !yaml.contains("server:") {
+        text.push_str("\nserver: { listen: '127.0.0.1:0' }\n");
+    }
+    if !yaml.contains("store:") {
+        text.push_str(&format!("\nstore: {{ url: 'sqlite://{}/coterie.db', content: full }}\n", folder.display()));
+    }
+    let routes = Path::new(env!("CARGO_MANIFEST_DIR")).join("routes");
+    text.push_str(&format!(
+        "\nrouter: {{ artefacts: '{}', routes: '{}' }}\n",
+        fitted.display(),
+        routes.display()
+    ));
+    let file = folder.join("coterie.yaml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// The variables that tests depend on: where models lie.
+pub fn environment() -> Environment {
+    Environment::from_process()
+}
