@@ -1,5 +1,7 @@
-//! An OpenAI-compatible endpoint elsewhere. What the client sent goes there whole, and what comes back is passed on
-//! whole, but for the model's name: the provider is told its own, the client the expert's.
+//! An OpenAI-compatible endpoint elsewhere.
+//!
+//! What the client sent goes there whole, and what comes back is passed on whole, but for the model's name: the provider
+//! is told its own, the client the expert's.
 //!
 //! The clocks of an answer and the number of answers under way are the [gate](crate::expert::Gate)'s; here are only the
 //! bounds on bytes and connections. Nothing is retried.

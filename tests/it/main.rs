@@ -1,1 +1,8 @@
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows tests by their attribute, not the helpers that they share"
+)]
 
+mod remote;
+mod support;

@@ -1,0 +1,3 @@
+//! What several themes of tests stand on.
+
+pub(crate) mod upstream;
