@@ -501,9 +501,3 @@ async fn embeddings_pass_whole_both_ways_but_for_the_models_name() {
         assert_eq!(error.kind(), kind);
     }
 }
-
-#[tokio::test]
-async fn experts_shut_down_without_blocking_the_runtime() {
-    let upstream = Upstream::always(Reply::answer(["hi"])).await;
-    one(&upstream).shutdown().await;
-}
