@@ -1,6 +1,6 @@
 //! What can go wrong between a question and its answer.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ pub enum ExpertError {
     #[error("the expert cannot be reached")]
     Unreachable {
         /// The transport's own words.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// Nothing came for too long.
     #[error("the expert did not answer within {waited:?}")]
@@ -118,6 +118,17 @@ impl ExpertError {
             _ => None,
         }
     }
+}
+
+/// An error with its causes, in one line: for a log.
+pub(crate) fn in_full(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::{
     config::{Capability, ExpertConfig, ExpertKind},
     expert::{
         Answer, Attempt, Expert, ExpertError, Gate,
+        error::in_full,
         gate::Limits,
         local::{self, LocalExpert},
         remote::{Endpoint, RemoteExpert, SetupError},
@@ -184,7 +185,6 @@ async fn attempt(
     attempts: &mut Vec<Attempt>,
 ) -> Result<Answer, ExpertError> {
     let started = Instant::now();
-    let at = attempts.len();
     attempts.push(Attempt {
         expert: expert.clone(),
         took: None,
@@ -192,8 +192,10 @@ async fn attempt(
     });
     let result = gate.answer(Arc::clone(request)).await;
     let failed = result.as_ref().err().map(ExpertError::kind);
-    attempts[at].took = Some(started.elapsed());
-    attempts[at].error = failed.map(str::to_owned);
+    if let Some(attempt) = attempts.last_mut() {
+        attempt.took = Some(started.elapsed());
+        attempt.error = failed.map(str::to_owned);
+    }
     counter!(
         "coterie_expert_attempts_total",
         "expert" => expert.to_string(),
@@ -201,8 +203,8 @@ async fn attempt(
     )
     .increment(1);
     if let Err(error) = &result {
-        let cause = std::error::Error::source(error).map(tracing::field::display);
-        tracing::warn!(%expert, kind = error.kind(), cause, "{expert} did not answer: {error}");
+        let cause = in_full(error);
+        tracing::warn!(%expert, kind = error.kind(), "{expert} did not answer: {cause}");
     }
     result
 }

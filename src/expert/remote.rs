@@ -1,5 +1,7 @@
-//! An OpenAI-compatible endpoint elsewhere. What the client sent goes there whole, and what comes back is passed on
-//! whole, but for the model's name: the provider is told its own, the client the expert's.
+//! An OpenAI-compatible endpoint elsewhere.
+//!
+//! What the client sent goes there whole, and what comes back is passed on whole, but for the model's name: the provider
+//! is told its own, the client the expert's.
 //!
 //! The clocks of an answer and the number of answers under way are the [gate](crate::expert::Gate)'s; here are only the
 //! bounds on bytes and connections. Nothing is retried.
@@ -9,7 +11,7 @@ mod status;
 mod stream;
 mod wire;
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use reqwest::{
@@ -24,7 +26,7 @@ use url::Url;
 use crate::{
     chat::{ChatRequest, Completion},
     clock,
-    expert::{Answer, Expert, ExpertError},
+    expert::{Answer, Expert, ExpertError, error::in_full},
     ids::ExpertId,
 };
 use wire::Outgoing;
@@ -221,10 +223,10 @@ fn client(endpoint: &Endpoint, connect_timeout: Duration) -> Result<Client, Setu
 }
 
 fn is_json(response: &Response) -> bool {
-    response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+    response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+        let kind = kind.as_bytes().to_ascii_lowercase();
+        kind.starts_with(b"application/json")
+    })
 }
 
 async fn whole_body(response: Response) -> Result<Vec<u8>, ExpertError> {
@@ -267,17 +269,6 @@ async fn failure(response: Response) -> ExpertError {
 
 fn broken(detail: String) -> ExpertError {
     ExpertError::Broken { detail }
-}
-
-/// An error with its causes, in one line.
-fn in_full(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

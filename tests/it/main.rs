@@ -1,7 +1,16 @@
 //! Integration tests: real sockets, real SQLite files, real small models.
 
+#![expect(
+    clippy::unwrap_used,
+    
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy knows tests by their attribute, not the helpers that they share"
+)]
+
 mod architecture;
 mod endings;
 mod http;
 mod process;
+mod remote;
 mod support;

@@ -1,4 +1,4 @@
-//! What the tests share: a provider that does as it is told, and a Coterie in front of it.
+//! What several themes of tests stand on: a provider that does as it is told, and a Coterie in front of it.
 
-pub mod coterie;
-pub mod upstream;
+pub(crate) mod coterie;
+pub(crate) mod upstream;

@@ -6,14 +6,14 @@ use futures_util::{StreamExt, stream};
 use reqwest::Response;
 
 use super::{
-    broken, in_full,
+    broken,
     sse::{Decoder, Event},
     status,
     wire::chunks_of,
 };
 use crate::{
     chat::{Chunk, Completion},
-    expert::{AnswerStream, ExpertError},
+    expert::{AnswerStream, ExpertError, error::in_full},
     ids::ExpertId,
 };
 
@@ -21,8 +21,8 @@ use crate::{
 const EVENT_BYTES_MAX: usize = 16 << 20;
 
 /// How long the end of the body may take after `[DONE]`. Only a body read to its end leaves a connection that can be
-/// used again; it comes at once, or the provider does not mean to send it.
-const END_AFTER_DONE: Duration = Duration::from_millis(50);
+/// used again. It comes at once, or the provider does not mean to send it, and the reader has every chunk by then.
+const END_AFTER_DONE: Duration = Duration::from_millis(200);
 
 /// A whole answer as a stream.
 pub(super) fn of_whole(completion: Completion) -> AnswerStream {
