@@ -1,17 +1,22 @@
 //! What happened to one question after its decision. Plain data; the recorder carries it to the store.
 
+mod content;
+mod feedback;
 mod recorder;
 mod redact;
 mod ticket;
+mod writer;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-pub use recorder::{NoSlot, Recorder};
+pub use feedback::{Feedback, FeedbackError};
+pub use recorder::{Behind, NoSlot, Prices, Recorder, RecorderOptions, Unrecorded};
 pub use ticket::Ticket;
+pub use writer::Writer;
 
-use crate::{chat::Usage, decision::Decision, expert::Attempt};
+use crate::{chat::Usage, decision::Decision, expert::Attempt, ids::ExpertId};
 
 /// The record of one question that got a decision.
 #[derive(Clone, Debug)]
@@ -26,6 +31,8 @@ pub struct Outcome {
     pub decision: Decision,
     /// Who was asked, in order; the last one answered if the ending is `Completed`.
     pub attempts: Vec<Attempt>,
+    /// The expert that began to answer; none if none did.
+    pub answered_by: Option<ExpertId>,
     /// Time from the request to the first token towards the client; none if none came.
     pub first_token: Option<Duration>,
     /// Time from the request to the ending.

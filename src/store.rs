@@ -1,5 +1,142 @@
-//! The SQLite file. The only module that knows SQL.
+//! The SQLite file. The only module that knows SQL: outcomes and feedback go in and come out as plain data.
+//!
+//! The schema is in `migrations/`, which is embedded in the binary and applied when a file is opened.
 
-/// An open store.
+mod error;
+mod feedback;
+mod outcomes;
+mod row;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{
+    SqlitePool,
+    migrate::Migrator,
+    sqlite::{
+        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
+        SqliteSynchronous,
+    },
+};
+
+pub use error::StoreError;
+pub use row::StoredOutcome;
+
+/// One connection writes outcomes, one adds feedback, one prunes and one reads; SQLite lets one of them write at a time.
+const CONNECTIONS_MAX: u32 = 4;
+
+/// Longest wait for another connection's transaction, this process's or another's. Ours take milliseconds.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Longest wait for a free connection: longer than any connection waits for the file itself.
+const CONNECTION_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Size to which the write-ahead log is cut back after a checkpoint, so that one large prune does not leave it large.
+const WAL_BYTES_MAX: &str = "16777216";
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// An open store. Clones share its connections.
 #[derive(Clone, Debug)]
-pub struct Store;
+pub struct Store {
+    pool: SqlitePool,
+    path: Arc<Path>,
+}
+
+impl Store {
+    /// Opens the file, with its folder made where it is missing, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// The file cannot be made, read or written, is damaged, or belongs to another version of Coterie; each with the
+    /// path and what to do.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        create_private(path)?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(CONNECTION_WAIT_MAX)
+            .connect_with(connect_options(path))
+            .await
+            .map_err(|source| StoreError::from_sqlx(path, source))?;
+        let store = Self {
+            pool,
+            path: path.into(),
+        };
+        match MIGRATIONS.run(&store.pool).await {
+            Ok(()) => Ok(store),
+            Err(source) => {
+                store.pool.close().await;
+                Err(StoreError::from_migration(path, source, &MIGRATIONS))
+            }
+        }
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves the write-ahead log into the file and closes it. Every later call fails.
+    ///
+    /// # Errors
+    /// The log could not be moved; the file is closed all the same, and the next open moves it.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        if self.pool.is_closed() {
+            return Ok(());
+        }
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&self.pool)
+            .await;
+        self.pool.close().await;
+        checkpoint.map(drop).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: sqlx::Error) -> StoreError {
+        StoreError::from_sqlx(&self.path, source)
+    }
+}
+
+fn connect_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        // Readers never wait for the writer, and a killed process leaves a file that opens clean.
+        .journal_mode(SqliteJournalMode::Wal)
+        // In WAL mode this loses nothing when the process dies; a power cut can lose the last transactions, never the file.
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_WAIT_MAX)
+        .foreign_keys(true)
+        // Pages freed by retention go back to the file system in steps; only a new file can be given this mode.
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        // Pruned text is overwritten, not only unlinked.
+        .pragma("secure_delete", "ON")
+        .pragma("journal_size_limit", WAL_BYTES_MAX)
+}
+
+/// Makes the folder, and an empty file that only its owner may read: it will hold what people ask. SQLite gives the
+/// write-ahead log the same permissions.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(StoreError::Create {
+            path: PathBuf::from(path),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,38 +1,223 @@
 //! One question's outcome in the making; dropping it sends it off.
 
-use crate::{
-    chat::Completion,
-    expert::{AnswerStream, Attempt, ExpertError},
-    ids::ExpertId,
+use std::{
+    mem,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
-/// Stands for one question from its decision to its end.
-pub struct Ticket;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc::OwnedPermit;
+use uuid::Uuid;
+
+use super::{content, recorder::Shared, writer::Message};
+use crate::{
+    chat::{Chunk, Completion, Usage},
+    clock,
+    config::ContentPolicy,
+    decision::Decision,
+    expert::{AnswerStream, Attempt, ExpertError},
+    ids::ExpertId,
+    outcome::{Ask, Ending, Outcome},
+};
+
+/// Stands for one question from its decision to its end. Whatever ends it, one outcome goes to the writer.
+pub struct Ticket {
+    id: String,
+    asked: Instant,
+    shared: Arc<Shared>,
+    /// Leaves with the outcome.
+    opened: Option<Opened>,
+    attempts: Vec<Attempt>,
+    answered_by: Option<ExpertId>,
+    first_token: Option<Duration>,
+    usage: Option<Usage>,
+    answer: Option<String>,
+    error: Option<&'static str>,
+    /// None until something ends it: then it was the client, by leaving, or the server, by shutting down.
+    ending: Option<Ending>,
+}
+
+/// What was known when the ticket was opened, and the slot that makes the outcome certain.
+struct Opened {
+    slot: OwnedPermit<Message>,
+    asked_at_ms: i64,
+    ask: Ask,
+    decision: Decision,
+}
 
 impl Ticket {
+    pub(super) fn new(
+        slot: OwnedPermit<Message>,
+        shared: Arc<Shared>,
+        mut ask: Ask,
+        decision: Decision,
+        asked: Instant,
+    ) -> Self {
+        ask.question = ask
+            .question
+            .and_then(|question| content::admit(shared.content, question));
+        shared.unwritten.fetch_add(1, Ordering::Relaxed);
+        let waited_ms = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Self {
+            id: Uuid::now_v7().to_string(),
+            asked,
+            shared,
+            opened: Some(Opened {
+                slot,
+                asked_at_ms: clock::now_ms().saturating_sub(waited_ms),
+                ask,
+                decision,
+            }),
+            attempts: Vec::new(),
+            answered_by: None,
+            first_token: None,
+            usage: None,
+            answer: None,
+            error: None,
+            ending: None,
+        }
+    }
+
     /// The outcome's id.
     pub fn id(&self) -> &str {
-        todo!()
+        &self.id
     }
 
     /// The log of attempts, written by whoever asks the experts.
     pub fn attempts(&mut self) -> &mut Vec<Attempt> {
-        todo!()
+        &mut self.attempts
     }
 
     /// Ends with the error that left the client without an answer.
-    pub fn fail(self, error: &ExpertError) {
-        todo!("{error}")
+    pub fn fail(mut self, error: &ExpertError) {
+        self.broke(error);
     }
 
     /// Ends with a whole answer, just before it is handed to the client.
-    pub fn complete(self, expert: &ExpertId, completion: &Completion) {
-        todo!("{expert} {completion:?}")
+    pub fn complete(mut self, expert: &ExpertId, completion: &Completion) {
+        self.answered_by = Some(expert.clone());
+        self.first_token = Some(self.asked.elapsed());
+        self.usage = completion.usage();
+        self.answer = completion
+            .text()
+            .and_then(|text| content::admit(self.shared.content, text.to_owned()));
+        self.ending = Some(Ending::Completed);
     }
 
-    /// Follows a streamed answer to its end, whatever that is.
-    pub fn watch(self, expert: ExpertId, answer: AnswerStream) -> AnswerStream {
-        let _ = expert;
-        answer
+    /// Follows a streamed answer to its end, whatever that is. The outcome is sent before the stream's last `None`, so a
+    /// client that has read to the end can give feedback at once.
+    pub fn watch(mut self, expert: ExpertId, answer: AnswerStream) -> AnswerStream {
+        self.answered_by = Some(expert);
+        Box::pin(Watched {
+            ticket: Some(self),
+            answer,
+        })
+    }
+
+    fn broke(&mut self, error: &ExpertError) {
+        self.error = Some(error.kind());
+        self.ending = Some(match error {
+            ExpertError::TimedOut { .. } => Ending::TimedOut,
+            _ => Ending::ExpertFailed,
+        });
+    }
+
+    /// Takes note of a chunk that is about to be handed on.
+    fn saw(&mut self, chunk: &Chunk) {
+        if self.first_token.is_none() && chunk.carries_token() {
+            self.first_token = Some(self.asked.elapsed());
+        }
+        if self.shared.content != ContentPolicy::None
+            && let Some(text) = chunk.text()
+        {
+            let answer = self.answer.get_or_insert_default();
+            let room = content::TEXT_BYTES_MAX.saturating_sub(answer.len());
+            answer.push_str(&text[..text.floor_char_boundary(room)]);
+        }
+        if let Some(usage) = chunk.usage() {
+            self.usage = Some(usage);
+        }
+        if chunk.finish_reason().is_some() {
+            // The client has all of the answer with this chunk, and may leave without waiting for the rest.
+            self.ending = Some(Ending::Completed);
+        }
+    }
+
+    /// Takes note that the stream is over, which a healthy one is only after its finish reason.
+    fn ran_out(&mut self) {
+        if self.ending.is_none() {
+            self.broke(&ExpertError::Broken {
+                detail: "it ended without a finish reason".into(),
+            });
+        }
+    }
+
+    fn cost_usd(&self) -> Option<f64> {
+        let prices = self.shared.prices.get(self.answered_by.as_ref()?)?;
+        Some(prices.cost_usd(self.usage?))
+    }
+
+    fn default_ending(&self) -> Ending {
+        if self.shared.shutdown.is_cancelled() {
+            Ending::Shutdown
+        } else {
+            Ending::ClientLeft
+        }
     }
 }
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(opened) = self.opened.take() else {
+            return;
+        };
+        opened.slot.send(Message::Outcome(Outcome {
+            cost_usd: self.cost_usd(),
+            ending: self.ending.unwrap_or_else(|| self.default_ending()),
+            id: mem::take(&mut self.id),
+            asked_at_ms: opened.asked_at_ms,
+            ask: opened.ask,
+            decision: opened.decision,
+            attempts: mem::take(&mut self.attempts),
+            answered_by: self.answered_by.take(),
+            first_token: self.first_token,
+            total: self.asked.elapsed(),
+            usage: self.usage,
+            error: self.error.map(str::to_owned),
+            answer: self.answer.take(),
+        }));
+    }
+}
+
+/// A streamed answer and the ticket that it ends; dropped together when nobody reads on.
+struct Watched {
+    ticket: Option<Ticket>,
+    answer: AnswerStream,
+}
+
+impl Stream for Watched {
+    type Item = Result<Chunk, ExpertError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = ready!(self.answer.poll_next_unpin(context));
+        match (&item, &mut self.ticket) {
+            (_, None) => {}
+            (Some(Ok(chunk)), Some(ticket)) => ticket.saw(chunk),
+            (Some(Err(error)), Some(ticket)) => {
+                ticket.broke(error);
+                self.ticket = None;
+            }
+            (None, Some(ticket)) => {
+                ticket.ran_out();
+                self.ticket = None;
+            }
+        }
+        Poll::Ready(item)
+    }
+}
+
+#[cfg(test)]
+mod tests;

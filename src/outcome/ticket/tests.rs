@@ -1,0 +1,336 @@
+use std::collections::HashMap;
+
+use futures_util::stream;
+use tempfile::TempDir;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::*;
+use crate::{
+    chat::{AnswerHead, FinishReason},
+    decision::Reason,
+    ids::RouterId,
+    outcome::{Prices, Recorder, RecorderOptions},
+    store::{Store, StoredOutcome},
+};
+
+const USAGE: Usage = Usage {
+    prompt_tokens: 2_000_000,
+    completion_tokens: 1_000_000,
+};
+
+/// A recorder over a real file, with its writer running.
+struct House {
+    recorder: Recorder,
+    store: Store,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    _folder: TempDir,
+}
+
+impl House {
+    async fn keeping(content: ContentPolicy) -> Self {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(&folder.path().join("coterie.db"))
+            .await
+            .unwrap();
+        let shutdown = CancellationToken::new();
+        let prices = Prices {
+            usd_in: 1.0,
+            usd_out: 4.0,
+        };
+        let (recorder, writer) = Recorder::start(
+            store.clone(),
+            RecorderOptions {
+                content,
+                keep: None,
+                flush_interval: Duration::from_millis(10),
+                prices: HashMap::from([(expert(), prices)]),
+                shutdown: shutdown.clone(),
+            },
+        );
+        let tasks = TaskTracker::new();
+        tasks.spawn(writer.run());
+        Self {
+            recorder,
+            store,
+            shutdown,
+            tasks,
+            _folder: folder,
+        }
+    }
+
+    async fn open(&self) -> Ticket {
+        let ask = Ask {
+            question: Some("I am ada@example.com".into()),
+            ..Ask::default()
+        };
+        self.recorder
+            .open(ask, decision(), Instant::now())
+            .await
+            .unwrap()
+    }
+
+    /// The one outcome that is in the store once everything has ended.
+    async fn only_outcome(self, id: &str) -> StoredOutcome {
+        self.recorder.flush().await.unwrap();
+        assert_eq!(self.store.count().await.unwrap(), 1);
+        let stored = self.store.outcome(id).await.unwrap().unwrap();
+        self.recorder.close(Duration::from_secs(60)).await.unwrap();
+        self.tasks.close();
+        self.tasks.wait().await;
+        stored
+    }
+}
+
+fn expert() -> ExpertId {
+    ExpertId::new("general")
+}
+
+fn decision() -> Decision {
+    Decision {
+        category: None,
+        confidence: 1.0,
+        scores: Vec::new(),
+        reason: Reason::ExpertNamed,
+        expert: expert(),
+        fallbacks: Vec::new(),
+        propensity: 1.0,
+        router: RouterId::new("r1"),
+        took: Duration::ZERO,
+    }
+}
+
+fn head() -> AnswerHead {
+    AnswerHead {
+        id: "a".into(),
+        model: "general".into(),
+        created_s: 1,
+    }
+}
+
+/// A healthy answer: four chunks.
+fn answer() -> Vec<Result<Chunk, ExpertError>> {
+    let head = head();
+    vec![
+        Ok(head.opening()),
+        Ok(head.text("Hello, ")),
+        Ok(head.text("bob@example.com.")),
+        Ok(head.finish(FinishReason::Stop)),
+        Ok(head.usage(USAGE)),
+    ]
+}
+
+fn failure() -> ExpertError {
+    ExpertError::Failed {
+        detail: "no".into(),
+    }
+}
+
+fn timeout() -> ExpertError {
+    ExpertError::TimedOut {
+        waited: Duration::from_secs(1),
+    }
+}
+
+/// What is recorded of a stream from which a client reads so many items before it leaves.
+async fn watched(items: Vec<Result<Chunk, ExpertError>>, read: usize) -> StoredOutcome {
+    let house = House::keeping(ContentPolicy::Full).await;
+    let ticket = house.open().await;
+    let id = ticket.id().to_owned();
+    // A stream that stays open after its items, as a connection does.
+    let items = Box::pin(stream::iter(items).chain(stream::pending()));
+    let read: Vec<_> = ticket.watch(expert(), items).take(read).collect().await;
+    drop(read);
+    house.only_outcome(&id).await
+}
+
+fn ending(stored: &StoredOutcome) -> (&str, Option<&str>) {
+    (&stored.ending, stored.error.as_deref())
+}
+
+#[tokio::test]
+async fn a_dropped_ticket_is_a_client_that_left() {
+    let house = House::keeping(ContentPolicy::Full).await;
+    let mut ticket = house.open().await;
+    ticket.attempts().push(Attempt {
+        expert: expert(),
+        took: None,
+        error: None,
+    });
+    let id = ticket.id().to_owned();
+    drop(ticket);
+    let stored = house.only_outcome(&id).await;
+    assert_eq!(ending(&stored), ("client_left", None));
+    assert_eq!(
+        stored.attempts,
+        r#"[{"expert":"general","took_us":null,"error":null}]"#
+    );
+    assert_eq!(stored.answered_by, None);
+    assert_eq!(stored.first_token_us, None);
+    assert_eq!(stored.cost_usd, None);
+}
+
+#[tokio::test]
+async fn after_the_shutdown_a_dropped_ticket_is_the_servers_doing() {
+    let house = House::keeping(ContentPolicy::Full).await;
+    let ticket = house.open().await;
+    let id = ticket.id().to_owned();
+    house.shutdown.cancel();
+    drop(ticket);
+    let stored = house.only_outcome(&id).await;
+    assert_eq!(ending(&stored), ("shutdown", None));
+}
+
+#[tokio::test]
+async fn a_failure_is_told_from_a_timeout() {
+    for (error, expected) in [
+        (failure(), ("expert_failed", Some("failed"))),
+        (timeout(), ("timed_out", Some("timed_out"))),
+    ] {
+        let house = House::keeping(ContentPolicy::Full).await;
+        let ticket = house.open().await;
+        let id = ticket.id().to_owned();
+        ticket.fail(&error);
+        assert_eq!(ending(&house.only_outcome(&id).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_whole_answer_is_completed_and_paid() {
+    let house = House::keeping(ContentPolicy::Full).await;
+    let ticket = house.open().await;
+    let id = ticket.id().to_owned();
+    ticket.complete(
+        &expert(),
+        &head().completion("Hello", FinishReason::Stop, USAGE),
+    );
+    let stored = house.only_outcome(&id).await;
+    assert_eq!(ending(&stored), ("completed", None));
+    assert_eq!(stored.answered_by.as_deref(), Some("general"));
+    assert_eq!(stored.answer.as_deref(), Some("Hello"));
+    assert_eq!(stored.prompt_tokens, Some(2_000_000));
+    assert_eq!(stored.completion_tokens, Some(1_000_000));
+    assert_eq!(stored.cost_usd, Some(6.0));
+    assert!(stored.first_token_us <= Some(stored.total_us));
+}
+
+#[tokio::test]
+async fn a_stream_read_to_the_end_is_completed_before_its_reader_knows() {
+    let house = House::keeping(ContentPolicy::Full).await;
+    let ticket = house.open().await;
+    let id = ticket.id().to_owned();
+    let mut stream = ticket.watch(expert(), Box::pin(stream::iter(answer())));
+    let mut read = 0;
+    while stream.next().await.is_some() {
+        read += 1;
+    }
+    assert_eq!(read, answer().len());
+    assert!(stream.next().await.is_none());
+    let stored = house.only_outcome(&id).await;
+    drop(stream);
+    assert_eq!(ending(&stored), ("completed", None));
+    assert_eq!(stored.answer.as_deref(), Some("Hello, bob@example.com."));
+    assert_eq!(stored.completion_tokens, Some(1_000_000));
+    assert_eq!(stored.cost_usd, Some(6.0));
+    assert!(stored.first_token_us.is_some());
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_in_the_middle_is_recorded_once() {
+    let stored = watched(answer(), 2).await;
+    assert_eq!(ending(&stored), ("client_left", None));
+    assert_eq!(stored.answer.as_deref(), Some("Hello, "));
+    assert_eq!(stored.completion_tokens, None);
+    assert!(stored.first_token_us.is_some());
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_before_the_first_token_got_none() {
+    let stored = watched(answer(), 1).await;
+    assert_eq!(ending(&stored), ("client_left", None));
+    assert_eq!(stored.first_token_us, None);
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_after_the_finish_reason_has_all() {
+    let stored = watched(answer(), 4).await;
+    assert_eq!(ending(&stored), ("completed", None));
+    assert_eq!(stored.completion_tokens, None);
+    let stored = watched(answer(), 5).await;
+    assert_eq!(ending(&stored), ("completed", None));
+    assert_eq!(stored.completion_tokens, Some(1_000_000));
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_is_the_ending() {
+    let broken = vec![Ok(head().text("Hel")), Err(failure())];
+    let stored = watched(broken, 2).await;
+    assert_eq!(ending(&stored), ("expert_failed", Some("failed")));
+    assert_eq!(stored.answer.as_deref(), Some("Hel"));
+    let silent = vec![Ok(head().text("Hel")), Err(timeout())];
+    let stored = watched(silent, 2).await;
+    assert_eq!(ending(&stored), ("timed_out", Some("timed_out")));
+}
+
+#[tokio::test]
+async fn a_stream_that_just_stops_is_broken() {
+    let house = House::keeping(ContentPolicy::Full).await;
+    let ticket = house.open().await;
+    let id = ticket.id().to_owned();
+    let items = Box::pin(stream::iter(vec![Ok(head().text("Hel"))]));
+    let read = ticket.watch(expert(), items).count().await;
+    assert_eq!(read, 1);
+    let stored = house.only_outcome(&id).await;
+    assert_eq!(ending(&stored), ("expert_failed", Some("broken")));
+}
+
+#[tokio::test]
+async fn a_stream_cut_by_the_shutdown_is_the_servers_doing() {
+    let house = House::keeping(ContentPolicy::Full).await;
+    let ticket = house.open().await;
+    let id = ticket.id().to_owned();
+    let mut stream = ticket.watch(expert(), Box::pin(stream::iter(answer())));
+    stream.next().await;
+    house.shutdown.cancel();
+    drop(stream);
+    let stored = house.only_outcome(&id).await;
+    assert_eq!(ending(&stored), ("shutdown", None));
+}
+
+#[tokio::test]
+async fn text_is_kept_as_the_policy_says() {
+    for (policy, question, answer) in [
+        (ContentPolicy::None, None, None),
+        (
+            ContentPolicy::Redacted,
+            Some("I am [email]"),
+            Some("Hello, [email]."),
+        ),
+        (
+            ContentPolicy::Full,
+            Some("I am ada@example.com"),
+            Some("Hello, bob@example.com."),
+        ),
+    ] {
+        let house = House::keeping(policy).await;
+        let ticket = house.open().await;
+        let id = ticket.id().to_owned();
+        let stream = ticket.watch(expert(), Box::pin(stream::iter(self::answer())));
+        assert_eq!(stream.count().await, 5);
+        let stored = house.only_outcome(&id).await;
+        assert_eq!(stored.question.as_deref(), question);
+        assert_eq!(stored.answer.as_deref(), answer);
+    }
+}
+
+#[tokio::test]
+async fn a_long_answer_is_kept_up_to_the_bound() {
+    let piece = "ä".repeat(1000);
+    let mut items: Vec<_> = (0..40).map(|_| Ok(head().text(&piece))).collect();
+    items.push(Ok(head().finish(FinishReason::Length)));
+    let stored = watched(items, 41).await;
+    assert_eq!(
+        stored.answer.map(|answer| answer.len()),
+        Some(content::TEXT_BYTES_MAX)
+    );
+}

@@ -1,0 +1,195 @@
+//! The one task that writes outcomes, and that deletes them when their time is over.
+
+use std::{
+    future,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use metrics::{counter, gauge};
+use tokio::{
+    select,
+    sync::{mpsc, oneshot},
+    time::{Instant, interval, sleep, timeout_at},
+};
+use tokio_util::sync::DropGuard;
+use tracing::{error, info, warn};
+
+use super::recorder::Shared;
+use crate::{clock, outcome::Outcome, outcome::content, store::Store};
+
+/// Most rows of one transaction: beyond this, a transaction's own cost no longer counts.
+const BATCH_MAX: usize = 256;
+
+/// Wait after a first failed write; doubled after each further one.
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
+
+/// Longest wait between two tries: how soon after its repair a store is written again.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Time between two prunes: outcomes outlive `store.keep` by this much at most.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// What goes through the queue.
+pub(super) enum Message {
+    /// To be written.
+    Outcome(Outcome),
+    /// To be answered once everything that was sent before is written.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Writes what the recorder's tickets send. Made by [`Recorder::start`](super::Recorder::start).
+#[must_use = "nothing is recorded unless it runs"]
+pub struct Writer {
+    queue: mpsc::Receiver<Message>,
+    shared: Arc<Shared>,
+    flush_interval: Duration,
+    keep: Option<Duration>,
+    /// Says that the writer has ended, however it does.
+    _finished: DropGuard,
+}
+
+/// What is written in one transaction.
+#[derive(Default)]
+struct Batch {
+    outcomes: Vec<Outcome>,
+    flushes: Vec<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        queue: mpsc::Receiver<Message>,
+        shared: Arc<Shared>,
+        flush_interval: Duration,
+        keep: Option<Duration>,
+    ) -> Self {
+        let finished = shared.finished.clone().drop_guard();
+        Self {
+            queue,
+            shared,
+            flush_interval,
+            keep,
+            _finished: finished,
+        }
+    }
+
+    /// Writes until the recorder is closed and everything is written, or the deadline of
+    /// [`Recorder::close`](super::Recorder::close) is over. Spawn it on the app's tracker.
+    pub async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let keep = self.keep;
+        select! {
+            () = self.write_all() => {}
+            () = shared.abandoned.cancelled() => error!(
+                outcomes = shared.unwritten.load(Ordering::Relaxed),
+                "the deadline is over; outcomes that are not written are lost"
+            ),
+            () = prune_regularly(&shared.store, keep) => {}
+        }
+    }
+
+    async fn write_all(&mut self) {
+        while let Some(mut batch) = self.next_batch().await {
+            self.write(&mut batch.outcomes).await;
+            for written in batch.flushes {
+                // Whoever asked may have stopped waiting.
+                let _ = written.send(());
+            }
+        }
+    }
+
+    /// Waits for a message, then for more until the batch is full, its time is over or somebody wants it written.
+    async fn next_batch(&mut self) -> Option<Batch> {
+        let mut batch = Batch::default();
+        batch.push(self.receive().await?);
+        let due = Instant::now() + self.flush_interval;
+        while batch.can_wait() {
+            match timeout_at(due, self.receive()).await {
+                Ok(Some(message)) => batch.push(message),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Some(batch)
+    }
+
+    /// The next message; none once the recorder is closed, every ticket has ended and the queue is empty.
+    async fn receive(&mut self) -> Option<Message> {
+        select! {
+            message = self.queue.recv() => message,
+            () = self.shared.closing.cancelled(), if !self.queue.is_closed() => {
+                // From here on slots that were taken can still be used, and no more are given.
+                self.queue.close();
+                self.queue.recv().await
+            }
+        }
+    }
+
+    /// Writes one batch, however often it takes.
+    async fn write(&self, outcomes: &mut [Outcome]) {
+        if outcomes.is_empty() {
+            return;
+        }
+        content::mask(self.shared.content, outcomes).await;
+        let mut wait = RETRY_WAIT_MIN;
+        while let Err(error) = self.shared.store.write(outcomes).await {
+            counter!("coterie_outcome_write_failures_total").increment(1);
+            self.report(true);
+            warn!(
+                error = &error as &dyn std::error::Error,
+                waiting = outcomes.len() + self.queue.len(),
+                "outcomes cannot be written; next try in {wait:?}"
+            );
+            sleep(wait).await;
+            wait = RETRY_WAIT_MAX.min(wait * 2);
+        }
+        self.shared
+            .unwritten
+            .fetch_sub(outcomes.len(), Ordering::Relaxed);
+        counter!("coterie_outcomes_written_total").increment(outcomes.len() as u64);
+        self.report(false);
+    }
+
+    fn report(&self, failing: bool) {
+        #[expect(clippy::cast_precision_loss, reason = "the queue's bound is small")]
+        gauge!("coterie_outcome_queue_length").set(self.queue.len() as f64);
+        self.shared
+            .failing
+            .send_if_modified(|was| std::mem::replace(was, failing) != failing);
+    }
+}
+
+impl Batch {
+    fn push(&mut self, message: Message) {
+        match message {
+            Message::Outcome(outcome) => self.outcomes.push(outcome),
+            Message::Flush(written) => self.flushes.push(written),
+        }
+    }
+
+    fn can_wait(&self) -> bool {
+        self.outcomes.len() < BATCH_MAX && self.flushes.is_empty()
+    }
+}
+
+/// Deletes outcomes that are older than `keep`, now and every [`PRUNE_INTERVAL`]; never returns.
+async fn prune_regularly(store: &Store, keep: Option<Duration>) {
+    let Some(keep) = keep else {
+        return future::pending().await;
+    };
+    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+    let mut due = interval(PRUNE_INTERVAL);
+    loop {
+        due.tick().await;
+        match store.prune(clock::now_ms().saturating_sub(keep_ms)).await {
+            Ok(0) => {}
+            Ok(outcomes) => info!(
+                outcomes,
+                "deleted {outcomes} outcomes that were older than store.keep"
+            ),
+            Err(error) => warn!(
+                error = &error as &dyn std::error::Error,
+                "old outcomes cannot be deleted; next try in {PRUNE_INTERVAL:?}"
+            ),
+        }
+    }
+}

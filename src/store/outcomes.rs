@@ -1,0 +1,108 @@
+//! Outcomes: written in batches, read by id, counted, and pruned by age.
+
+use crate::{
+    outcome::Outcome,
+    store::{
+        Store, StoreError,
+        row::{self, StoredOutcome},
+    },
+};
+
+/// Rows that one transaction of a prune deletes: tens of milliseconds, so that the writer never waits for long.
+const PRUNE_ROWS_MAX: u32 = 1000;
+
+/// Gives at most 4 MiB of free pages back to the file system, for the same reason.
+const GIVE_BACK_PAGES: &str = "PRAGMA incremental_vacuum(1024)";
+
+impl Store {
+    /// Writes outcomes, all or none. One that is there already is left as it is, so a batch whose fate is unknown may be
+    /// written again.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn write(&self, outcomes: &[Outcome]) -> Result<(), StoreError> {
+        self.try_write(outcomes)
+            .await
+            .map_err(|source| self.failed(source))
+    }
+
+    async fn try_write(&self, outcomes: &[Outcome]) -> sqlx::Result<()> {
+        // The write lock is taken at once: a transaction that starts as a reader can be refused it half way.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        for outcome in outcomes {
+            row::insert(outcome).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// Reads one outcome.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn outcome(&self, id: &str) -> Result<Option<StoredOutcome>, StoreError> {
+        sqlx::query_as("SELECT * FROM outcomes WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))
+    }
+
+    /// The number of outcomes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn count(&self) -> Result<u64, StoreError> {
+        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM outcomes")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(rows.unsigned_abs())
+    }
+
+    /// Deletes the outcomes asked before a moment (milliseconds since 1970 UTC), with their feedback, and gives the
+    /// space back to the file system. Works in short steps between which others write. Returns the outcomes deleted.
+    ///
+    /// # Errors
+    /// The file cannot be written; what the finished steps deleted is gone.
+    pub async fn prune(&self, before_ms: i64) -> Result<u64, StoreError> {
+        let pruned = self.try_prune(before_ms).await;
+        pruned.map_err(|source| self.failed(source))
+    }
+
+    async fn try_prune(&self, before_ms: i64) -> sqlx::Result<u64> {
+        let mut pruned = 0;
+        loop {
+            let step = sqlx::query(
+                "DELETE FROM outcomes WHERE rowid IN (
+                     SELECT rowid FROM outcomes WHERE asked_at_ms < ? ORDER BY asked_at_ms LIMIT ?
+                 )",
+            )
+            .bind(before_ms)
+            .bind(PRUNE_ROWS_MAX)
+            .execute(&self.pool)
+            .await?
+            .rows_affected();
+            pruned += step;
+            if step < u64::from(PRUNE_ROWS_MAX) {
+                break;
+            }
+        }
+        self.give_back_pages().await?;
+        Ok(pruned)
+    }
+
+    async fn give_back_pages(&self) -> sqlx::Result<()> {
+        let mut before = i64::MAX;
+        loop {
+            let free: i64 = sqlx::query_scalar("PRAGMA freelist_count")
+                .fetch_one(&self.pool)
+                .await?;
+            // A file made elsewhere, without incremental vacuum, never gets smaller.
+            if free == 0 || free >= before {
+                return Ok(());
+            }
+            before = free;
+            sqlx::query(GIVE_BACK_PAGES).execute(&self.pool).await?;
+        }
+    }
+}

@@ -1,0 +1,341 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sqlx::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    chat::Usage,
+    decision::{Decision, Reason, Score},
+    expert::Attempt,
+    ids::{CategoryId, ExpertId, RouterId},
+    outcome::{Ask, Ending, Feedback, FeedbackError, Outcome},
+};
+
+async fn open(folder: &TempDir) -> Store {
+    Store::open(&folder.path().join("deep/er/coterie.db"))
+        .await
+        .unwrap()
+}
+
+fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
+    Outcome {
+        id: id.into(),
+        asked_at_ms,
+        ask: Ask {
+            key_name: Some("team-a".into()),
+            model: "coterie".into(),
+            streamed: true,
+            question: Some("How do I sort a list?".into()),
+        },
+        decision: Decision {
+            category: Some(CategoryId::new("coding")),
+            confidence: 0.75,
+            scores: vec![Score {
+                category: CategoryId::new("coding"),
+                probability: 0.75,
+            }],
+            reason: Reason::Unsure {
+                best: CategoryId::new("coding"),
+                confidence_min: 0.5,
+            },
+            expert: ExpertId::new("coder"),
+            fallbacks: vec![ExpertId::new("general")],
+            propensity: 0.5,
+            router: RouterId::new("r1"),
+            took: Duration::from_micros(1500),
+        },
+        attempts: vec![
+            Attempt {
+                expert: ExpertId::new("coder"),
+                took: Some(Duration::from_millis(2)),
+                error: Some("busy".into()),
+            },
+            Attempt {
+                expert: ExpertId::new("general"),
+                took: None,
+                error: None,
+            },
+        ],
+        answered_by: Some(ExpertId::new("general")),
+        first_token: Some(Duration::from_millis(30)),
+        total: Duration::from_millis(90),
+        usage: Some(Usage {
+            prompt_tokens: 7,
+            completion_tokens: 11,
+        }),
+        cost_usd: Some(0.25),
+        ending: Ending::Completed,
+        error: None,
+        answer: Some("With sort().".into()),
+    }
+}
+
+fn feedback(outcome_id: &str) -> Feedback {
+    Feedback {
+        outcome_id: outcome_id.into(),
+        given_at_ms: 5,
+        score: Some(0.5),
+        category: Some("sql".into()),
+        expert: None,
+        comment: Some("nearly".into()),
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_comes_back_as_it_went_in() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    store.write(&[outcome("a", 1000)]).await.unwrap();
+    let stored = store.outcome("a").await.unwrap().unwrap();
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(
+        json(&stored.scores),
+        json!([{"category": "coding", "probability": 0.75}])
+    );
+    assert_eq!(
+        json(&stored.reason_detail),
+        json!({"kind": "unsure", "best": "coding", "confidence_min": 0.5})
+    );
+    assert_eq!(
+        json(&stored.attempts),
+        json!([
+            {"expert": "coder", "took_us": 2000, "error": "busy"},
+            {"expert": "general", "took_us": null, "error": null},
+        ])
+    );
+    let expected = StoredOutcome {
+        id: "a".into(),
+        asked_at_ms: 1000,
+        key_name: Some("team-a".into()),
+        model: "coterie".into(),
+        streamed: true,
+        question: Some("How do I sort a list?".into()),
+        category: Some("coding".into()),
+        confidence: Some(0.75),
+        scores: stored.scores.clone(),
+        router: "r1".into(),
+        reason: "unsure".into(),
+        reason_detail: stored.reason_detail.clone(),
+        expert: "coder".into(),
+        fallbacks: r#"["general"]"#.into(),
+        propensity: Some(0.5),
+        decision_us: 1500,
+        attempts: stored.attempts.clone(),
+        answered_by: Some("general".into()),
+        first_token_us: Some(30_000),
+        total_us: 90_000,
+        prompt_tokens: Some(7),
+        completion_tokens: Some(11),
+        cost_usd: Some(0.25),
+        ending: "completed".into(),
+        error: None,
+        answer: Some("With sort().".into()),
+    };
+    assert_eq!(stored, expected);
+    assert_eq!(store.outcome("b").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_batch_written_twice_is_there_once_and_unchanged() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    store.write(&[outcome("a", 1)]).await.unwrap();
+    store
+        .write(&[outcome("a", 2), outcome("b", 2)])
+        .await
+        .unwrap();
+    assert_eq!(store.count().await.unwrap(), 2);
+    assert_eq!(store.outcome("a").await.unwrap().unwrap().asked_at_ms, 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn no_outcome_is_refused(
+        confidence in any::<f32>(),
+        propensity in any::<f64>(),
+        cost_usd in any::<f64>(),
+        micros in any::<u64>(),
+        tokens in any::<u64>(),
+        text in any::<String>(),
+    ) {
+        let mut outcome = outcome("a", i64::MIN);
+        outcome.decision.confidence = confidence;
+        outcome.decision.scores[0].probability = confidence;
+        outcome.decision.propensity = propensity;
+        outcome.decision.reason = Reason::RouterFailed { detail: text.clone() };
+        outcome.cost_usd = Some(cost_usd);
+        outcome.total = Duration::from_micros(micros);
+        outcome.usage = Some(Usage { prompt_tokens: tokens, completion_tokens: tokens });
+        outcome.ask.question = Some(text);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = TempDir::new().unwrap();
+            let store = open(&folder).await;
+            store.write(&[outcome]).await.unwrap();
+            let stored = store.outcome("a").await.unwrap().unwrap();
+            assert_eq!(stored.confidence.is_none(), confidence.is_nan());
+        });
+    }
+}
+
+#[tokio::test]
+async fn feedback_attaches_to_its_outcome_and_to_no_other() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    store.write(&[outcome("a", 1)]).await.unwrap();
+    store.add_feedback(&feedback("a")).await.unwrap();
+    assert_eq!(store.feedback("a").await.unwrap(), [feedback("a")]);
+    assert!(matches!(
+        store.add_feedback(&feedback("b")).await,
+        Err(FeedbackError::UnknownOutcome { id }) if id == "b"
+    ));
+    for score in [-0.1, 1.1, f64::NAN] {
+        let wrong = Feedback {
+            score: Some(score),
+            ..feedback("a")
+        };
+        assert!(matches!(
+            store.add_feedback(&wrong).await,
+            Err(FeedbackError::ScoreOutOfRange { .. })
+        ));
+    }
+    assert_eq!(store.feedback("a").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_prune_takes_old_outcomes_with_their_feedback_and_gives_the_space_back() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let long = "word ".repeat(1000);
+    let old: Vec<_> = (0..2500)
+        .map(|number| {
+            let mut outcome = outcome(&format!("old-{number}"), number);
+            outcome.answer = Some(long.clone());
+            outcome
+        })
+        .collect();
+    store.write(&old).await.unwrap();
+    store.write(&[outcome("new", 2500)]).await.unwrap();
+    store.add_feedback(&feedback("old-0")).await.unwrap();
+    store.add_feedback(&feedback("new")).await.unwrap();
+
+    assert_eq!(store.prune(2500).await.unwrap(), 2500);
+
+    assert_eq!(store.count().await.unwrap(), 1);
+    assert_eq!(store.feedback("old-0").await.unwrap(), []);
+    assert_eq!(store.feedback("new").await.unwrap().len(), 1);
+    store.close().await.unwrap();
+    let bytes = fs::metadata(store.path()).unwrap().len();
+    assert!(bytes < 1_000_000, "12 MB of answers left {bytes} bytes");
+    assert!(!store.path().with_extension("db-wal").exists());
+}
+
+#[tokio::test]
+async fn a_second_open_finds_what_the_first_wrote() {
+    let folder = TempDir::new().unwrap();
+    let first = open(&folder).await;
+    first.write(&[outcome("a", 1)]).await.unwrap();
+    first.close().await.unwrap();
+    first.close().await.unwrap();
+    assert!(matches!(
+        first.write(&[]).await,
+        Err(StoreError::Failed { .. })
+    ));
+    assert_eq!(open(&folder).await.count().await.unwrap(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_may_read_what_people_ask() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    store.write(&[outcome("a", 1)]).await.unwrap();
+    for path in [
+        store.path().to_owned(),
+        store.path().with_extension("db-wal"),
+    ] {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+async fn refused(path: &Path) -> StoreError {
+    let error = Store::open(path).await.unwrap_err();
+    assert!(error.to_string().contains(path.to_str().unwrap()));
+    error
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("notes.txt");
+    let text = "not a database, but somebody's notes\n".repeat(100);
+    fs::write(&path, &text).unwrap();
+    assert!(matches!(refused(&path).await, StoreError::Damaged { .. }));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_database_that_lost_its_pages_is_damaged() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    store.write(&[outcome("a", 1)]).await.unwrap();
+    store.close().await.unwrap();
+    let mut bytes = fs::read(store.path()).unwrap();
+    bytes[4096..].fill(0xff);
+    fs::write(store.path(), bytes).unwrap();
+    assert!(matches!(
+        refused(store.path()).await,
+        StoreError::Damaged { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Store::open(&file.join("coterie.db")).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Folder { path, .. } if *path == file));
+    assert!(matches!(
+        refused(folder.path()).await,
+        StoreError::NoAccess { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_told_from_a_damaged_one() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let options = connect_options(store.path()).read_only(true);
+    let refused = sqlx::SqliteConnection::connect_with(&options).await;
+    assert!(matches!(
+        StoreError::from_sqlx(store.path(), refused.unwrap_err()),
+        StoreError::NoAccess { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_schema_from_another_version_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let run = async |sql: &'static str| {
+        sqlx::query(sql).execute(&store.pool).await.unwrap();
+    };
+    run("UPDATE _sqlx_migrations SET checksum = x'00'").await;
+    assert!(matches!(
+        refused(store.path()).await,
+        StoreError::Altered { version: 1, .. }
+    ));
+    run("UPDATE _sqlx_migrations SET version = 9999").await;
+    assert!(matches!(
+        refused(store.path()).await,
+        StoreError::Newer { found: 9999, known, .. } if known < 9999
+    ));
+}
