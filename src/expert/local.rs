@@ -1,41 +1,187 @@
 //! GGUF models of the llama and qwen2 families, run in this process through candle.
+//!
+//! One thread a model: a question waits in a bounded queue, its prompt is read in chunks, its answer goes to the reader
+//! token by token. A reader that leaves stops the model at its next token or chunk. Knows nothing of routing or HTTP.
 
-use std::{path::Path, sync::Arc};
+mod error;
+mod generator;
+mod gguf;
+mod model;
+mod reader;
+mod sampler;
+mod template;
+mod text;
+mod tokenizer;
+mod worker;
 
-use futures_util::{FutureExt, future::BoxFuture};
+use std::{future::ready, path::Path, sync::Arc};
 
+use futures_util::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use self::{
+    error::{LoadError, LoadFault},
+    generator::ModelCard,
+    model::Family,
+};
+
+use self::{
+    generator::Generator,
+    reader::{Piece, Pieces},
+    worker::Worker,
+};
+use super::{Answer, AnswerStream, Expert, ExpertError};
 use crate::{
-    chat::ChatRequest,
-    expert::{Answer, Expert, ExpertError},
+    chat::{AnswerHead, ChatRequest, Chunk, Completion},
+    clock,
     ids::ExpertId,
 };
 
-/// A stand-in until local experts are there: cannot be made.
-pub struct LocalExpert(LoadError);
-
-/// The model cannot be loaded.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("local experts are not there yet")]
-pub struct LoadError;
+/// A model in this process, ready to answer.
+pub struct LocalExpert {
+    id: ExpertId,
+    card: ModelCard,
+    worker: Worker,
+}
 
 impl LocalExpert {
-    /// Always fails.
+    /// Loads a model file and starts its thread. Blocks for as long as that takes: a second or so a gigabyte.
+    ///
+    /// `context_tokens_max` lowers the context that the file states; `queue_max` questions may wait.
     ///
     /// # Errors
-    /// Always.
+    /// The file cannot be used; the error names it, says why, and what to do.
     pub fn load(
-        _id: ExpertId,
-        _model_file: &Path,
-        _context_tokens_max: Option<u32>,
-        _queue_max: usize,
+        id: ExpertId,
+        model_file: &Path,
+        context_tokens_max: Option<u32>,
+        queue_max: usize,
     ) -> Result<Self, LoadError> {
-        Err(LoadError)
+        let load = || {
+            let (generator, card) = Generator::load(model_file, context_tokens_max)?;
+            let worker = Worker::start(&id, generator, queue_max)?;
+            Ok((card, worker))
+        };
+        let (card, worker) = load().map_err(|fault: LoadFault| fault.of(model_file))?;
+        Ok(Self { id, card, worker })
+    }
+
+    /// What the file turned out to hold.
+    pub fn card(&self) -> ModelCard {
+        self.card
+    }
+
+    fn head(&self) -> AnswerHead {
+        AnswerHead {
+            id: format!("chatcmpl-{}", Uuid::new_v4().simple()),
+            model: self.id.as_str().to_owned(),
+            created_s: clock::now_ms() / 1000,
+        }
     }
 }
 
 impl Expert for LocalExpert {
-    fn answer(&self, _request: Arc<ChatRequest>) -> BoxFuture<'_, Result<Answer, ExpertError>> {
-        let detail = self.0.to_string();
-        async { Err(ExpertError::Model { detail }) }.boxed()
+    /// An answer that streams comes back once its first text is there, so that a conversation that is too long fails
+    /// here and not in the stream.
+    fn answer(&self, request: Arc<ChatRequest>) -> BoxFuture<'_, Result<Answer, ExpertError>> {
+        async move {
+            refuse_unsupported(&request)?;
+            let is_streamed = request.stream;
+            let mut pieces = self.worker.ask(request)?;
+            if is_streamed {
+                let first = next(&mut pieces).await?;
+                return Ok(Answer::Stream(chunks(self.head(), first, pieces)));
+            }
+            whole(&self.head(), pieces).await.map(Answer::Whole)
+        }
+        .boxed()
+    }
+}
+
+/// Refuses what would otherwise be silently ignored.
+fn refuse_unsupported(request: &ChatRequest) -> Result<(), ExpertError> {
+    let field = |name: &str| request.body.get(name).unwrap_or(&Value::Null);
+    let is_filled = |name: &str| match field(name) {
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(entries) => !entries.is_empty(),
+        _ => false,
+    };
+    let wants_tools = (is_filled("tools") && field("tool_choice") != "none")
+        || (is_filled("functions") && field("function_call") != "none");
+    let response_format = &field("response_format")["type"];
+    let unsupported = [
+        (field("n").as_u64().is_some_and(|n| n > 1), "more than one answer", "n"),
+        (wants_tools, "tools", "tools"),
+        (field("logprobs") == true, "log probabilities", "logprobs"),
+        (is_filled("logit_bias"), "biased tokens", "logit_bias"),
+        (
+            !(response_format.is_null() || response_format == "text"),
+            "answers in a given format",
+            "response_format",
+        ),
+        (
+            request.messages.iter().any(|message| message.has_other_parts),
+            "content other than text",
+            "messages",
+        ),
+    ];
+    match unsupported.into_iter().find(|(is_asked, ..)| *is_asked) {
+        Some((_, what, param)) => Err(ExpertError::Unsupported { what, param }),
+        None => Ok(()),
+    }
+}
+
+async fn whole(head: &AnswerHead, mut pieces: Pieces) -> Result<Completion, ExpertError> {
+    let mut text = String::new();
+    loop {
+        match next(&mut pieces).await? {
+            Piece::Text(more) => text.push_str(&more),
+            Piece::End(ending) => return Ok(head.completion(&text, ending.reason, ending.usage)),
+        }
+    }
+}
+
+fn chunks(head: AnswerHead, first: Piece, pieces: Pieces) -> AnswerStream {
+    let opening = stream::once(ready(Ok(head.opening())));
+    let chunks = all(first, pieces).flat_map(move |piece| stream::iter(to_chunks(&head, piece)));
+    opening.chain(chunks).boxed()
+}
+
+/// All pieces of an answer, up to its end or an error.
+fn all(first: Piece, pieces: Pieces) -> BoxStream<'static, Result<Piece, ExpertError>> {
+    let rest = matches!(first, Piece::Text(_)).then_some(pieces);
+    let rest = stream::unfold(rest, async |pieces| {
+        let mut pieces = pieces?;
+        let piece = next(&mut pieces).await;
+        let goes_on = matches!(piece, Ok(Piece::Text(_)));
+        Some((piece, goes_on.then_some(pieces)))
+    });
+    stream::once(ready(Ok(first))).chain(rest).boxed()
+}
+
+async fn next(pieces: &mut Pieces) -> Result<Piece, ExpertError> {
+    pieces.recv().await.unwrap_or_else(|| {
+        Err(ExpertError::Broken {
+            detail: "the model stopped before its end".into(),
+        })
+    })
+}
+
+fn to_chunks(
+    head: &AnswerHead,
+    piece: Result<Piece, ExpertError>,
+) -> Vec<Result<Chunk, ExpertError>> {
+    match piece {
+        Ok(Piece::Text(text)) => vec![Ok(head.text(&text))],
+        Ok(Piece::End(ending)) => vec![
+            Ok(head.finish(ending.reason)),
+            Ok(head.usage(ending.usage)),
+        ],
+        Err(error) => vec![Err(error)],
     }
 }

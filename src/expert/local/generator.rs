@@ -1,0 +1,212 @@
+//! One conversation → one answer: prompt, reading, drawing, text. Synchronous; knows nothing of queues or threads.
+
+use std::path::Path;
+
+use candle_core::Tensor;
+
+use super::{
+    error::LoadFault,
+    gguf::Gguf,
+    model::{Family, Model},
+    reader::{Gone, Reader},
+    sampler::Sampler,
+    template::ChatTemplate,
+    text::{AnswerText, Step},
+    tokenizer::Tokenizer,
+};
+use crate::{
+    chat::{ChatRequest, FinishReason, Message, Usage},
+    expert::ExpertError,
+};
+
+/// Prompt tokens that are read at once: enough to use each weight many times, few enough that a reader who left is
+/// noticed within a second or two.
+const CHUNK_TOKENS: usize = 64;
+
+/// Longest answer to a request that states no limit: a small model that loops must end some time.
+const ANSWER_TOKENS_DEFAULT: usize = 512;
+
+/// A model with all that it takes to answer.
+pub(super) struct Generator {
+    model: Model,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    context_tokens: usize,
+    /// The tokens that the model has read in whole chunks, from the first position on.
+    read: Vec<u32>,
+}
+
+/// What a model file turned out to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelCard {
+    /// The family of its architecture.
+    pub family: Family,
+    /// How many parameters it has.
+    pub parameters: u64,
+    /// Most tokens of conversation and answer together.
+    pub context_tokens: usize,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) reason: FinishReason,
+    pub(super) usage: Usage,
+}
+
+/// Why an answer did not come to its end.
+pub(super) enum Unfinished {
+    /// Nobody reads it any more.
+    ReaderGone,
+    /// It could not be made.
+    Failed(ExpertError),
+}
+
+impl Generator {
+    /// Loads a model file, with a context of at most `context_tokens_max`.
+    pub(super) fn load(
+        path: &Path,
+        context_tokens_max: Option<u32>,
+    ) -> Result<(Self, ModelCard), LoadFault> {
+        let gguf = Gguf::open(path)?;
+        let family = Family::of(&gguf)?;
+        let template = ChatTemplate::load(&gguf)?;
+        let tokenizer = Tokenizer::load(&gguf)?;
+        let trained = gguf.count(&format!("{}.context_length", family.as_str()))?;
+        let context_tokens = context_tokens_max
+            .and_then(|most| usize::try_from(most).ok())
+            .map_or(trained, |most| most.min(trained));
+        let card = ModelCard {
+            family,
+            parameters: gguf.parameters(),
+            context_tokens,
+        };
+        let generator = Self {
+            model: Model::load(&gguf, family, context_tokens)?,
+            tokenizer,
+            template,
+            context_tokens,
+            read: Vec::new(),
+        };
+        Ok((generator, card))
+    }
+
+    /// Answers a conversation, handing text to `reader` as it comes.
+    pub(super) fn answer(
+        &mut self,
+        request: &ChatRequest,
+        reader: &Reader<'_>,
+    ) -> Result<Ending, Unfinished> {
+        let prompt = self.prompt(&request.messages)?;
+        let room = self.context_tokens - prompt.len();
+        let answer_tokens_max = request
+            .sampling
+            .answer_tokens_max
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or(ANSWER_TOKENS_DEFAULT)
+            .min(room);
+        let mut sampler = Sampler::new(&request.sampling);
+        let mut text = AnswerText::new(&request.sampling.stop);
+        let mut state = self.read_prompt(&prompt, reader)?;
+        let mut answer_tokens = 0;
+        let reason = loop {
+            let token = sampler.draw(self.model.logits(&state)?);
+            if self.tokenizer.ends_answer(token) {
+                break FinishReason::Stop;
+            }
+            answer_tokens += 1;
+            match text.push(self.tokenizer.bytes(token)) {
+                Step::Goes(more) => reader.send(more)?,
+                Step::Stops(more) => {
+                    reader.send(more)?;
+                    break FinishReason::Stop;
+                }
+            }
+            if answer_tokens == answer_tokens_max {
+                break FinishReason::Length;
+            }
+            state = self.model.read(&[token], prompt.len() + answer_tokens - 1)?;
+        };
+        reader.send(text.finish())?;
+        Ok(Ending {
+            reason,
+            usage: Usage {
+                prompt_tokens: prompt.len() as u64,
+                completion_tokens: answer_tokens as u64,
+            },
+        })
+    }
+
+    /// Forgets what has been read, after a failure that may have left it half written.
+    pub(super) fn forget(&mut self) {
+        self.read.clear();
+    }
+
+    /// The tokens of a conversation, which leave room for at least one more.
+    fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ExpertError> {
+        let prompt = self.template.render(messages)?;
+        let tokens = self
+            .tokenizer
+            .encode(&prompt)
+            .map_err(|error| ExpertError::Model {
+                detail: error.to_string(),
+            })?;
+        if tokens.is_empty() {
+            return Err(ExpertError::Model {
+                detail: "its chat template made an empty prompt".into(),
+            });
+        }
+        if tokens.len() >= self.context_tokens {
+            return Err(ExpertError::ContextTooLong {
+                prompt_tokens: tokens.len(),
+                context_tokens: self.context_tokens,
+            });
+        }
+        Ok(tokens)
+    }
+
+    /// Reads a prompt chunk by chunk; gives the state after its last token.
+    ///
+    /// What it has in common with the prompt before is not read again, in whole chunks only: cut at the same places,
+    /// every chunk gives the same numbers to the last bit, so an answer does not depend on what was asked before.
+    fn read_prompt(&mut self, prompt: &[u32], reader: &Reader<'_>) -> Result<Tensor, Unfinished> {
+        let common = self.read.iter().zip(&prompt[..prompt.len() - 1]);
+        let common = common.take_while(|(read, token)| read == token).count();
+        let mut position = common - common % CHUNK_TOKENS;
+        self.read.truncate(position);
+        loop {
+            if reader.has_left() {
+                return Err(Unfinished::ReaderGone);
+            }
+            let chunk = &prompt[position..prompt.len().min(position + CHUNK_TOKENS)];
+            let state = self.model.read(chunk, position)?;
+            position += chunk.len();
+            if chunk.len() == CHUNK_TOKENS {
+                self.read.extend_from_slice(chunk);
+            }
+            if position == prompt.len() {
+                return Ok(state);
+            }
+        }
+    }
+}
+
+impl From<ExpertError> for Unfinished {
+    fn from(error: ExpertError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<candle_core::Error> for Unfinished {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Failed(ExpertError::Model {
+            detail: error.to_string(),
+        })
+    }
+}
+
+impl From<Gone> for Unfinished {
+    fn from(_: Gone) -> Self {
+        Self::ReaderGone
+    }
+}

@@ -1,0 +1,179 @@
+//! The transformer that the llama and qwen2 families share, on candle's quantised matrices.
+//!
+//! Root-mean-square norms before each half of a layer, rotary positions, grouped-query attention, SwiGLU. The families
+//! differ in which numbers a rotation pairs and in whether queries, keys and values have a bias. Sources: LLaMA
+//! (arXiv:2302.13971), Qwen2 (arXiv:2407.10671), `RoFormer` (arXiv:2104.09864).
+//!
+//! The model keeps keys and values of every position that it has read; who calls it says where the next tokens stand,
+//! so going back to an earlier position needs nothing but a smaller number. Synchronous, and knows nothing of text.
+
+mod attention;
+mod layer;
+mod rope;
+
+use candle_core::{Device, Module, Result, Tensor, quantized::QMatMul};
+use rayon::prelude::*;
+
+use self::{
+    layer::{Layer, Norm},
+    rope::Rope,
+};
+use super::{error::LoadFault, gguf::Gguf};
+
+/// A family of models that can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Llama and what is built like it: `SmolLM2`, Llama 3.
+    Llama,
+    /// Qwen 2 and 2.5.
+    Qwen2,
+}
+
+/// A model, ready to read tokens.
+pub(super) struct Model {
+    embedding: QMatMul,
+    layers: Vec<Layer>,
+    norm: Norm,
+    head: QMatMul,
+    rope: Rope,
+}
+
+/// The sizes of a model.
+struct Sizes {
+    /// Numbers that a token is carried as between layers.
+    width: usize,
+    /// Numbers inside the feed-forward half.
+    inner_width: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_width: usize,
+    vocabulary: usize,
+    norm_epsilon: f32,
+    context_tokens: usize,
+}
+
+impl Family {
+    const ALL: [Self; 2] = [Self::Llama, Self::Qwen2];
+
+    /// The family's name in GGUF files, which is also the prefix of its keys.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+        }
+    }
+
+    /// Reads which family a file's model belongs to.
+    pub(super) fn of(gguf: &Gguf) -> std::result::Result<Self, LoadFault> {
+        let architecture = gguf.text("general.architecture")?;
+        Self::ALL
+            .into_iter()
+            .find(|family| family.as_str() == architecture)
+            .ok_or_else(|| LoadFault::Architecture {
+                architecture: architecture.into(),
+                supported: Self::ALL.map(Self::as_str).join(" and "),
+            })
+    }
+}
+
+impl Model {
+    /// Loads a model that reads at most `context_tokens` tokens.
+    pub(super) fn load(
+        gguf: &Gguf,
+        family: Family,
+        context_tokens: usize,
+    ) -> std::result::Result<Self, LoadFault> {
+        let sizes = Sizes::read(gguf, family, context_tokens)?;
+        let blocks = gguf.count(&format!("{}.block_count", family.as_str()))?;
+        let (embedding, head) = vocabulary_matrices(gguf, &sizes)?;
+        Ok(Self {
+            embedding,
+            head,
+            layers: (0..blocks)
+                .into_par_iter()
+                .map(|block| Layer::load(gguf, block, &sizes))
+                .collect::<std::result::Result<_, _>>()?,
+            norm: Norm::load(gguf, "output_norm", &sizes)?,
+            rope: Rope::load(gguf, family, sizes.head_width)?,
+        })
+    }
+
+    /// Reads `tokens`, which stand at `position` and after; all positions before it have been read.
+    /// Gives the last token's state, `[1, width]`.
+    pub(super) fn read(&mut self, tokens: &[u32], position: usize) -> Result<Tensor> {
+        let rotation = self.rope.rotation(position..position + tokens.len())?;
+        let mut states = self
+            .embedding
+            .embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
+        for layer in &mut self.layers {
+            states = layer.forward(&states, position, &rotation)?;
+        }
+        states.narrow(0, tokens.len() - 1, 1)?.contiguous()
+    }
+
+    /// The score of every token of the vocabulary to come next, from a state that [`Self::read`] gave.
+    pub(super) fn logits(&self, state: &Tensor) -> Result<Vec<f32>> {
+        self.head
+            .forward(&self.norm.forward(state)?)?
+            .squeeze(0)?
+            .to_vec1()
+    }
+}
+
+impl Sizes {
+    fn read(
+        gguf: &Gguf,
+        family: Family,
+        context_tokens: usize,
+    ) -> std::result::Result<Self, LoadFault> {
+        let key = |name: &str| format!("{}.{name}", family.as_str());
+        let width = gguf.count(&key("embedding_length"))?;
+        let heads = gguf.count(&key("attention.head_count"))?;
+        let kv_heads = gguf
+            .count(&key("attention.head_count_kv"))
+            .unwrap_or(heads);
+        let head_width = match gguf.count(&key("attention.key_length")) {
+            Ok(head_width) => head_width,
+            Err(_) => width.checked_div(heads).unwrap_or(0),
+        };
+        let variant = |detail: &str| {
+            Err(LoadFault::Variant {
+                detail: detail.into(),
+            })
+        };
+        if kv_heads == 0 || heads % kv_heads != 0 || head_width == 0 || head_width % 2 != 0 {
+            return variant("its attention heads do not divide evenly");
+        }
+        if gguf.count(&key("rope.dimension_count")).is_ok_and(|rotated| rotated != head_width) {
+            return variant("it rotates only a part of each attention head");
+        }
+        if gguf.count(&key("expert_count")).is_ok_and(|experts| experts > 0) {
+            return variant("it is a mixture of experts inside");
+        }
+        Ok(Self {
+            width,
+            heads,
+            kv_heads,
+            head_width,
+            inner_width: gguf.count(&key("feed_forward_length"))?,
+            vocabulary: gguf.texts("tokenizer.ggml.tokens")?.len(),
+            norm_epsilon: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
+            context_tokens,
+        })
+    }
+}
+
+/// The matrix that tokens are looked up in and the one that scores them: the same where the file has only one.
+fn vocabulary_matrices(
+    gguf: &Gguf,
+    sizes: &Sizes,
+) -> std::result::Result<(QMatMul, QMatMul), LoadFault> {
+    const EMBEDDING: &str = "token_embd.weight";
+    const HEAD: &str = "output.weight";
+    let shape = [sizes.vocabulary, sizes.width];
+    if gguf.has(HEAD) {
+        return Ok((gguf.table(EMBEDDING, shape)?, gguf.matrix(HEAD, shape)?));
+    }
+    let shared = gguf.matrix(EMBEDDING, shape)?;
+    Ok((shared.clone(), shared))
+}
