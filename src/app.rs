@@ -2,7 +2,7 @@
 
 mod answer;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -11,9 +11,10 @@ pub use answer::{Asked, Refusal, Reply};
 
 use crate::{
     composition::Composition,
-    config::Config,
+    config::{Config, ExpertConfig, ExpertKind},
     expert::{Experts, OpenError},
-    outcome::{Recorder, RecorderOptions},
+    ids::ExpertId,
+    outcome::{Prices, Recorder, RecorderOptions},
     router::RouterError,
     store::{Store, StoreError},
 };
@@ -34,8 +35,6 @@ pub struct App {
     pub experts: Experts,
     /// The way of outcomes to the store.
     pub recorder: Recorder,
-    /// The SQLite file.
-    pub store: Store,
     /// Cancelled when answers under way must end now.
     pub cancel: CancellationToken,
     tasks: TaskTracker,
@@ -75,15 +74,20 @@ impl App {
 
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let options = RecorderOptions::new(&config.store, &config.experts, cancel.clone());
-        let (recorder, writer) = Recorder::start(store.clone(), options);
-        tasks.spawn(writer);
+        let options = RecorderOptions {
+            content: config.store.content,
+            keep: config.store.keep,
+            flush_interval: config.store.flush_interval,
+            prices: prices(&config.experts),
+            shutdown: cancel.clone(),
+        };
+        let (recorder, writer) = Recorder::start(store, options);
+        tasks.spawn(writer.run());
         Ok(Arc::new(Self {
             config,
             composition,
             experts,
             recorder,
-            store,
             cancel,
             tasks,
         }))
@@ -97,17 +101,31 @@ impl App {
     /// Ends answers under way, writes what was recorded, and closes the parts in order.
     pub async fn close(self: Arc<Self>) {
         self.cancel.cancel();
-        if !self.recorder.close(RECORDER_CLOSE_MAX).await {
-            tracing::error!("outcomes were still unwritten after {RECORDER_CLOSE_MAX:?}; they are lost");
+        if let Err(unrecorded) = self.recorder.close(RECORDER_CLOSE_MAX).await {
+            tracing::error!("{unrecorded}");
         }
         self.tasks.close();
         if timeout(TASKS_CLOSE_MAX, self.tasks.wait()).await.is_err() {
             tracing::error!("background tasks did not end within {TASKS_CLOSE_MAX:?}");
         }
-        self.store.close().await;
         match Arc::into_inner(self) {
             Some(app) => app.experts.shutdown().await,
             None => tracing::warn!("the app is still in use; its experts end with it"),
         }
     }
+}
+
+/// What each expert's tokens cost, where that is known: a local expert costs nothing unless the file says otherwise.
+fn prices(experts: &[ExpertConfig]) -> HashMap<ExpertId, Prices> {
+    let price = |expert: &ExpertConfig| {
+        let unless_given = match expert.kind {
+            ExpertKind::Local { .. } => Some(0.0),
+            ExpertKind::Remote { .. } => None,
+        };
+        Some(Prices {
+            usd_in: expert.usd_in.or(unless_given)?,
+            usd_out: expert.usd_out.or(unless_given)?,
+        })
+    };
+    experts.iter().filter_map(|expert| Some((expert.id.clone(), price(expert)?))).collect()
 }

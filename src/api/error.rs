@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::headers;
 use crate::{
-    app::Refusal, chat::InvalidRequest, expert::ExpertError, outcome::NoSlot,
-    router::encoder::EncoderError, store::FeedbackError,
+    app::Refusal, chat::InvalidRequest, expert::ExpertError, outcome::{FeedbackError, NoSlot},
+    router::encoder::EncoderError,
 };
 
 /// How long a client should wait when the record of outcomes is full.
@@ -117,12 +117,7 @@ impl ApiError {
                 server(S::TOO_MANY_REQUESTS, "overloaded").retry_after(Some(NO_SLOT_RETRY_AFTER))
             }
             Self::Encoder(_) => server(S::INTERNAL_SERVER_ERROR, "encoder_failed"),
-            Self::Feedback(FeedbackError::UnknownOutcome { .. }) => {
-                Told::new(S::NOT_FOUND, "invalid_request_error", "outcome_not_found").at("id")
-            }
-            Self::Feedback(FeedbackError::Store(_)) => {
-                server(S::INTERNAL_SERVER_ERROR, "store_failed")
-            }
+            Self::Feedback(error) => of_feedback(error),
             Self::UnknownModel { .. } => unknown_model(),
             Self::NoSuchEndpoint { .. } => {
                 Told::new(S::NOT_FOUND, "invalid_request_error", "unknown_url")
@@ -202,6 +197,19 @@ fn of_expert(error: &ExpertError) -> Told {
         }
         ExpertError::Unsupported { param, .. } => Told::invalid("unsupported_value").at(*param),
         ExpertError::Model { .. } => server(S::INTERNAL_SERVER_ERROR, "local_model_failed"),
+    }
+}
+
+fn of_feedback(error: &FeedbackError) -> Told {
+    use StatusCode as S;
+    match error {
+        FeedbackError::UnknownOutcome { .. } => {
+            Told::new(S::NOT_FOUND, "invalid_request_error", "outcome_not_found").at("id")
+        }
+        FeedbackError::ScoreOutOfRange { .. } => Told::invalid("invalid_value").at("score"),
+        FeedbackError::Behind(_) => Told::new(S::SERVICE_UNAVAILABLE, "server_error", "record_behind")
+            .retry_after(Some(NO_SLOT_RETRY_AFTER)),
+        FeedbackError::Store(_) => Told::new(S::INTERNAL_SERVER_ERROR, "server_error", "store_failed"),
     }
 }
 

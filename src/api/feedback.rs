@@ -8,7 +8,7 @@ use crate::{
     chat::{InvalidRequest, fields},
     clock,
     ids::OUT_OF_DOMAIN,
-    store::Feedback,
+    outcome::Feedback,
 };
 
 /// Longest comment that is kept, in bytes.
@@ -20,10 +20,8 @@ pub(super) async fn give(
     body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
     let feedback = parse(&state, body.value)?;
-    // An outcome may still be on its way to the store.
-    state.app.recorder.flush().await;
     let id = feedback.outcome_id.clone();
-    state.app.store.add_feedback(feedback).await?;
+    state.app.recorder.feedback(feedback).await?;
     Ok(Json(json!({"object": "feedback", "id": id})))
 }
 
