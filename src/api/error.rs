@@ -249,25 +249,13 @@ impl IntoResponse for ApiError {
 fn log(error: &ApiError) {
     let told = error.told();
     metrics::counter!("coterie_errors_total", "code" => told.code).increment(1);
-    let mut causes = String::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    if told.status.is_server_error() {
-        tracing::warn!(
-            status = told.status.as_u16(),
-            code = told.code,
-            "{error}{causes}"
-        );
+    // What experts fail with was logged where each of them failed.
+    let known = matches!(error, ApiError::Refused(Refusal::Expert { .. }));
+    if told.status.is_server_error() && !known {
+        let cause = std::error::Error::source(error).map(tracing::field::display);
+        tracing::warn!(status = told.status.as_u16(), code = told.code, cause, "{error}");
     } else {
-        tracing::debug!(
-            status = told.status.as_u16(),
-            code = told.code,
-            "{error}{causes}"
-        );
+        tracing::debug!(status = told.status.as_u16(), code = told.code, "{error}");
     }
 }
 

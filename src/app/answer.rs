@@ -87,8 +87,9 @@ impl App {
         };
         let mut ticket = self.recorder.open(ask, decision.clone(), asked.at).await?;
         let order = decision.order();
+        let request = Arc::new(request);
         let answered = tokio::select! {
-            answered = self.experts.answer(&order, &Arc::new(request), ticket.attempts()) => answered,
+            answered = self.experts.answer(&order, &request, ticket.attempts()) => answered,
             () = self.cancel.cancelled() => return Err(Refusal::ShuttingDown),
         };
         let overhead = asked
