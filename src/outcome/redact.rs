@@ -2,7 +2,7 @@
 //!
 //! A list of patterns, applied one after another; each hit becomes a marker such as `[email]`. Where a form is too
 //! common to mask whatever has it (sixteen digits, a word after `token:`), a check of the hit decides. Time is linear in
-//! the text: the patterns are finite automata, and a hit that the check refuses has a bounded length.
+//! the text: the patterns are finite automata, and no hit that a check refuses holds the start of a long one.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -64,7 +64,7 @@ static MASKS: LazyLock<Vec<Mask>> = LazyLock::new(|| {
         mask(
             "[key]",
             &format!(
-                r#"{SECRET_NAME}\s{{0,8}}(?:=|:|\bis\b)\s{{0,8}}(?<secret>[^\s"'`,;&()\[\]<>{{}}]{{6,}})"#
+                r#"{SECRET_NAME}(?:\s{{0,8}}[=:]\s{{0,8}}|\s{{1,8}}is\s{{1,8}})(?<secret>[^\s"'`,;:=&()\[\]<>{{}}]{{6,}})"#
             ),
             if_digit,
         ),
@@ -93,7 +93,7 @@ static MASKS: LazyLock<Vec<Mask>> = LazyLock::new(|| {
 });
 
 /// Keys that say by their first letters whose they are: OpenAI, Anthropic and their like, Stripe, AWS, GitHub, GitLab,
-/// Slack, Google, Hugging Face, npm, PyPI.
+/// Slack, Google, Hugging Face, npm, `PyPI`.
 const PREFIXED_KEY: &str = concat!(
     r"\b(?:",
     r"sk-[A-Za-z0-9_-]{16,}",

@@ -174,7 +174,7 @@ impl Drop for Ticket {
         let Some(opened) = self.opened.take() else {
             return;
         };
-        opened.slot.send(Message::Outcome(Outcome {
+        let outcome = Outcome {
             cost_usd: self.cost_usd(),
             ending: self.ending.unwrap_or_else(|| self.default_ending()),
             id: mem::take(&mut self.id),
@@ -188,7 +188,8 @@ impl Drop for Ticket {
             usage: self.usage,
             error: self.error.map(str::to_owned),
             answer: self.answer.take(),
-        }));
+        };
+        opened.slot.send(Message::Outcome(Box::new(outcome)));
     }
 }
 

@@ -33,7 +33,7 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 /// What goes through the queue.
 pub(super) enum Message {
     /// To be written.
-    Outcome(Outcome),
+    Outcome(Box<Outcome>),
     /// To be answered once everything that was sent before is written.
     Flush(oneshot::Sender<()>),
 }
@@ -161,7 +161,7 @@ impl Writer {
 impl Batch {
     fn push(&mut self, message: Message) {
         match message {
-            Message::Outcome(outcome) => self.outcomes.push(outcome),
+            Message::Outcome(outcome) => self.outcomes.push(*outcome),
             Message::Flush(written) => self.flushes.push(written),
         }
     }

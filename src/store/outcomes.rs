@@ -8,6 +8,10 @@ use crate::{
     },
 };
 
+/// Most rows of one statement. Each statement is a way to SQLite's thread and back, which on a busy machine costs more
+/// than the rows; SQLite takes at most 32766 values in one.
+const INSERT_ROWS_MAX: usize = 64;
+
 /// Rows that one transaction of a prune deletes: tens of milliseconds, so that the writer never waits for long.
 const PRUNE_ROWS_MAX: u32 = 1000;
 
@@ -29,8 +33,13 @@ impl Store {
     async fn try_write(&self, outcomes: &[Outcome]) -> sqlx::Result<()> {
         // The write lock is taken at once: a transaction that starts as a reader can be refused it half way.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        for outcome in outcomes {
-            row::insert(outcome).execute(&mut *transaction).await?;
+        for rows in outcomes.chunks(INSERT_ROWS_MAX) {
+            row::insert(rows)
+                .build()
+                // A statement for each number of rows: not worth keeping.
+                .persistent(false)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await
     }

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
+use sqlx::{QueryBuilder, Sqlite, query_builder::Separated};
 
-use crate::{expert::Attempt, outcome::Outcome};
+use crate::{
+    expert::Attempt,
+    ids::{CategoryId, ExpertId},
+    outcome::Outcome,
+};
 
 /// An outcome as it lies in the store; the columns of `outcomes`, explained in the first migration.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -47,66 +51,65 @@ pub struct StoredOutcome {
     pub answer: Option<String>,
 }
 
-/// The statement that `bind` fills. Only a row with the same id is passed over: `INSERT OR IGNORE` would pass over a
-/// row that breaks a CHECK as well.
-pub(super) const INSERT: &str = "
-    INSERT INTO outcomes (
-        id, asked_at_ms, key_name, model, streamed, question,
-        category, confidence, scores, router, reason, reason_detail, expert, fallbacks, propensity, decision_us,
-        attempts, answered_by, first_token_us, total_us, prompt_tokens, completion_tokens, cost_usd,
-        ending, error, answer
-    )
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO NOTHING";
-
-pub(super) type Insert<'q> = Query<'q, Sqlite, SqliteArguments>;
-
-/// [`INSERT`] with one outcome in it.
-pub(super) fn insert(outcome: &Outcome) -> Insert<'_> {
-    let insert = bind_ask(sqlx::query(INSERT), outcome);
-    let insert = bind_decision(insert, outcome);
-    bind_ending(insert, outcome)
+/// The statement that writes some outcomes; at least one.
+///
+/// Only a row with the same id is passed over: `INSERT OR IGNORE` would pass over a row that breaks a CHECK as well.
+pub(super) fn insert(outcomes: &[Outcome]) -> QueryBuilder<Sqlite> {
+    let mut insert = QueryBuilder::new(
+        "INSERT INTO outcomes (
+            id, asked_at_ms, key_name, model, streamed, question,
+            category, confidence, scores, router, reason, reason_detail, expert, fallbacks, propensity, decision_us,
+            attempts, answered_by, first_token_us, total_us, prompt_tokens, completion_tokens, cost_usd,
+            ending, error, answer
+        ) ",
+    );
+    insert.push_values(outcomes, |mut row, outcome| {
+        bind_ask(&mut row, outcome);
+        bind_decision(&mut row, outcome);
+        bind_ending(&mut row, outcome);
+    });
+    insert.push(" ON CONFLICT (id) DO NOTHING");
+    insert
 }
 
-fn bind_ask<'q>(insert: Insert<'q>, outcome: &'q Outcome) -> Insert<'q> {
+type Row<'b> = Separated<'b, Sqlite, &'static str>;
+
+fn bind_ask(row: &mut Row<'_>, outcome: &Outcome) {
     let ask = &outcome.ask;
-    insert
-        .bind(&outcome.id)
-        .bind(outcome.asked_at_ms)
-        .bind(&ask.key_name)
-        .bind(&ask.model)
-        .bind(ask.streamed)
-        .bind(&ask.question)
+    row.push_bind(&outcome.id)
+        .push_bind(outcome.asked_at_ms)
+        .push_bind(&ask.key_name)
+        .push_bind(&ask.model)
+        .push_bind(ask.streamed)
+        .push_bind(&ask.question);
 }
 
-fn bind_decision<'q>(insert: Insert<'q>, outcome: &'q Outcome) -> Insert<'q> {
+fn bind_decision(row: &mut Row<'_>, outcome: &Outcome) {
     let decision = &outcome.decision;
-    insert
-        .bind(decision.category.as_ref().map(|category| category.as_str()))
-        .bind(probability(decision.confidence.into()))
-        .bind(json_text(&decision.scores))
-        .bind(decision.router.as_str())
-        .bind(decision.reason.kind())
-        .bind(json_text(&decision.reason))
-        .bind(decision.expert.as_str())
-        .bind(json_text(&decision.fallbacks))
-        .bind(probability(decision.propensity))
-        .bind(micros(decision.took))
+    row.push_bind(decision.category.as_ref().map(CategoryId::as_str))
+        .push_bind(probability(decision.confidence.into()))
+        .push_bind(json_text(&decision.scores))
+        .push_bind(decision.router.as_str())
+        .push_bind(decision.reason.kind())
+        .push_bind(json_text(&decision.reason))
+        .push_bind(decision.expert.as_str())
+        .push_bind(json_text(&decision.fallbacks))
+        .push_bind(probability(decision.propensity))
+        .push_bind(micros(decision.took));
 }
 
-fn bind_ending<'q>(insert: Insert<'q>, outcome: &'q Outcome) -> Insert<'q> {
+fn bind_ending(row: &mut Row<'_>, outcome: &Outcome) {
     let attempts: Value = outcome.attempts.iter().map(attempt).collect();
-    insert
-        .bind(attempts.to_string())
-        .bind(outcome.answered_by.as_ref().map(|expert| expert.as_str()))
-        .bind(outcome.first_token.map(micros))
-        .bind(micros(outcome.total))
-        .bind(outcome.usage.map(|usage| count(usage.prompt_tokens)))
-        .bind(outcome.usage.map(|usage| count(usage.completion_tokens)))
-        .bind(outcome.cost_usd.filter(|usd| *usd >= 0.0))
-        .bind(outcome.ending.as_str())
-        .bind(&outcome.error)
-        .bind(&outcome.answer)
+    row.push_bind(attempts.to_string())
+        .push_bind(outcome.answered_by.as_ref().map(ExpertId::as_str))
+        .push_bind(outcome.first_token.map(micros))
+        .push_bind(micros(outcome.total))
+        .push_bind(outcome.usage.map(|usage| count(usage.prompt_tokens)))
+        .push_bind(outcome.usage.map(|usage| count(usage.completion_tokens)))
+        .push_bind(outcome.cost_usd.filter(|usd| *usd >= 0.0))
+        .push_bind(outcome.ending.as_str())
+        .push_bind(&outcome.error)
+        .push_bind(&outcome.answer);
 }
 
 fn attempt(attempt: &Attempt) -> Value {

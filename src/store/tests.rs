@@ -339,3 +339,21 @@ async fn a_schema_from_another_version_is_refused() {
         StoreError::Newer { found: 9999, known, .. } if known < 9999
     ));
 }
+
+#[tokio::test]
+async fn the_documented_queries_run() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let queries: Vec<_> = include_str!("../../docs/outcomes.md")
+        .split("```sql\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(queries.len() > 3);
+    for query in queries {
+        sqlx::query(sqlx::AssertSqlSafe(query))
+            .fetch_all(&store.pool)
+            .await
+            .unwrap();
+    }
+}

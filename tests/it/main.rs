@@ -13,4 +13,5 @@ mod endings;
 mod http;
 mod process;
 mod remote;
+mod store;
 mod support;

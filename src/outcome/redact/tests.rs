@@ -55,6 +55,10 @@ fn what_must_not_be_kept_is_masked() {
         ),
         ("client_secret: 'abcd'", "client_secret: '[key]'"),
         ("my password is hunter22 ok", "my password is [key] ok"),
+        (
+            "password: hunter22, token=abcdef",
+            "password: [key], token=[key]",
+        ),
         ("postgres://ada:s3cret@db/x", "postgres://ada:[key]@db/x"),
     ];
     for (text, masked) in cases {

@@ -108,7 +108,7 @@ fn head() -> AnswerHead {
     }
 }
 
-/// A healthy answer: four chunks.
+/// A healthy answer.
 fn answer() -> Vec<Result<Chunk, ExpertError>> {
     let head = head();
     vec![
