@@ -1,16 +1,17 @@
-//! Integration tests: real sockets, real SQLite files, real small models.
+//! The integration tests: one binary, one file a theme. Real sockets, real SQLite files, real small models.
 
 #![expect(
     clippy::unwrap_used,
-    
     clippy::panic,
     clippy::print_stderr,
     reason = "clippy knows tests by their attribute, not the helpers that they share"
 )]
 
 mod architecture;
+mod check;
 mod endings;
 mod http;
+mod models;
 mod process;
 mod remote;
 mod store;
