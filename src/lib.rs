@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod chat;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decision;
