@@ -133,3 +133,101 @@ fn examples(config: &Config) -> usize {
 fn order(assignment: &Assignment) -> impl Iterator<Item = &ExpertId> {
     std::iter::once(&assignment.expert).chain(&assignment.fallbacks)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// What a check of a configuration with these `experts` leaves behind: exit code, output and complaints.
+    fn check(experts: &str, json: bool) -> (ExitCode, String, String) {
+        let dir = TempDir::new().unwrap();
+        let path = |file: &str| dir.path().join(file).display().to_string();
+        for (file, text) in [
+            ("model.onnx", ""),
+            ("tokenizer.json", ""),
+            ("ort.so", ""),
+            (
+                "coding.yaml",
+                "description: Code\nexamples: [Fix my loop, Name my crate]\n",
+            ),
+            (
+                "math.yml",
+                "description: Sums\nexamples: [What is 2 + 2?]\n",
+            ),
+        ] {
+            fs::write(path(file), text).unwrap();
+        }
+        let folder = path("");
+        let config = format!(
+            "experts: {experts}
+mapping: {{ default: big, coding: {{ expert: big, fallbacks: [small] }} }}
+models: {{ dir: '{folder}' }}
+router: {{ routes: '{folder}', encoder: {{ model: '{folder}', runtime: '{}' }} }}
+",
+            path("ort.so")
+        );
+        let args = CheckArgs {
+            config: Some(dir.path().join("config")),
+            json,
+        };
+        fs::write(path("config"), config).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = run(&args, &Environment::default(), &mut out, &mut err).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap().replace(&path(""), "");
+        (code, text(out), text(err))
+    }
+
+    const FINE: &str = "{
+        big: { kind: remote, base_url: 'https://a.example.com/v1', model: b },
+        small: { kind: remote, base_url: 'https://b.example.com/v1', model: s } }";
+    const MISTAKEN: &str = "{ big: { kind: remote, model: b } }";
+
+    #[test]
+    fn a_fine_configuration_is_summed_up() {
+        let (code, out, err) = check(FINE, false);
+        assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+        assert!(out.contains("2 with 3 examples"), "{out}");
+        assert!(out.contains("coding → big, else small"), "{out}");
+    }
+
+    #[test]
+    fn mistakes_go_to_standard_error_and_are_counted() {
+        let (code, out, err) = check(MISTAKEN, false);
+        assert_eq!((code, out.as_str()), (ExitCode::from(2), ""));
+        let expected = "config:1:12: `big` lacks `base_url`; add it: the endpoint's address up to and including `/v1`
+config:2:60: there is no expert `small`; known here: `big`
+
+2 mistakes
+";
+        assert_eq!(err, expected);
+    }
+
+    #[test]
+    fn json_is_one_document_either_way() {
+        let (code, out, err) = check(MISTAKEN, true);
+        assert_eq!((code, err.as_str()), (ExitCode::from(2), ""));
+        let document: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["ok"], false);
+        assert_eq!(document["mistakes"][1]["line"], 2);
+        assert_eq!(document["mistakes"][1]["column"], 60);
+        assert_eq!(
+            document["mistakes"][1]["message"],
+            "there is no expert `small`"
+        );
+        assert_eq!(document["mistakes"][1]["help"], "known here: `big`");
+
+        let (code, out, _) = check(FINE, true);
+        assert_eq!(code, ExitCode::SUCCESS);
+        let document: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["ok"], true);
+        assert_eq!(document["experts"], json!(["big", "small"]));
+        assert_eq!(
+            document["mapping"]["categories"]["coding"],
+            json!(["big", "small"])
+        );
+    }
+}

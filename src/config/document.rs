@@ -148,23 +148,14 @@ impl<'a> Place<'a> {
         self.entry(key).map_or(self, |entry| self.to_key(entry))
     }
 
-    /// The texts of the list here; what else it holds is left out.
-    pub(super) fn texts(self) -> impl Iterator<Item = (Self, &'a str)> {
-        self.items()
-            .iter()
-            .filter_map(move |item| match &item.value {
-                Value::Text(text) => Some((self.to(item), text.as_str())),
-                _ => None,
-            })
+    /// The texts of the list here: those entries of a list of texts that are not mistyped.
+    pub(super) fn texts(self) -> impl Iterator<Item = Self> {
+        self.items(|value| matches!(value, Value::Text(_)))
     }
 
-    /// The maps of the list here; what else it holds is left out.
+    /// The maps of the list here: those entries of a list of maps that are not mistyped.
     pub(super) fn maps(self) -> impl Iterator<Item = Self> {
-        let maps = self
-            .items()
-            .iter()
-            .filter(|item| matches!(item.value, Value::Map(_)));
-        maps.map(move |item| self.to(item))
+        self.items(|value| matches!(value, Value::Map(_)))
     }
 
     /// Whether a list without entries is here.
@@ -194,11 +185,13 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn items(self) -> &'a [Node] {
-        match self.node.map(|node| &node.value) {
-            Some(Value::List(items)) => items,
+    fn items(self, wanted: fn(&Value) -> bool) -> impl Iterator<Item = Self> {
+        let items = match self.node.map(|node| &node.value) {
+            Some(Value::List(items)) => items.as_slice(),
             _ => &[],
-        }
+        };
+        let items = items.iter().filter(move |item| wanted(&item.value));
+        items.map(move |item| self.to(item))
     }
 
     fn entry(self, key: &str) -> Option<&'a Entry> {

@@ -25,10 +25,9 @@ impl Environment {
     }
 
     /// These variables and no others, and no cache folder.
-    pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        let owned = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         Self {
-            variables: owned.into(),
+            variables: variables.into_iter().collect(),
             cache_dir: None,
         }
     }

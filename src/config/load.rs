@@ -131,3 +131,21 @@ impl<'a> Source<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::house::House;
+
+    #[test]
+    fn the_embedded_default_loads_without_any_file_of_its_own() {
+        let house = House::new();
+        house.write("store/smollm2-135m-instruct/model.gguf", "");
+        house.write("store/qwen2.5-coder-0.5b-instruct/model.gguf", "");
+        let mut mistakes = Mistakes::default();
+        let config = Source::Embedded.config(&house.environment, &mut mistakes);
+        let config = mistakes.or(config).unwrap();
+        assert_eq!(config.catalogue.routes.len(), embedded::ROUTES.len());
+        assert_eq!(config.mapping.default.as_str(), "general");
+    }
+}

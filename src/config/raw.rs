@@ -127,10 +127,10 @@ impl Default for Store {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Models {
-    /// The model store; COTERIE_MODELS_DIR wins over it. Without either: `coterie/models` in the user's cache folder.
+    /// The model store; `COTERIE_MODELS_DIR` wins over it. Without either: `coterie/models` in the user's cache folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
-    /// The model hub; HF_ENDPOINT wins over it.
+    /// The model hub; `HF_ENDPOINT` wins over it.
     pub hub: String,
 }
 
@@ -177,7 +177,7 @@ pub(super) struct Encoder {
     pub kind: EncoderKind,
     /// The folder with `model.onnx`, `tokenizer.json` and their like; `models/NAME` is inside the model store.
     pub model: String,
-    /// The ONNX Runtime library; ORT_DYLIB_PATH wins over it.
+    /// The ONNX Runtime library; `ORT_DYLIB_PATH` wins over it.
     pub runtime: String,
 }
 

@@ -105,7 +105,12 @@ impl Routes {
         let Some(raw) = shape::read::<raw::Route>(place, &self.schema, mistakes) else {
             return;
         };
-        let examples = self.examples(place, mistakes);
+        let examples = self.examples(raw.examples.as_deref(), place.at("examples"), mistakes);
+        if place.at("examples").is_empty_list() {
+            let help = "write at least one question that belongs to this category".to_owned();
+            let message = "`examples` is empty".to_owned();
+            mistakes.add(place.key("examples"), message, help);
+        }
         let description = raw.description.as_deref().map(str::trim);
         if description == Some("") {
             let help = "say what belongs to this category, so that a person could sort questions";
@@ -126,11 +131,11 @@ impl Routes {
         let place = Place::start(file);
         let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if stem.is_empty() || !stem.chars().all(is_word) {
-            let message = format!("the category `{stem}` is named by its file");
-            let help = "name the file with a to z, 0 to 9 and _ alone".to_owned();
+            let message = format!("a category cannot be called `{stem}`");
+            let help = "name the file with a to z, 0 to 9 and `_` alone".to_owned();
             mistakes.add(place, message, help);
         } else if RESERVED.contains(&stem) {
-            let message = format!("the category cannot be called `{stem}`: the name is reserved");
+            let message = format!("a category cannot be called `{stem}`: the name is reserved");
             mistakes.add(place, message, "name the file otherwise".to_owned());
         }
         let name = stem.to_lowercase().replace(['-', ' '], "_");
@@ -143,15 +148,14 @@ impl Routes {
         }
     }
 
-    fn examples(&mut self, route: Place<'_>, mistakes: &mut Mistakes) -> Vec<String> {
-        let list = route.at("examples");
-        if list.is_empty_list() {
-            let help = "write at least one question that belongs to this category".to_owned();
-            let message = "`examples` is empty".to_owned();
-            mistakes.add(route.key("examples"), message, help);
-        }
+    fn examples(
+        &mut self,
+        raw: Option<&[String]>,
+        list: Place<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Vec<String> {
         let mut examples = Vec::new();
-        for (place, text) in list.texts() {
+        for (text, place) in raw.unwrap_or_default().iter().zip(list.texts()) {
             let text = text.trim();
             if text.is_empty() {
                 let help = "write a question, or take the entry out".to_owned();

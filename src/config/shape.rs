@@ -22,7 +22,11 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Option<T> {
     let node = place.node?;
     if let Value::Null = node.value {
-        mistakes.add(place, "the file says nothing".to_owned(), None);
+        mistakes.add(
+            Place::start(place.file),
+            "the file says nothing".to_owned(),
+            None,
+        );
         return None;
     }
     let named = Named {
@@ -236,7 +240,7 @@ impl<'a> Shape<'a> {
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         };
-        let help = (expected.starts_with(TEXT) && !matches!(node.value, Value::List(_)))
+        let help = (expected == TEXT && !matches!(node.value, Value::List(_)))
             .then(|| "put it in quotes".to_owned());
         // The value itself is not shown: it may be a secret in the wrong place.
         let message = format!("{name} must be {expected}, not {found}");
@@ -286,13 +290,13 @@ fn choices(schema: &Json) -> Option<Vec<&str>> {
 
 /// The key whose value tells all branches apart.
 fn tag(branches: &[Json]) -> Option<&str> {
-    let keys = branches.first()?["properties"].as_object()?.keys();
+    let mut keys = branches.first()?["properties"].as_object()?.keys();
     let tells_apart = |key: &&String| {
         branches
             .iter()
             .all(|branch| branch["properties"][key.as_str()]["const"].is_string())
     };
-    keys.map(|key| key).find(tells_apart).map(String::as_str)
+    keys.find(tells_apart).map(String::as_str)
 }
 
 fn required(schema: &Json) -> impl Iterator<Item = &str> {

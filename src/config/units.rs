@@ -30,7 +30,9 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 
 /// A web address under which more paths lie, without a slash at its end; or what is wrong with it.
 pub(super) fn base_url(text: &str) -> Result<Url, &'static str> {
-    let mut url = Url::parse(text.trim()).map_err(|_| "is not a web address")?;
+    let Ok(mut url) = Url::parse(text.trim()) else {
+        return Err("is not a web address");
+    };
     if !matches!(url.scheme(), "http" | "https") {
         return Err("is neither http nor https");
     }

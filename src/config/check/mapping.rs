@@ -77,8 +77,8 @@ fn assignment(
         check_expert(expert, place.at("expert"), known, check);
         order.push(expert);
     }
-    for (place, fallback) in place.at("fallbacks").texts() {
-        if order.contains(&fallback) {
+    for (fallback, place) in raw.fallbacks.iter().zip(place.at("fallbacks").texts()) {
+        if order.contains(&fallback.as_str()) {
             let message = format!("`{fallback}` is asked already");
             check.wrong(place, message, "name each expert once");
         } else {
