@@ -149,6 +149,9 @@ mod tests {
         for (file, text) in [
             ("model.onnx", ""),
             ("tokenizer.json", ""),
+            ("config.json", ""),
+            ("special_tokens_map.json", ""),
+            ("tokenizer_config.json", ""),
             ("ort.so", ""),
             (
                 "coding.yaml",
@@ -171,10 +174,10 @@ router: {{ routes: '{folder}', encoder: {{ model: '{folder}', runtime: '{}' }} }
             path("ort.so")
         );
         let args = CheckArgs {
-            config: Some(dir.path().join("config")),
+            config: Some(dir.path().join("coterie")),
             json,
         };
-        fs::write(path("config"), config).unwrap();
+        fs::write(path("coterie"), config).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = run(&args, &Environment::default(), &mut out, &mut err).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap().replace(&path(""), "");
@@ -198,8 +201,8 @@ router: {{ routes: '{folder}', encoder: {{ model: '{folder}', runtime: '{}' }} }
     fn mistakes_go_to_standard_error_and_are_counted() {
         let (code, out, err) = check(MISTAKEN, false);
         assert_eq!((code, out.as_str()), (ExitCode::from(2), ""));
-        let expected = "config:1:12: `big` lacks `base_url`; add it: the endpoint's address up to and including `/v1`
-config:2:60: there is no expert `small`; known here: `big`
+        let expected = "coterie:1:12: `big` lacks `base_url`; add it: the endpoint's address up to and including `/v1`
+coterie:2:61: there is no expert `small`; known here: `big`
 
 2 mistakes
 ";
@@ -213,7 +216,7 @@ config:2:60: there is no expert `small`; known here: `big`
         let document: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(document["ok"], false);
         assert_eq!(document["mistakes"][1]["line"], 2);
-        assert_eq!(document["mistakes"][1]["column"], 60);
+        assert_eq!(document["mistakes"][1]["column"], 61);
         assert_eq!(
             document["mistakes"][1]["message"],
             "there is no expert `small`"

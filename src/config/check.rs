@@ -22,7 +22,13 @@ pub(super) use mapping::{Known, mapping};
 const IN_MODEL_STORE: &str = "models";
 
 /// What the encoder cannot do without.
-const ENCODER_FILES: [&str; 2] = ["model.onnx", "tokenizer.json"];
+pub(super) const ENCODER_FILES: [&str; 5] = [
+    "model.onnx",
+    "tokenizer.json",
+    "config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+];
 
 /// What every check needs.
 pub(super) struct Check<'a> {

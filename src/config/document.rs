@@ -96,6 +96,11 @@ impl Document {
     /// Reads a text; the first breach of YAML's syntax is a mistake.
     pub(super) fn parse(file: String, text: &str, mistakes: &mut Mistakes) -> Option<Self> {
         match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options()) {
+            Ok(root) if matches!(root.value, Value::Null) => {
+                let message = "the file says nothing".to_owned();
+                mistakes.add(Place::start(&file), message, None);
+                None
+            }
             Ok(root) => Some(Self {
                 file,
                 root: root.into(),

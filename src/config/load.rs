@@ -38,7 +38,9 @@ pub fn load_models(
     let models = source.document(&mut mistakes).and_then(|document| {
         let place = document.place();
         let raw = match place.get("models") {
-            Some(models) => shape::read(models, &schema::models_schema(), &mut mistakes)?,
+            Some(models) => {
+                shape::read("`models`", models, &schema::models_schema(), &mut mistakes)?
+            }
             None => raw::Models::default(),
         };
         check::models(&raw, place.at("models"), environment, &mut mistakes)
@@ -96,7 +98,7 @@ impl<'a> Source<'a> {
             return None;
         };
         let place = document.place();
-        let raw: raw::Config = shape::read(place, &schema::config_schema(), mistakes)?;
+        let raw: raw::Config = shape::read("the file", place, &schema::config_schema(), mistakes)?;
         let named_at = place.at("router").at("routes");
         let routes = self.routes(&raw.router.routes, named_at, mistakes);
         let models = check::models(&raw.models, place.at("models"), environment, mistakes);

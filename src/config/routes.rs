@@ -102,7 +102,7 @@ impl Routes {
         self.claim(stem, file, mistakes);
         let Some(document) = document else { return };
         let place = document.place();
-        let Some(raw) = shape::read::<raw::Route>(place, &self.schema, mistakes) else {
+        let Some(raw) = shape::read::<raw::Route>("the file", place, &self.schema, mistakes) else {
             return;
         };
         let examples = self.examples(raw.examples.as_deref(), place.at("examples"), mistakes);

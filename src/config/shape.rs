@@ -14,30 +14,23 @@ use super::{
     suggest::{quoted, suggest},
 };
 
-/// Reads the value there as a `T`, whose schema is `schema`.
+/// Reads the value there, called `name` in messages, as a `T`, whose schema is `schema`.
 pub(super) fn read<T: DeserializeOwned>(
+    name: &str,
     place: Place<'_>,
     schema: &Json,
     mistakes: &mut Mistakes,
 ) -> Option<T> {
     let node = place.node?;
-    if let Value::Null = node.value {
-        mistakes.add(
-            Place::start(place.file),
-            "the file says nothing".to_owned(),
-            None,
-        );
-        return None;
-    }
     let named = Named {
-        name: "the file".to_owned(),
+        name: name.to_owned(),
         place,
     };
     let fitting = Shape { schema, mistakes }.value(node, schema, &named)?;
     match serde_json::from_value(fitting) {
         Ok(read) => Some(read),
         Err(error) => {
-            let message = format!("the file cannot be understood: {error}");
+            let message = format!("{name} cannot be understood: {error}");
             mistakes.add(place, message, None);
             None
         }

@@ -183,7 +183,13 @@ fn every_default_in_the_default_file_is_the_default() {
     let text = fs::read_to_string(root("config/coterie.yaml")).unwrap();
     let mut mistakes = Mistakes::default();
     let document = document::Document::parse("file".to_owned(), &text, &mut mistakes).unwrap();
-    let raw: raw::Config = shape::read(document.place(), &config_schema(), &mut mistakes).unwrap();
+    let raw: raw::Config = shape::read(
+        "the file",
+        document.place(),
+        &config_schema(),
+        &mut mistakes,
+    )
+    .unwrap();
     let shown = |value: &dyn std::fmt::Debug| format!("{value:?}");
     assert_eq!(shown(&raw.server), shown(&raw::Server::default()));
     assert_eq!(shown(&raw.store), shown(&raw::Store::default()));
@@ -208,7 +214,7 @@ proptest! {
             let document = document::Document::parse("file".to_owned(), &text, &mut mistakes);
             let read: Option<raw::Config> = document
                 .as_ref()
-                .and_then(|document| shape::read(document.place(), &config_schema(), &mut mistakes));
+                .and_then(|document| shape::read("the file", document.place(), &config_schema(), &mut mistakes));
             prop_assert!(read.is_some() || !mistakes.is_empty());
             // What the schema lets through, the types take.
             prop_assert!(!mistakes.to_string().contains("cannot be understood"), "{mistakes}");

@@ -1,6 +1,10 @@
 //! `experts`: who can answer, and how they are reached.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use secrecy::SecretString;
 use url::Url;
@@ -93,19 +97,11 @@ fn local(raw: &raw::Local, place: Place<'_>, check: &mut Check<'_>) -> Option<Ex
     if path.is_file() {
         return Some(ExpertKind::Local { model_file: path });
     }
-    let Ok(folder) = fs::read_dir(&path) else {
+    let Some(files) = gguf_files(&path) else {
         let message = format!("the model `{}` is absent", path.display());
         check.absent(place, message, model);
         return None;
     };
-    let mut files: Vec<PathBuf> = folder
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "gguf")
-        })
-        .collect();
-    files.sort();
     match files.as_slice() {
         [only] => Some(ExpertKind::Local {
             model_file: only.clone(),
@@ -126,6 +122,21 @@ fn local(raw: &raw::Local, place: Place<'_>, check: &mut Check<'_>) -> Option<Ex
             None
         }
     }
+}
+
+/// By name; none where there is no such folder.
+fn gguf_files(folder: &Path) -> Option<Vec<PathBuf>> {
+    let is_gguf = |path: &PathBuf| {
+        let extension = path.extension();
+        extension.is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+    };
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_gguf)
+        .collect();
+    files.sort();
+    Some(files)
 }
 
 fn remote(

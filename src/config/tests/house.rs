@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
-use crate::config::{Config, Environment, Mistakes, load};
+use crate::config::{Config, Environment, Mistakes, check::ENCODER_FILES, load};
 
 /// Two routes, placeholders for the models, and an environment that points at them.
 pub(in crate::config) struct House {
@@ -37,9 +37,10 @@ impl House {
             environment: Environment::default(),
         }
         .with("COTERIE_MODELS_DIR", &store);
+        for file in ENCODER_FILES {
+            house.write(&format!("store/all-MiniLM-L6-v2/{file}"), "");
+        }
         for file in [
-            "store/all-MiniLM-L6-v2/model.onnx",
-            "store/all-MiniLM-L6-v2/tokenizer.json",
             "store/onnxruntime/libonnxruntime.so",
             "store/small/small.gguf",
         ] {
