@@ -124,18 +124,13 @@ pub(super) fn store(
     })
 }
 
-/// The environment wins: scripts and containers set it.
 pub(super) fn models(
     raw: &raw::Models,
     place: Place<'_>,
     environment: &Environment,
     mistakes: &mut Mistakes,
 ) -> Option<ModelsConfig> {
-    let dir = match (environment.get("COTERIE_MODELS_DIR"), &raw.dir) {
-        (Some(dir), _) => Some(PathBuf::from(dir)),
-        (None, Some(dir)) => Some(PathBuf::from(dir)),
-        (None, None) => environment.cache_dir().map(|cache| cache.join("models")),
-    };
+    let dir = models_dir(raw, environment);
     if dir.is_none() {
         let message = "there is no cache folder to keep models in: HOME is not set".to_owned();
         let help = "write `models.dir`, or set COTERIE_MODELS_DIR".to_owned();
@@ -155,6 +150,13 @@ pub(super) fn models(
         hub: hub.ok()?,
         hub_token: environment.get("HF_TOKEN").map(SecretString::from),
     })
+}
+
+/// The environment wins: scripts and containers set it.
+pub(super) fn models_dir(raw: &raw::Models, environment: &Environment) -> Option<PathBuf> {
+    let named = environment.get("COTERIE_MODELS_DIR").or(raw.dir.as_deref());
+    let in_cache = || Some(environment.cache_dir()?.join("models"));
+    named.map(PathBuf::from).or_else(in_cache)
 }
 
 pub(super) fn router(

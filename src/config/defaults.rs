@@ -41,6 +41,11 @@ pub(super) fn remote_capabilities() -> Vec<Capability> {
     vec![Capability::Chat, Capability::Tools, Capability::Json]
 }
 
+/// The machine is paid for either way.
+pub(super) const LOCAL_USD: f64 = 0.0;
+/// A model in this process works on one conversation at a time.
+pub(super) const LOCAL_CONCURRENT: usize = 1;
+
 /// Polite to a provider whose limits are unknown.
 pub(super) fn concurrent_max() -> usize {
     16

@@ -105,19 +105,18 @@ impl<'a> Source<'a> {
         let mut check = Check {
             environment,
             mistakes,
-            models_dir: models.as_ref().map(|models| models.dir.clone()),
+            models_dir: check::models_dir(&raw.models, environment),
         };
         let server = check::server(&raw.server, place.at("server"), &mut check);
         let store = check::store(&raw.store, place.at("store"), &mut check);
         let router = check::router(&raw.router, place.at("router"), &mut check);
         let experts_place = place.at("experts");
-        let experts = raw
-            .experts
-            .map(|raw| check::experts(&raw, experts_place, &mut check));
+        let experts = raw.experts.as_ref();
+        let checked = experts.map(|raw| check::experts(raw, experts_place, &mut check));
         let mapping = raw.mapping.and_then(|raw| {
             let known = Known {
                 experts_place,
-                experts: experts.as_deref().unwrap_or_default(),
+                experts,
                 routes: &routes,
             };
             check::mapping(&raw, place.at("mapping"), known, &mut check)
@@ -127,7 +126,7 @@ impl<'a> Source<'a> {
             store: store?,
             models: models?,
             router: router?,
-            experts: experts?,
+            experts: checked?,
             mapping: mapping?,
             catalogue: routes.catalogue,
         })

@@ -209,6 +209,34 @@ pub(super) enum Expert {
     Remote(Remote),
 }
 
+impl Expert {
+    pub(super) fn capabilities(&self) -> &[Capability] {
+        match self {
+            Self::Local(local) => &local.capabilities,
+            Self::Remote(remote) => &remote.capabilities,
+        }
+    }
+
+    pub(super) fn common(&self) -> &Common {
+        match self {
+            Self::Local(local) => &local.common,
+            Self::Remote(remote) => &remote.common,
+        }
+    }
+
+    /// Dollars per million tokens read and written.
+    pub(super) fn prices(&self) -> (Option<f64>, Option<f64>) {
+        let unless_priced = match self {
+            Self::Local(_) => Some(defaults::LOCAL_USD),
+            Self::Remote(_) => None,
+        };
+        let Common {
+            usd_in, usd_out, ..
+        } = self.common();
+        (usd_in.or(unless_priced), usd_out.or(unless_priced))
+    }
+}
+
 /// A GGUF file, run in this process.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]

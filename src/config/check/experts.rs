@@ -10,7 +10,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::{
-    config::{ExpertConfig, ExpertKind, Timeouts, document::Place, raw, suggest::quoted, units},
+    config::{
+        ExpertConfig, ExpertKind, Timeouts, defaults, document::Place, raw, suggest::quoted, units,
+    },
     ids::ExpertId,
 };
 
@@ -57,38 +59,26 @@ fn expert(
     place: Place<'_>,
     check: &mut Check<'_>,
 ) -> Option<ExpertConfig> {
-    let (kind, common, capabilities, concurrent_max) = match raw {
-        raw::Expert::Local(raw) => (
-            local(raw, place, check),
-            &raw.common,
-            &raw.capabilities,
-            LOCAL_CONCURRENT,
-        ),
-        raw::Expert::Remote(raw) => (
-            remote(id, raw, place, check),
-            &raw.common,
-            &raw.capabilities,
-            raw.concurrent_max,
-        ),
+    let (kind, concurrent_max) = match raw {
+        raw::Expert::Local(raw) => (local(raw, place, check), defaults::LOCAL_CONCURRENT),
+        raw::Expert::Remote(raw) => (remote(id, raw, place, check), raw.concurrent_max),
     };
+    let common = raw.common();
+    let (usd_in, usd_out) = raw.prices();
     let timeouts = timeouts(&common.timeouts, place.at("timeouts"), check);
-    let free = matches!(raw, raw::Expert::Local(_)).then_some(0.0);
     Some(ExpertConfig {
         id: ExpertId::new(id),
         kind: kind?,
         params_b: common.params_b,
-        usd_in: common.usd_in.or(free),
-        usd_out: common.usd_out.or(free),
+        usd_in,
+        usd_out,
         context_tokens: common.context_tokens,
-        capabilities: capabilities.clone(),
+        capabilities: raw.capabilities().to_vec(),
         concurrent_max,
         queue_max: common.queue_max,
         timeouts: timeouts?,
     })
 }
-
-/// A model in this process works on one conversation at a time.
-const LOCAL_CONCURRENT: usize = 1;
 
 fn local(raw: &raw::Local, place: Place<'_>, check: &mut Check<'_>) -> Option<ExpertKind> {
     let model = raw.model.as_deref()?;

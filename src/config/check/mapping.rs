@@ -1,8 +1,10 @@
 //! `mapping`: who answers which category.
 
+use std::collections::BTreeMap;
+
 use crate::{
     config::{
-        Assignment, Capability, ExpertConfig, MappingConfig, document::Place, raw, routes::Routes,
+        Assignment, Capability, MappingConfig, document::Place, raw, routes::Routes,
         suggest::suggest,
     },
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
@@ -13,10 +15,10 @@ use super::Check;
 /// What the mapping may name.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Known<'a> {
-    /// `experts`, with mistaken entries or not.
+    /// `experts`: every id, with a mistaken value or not.
     pub experts_place: Place<'a>,
-    /// The experts that are right.
-    pub experts: &'a [ExpertConfig],
+    /// What is understood of them.
+    pub experts: Option<&'a BTreeMap<String, raw::Expert>>,
     /// The routes.
     pub routes: &'a Routes,
 }
@@ -102,8 +104,8 @@ fn check_expert(id: &str, place: Place<'_>, known: Known<'_>, check: &mut Check<
         check.mistakes.add(place, message, help);
         return;
     }
-    let expert = known.experts.iter().find(|expert| expert.id.as_str() == id);
-    if expert.is_some_and(|expert| !expert.capabilities.contains(&Capability::Chat)) {
+    let expert = known.experts.and_then(|experts| experts.get(id));
+    if expert.is_some_and(|expert| !expert.capabilities().contains(&Capability::Chat)) {
         let message = format!("`{id}` does not answer conversations");
         let help = "name another expert, or add `chat` to its `capabilities`";
         check.wrong(place, message, help);
@@ -129,9 +131,9 @@ fn check_category(category: &str, place: Place<'_>, known: Known<'_>, check: &mu
 }
 
 fn check_prices(used: &[&str], known: Known<'_>, check: &mut Check<'_>) {
-    for expert in known.experts {
-        let id = expert.id.as_str();
-        if used.contains(&id) && (expert.usd_in.is_none() || expert.usd_out.is_none()) {
+    for (id, expert) in known.experts.into_iter().flatten() {
+        let (usd_in, usd_out) = expert.prices();
+        if used.contains(&id.as_str()) && (usd_in.is_none() || usd_out.is_none()) {
             let message = format!("`{id}` has no price, and `mapping.budget` needs one");
             let help = "add `usd_in` and `usd_out`, dollars per million tokens";
             check.wrong(known.experts_place.key(id), message, help);

@@ -291,7 +291,7 @@ fn a_mapping_whose_experts_do_not_serve() {
         "
 experts:
   general: { kind: local, model: models/small, capabilities: [embeddings] }
-  gpt: { kind: remote, base_url: 'https://api.example.com/v1', model: big, usd_in: 1 }
+  gpt: { kind: remote, base_url: nowhere, model: big, usd_in: 1 }
   unused: { kind: remote, base_url: 'https://api.example.com/v1', model: big }
 mapping:
   default: general
@@ -301,6 +301,8 @@ mapping:
         &[
             "coterie.yaml:3:3: `gpt` has no price, and `mapping.budget` needs one; add `usd_in` and `usd_out`, \
              dollars per million tokens",
+            "coterie.yaml:3:34: `base_url` is not a web address; write the address up to and including `/v1`, such as \
+             `https://api.example.com/v1`",
             "coterie.yaml:6:12: `general` does not answer conversations; name another expert, or add `chat` to its \
              `capabilities`",
         ],
