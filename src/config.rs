@@ -3,10 +3,33 @@
 //!
 //! Relative paths are relative to the working directory; a path that begins with `models/` is inside `models.dir`.
 
+mod check;
+mod defaults;
+mod document;
+mod embedded;
+mod environment;
+mod load;
+mod mistake;
+mod raw;
+mod routes;
+mod schema;
+mod shape;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod units;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use url::Url;
+
+pub use environment::Environment;
+pub use load::{DEFAULT_PATH, load, load_models, source_name};
+pub use mistake::{Mistake, Mistakes};
+pub use schema::{config_schema, route_schema};
 
 use crate::{
     catalogue::Catalogue,
@@ -68,7 +91,9 @@ pub struct StoreConfig {
 }
 
 /// How much of a question's and an answer's text is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum ContentPolicy {
     /// No text.
     None,
@@ -156,7 +181,9 @@ pub enum ExpertKind {
 }
 
 /// What an expert can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Capability {
     /// Answers conversations.
     Chat,

@@ -8,7 +8,6 @@
 )]
 
 mod architecture;
-mod check;
 mod endings;
 mod http;
 mod models;

@@ -1,0 +1,236 @@
+//! `coterie check`: everything that `serve` checks before it binds.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    config::{self, Assignment, Config, Environment, ExpertConfig, ExpertKind, Mistakes},
+    ids::ExpertId,
+};
+
+/// The call or the configuration is wrong.
+const EXIT_WRONG: u8 = 2;
+
+/// Checks the configuration and its routes, and reports every mistake at once.
+///
+/// Each mistake comes with its file, line and column, what is wrong and how to mend it, on standard error; the exit
+/// code is then 2. Otherwise a summary of what would be served is printed.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration [default: config/coterie.yaml; the embedded one where that does not exist].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document on standard output: ok, mistakes, and a summary where all is fine.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command; what it prints goes to `out`, mistakes to `err`.
+pub fn run(
+    args: &CheckArgs,
+    environment: &Environment,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let path = args.config.as_deref();
+    let loaded = config::load(path, environment);
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &report(path, &loaded))?;
+        writeln!(out)?;
+    } else {
+        match &loaded {
+            Ok(config) => summarise(path, config, out)?,
+            Err(mistakes) => complain(mistakes, err)?,
+        }
+    }
+    Ok(match loaded {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_WRONG),
+    })
+}
+
+fn complain(mistakes: &Mistakes, err: &mut dyn Write) -> io::Result<()> {
+    let count = match mistakes.len() {
+        1 => "1 mistake".to_owned(),
+        several => format!("{several} mistakes"),
+    };
+    writeln!(err, "{mistakes}\n\n{count}")
+}
+
+fn summarise(path: Option<&Path>, config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let routes = &config.catalogue.routes;
+    let experts: Vec<String> = config.experts.iter().map(expert_in_words).collect();
+    writeln!(out, "{} is fine", config::source_name(path))?;
+    writeln!(
+        out,
+        "  routes   {} with {} examples",
+        routes.len(),
+        examples(config)
+    )?;
+    writeln!(out, "  experts  {}", experts.join("\n           "))?;
+    writeln!(out, "  mapping  {} by default", config.mapping.default)?;
+    for (category, assignment) in &config.mapping.categories {
+        let order: Vec<&str> = order(assignment).map(ExpertId::as_str).collect();
+        writeln!(out, "           {category} → {}", order.join(", else "))?;
+    }
+    writeln!(out, "  store    {}", config.store.path.display())?;
+    writeln!(out, "  models   {}", config.models.dir.display())
+}
+
+fn expert_in_words(expert: &ExpertConfig) -> String {
+    let id = &expert.id;
+    match &expert.kind {
+        ExpertKind::Local { model_file } => format!("{id}: {}", model_file.display()),
+        ExpertKind::Remote {
+            base_url, model, ..
+        } => format!("{id}: {model} at {base_url}"),
+    }
+}
+
+fn report(path: Option<&Path>, loaded: &Result<Config, Mistakes>) -> Value {
+    let file = config::source_name(path);
+    match loaded {
+        Err(mistakes) => {
+            let mistakes: Vec<_> = mistakes.iter().collect();
+            json!({ "ok": false, "config": file, "mistakes": mistakes })
+        }
+        Ok(config) => {
+            let experts: Vec<_> = config.experts.iter().map(|expert| &expert.id).collect();
+            let categories: Map<String, Value> = config
+                .mapping
+                .categories
+                .iter()
+                .map(|(category, assignment)| {
+                    let order: Vec<_> = order(assignment).collect();
+                    (category.to_string(), json!(order))
+                })
+                .collect();
+            json!({
+                "ok": true,
+                "config": file,
+                "mistakes": [],
+                "routes": config.catalogue.routes.len(),
+                "examples": examples(config),
+                "experts": experts,
+                "mapping": { "default": config.mapping.default, "categories": categories },
+                "store": config.store.path,
+                "models": config.models.dir,
+            })
+        }
+    }
+}
+
+fn examples(config: &Config) -> usize {
+    let routes = config.catalogue.routes.iter();
+    routes.map(|route| route.examples.len()).sum()
+}
+
+fn order(assignment: &Assignment) -> impl Iterator<Item = &ExpertId> {
+    std::iter::once(&assignment.expert).chain(&assignment.fallbacks)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// What a check of a configuration with these `experts` leaves behind: exit code, output and complaints.
+    fn check(experts: &str, json: bool) -> (ExitCode, String, String) {
+        let dir = TempDir::new().unwrap();
+        let path = |file: &str| dir.path().join(file).display().to_string();
+        for (file, text) in [
+            ("model.onnx", ""),
+            ("tokenizer.json", ""),
+            ("config.json", ""),
+            ("special_tokens_map.json", ""),
+            ("tokenizer_config.json", ""),
+            ("ort.so", ""),
+            (
+                "coding.yaml",
+                "description: Code\nexamples: [Fix my loop, Name my crate]\n",
+            ),
+            (
+                "math.yml",
+                "description: Sums\nexamples: [What is 2 + 2?]\n",
+            ),
+        ] {
+            fs::write(path(file), text).unwrap();
+        }
+        let folder = path("");
+        let config = format!(
+            "experts: {experts}
+mapping: {{ default: big, coding: {{ expert: big, fallbacks: [small] }} }}
+models: {{ dir: '{folder}' }}
+router: {{ routes: '{folder}', encoder: {{ model: '{folder}', runtime: '{}' }} }}
+",
+            path("ort.so")
+        );
+        let args = CheckArgs {
+            config: Some(dir.path().join("coterie")),
+            json,
+        };
+        fs::write(path("coterie"), config).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = run(&args, &Environment::default(), &mut out, &mut err).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap().replace(&path(""), "");
+        (code, text(out), text(err))
+    }
+
+    const FINE: &str = "{
+        big: { kind: remote, base_url: 'https://a.example.com/v1', model: b },
+        small: { kind: remote, base_url: 'https://b.example.com/v1', model: s } }";
+    const MISTAKEN: &str = "{ big: { kind: remote, model: b } }";
+
+    #[test]
+    fn a_fine_configuration_is_summed_up() {
+        let (code, out, err) = check(FINE, false);
+        assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+        assert!(out.contains("2 with 3 examples"), "{out}");
+        assert!(out.contains("coding → big, else small"), "{out}");
+    }
+
+    #[test]
+    fn mistakes_go_to_standard_error_and_are_counted() {
+        let (code, out, err) = check(MISTAKEN, false);
+        assert_eq!((code, out.as_str()), (ExitCode::from(2), ""));
+        let expected = "coterie:1:12: `big` lacks `base_url`; add it: the endpoint's address up to and including `/v1`
+coterie:2:61: there is no expert `small`; known here: `big`
+
+2 mistakes
+";
+        assert_eq!(err, expected);
+    }
+
+    #[test]
+    fn json_is_one_document_either_way() {
+        let (code, out, err) = check(MISTAKEN, true);
+        assert_eq!((code, err.as_str()), (ExitCode::from(2), ""));
+        let document: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["ok"], false);
+        assert_eq!(document["mistakes"][1]["line"], 2);
+        assert_eq!(document["mistakes"][1]["column"], 61);
+        assert_eq!(
+            document["mistakes"][1]["message"],
+            "there is no expert `small`"
+        );
+        assert_eq!(document["mistakes"][1]["help"], "known here: `big`");
+
+        let (code, out, _) = check(FINE, true);
+        assert_eq!(code, ExitCode::SUCCESS);
+        let document: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["ok"], true);
+        assert_eq!(document["experts"], json!(["big", "small"]));
+        assert_eq!(
+            document["mapping"]["categories"]["coding"],
+            json!(["big", "small"])
+        );
+    }
+}

@@ -1,0 +1,248 @@
+//! Raw → checked. Every check goes on after a mistake, so that all of them are reported at once.
+
+mod experts;
+mod mapping;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use secrecy::SecretString;
+
+use super::{
+    ApiKey, EncoderConfig, Environment, ModelsConfig, RouterConfig, ServerConfig, StoreConfig,
+    document::Place, mistake::Mistakes, raw, units,
+};
+
+pub(super) use experts::experts;
+pub(super) use mapping::{Known, mapping};
+
+/// Paths that begin so are inside the model store.
+const IN_MODEL_STORE: &str = "models";
+
+/// What the encoder cannot do without.
+pub(super) const ENCODER_FILES: [&str; 5] = [
+    "model.onnx",
+    "tokenizer.json",
+    "config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+];
+
+/// What every check needs.
+pub(super) struct Check<'a> {
+    pub environment: &'a Environment,
+    pub mistakes: &'a mut Mistakes,
+    /// The model store; none where it is not known.
+    pub models_dir: Option<PathBuf>,
+}
+
+pub(super) fn server(
+    raw: &raw::Server,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Option<ServerConfig> {
+    let listen = raw.listen.trim().parse();
+    if listen.is_err() {
+        let message = format!("`listen` is `{}`", raw.listen);
+        let help = "write an IP address and a port, such as `127.0.0.1:8400`";
+        check.wrong(place.at("listen"), message, help);
+    }
+    let body_bytes_max = match &raw.body_max {
+        raw::Size::Bytes(bytes) => Some(*bytes),
+        raw::Size::Text(text) => units::bytes(text),
+    };
+    if let (None, raw::Size::Text(text)) = (body_bytes_max, &raw.body_max) {
+        let help = "write bytes, or a whole number and B, KiB, MiB or GiB, such as `8 MiB`";
+        let message = format!("`body_max` is `{text}`");
+        check.wrong(place.at("body_max"), message, help);
+    }
+    let keys = keys(&raw.keys, place.at("keys"), check);
+    let grace = check.duration("grace", &raw.grace, place);
+    Some(ServerConfig {
+        listen: listen.ok()?,
+        keys,
+        body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
+        grace: grace?,
+    })
+}
+
+fn keys(raw: &[raw::Key], list: Place<'_>, check: &mut Check<'_>) -> Vec<ApiKey> {
+    let mut names = Vec::new();
+    let mut keys = Vec::new();
+    for (key, place) in raw.iter().zip(list.maps()) {
+        if let Some(name) = &key.name {
+            let place = place.at("name");
+            if name.trim().is_empty() {
+                check.wrong(place, "`name` is empty", "say whose key it is");
+            } else if names.contains(&name) {
+                let help = "give each client a name of its own";
+                check.wrong(place, format!("two keys are called `{name}`"), help);
+            }
+            names.push(name);
+        }
+        let sha256 = key.sha256.as_deref().map(units::sha256);
+        if sha256 == Some(None) {
+            let help = "write 64 hexadecimal digits: `printf %s KEY | sha256sum` prints them";
+            check.wrong(place.at("sha256"), "`sha256` is no SHA-256 digest", help);
+        }
+        if let (Some(name), Some(Some(sha256))) = (key.name.clone(), sha256) {
+            keys.push(ApiKey { name, sha256 });
+        }
+    }
+    keys
+}
+
+pub(super) fn store(
+    raw: &raw::Store,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Option<StoreConfig> {
+    let path = raw
+        .url
+        .strip_prefix("sqlite://")
+        .filter(|path| !path.is_empty());
+    if path.is_none() {
+        let help = "write `sqlite://` and the path of a file, such as `sqlite://data/coterie.db`";
+        check.wrong(place.at("url"), format!("`url` is `{}`", raw.url), help);
+    }
+    let keep = match raw.keep.trim() {
+        "forever" => Some(None),
+        time => units::duration(time).map(Some),
+    };
+    if keep.is_none() {
+        let help = "write a time such as `90 days`, or `forever`";
+        check.wrong(place.at("keep"), format!("`keep` is `{}`", raw.keep), help);
+    }
+    let flush_interval = check.duration("flush_interval", &raw.flush_interval, place);
+    Some(StoreConfig {
+        path: path?.into(),
+        content: raw.content,
+        keep: keep?,
+        flush_interval: flush_interval?,
+    })
+}
+
+pub(super) fn models(
+    raw: &raw::Models,
+    place: Place<'_>,
+    environment: &Environment,
+    mistakes: &mut Mistakes,
+) -> Option<ModelsConfig> {
+    let dir = models_dir(raw, environment);
+    if dir.is_none() {
+        let message = "there is no cache folder to keep models in: HOME is not set".to_owned();
+        let help = "write `models.dir`, or set COTERIE_MODELS_DIR".to_owned();
+        mistakes.add(place, message, help);
+    }
+    let (name, hub) = match environment.get("HF_ENDPOINT") {
+        Some(hub) => ("the environment variable HF_ENDPOINT", hub),
+        None => ("`hub`", raw.hub.as_str()),
+    };
+    let hub = units::base_url(hub);
+    if let Err(wrong) = hub {
+        let help = "write the address of a model hub, such as `https://huggingface.co`".to_owned();
+        mistakes.add(place.at("hub"), format!("{name} {wrong}"), help);
+    }
+    Some(ModelsConfig {
+        dir: dir?,
+        hub: hub.ok()?,
+        hub_token: environment.get("HF_TOKEN").map(SecretString::from),
+    })
+}
+
+/// The environment wins: scripts and containers set it.
+pub(super) fn models_dir(raw: &raw::Models, environment: &Environment) -> Option<PathBuf> {
+    let named = environment.get("COTERIE_MODELS_DIR").or(raw.dir.as_deref());
+    let in_cache = || Some(environment.cache_dir()?.join("models"));
+    named.map(PathBuf::from).or_else(in_cache)
+}
+
+pub(super) fn router(
+    raw: &raw::Router,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Option<RouterConfig> {
+    let encoder = encoder(&raw.encoder, place.at("encoder"), check);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "between 0 and 1: only digits are lost"
+    )]
+    let confidence_min = raw.confidence_min as f32;
+    Some(RouterConfig {
+        encoder: encoder?,
+        artefacts: PathBuf::from(&raw.artefacts),
+        confidence_min,
+    })
+}
+
+fn encoder(raw: &raw::Encoder, place: Place<'_>, check: &mut Check<'_>) -> Option<EncoderConfig> {
+    let raw::EncoderKind::Fastembed = raw.kind;
+    let model_dir = check.resolve(&raw.model);
+    let runtime = match check.environment.get("ORT_DYLIB_PATH") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => check.resolve(&raw.runtime),
+    };
+    if let Some(dir) = &model_dir {
+        let absent = ENCODER_FILES.iter().find(|file| !dir.join(file).is_file());
+        if let Some(file) = absent {
+            let message = format!("the encoder's `{}` is absent", dir.join(file).display());
+            check.absent(place.at("model"), message, &raw.model);
+        }
+    }
+    if let Some(library) = runtime.as_ref().filter(|path| !path.is_file()) {
+        let message = format!("the ONNX Runtime library `{}` is absent", library.display());
+        check.absent(place.at("runtime"), message, &raw.runtime);
+    }
+    let model_dir = model_dir?;
+    Some(EncoderConfig {
+        name: model_dir.file_name()?.to_string_lossy().into_owned(),
+        runtime: runtime?,
+        model_dir,
+    })
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, place: Place<'_>, message: impl Into<String>, help: impl Into<String>) {
+        self.mistakes.add(place, message.into(), help.into());
+    }
+
+    /// The time under `key` of the map at `place`.
+    fn duration(
+        &mut self,
+        key: &str,
+        raw: &raw::DurationText,
+        place: Place<'_>,
+    ) -> Option<Duration> {
+        let duration = units::duration(&raw.0);
+        if duration.is_none() {
+            let message = format!("`{key}` is `{}`", raw.0);
+            let help = "write a time longer than nothing, such as `250ms`, `30s` or `5min`";
+            self.wrong(place.at(key), message, help);
+        }
+        duration
+    }
+
+    /// `models/NAME` inside the model store; every other path as it is.
+    fn resolve(&self, path: &str) -> Option<PathBuf> {
+        match Path::new(path).strip_prefix(IN_MODEL_STORE) {
+            Ok(inside) => Some(self.models_dir.as_ref()?.join(inside)),
+            Err(_) => Some(PathBuf::from(path)),
+        }
+    }
+
+    /// A model or a library is not there; one of the model store can be fetched.
+    fn absent(&mut self, place: Place<'_>, message: String, path: &str) {
+        let inside = Path::new(path).strip_prefix(IN_MODEL_STORE);
+        let name = inside.ok().and_then(|inside| inside.iter().next());
+        let help = match name {
+            Some(name) => {
+                let name = name.to_string_lossy();
+                format!("`scripts/models` or `coterie models pull {name}` brings it")
+            }
+            None => "put it there, or name another path".to_owned(),
+        };
+        self.wrong(place, message, help);
+    }
+}

@@ -1,0 +1,240 @@
+//! `experts`: who can answer, and how they are reached.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::{
+    config::{
+        ExpertConfig, ExpertKind, Timeouts, defaults, document::Place, raw, suggest::quoted, units,
+    },
+    ids::ExpertId,
+};
+
+use super::Check;
+
+/// Model names that mean the whole composition.
+const RESERVED: [&str; 2] = ["coterie", "auto"];
+
+/// The experts, in the order of the file; those that are mistaken are left out.
+pub(in crate::config) fn experts(
+    raw: &BTreeMap<String, raw::Expert>,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Vec<ExpertConfig> {
+    if raw.is_empty() && place.keys().next().is_none() {
+        let help = "define at least one, such as `general: { kind: local, model: … }`";
+        check.wrong(place, "there is no expert", help);
+    }
+    for id in place.keys() {
+        check_id(id, place.key(id), check);
+    }
+    let mut in_order: Vec<_> = raw.iter().collect();
+    in_order.sort_by_key(|(id, _)| place.key(id).position);
+    in_order
+        .into_iter()
+        .filter_map(|(id, raw)| expert(id, raw, place.at(id), check))
+        .collect()
+}
+
+fn check_id(id: &str, place: Place<'_>, check: &mut Check<'_>) {
+    let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
+    if RESERVED.contains(&id) {
+        let message = format!("an expert cannot be called `{id}`: the name stands for all of them");
+        check.wrong(place, message, "choose another name");
+    } else if id.is_empty() || !id.chars().all(allowed) {
+        let message = format!("an expert cannot be called `{id}`");
+        check.wrong(place, message, "use a to z, 0 to 9, `.`, `_` and `-` alone");
+    }
+}
+
+fn expert(
+    id: &str,
+    raw: &raw::Expert,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Option<ExpertConfig> {
+    let (kind, concurrent_max) = match raw {
+        raw::Expert::Local(raw) => (local(raw, place, check), defaults::LOCAL_CONCURRENT),
+        raw::Expert::Remote(raw) => (remote(id, raw, place, check), raw.concurrent_max),
+    };
+    let common = raw.common();
+    let (usd_in, usd_out) = raw.prices();
+    let timeouts = timeouts(&common.timeouts, place.at("timeouts"), check);
+    Some(ExpertConfig {
+        id: ExpertId::new(id),
+        kind: kind?,
+        params_b: common.params_b,
+        usd_in,
+        usd_out,
+        context_tokens: common.context_tokens,
+        capabilities: raw.capabilities().to_vec(),
+        concurrent_max,
+        queue_max: common.queue_max,
+        timeouts: timeouts?,
+    })
+}
+
+fn local(raw: &raw::Local, place: Place<'_>, check: &mut Check<'_>) -> Option<ExpertKind> {
+    let model = raw.model.as_deref()?;
+    let path = check.resolve(model)?;
+    let place = place.at("model");
+    if path.is_file() {
+        return Some(ExpertKind::Local { model_file: path });
+    }
+    let Some(files) = gguf_files(&path) else {
+        let message = format!("the model `{}` is absent", path.display());
+        check.absent(place, message, model);
+        return None;
+    };
+    match files.as_slice() {
+        [only] => Some(ExpertKind::Local {
+            model_file: only.clone(),
+        }),
+        [] => {
+            let message = format!("the folder `{}` holds no GGUF file", path.display());
+            check.absent(place, message, model);
+            None
+        }
+        several => {
+            let names: Vec<_> = several
+                .iter()
+                .filter_map(|path| path.file_name()?.to_str())
+                .collect();
+            let message = format!("the folder `{}` holds several GGUF files", path.display());
+            let help = format!("name one of them: {}", quoted(&names, "or"));
+            check.wrong(place, message, help);
+            None
+        }
+    }
+}
+
+/// By name; none where there is no such folder.
+fn gguf_files(folder: &Path) -> Option<Vec<PathBuf>> {
+    let is_gguf = |path: &PathBuf| {
+        let extension = path.extension();
+        extension.is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+    };
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_gguf)
+        .collect();
+    files.sort();
+    Some(files)
+}
+
+fn remote(
+    id: &str,
+    raw: &raw::Remote,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Option<ExpertKind> {
+    let base_url = raw
+        .base_url
+        .as_deref()
+        .and_then(|text| base_url(text, place.at("base_url"), check));
+    let api_key = match &raw.api_key {
+        Some(secret) => secret_of(id, secret, place.at("api_key"), check).map(Some),
+        None => Some(None),
+    };
+    let model = raw.model.as_deref().map(str::trim);
+    if model == Some("") {
+        let help = "write the provider's name for the model";
+        check.wrong(place.at("model"), "`model` is empty", help);
+    }
+    Some(ExpertKind::Remote {
+        base_url: base_url?,
+        model: model?.to_owned(),
+        api_key: api_key?,
+    })
+}
+
+fn base_url(text: &str, place: Place<'_>, check: &mut Check<'_>) -> Option<Url> {
+    let help = "write the address up to and including `/v1`, such as `https://api.example.com/v1`";
+    match units::base_url(text) {
+        Ok(url) if url.path().ends_with("/completions") => {
+            check.wrong(place, "`base_url` names one endpoint", help);
+            None
+        }
+        Ok(url) => Some(url),
+        Err(wrong) => {
+            check.wrong(place, format!("`base_url` {wrong}"), help);
+            None
+        }
+    }
+}
+
+fn secret_of(
+    id: &str,
+    raw: &raw::Secret,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Option<SecretString> {
+    let (place, found) = match raw {
+        raw::Secret::Env(name) => (place.at("env"), from_variable(id, name, check)),
+        raw::Secret::File(path) => (place.at("file"), from_file(path)),
+    };
+    let usable = found.and_then(|secret| {
+        let secret = secret.trim();
+        let in_a_header = !secret.is_empty() && secret.chars().all(|c| c.is_ascii_graphic());
+        in_a_header
+            .then(|| SecretString::from(secret))
+            .ok_or_else(|| {
+                let message = "the key is empty, or holds what no HTTP header takes".to_owned();
+                (message, "a key is one word of ASCII".to_owned())
+            })
+    });
+    usable
+        .map_err(|(message, help)| check.wrong(place, message, help))
+        .ok()
+}
+
+/// What is wrong, and the way to mend it.
+type Wrong = (String, String);
+
+fn from_variable(id: &str, name: &str, check: &Check<'_>) -> Result<String, Wrong> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(is_name) {
+        // Not shown: it may be the key.
+        let message = "`env` is no name of an environment variable".to_owned();
+        let help = "write the variable's name, such as `OPENAI_API_KEY`, not the key".to_owned();
+        return Err((message, help));
+    }
+    check
+        .environment
+        .get(name)
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            let message = format!("the environment variable `{name}` is not set");
+            (
+                message,
+                format!("set it to the key of `{id}`, or take `api_key` out"),
+            )
+        })
+}
+
+fn from_file(path: &str) -> Result<String, Wrong> {
+    fs::read_to_string(path).map_err(|error| {
+        let message = format!("the key file `{path}` cannot be read: {error}");
+        (message, "put the key there, alone".to_owned())
+    })
+}
+
+fn timeouts(raw: &raw::Timeouts, place: Place<'_>, check: &mut Check<'_>) -> Option<Timeouts> {
+    let connect = check.duration("connect", &raw.connect, place);
+    let first_token = check.duration("first_token", &raw.first_token, place);
+    let idle = check.duration("idle", &raw.idle, place);
+    let total = check.duration("total", &raw.total, place);
+    Some(Timeouts {
+        connect: connect?,
+        first_token: first_token?,
+        idle: idle?,
+        total: total?,
+    })
+}

@@ -1,0 +1,64 @@
+//! What holds where the file is silent, and why.
+
+use super::Capability;
+
+/// Loopback: a server that nobody configured is nobody else's. The port is free of well-known services.
+pub(super) const LISTEN: &str = "127.0.0.1:8400";
+/// Holds a long conversation with a few pictures; bounds what one client can make the server hold in memory.
+pub(super) const BODY_MAX: &str = "8 MiB";
+/// What service managers commonly grant before they kill, and longer than nearly every answer.
+pub(super) const GRACE: &str = "30s";
+
+/// Beside the fitted routers, out of version control.
+pub(super) const STORE_URL: &str = "sqlite://data/coterie.db";
+/// A season of traffic to learn from, without keeping people's questions for good.
+pub(super) const KEEP: &str = "90 days";
+/// Batches writes under load, and loses at most a blink to a power cut.
+pub(super) const FLUSH_INTERVAL: &str = "100ms";
+
+/// Where the models of the default configuration come from.
+pub(super) const HUB: &str = "https://huggingface.co";
+
+/// Small, fast on a CPU, and understands short questions.
+pub(super) const ENCODER_MODEL: &str = "models/all-MiniLM-L6-v2";
+/// Where `scripts/models` puts the library.
+pub(super) const ENCODER_RUNTIME: &str = "models/onnxruntime/libonnxruntime.so";
+/// Beside the configuration in a clone.
+pub(super) const ROUTES: &str = "routes";
+/// Beside the store.
+pub(super) const ARTEFACTS: &str = "data/routers";
+/// With a dozen categories an unsure router spreads its belief: a question of no category seldom gives one of them a
+/// third.
+pub(super) const CONFIDENCE_MIN: f64 = 0.35;
+
+/// A small model in this process keeps to no tool or JSON schema reliably.
+pub(super) fn local_capabilities() -> Vec<Capability> {
+    vec![Capability::Chat]
+}
+
+/// Nearly every OpenAI-compatible endpoint takes tools and response formats; pictures depend on the model.
+pub(super) fn remote_capabilities() -> Vec<Capability> {
+    vec![Capability::Chat, Capability::Tools, Capability::Json]
+}
+
+/// The machine is paid for either way.
+pub(super) const LOCAL_USD: f64 = 0.0;
+/// A model in this process works on one conversation at a time.
+pub(super) const LOCAL_CONCURRENT: usize = 1;
+
+/// Polite to a provider whose limits are unknown.
+pub(super) fn concurrent_max() -> usize {
+    16
+}
+
+/// A short burst waits; a longer queue would only time out.
+pub(super) const QUEUE_MAX: usize = 32;
+
+/// A reachable endpoint connects within a second or two, anywhere.
+pub(super) const CONNECT: &str = "5s";
+/// A model on a CPU reads a long conversation, and a reasoning model thinks, for about this long.
+pub(super) const FIRST_TOKEN: &str = "120s";
+/// The slowest model still writes several tokens a second; a minute of silence is a dead stream.
+pub(super) const IDLE: &str = "60s";
+/// The longest answer that anybody waits for.
+pub(super) const TOTAL: &str = "10min";

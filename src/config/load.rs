@@ -1,0 +1,152 @@
+//! Files → the checked configuration, or every mistake in them.
+
+use std::path::Path;
+
+use super::{
+    Config, Environment, ModelsConfig,
+    check::{self, Check, Known},
+    defaults,
+    document::{Document, Place},
+    embedded,
+    mistake::Mistakes,
+    raw,
+    routes::{self, Routes},
+    schema, shape,
+};
+
+/// Where the configuration is looked for unless a path is given.
+pub const DEFAULT_PATH: &str = "config/coterie.yaml";
+
+/// Reads and checks the configuration and its routes: exactly what `serve` needs before it binds.
+///
+/// Without `path`, [`DEFAULT_PATH`] is read; where that file does not exist, the embedded default with the embedded
+/// routes. A `path` that does not exist is a mistake.
+pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Mistakes> {
+    let source = Source::choose(path);
+    let mut mistakes = Mistakes::default();
+    let config = source.config(environment, &mut mistakes);
+    mistakes.or(config)
+}
+
+/// Reads `models` alone, for commands that must work before the models are there.
+pub fn load_models(
+    path: Option<&Path>,
+    environment: &Environment,
+) -> Result<ModelsConfig, Mistakes> {
+    let source = Source::choose(path);
+    let mut mistakes = Mistakes::default();
+    let models = source.document(&mut mistakes).and_then(|document| {
+        let place = document.place();
+        let raw = match place.get("models") {
+            Some(models) => {
+                shape::read("`models`", models, &schema::models_schema(), &mut mistakes)?
+            }
+            None => raw::Models::default(),
+        };
+        check::models(&raw, place.at("models"), environment, &mut mistakes)
+    });
+    mistakes.or(models)
+}
+
+/// How the configuration that [`load`] reads is called in messages.
+pub fn source_name(path: Option<&Path>) -> String {
+    Source::choose(path).name()
+}
+
+/// Where the configuration is.
+enum Source<'a> {
+    File(&'a Path),
+    Embedded,
+}
+
+impl<'a> Source<'a> {
+    fn choose(path: Option<&'a Path>) -> Self {
+        match path {
+            Some(path) => Self::File(path),
+            None if Path::new(DEFAULT_PATH).exists() => Self::File(Path::new(DEFAULT_PATH)),
+            None => Self::Embedded,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Embedded => format!("{DEFAULT_PATH} (embedded)"),
+        }
+    }
+
+    fn document(&self, mistakes: &mut Mistakes) -> Option<Document> {
+        match self {
+            Self::File(path) => Document::read(path, mistakes),
+            Self::Embedded => Document::parse(self.name(), embedded::CONFIG, mistakes),
+        }
+    }
+
+    fn routes(&self, folder: &str, named_at: Place<'_>, mistakes: &mut Mistakes) -> Routes {
+        match self {
+            Self::File(_) => routes::read(Path::new(folder), named_at, mistakes),
+            Self::Embedded => routes::embedded(mistakes),
+        }
+    }
+
+    fn config(&self, environment: &Environment, mistakes: &mut Mistakes) -> Option<Config> {
+        let Some(document) = self.document(mistakes) else {
+            // The routes may be mistaken as well; where they are by default is the best guess.
+            if Path::new(defaults::ROUTES).is_dir() {
+                self.routes(defaults::ROUTES, Place::start(&self.name()), mistakes);
+            }
+            return None;
+        };
+        let place = document.place();
+        let raw: raw::Config = shape::read("the file", place, &schema::config_schema(), mistakes)?;
+        let named_at = place.at("router").at("routes");
+        let routes = self.routes(&raw.router.routes, named_at, mistakes);
+        let models = check::models(&raw.models, place.at("models"), environment, mistakes);
+        let mut check = Check {
+            environment,
+            mistakes,
+            models_dir: check::models_dir(&raw.models, environment),
+        };
+        let server = check::server(&raw.server, place.at("server"), &mut check);
+        let store = check::store(&raw.store, place.at("store"), &mut check);
+        let router = check::router(&raw.router, place.at("router"), &mut check);
+        let experts_place = place.at("experts");
+        let experts = raw.experts.as_ref();
+        let checked = experts.map(|raw| check::experts(raw, experts_place, &mut check));
+        let mapping = raw.mapping.and_then(|raw| {
+            let known = Known {
+                experts_place,
+                experts,
+                routes: &routes,
+            };
+            check::mapping(&raw, place.at("mapping"), known, &mut check)
+        });
+        Some(Config {
+            server: server?,
+            store: store?,
+            models: models?,
+            router: router?,
+            experts: checked?,
+            mapping: mapping?,
+            catalogue: routes.catalogue,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::house::House;
+
+    #[test]
+    fn the_embedded_default_loads_without_any_file_of_its_own() {
+        let house = House::new();
+        house.write("store/smollm2-135m-instruct/model.gguf", "");
+        house.write("store/qwen2.5-coder-0.5b-instruct/model.gguf", "");
+        let mut mistakes = Mistakes::default();
+        let config = Source::Embedded.config(&house.environment, &mut mistakes);
+        let config = mistakes.or(config).unwrap();
+        assert_eq!(config.catalogue.routes.len(), embedded::ROUTES.len());
+        assert_eq!(config.mapping.default.as_str(), "general");
+    }
+}
