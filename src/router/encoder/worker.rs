@@ -1,0 +1,306 @@
+//! The encoder's thread: which texts go through the model together, and who waits for whom.
+//!
+//! A batch is padded to its longest text, so texts of about the same length go together. Callers take turns: every
+//! batch is led by the caller whose last turn is longest ago, and whoever has texts of that length joins in. A
+//! question to be routed therefore waits for one batch a caller ahead of it at most, however many texts those sent.
+
+use std::{
+    any::Any,
+    cmp::Reverse,
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Embedded, EncoderError};
+
+/// Calls that the thread works on at once; the others wait in the queue.
+const CALLS_MAX: usize = 32;
+
+/// Texts in a batch: a larger batch is no faster a text.
+const BATCH_TEXTS_MAX: usize = 32;
+
+/// Bytes in a batch, padding included: bounds what one batch may take, and with it what a question waits for another.
+const BATCH_BYTES_MAX: usize = 4 * 1024;
+
+/// A text joins a batch if it is at most this many times as long as the leader's, or as many times as short…
+const LENGTH_RATIO_MAX: usize = 2;
+
+/// …where texts of fewer bytes count as this long: what they cost is the batch, not the text…
+const LENGTH_MIN: usize = 64;
+
+/// …and longer texts as this long: about as much as the model reads of one.
+const LENGTH_MAX: usize = 1024;
+
+/// One text, read.
+pub(super) struct Reading {
+    pub(super) vector: Vec<f32>,
+    pub(super) pieces: usize,
+}
+
+/// One call.
+pub(super) struct Job {
+    texts: Vec<String>,
+    readings: Vec<Option<Reading>>,
+    /// Texts that are still to be read, by number, the shortest last.
+    open: Vec<usize>,
+    reply: oneshot::Sender<Result<Embedded, EncoderError>>,
+}
+
+impl Job {
+    pub(super) fn new(
+        texts: Vec<String>,
+        reply: oneshot::Sender<Result<Embedded, EncoderError>>,
+    ) -> Self {
+        let mut open: Vec<usize> = (0..texts.len()).collect();
+        open.sort_by_key(|text| Reverse(texts[*text].len()));
+        Self {
+            readings: texts.iter().map(|_| None).collect(),
+            texts,
+            open,
+            reply,
+        }
+    }
+
+    fn finish(self) {
+        let mut embedded = Embedded {
+            vectors: Vec::with_capacity(self.texts.len()),
+            tokens: 0,
+        };
+        for reading in self.readings.into_iter().flatten() {
+            embedded.vectors.push(reading.vector);
+            embedded.tokens += reading.pieces;
+        }
+        // Whoever left in the meantime needs no answer.
+        drop(self.reply.send(Ok(embedded)));
+    }
+}
+
+/// Works until every sender is gone and every call is answered. `read` turns a batch into as many readings, in the same
+/// order, or says why it cannot.
+pub(super) fn run(
+    mut waiting: mpsc::Receiver<Job>,
+    mut read: impl FnMut(&[&str]) -> Result<Vec<Reading>, String>,
+) {
+    let mut jobs = VecDeque::new();
+    loop {
+        if jobs.is_empty() {
+            match waiting.blocking_recv() {
+                Some(job) => jobs.push_back(job),
+                None => return,
+            }
+        }
+        while jobs.len() < CALLS_MAX
+            && let Ok(job) = waiting.try_recv()
+        {
+            jobs.push_back(job);
+        }
+        jobs.retain(|job: &Job| !job.reply.is_closed());
+        if !jobs.is_empty() {
+            turn(&mut jobs, &mut read);
+        }
+    }
+}
+
+/// Reads one batch, led by the first job, and answers whoever it completes.
+fn turn(jobs: &mut VecDeque<Job>, read: &mut impl FnMut(&[&str]) -> Result<Vec<Reading>, String>) {
+    let batch = take_batch(jobs);
+    let texts: Vec<&str> = batch
+        .iter()
+        .map(|place| jobs[place.job].texts[place.text].as_str())
+        .collect();
+    let outcome = catch_unwind(AssertUnwindSafe(|| read(&texts)))
+        .unwrap_or_else(|panic| Err(panic_message(panic.as_ref())));
+    match outcome {
+        Ok(readings) => {
+            for (place, reading) in batch.iter().zip(readings) {
+                jobs[place.job].readings[place.text] = Some(reading);
+            }
+            let led_on = jobs.front().is_some_and(|lead| !lead.open.is_empty());
+            for job in remove(jobs, |_, job| job.open.is_empty()) {
+                job.finish();
+            }
+            if led_on {
+                jobs.rotate_left(1);
+            }
+        }
+        Err(detail) => {
+            for job in remove(jobs, |at, _| batch.iter().any(|place| place.job == at)) {
+                let detail = detail.clone();
+                drop(job.reply.send(Err(EncoderError::Failed { detail })));
+            }
+        }
+    }
+}
+
+/// Where a text of a batch came from.
+struct Place {
+    job: usize,
+    text: usize,
+}
+
+/// Takes the first job's shortest open text and whatever goes with it.
+fn take_batch(jobs: &mut VecDeque<Job>) -> Vec<Place> {
+    let mut batch: Vec<Place> = Vec::new();
+    let mut leader = None;
+    let mut longest = 0;
+    for (at, job) in jobs.iter_mut().enumerate() {
+        while let Some(&text) = job.open.last() {
+            let length = job.texts[text].len().clamp(LENGTH_MIN, LENGTH_MAX);
+            let leader = *leader.get_or_insert(length);
+            let alike = length <= leader * LENGTH_RATIO_MAX && leader <= length * LENGTH_RATIO_MAX;
+            let bytes = (batch.len() + 1) * longest.max(length);
+            if batch.len() == BATCH_TEXTS_MAX || !alike || bytes > BATCH_BYTES_MAX {
+                break;
+            }
+            longest = longest.max(length);
+            job.open.pop();
+            batch.push(Place { job: at, text });
+        }
+    }
+    batch
+}
+
+/// Takes out the jobs that `applies` says yes to; the others keep their order.
+fn remove(jobs: &mut VecDeque<Job>, applies: impl Fn(usize, &Job) -> bool) -> Vec<Job> {
+    let (removed, kept): (Vec<_>, Vec<_>) = jobs
+        .drain(..)
+        .enumerate()
+        .partition(|(at, job)| applies(*at, job));
+    jobs.extend(kept.into_iter().map(|(_, job)| job));
+    removed.into_iter().map(|(_, job)| job).collect()
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", said.unwrap_or("without a word"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc as std_mpsc, thread};
+
+    use super::*;
+
+    type Answer = oneshot::Receiver<Result<Embedded, EncoderError>>;
+
+    fn job(texts: &[&str]) -> (Job, Answer) {
+        let (reply, answer) = oneshot::channel();
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        (Job::new(texts, reply), answer)
+    }
+
+    /// A model whose vector is the text's length.
+    fn lengths(texts: &[&str]) -> Result<Vec<Reading>, String> {
+        let reading = |text: &&str| Reading {
+            #[expect(clippy::cast_precision_loss, reason = "short texts")]
+            vector: vec![text.len() as f32],
+            pieces: 1,
+        };
+        Ok(texts.iter().map(reading).collect())
+    }
+
+    /// Everything that the model was given, batch by batch, when `jobs` had been waiting before the thread began.
+    fn batches(jobs: Vec<Job>, fails: impl Fn(&[&str])) -> Vec<Vec<String>> {
+        let (sender, waiting) = mpsc::channel(jobs.len().max(1));
+        for job in jobs {
+            assert!(sender.try_send(job).is_ok());
+        }
+        drop(sender);
+        let mut seen = Vec::new();
+        run(waiting, |texts| {
+            seen.push(texts.iter().map(|text| (*text).to_owned()).collect());
+            fails(texts);
+            lengths(texts)
+        });
+        seen
+    }
+
+    #[test]
+    fn texts_come_back_in_their_order_whatever_order_they_were_read_in() {
+        let long = "x".repeat(600);
+        let (job, mut answer) = job(&["aaa", &long, "b", "cc"]);
+        batches(vec![job], |_| {});
+        let embedded = answer.try_recv().unwrap().unwrap();
+        assert_eq!(embedded.vectors, [[3.0], [600.0], [1.0], [2.0]]);
+        assert_eq!(embedded.tokens, 4);
+    }
+
+    #[test]
+    fn callers_share_a_batch_but_long_texts_do_not_join_short_ones() {
+        let long = "x".repeat(600);
+        let (first, _a) = job(&["one"]);
+        let (second, _b) = job(&[&long]);
+        let (third, _c) = job(&["three"]);
+        assert_eq!(
+            batches(vec![first, second, third], |_| {}),
+            [vec!["one".to_owned(), "three".into()], vec![long]]
+        );
+    }
+
+    #[test]
+    fn a_caller_with_many_texts_lets_others_in_between_its_batches() {
+        let long = "x".repeat(1000);
+        let (many, _a) = job(&vec![long.as_str(); 12]);
+        let (one, _b) = job(&["a question"]);
+        let sizes: Vec<_> = batches(vec![many, one], |_| {})
+            .iter()
+            .map(Vec::len)
+            .collect();
+        assert_eq!(sizes, [4, 1, 4, 4]);
+    }
+
+    #[test]
+    fn who_has_left_costs_nothing() {
+        let (gone, answer) = job(&["gone"]);
+        let (there, mut stays) = job(&["there"]);
+        drop(answer);
+        assert_eq!(batches(vec![gone, there], |_| {}), [["there"]]);
+        assert!(stays.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_panic_fails_its_batch_and_nothing_else() {
+        let long = "x".repeat(600);
+        let (poison, mut poisoned) = job(&["poison"]);
+        let (other, mut spared) = job(&[&long]);
+        batches(vec![poison, other], |texts| {
+            assert!(texts[0] != "poison", "bad text");
+        });
+        let error = poisoned.try_recv().unwrap().unwrap_err();
+        assert!(error.to_string().contains("bad text"), "{error}");
+        assert!(spared.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn no_batch_exceeds_its_bounds() {
+        let texts: Vec<String> = (0..200).map(|n| "y".repeat(n * 13)).collect();
+        let (job, mut answer) = job(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        for batch in batches(vec![job], |_| {}) {
+            let longest = batch
+                .iter()
+                .map(|text| text.len().clamp(LENGTH_MIN, LENGTH_MAX))
+                .max();
+            assert!(batch.len() <= BATCH_TEXTS_MAX);
+            assert!(batch.len() * longest.unwrap() <= BATCH_BYTES_MAX);
+        }
+        assert_eq!(answer.try_recv().unwrap().unwrap().vectors.len(), 200);
+    }
+
+    #[test]
+    fn the_thread_ends_when_every_sender_is_gone() {
+        let (sender, waiting) = mpsc::channel(1);
+        let (ended, end) = std_mpsc::sync_channel(1);
+        let thread = thread::spawn(move || {
+            run(waiting, lengths);
+            ended.send(()).unwrap();
+        });
+        drop(sender);
+        end.recv().unwrap();
+        thread.join().unwrap();
+    }
+}
