@@ -2,7 +2,10 @@
 //!
 //! `cargo bench --bench local -- [FILE.gguf…]`; without files, every GGUF file in the model store under the user's
 //! cache folder. Prints the best of [`ROUNDS`] rounds of a long and a short prompt each.
-#![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a benchmark's result is what it prints"
+)]
 
 use std::{
     fs,
@@ -58,7 +61,11 @@ async fn measure(file: &Path) {
     let expert = LocalExpert::load(ExpertId::new("bench"), file, None, 1).unwrap();
     let loaded = started.elapsed();
     println!("{}", file.display());
-    println!("  {:?}, loaded in {loaded:.2?}, {}", expert.card(), resident());
+    println!(
+        "  {:?}, loaded in {loaded:.2?}, {}",
+        expert.card(),
+        resident()
+    );
     for sentences in SENTENCES {
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
@@ -106,14 +113,20 @@ async fn ask(expert: &LocalExpert, round: u32, sentences: usize) -> Round {
 }
 
 fn stored() -> Vec<PathBuf> {
-    let store = directories::BaseDirs::new().unwrap().cache_dir().join("coterie/models");
+    let store = directories::BaseDirs::new()
+        .unwrap()
+        .cache_dir()
+        .join("coterie/models");
     let folders = fs::read_dir(&store).into_iter().flatten().flatten();
     let files = folders.filter_map(|folder| fs::read_dir(folder.path()).ok());
     let mut files: Vec<_> = files
         .flatten()
         .flatten()
         .map(|file| file.path())
-        .filter(|file| file.extension().is_some_and(|extension| extension == "gguf"))
+        .filter(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "gguf")
+        })
         .collect();
     files.sort();
     files

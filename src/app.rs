@@ -127,5 +127,8 @@ fn prices(experts: &[ExpertConfig]) -> HashMap<ExpertId, Prices> {
             usd_out: expert.usd_out.or(unless_given)?,
         })
     };
-    experts.iter().filter_map(|expert| Some((expert.id.clone(), price(expert)?))).collect()
+    experts
+        .iter()
+        .filter_map(|expert| Some((expert.id.clone(), price(expert)?)))
+        .collect()
 }

@@ -7,7 +7,11 @@ mod output;
 mod route;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{stderr, stdout},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -48,7 +52,12 @@ enum Command {
     /// Check the configuration, the routes and what they need; report every mistake with its place.
     Check(check::CheckArgs),
     /// Show, download and verify the models that the experts and the router need.
-    Models(models::ModelsArgs),
+    Models {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        args: models::ModelsArgs,
+    },
 }
 
 /// Where the configuration is.
@@ -112,23 +121,36 @@ pub fn run() -> ExitCode {
         .build()
         .map_err(CliError::failed)
         .and_then(|runtime| runtime.block_on(dispatch(cli.command, &environment)));
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::complain(&error.to_string());
-            ExitCode::from(error.exit_code())
-        }
-    }
+    ended.unwrap_or_else(|error| {
+        output::complain(&error.to_string());
+        ExitCode::from(error.exit_code())
+    })
 }
 
-async fn dispatch(command: Command, environment: &Environment) -> Result<(), CliError> {
+async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCode, CliError> {
     match command {
-        Command::Serve(args) => serve::run(args, environment).await,
-        Command::Ask(args) => ask::run(args, environment).await,
-        Command::Route(args) => route::run(args, environment).await,
-        Command::Check(args) => check::run(args, environment),
-        Command::Models(args) => models::run(args, environment).await,
+        Command::Serve(args) => serve::run(args, environment).await?,
+        Command::Ask(args) => ask::run(args, environment).await?,
+        Command::Route(args) => route::run(args, environment).await?,
+        Command::Check(args) => {
+            return check::run(&args, environment, &mut stdout(), &mut stderr())
+                .map_err(CliError::failed);
+        }
+        Command::Models { config, args } => {
+            let models = config::load_models(config.config.as_deref(), environment);
+            let models = models.map_err(CliError::Config)?;
+            models::run(args, &models, &mut output::line)
+                .await
+                .map_err(|error| {
+                    if error.is_usage() {
+                        CliError::Usage(error.to_string())
+                    } else {
+                        CliError::failed(error)
+                    }
+                })?;
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn load(args: &ConfigArgs, environment: &Environment) -> Result<Config, CliError> {

@@ -13,7 +13,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tracing::{info, warn};
 
 use self::{
-    artefact::Artefact,
+    artefact::{Artefact, ArtefactError},
     encoder::{Encoder, EncoderError},
     head::{Fit, FitError, FitOptions, Head},
 };
@@ -65,6 +65,17 @@ pub enum RouterError {
     /// The encoder could not be opened or failed.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
+    /// The router to open cannot be read.
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    /// The router to open reads vectors of another encoder.
+    #[error(
+        "router {router} was fitted on another encoder than the one that is configured; train it again"
+    )]
+    OtherEncoder {
+        /// The router.
+        router: RouterId,
+    },
     /// A category without examples.
     #[error("routes/{category}.yaml has no examples; give it some questions that belong to it")]
     NoExamples {
@@ -104,8 +115,7 @@ impl Router {
             let category = route.category.clone();
             return Err(RouterError::NoExamples { category });
         }
-        let encoder_config = config.encoder.clone();
-        let encoder = spawn_blocking(move || Encoder::open(&encoder_config)).await??;
+        let encoder = open_encoder(config).await?;
         let options = FitOptions::default();
         let id = identity(&encoder, catalogue, &options);
         let artefact = match stored(&config.artefacts, &id) {
@@ -118,6 +128,25 @@ impl Router {
                 artefact
             }
         };
+        Ok(Self {
+            encoder,
+            artefact,
+            confidence_min: config.confidence_min,
+        })
+    }
+
+    /// Opens the encoder and the router in `folder`, whatever it was trained from.
+    ///
+    /// # Errors
+    /// If either cannot be opened, or the router was fitted on another encoder's vectors.
+    pub async fn open_artefact(config: &RouterConfig, folder: &Path) -> Result<Self, RouterError> {
+        let artefact = Artefact::read(folder)?;
+        let encoder = open_encoder(config).await?;
+        if artefact.encoder != encoder.fingerprint() {
+            return Err(RouterError::OtherEncoder {
+                router: artefact.id,
+            });
+        }
         Ok(Self {
             encoder,
             artefact,
@@ -186,6 +215,11 @@ impl Router {
         });
         scores
     }
+}
+
+async fn open_encoder(config: &RouterConfig) -> Result<Encoder, RouterError> {
+    let config = config.encoder.clone();
+    Ok(spawn_blocking(move || Encoder::open(&config)).await??)
 }
 
 /// The artefact of that id, if there is a sound one.

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use super::headers;
 use crate::{
-    app::Refusal, chat::InvalidRequest, expert::ExpertError, outcome::{FeedbackError, NoSlot},
+    app::Refusal,
+    chat::InvalidRequest,
+    expert::ExpertError,
+    outcome::{FeedbackError, NoSlot},
     router::encoder::EncoderError,
 };
 
@@ -134,13 +137,15 @@ impl ApiError {
     /// The provider's own error, where it refused the question: the client gets the provider's reason, not ours. A
     /// provider that refuses *us* (our key, our bill, our name for its model) is a fault of this server.
     fn passed_on(&self) -> Option<(StatusCode, &Value)> {
-        let (Self::Expert(error) | Self::Refused(Refusal::Expert { source: error, .. })) = self else {
+        let (Self::Expert(error) | Self::Refused(Refusal::Expert { source: error, .. })) = self
+        else {
             return None;
         };
         match error {
-            ExpertError::Refused { status, body } if !error.refuses_us() => {
-                Some((StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), body))
-            }
+            ExpertError::Refused { status, body } if !error.refuses_us() => Some((
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST),
+                body,
+            )),
             _ => None,
         }
     }
@@ -207,9 +212,13 @@ fn of_feedback(error: &FeedbackError) -> Told {
             Told::new(S::NOT_FOUND, "invalid_request_error", "outcome_not_found").at("id")
         }
         FeedbackError::ScoreOutOfRange { .. } => Told::invalid("invalid_value").at("score"),
-        FeedbackError::Behind(_) => Told::new(S::SERVICE_UNAVAILABLE, "server_error", "record_behind")
-            .retry_after(Some(NO_SLOT_RETRY_AFTER)),
-        FeedbackError::Store(_) => Told::new(S::INTERNAL_SERVER_ERROR, "server_error", "store_failed"),
+        FeedbackError::Behind(_) => {
+            Told::new(S::SERVICE_UNAVAILABLE, "server_error", "record_behind")
+                .retry_after(Some(NO_SLOT_RETRY_AFTER))
+        }
+        FeedbackError::Store(_) => {
+            Told::new(S::INTERNAL_SERVER_ERROR, "server_error", "store_failed")
+        }
     }
 }
 
@@ -253,7 +262,12 @@ fn log(error: &ApiError) {
     let known = matches!(error, ApiError::Refused(Refusal::Expert { .. }));
     if told.status.is_server_error() && !known {
         let cause = std::error::Error::source(error).map(tracing::field::display);
-        tracing::warn!(status = told.status.as_u16(), code = told.code, cause, "{error}");
+        tracing::warn!(
+            status = told.status.as_u16(),
+            code = told.code,
+            cause,
+            "{error}"
+        );
     } else {
         tracing::debug!(status = told.status.as_u16(), code = told.code, "{error}");
     }

@@ -65,7 +65,8 @@ fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
         && !state
             .app
             .experts
-            .ids().any(|known| known.as_str() == expert)
+            .ids()
+            .any(|known| known.as_str() == expert)
     {
         return Err(InvalidRequest::at(
             "expert",

@@ -136,7 +136,10 @@ fn spent_by_experts(attempts: &[Attempt]) -> Duration {
 }
 
 fn count(decision: &Decision) {
-    let category = decision.category.as_ref().map_or("", |category| category.as_str());
+    let category = decision
+        .category
+        .as_ref()
+        .map_or("", |category| category.as_str());
     metrics::counter!(
         "coterie_decisions_total",
         "category" => category.to_owned(),

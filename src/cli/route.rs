@@ -70,12 +70,14 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
     let rows = BufReader::new(file).lines().enumerate();
     let mut decided = stream::iter(rows)
         .map(|(at, line)| async move {
-            let place = |what: String| CliError::Usage(format!("{}:{}: {what}", path.display(), at + 1));
+            let place =
+                |what: String| CliError::Usage(format!("{}:{}: {what}", path.display(), at + 1));
             let line = line.map_err(|error| place(error.to_string()))?;
             if line.trim().is_empty() {
                 return Ok(None);
             }
-            let row: Value = serde_json::from_str(&line).map_err(|error| place(error.to_string()))?;
+            let row: Value =
+                serde_json::from_str(&line).map_err(|error| place(error.to_string()))?;
             let id = row.get("id").cloned();
             let explained = explain(composition, row).await.map_err(place)?;
             Ok(Some((id, explained)))

@@ -33,7 +33,7 @@ impl Environment {
     }
 
     /// The value of a variable; one that is empty counts as not set.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(name)?;
         (!value.is_empty()).then_some(value)
     }

@@ -96,7 +96,13 @@ impl ExpertError {
 
     /// Whether the provider refused us rather than the question: our key, our bill or our name for its model is wrong.
     pub fn refuses_us(&self) -> bool {
-        matches!(self, Self::Refused { status: 401 | 402 | 404, .. })
+        matches!(
+            self,
+            Self::Refused {
+                status: 401 | 402 | 404,
+                ..
+            }
+        )
     }
 
     /// Whether another expert may do better. A refusal of the question is told at once, but for a context that is too

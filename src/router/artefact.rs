@@ -74,7 +74,23 @@ impl Artefact {
     /// # Errors
     /// `Io` if it cannot be read, `Corrupt` if it is not what was written.
     pub fn load(artefacts: &Path, id: &RouterId) -> Result<Self, ArtefactError> {
-        let path = path_of(artefacts, id);
+        let folder = artefacts.join(id.as_str());
+        let artefact = Self::read(&folder)?;
+        if artefact.id == *id {
+            return Ok(artefact);
+        }
+        Err(ArtefactError::Corrupt {
+            path: folder.join(FILE_NAME),
+            detail: format!("it is router {}, not {id}", artefact.id),
+        })
+    }
+
+    /// Reads the artefact in `folder`, whatever its id.
+    ///
+    /// # Errors
+    /// `Io` if it cannot be read, `Corrupt` if it is not what was written.
+    pub fn read(folder: &Path) -> Result<Self, ArtefactError> {
+        let path = folder.join(FILE_NAME);
         let text = fs::read(&path).map_err(|source| ArtefactError::Io {
             path: path.clone(),
             source,
@@ -92,15 +108,9 @@ impl Artefact {
         if file.sha256 != file.router.sha256() {
             return Err(corrupt("the checksum does not match the content".into()));
         }
-        let artefact = file
-            .router
+        file.router
             .into_artefact()
-            .ok_or_else(|| corrupt("the weights do not fit together".into()))?;
-        if artefact.id == *id {
-            Ok(artefact)
-        } else {
-            Err(corrupt(format!("it is router {}, not {id}", artefact.id)))
-        }
+            .ok_or_else(|| corrupt("the weights do not fit together".into()))
     }
 
     /// Writes the artefact under the folder `artefacts`, in place of one with the same id.

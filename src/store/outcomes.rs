@@ -62,7 +62,10 @@ impl Store {
     /// The file cannot be read.
     pub async fn latest(&self, rows_max: u32) -> Result<Vec<StoredOutcome>, StoreError> {
         const NEWEST: &str = "SELECT * FROM outcomes ORDER BY asked_at_ms DESC, id DESC LIMIT ?";
-        let rows = sqlx::query_as(NEWEST).bind(rows_max).fetch_all(&self.pool).await;
+        let rows = sqlx::query_as(NEWEST)
+            .bind(rows_max)
+            .fetch_all(&self.pool)
+            .await;
         let mut outcomes: Vec<StoredOutcome> = rows.map_err(|source| self.failed(source))?;
         outcomes.reverse();
         Ok(outcomes)

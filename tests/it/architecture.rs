@@ -14,7 +14,11 @@ fn found(within: &[&str], except: &[&str], words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for file in files {
         let module = module(&src, &file);
-        let is_in = |prefixes: &[&str]| prefixes.iter().any(|p| module == *p || module.starts_with(&format!("{p}/")));
+        let is_in = |prefixes: &[&str]| {
+            prefixes
+                .iter()
+                .any(|p| module == *p || module.starts_with(&format!("{p}/")))
+        };
         if !(within.is_empty() || is_in(within)) || is_in(except) {
             continue;
         }
@@ -51,7 +55,11 @@ fn module(src: &Path, file: &Path) -> String {
 #[track_caller]
 fn nowhere(within: &[&str], except: &[&str], words: &[&str]) {
     let found = found(within, except, words);
-    assert!(found.is_empty(), "{words:?} must not occur here:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "{words:?} must not occur here:\n{}",
+        found.join("\n")
+    );
 }
 
 #[test]
@@ -63,7 +71,11 @@ fn the_search_finds_what_is_there() {
 
 #[test]
 fn only_store_knows_sql() {
-    nowhere(&[], &["store"], &["sqlx", "SELECT ", "INSERT ", "DELETE FROM", "rusqlite"]);
+    nowhere(
+        &[],
+        &["store"],
+        &["sqlx", "SELECT ", "INSERT ", "DELETE FROM", "rusqlite"],
+    );
 }
 
 #[test]
@@ -78,29 +90,81 @@ fn axum_router_is_named_inside_api_and_its_server_alone() {
 
 #[test]
 fn only_config_reads_the_environment() {
-    nowhere(&[], &["config"], &["std::env", "env::var", "env::vars", "env::args"]);
+    nowhere(
+        &[],
+        &["config"],
+        &["std::env", "env::var", "env::vars", "env::args"],
+    );
 }
 
 #[test]
 fn router_and_mapping_know_nothing_of_http_or_sql_or_experts() {
     let inside = ["router", "mapping", "query", "decision"];
-    nowhere(&inside, &[], &["axum", "http::", "reqwest", "hyper", "crate::api", "crate::store", "crate::expert"]);
+    nowhere(
+        &inside,
+        &[],
+        &[
+            "axum",
+            "http::",
+            "reqwest",
+            "hyper",
+            "crate::api",
+            "crate::store",
+            "crate::expert",
+        ],
+    );
 }
 
 #[test]
 fn what_is_pure_does_no_io() {
-    let pure = ["chat", "query", "decision", "mapping", "ids", "router/head", "expert/remote/sse", "outcome/redact"];
-    nowhere(&pure, &[], &["std::fs", "std::net", "tokio::", "async fn", "Instant::now", "clock::"]);
+    let pure = [
+        "chat",
+        "query",
+        "decision",
+        "mapping",
+        "ids",
+        "router/head",
+        "expert/remote/sse",
+        "outcome/redact",
+    ];
+    nowhere(
+        &pure,
+        &[],
+        &[
+            "std::fs",
+            "std::net",
+            "tokio::",
+            "async fn",
+            "Instant::now",
+            "clock::",
+        ],
+    );
 }
 
 #[test]
 fn lower_parts_do_not_reach_up() {
-    nowhere(&["chat", "ids", "clock"], &[], &["crate::expert", "crate::config", "crate::outcome"]);
-    nowhere(&["expert", "outcome", "store"], &[], &["crate::api", "crate::app", "crate::cli", "crate::serve"]);
-    nowhere(&["expert"], &[], &["crate::router", "crate::store", "crate::composition"]);
+    nowhere(
+        &["chat", "ids", "clock"],
+        &[],
+        &["crate::expert", "crate::config", "crate::outcome"],
+    );
+    nowhere(
+        &["expert", "outcome", "store"],
+        &[],
+        &["crate::api", "crate::app", "crate::cli", "crate::serve"],
+    );
+    nowhere(
+        &["expert"],
+        &[],
+        &["crate::router", "crate::store", "crate::composition"],
+    );
 }
 
 #[test]
 fn the_request_path_never_trains() {
-    nowhere(&["api", "expert", "outcome", "query", "mapping", "app/answer"], &[], &["Head::fit", "fit("]);
+    nowhere(
+        &["api", "expert", "outcome", "query", "mapping", "app/answer"],
+        &[],
+        &["Head::fit", "fit("],
+    );
 }

@@ -37,12 +37,21 @@ async fn a_plain_answer_is_completed_with_its_tokens_and_cost() {
     let (_upstream, coterie) = alone(Reply::answer(["Hello", " there"])).await;
     let response = coterie.ask("first", "Hi?").await;
     assert_eq!(response.status(), 200);
-    let id = response.headers()["x-coterie-outcome"].to_str().unwrap().to_owned();
+    let id = response.headers()["x-coterie-outcome"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     response.bytes().await.unwrap();
     let outcome = coterie.stop().await.only().await;
-    assert_eq!((outcome.id.as_str(), outcome.ending.as_str()), (id.as_str(), "completed"));
+    assert_eq!(
+        (outcome.id.as_str(), outcome.ending.as_str()),
+        (id.as_str(), "completed")
+    );
     assert_eq!(outcome.answered_by.as_deref(), Some("first"));
-    let (read, written) = (outcome.prompt_tokens.unwrap(), outcome.completion_tokens.unwrap());
+    let (read, written) = (
+        outcome.prompt_tokens.unwrap(),
+        outcome.completion_tokens.unwrap(),
+    );
     assert!(read > 0 && written > 0);
     let usd = (read as f64 + 2.0 * written as f64) / 1e6;
     assert!((outcome.cost_usd.unwrap() - usd).abs() < 1e-12);
@@ -53,20 +62,33 @@ async fn a_plain_answer_is_completed_with_its_tokens_and_cost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_streamed_answer_is_completed() {
     let (_upstream, coterie) = alone(Reply::answer(["Hello", " there"])).await;
-    let body = coterie.ask_streamed("coterie", "Write a Python function that adds two numbers.").await;
+    let body = coterie
+        .ask_streamed("coterie", "Write a Python function that adds two numbers.")
+        .await;
     assert!(body.text().await.unwrap().ends_with("data: [DONE]\n\n"));
     let outcome = coterie.stop().await.only().await;
     assert_eq!(outcome.ending, "completed");
     assert_eq!(outcome.category.as_deref(), Some("coding"));
     assert!(outcome.first_token_us.is_some() && outcome.prompt_tokens.is_some());
     assert_eq!(outcome.propensity, Some(1.0));
-    assert_eq!(list(&outcome.scores).len(), 12, "the scores of every category are kept");
+    assert_eq!(
+        list(&outcome.scores).len(),
+        12,
+        "the scores of every category are kept"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_in_mid_stream_is_recorded_and_its_expert_is_told() {
     let hold = Hold::new();
-    let reply = Reply::stream([role(), text("Hel"), hold.wait(), text("lo"), finish("stop"), done()]);
+    let reply = Reply::stream([
+        role(),
+        text("Hel"),
+        hold.wait(),
+        text("lo"),
+        finish("stop"),
+        done(),
+    ]);
     let (upstream, coterie) = alone(reply).await;
     let mut body = coterie.ask_streamed("second", "Hi?").await.bytes_stream();
     body.next().await.unwrap().unwrap();
@@ -81,7 +103,9 @@ async fn a_client_that_leaves_in_mid_stream_is_recorded_and_its_expert_is_told()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_before_the_answer_is_recorded() {
     let (upstream, coterie) = alone(Reply::silence()).await;
-    let asking = coterie.post("/v1/chat/completions", &chat("second", "Hi?", false)).send();
+    let asking = coterie
+        .post("/v1/chat/completions", &chat("second", "Hi?", false))
+        .send();
     let asking = tokio::select! {
         _ = asking => panic!("nothing answers"),
         () = upstream.asked(1) => (),
@@ -96,14 +120,18 @@ async fn a_client_that_leaves_before_the_answer_is_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expert_that_fails_is_recorded_and_told() {
-    let (_upstream, coterie) = alone(Reply::status(500, json!({"error": {"message": "on fire"}}))).await;
+    let (_upstream, coterie) =
+        alone(Reply::status(500, json!({"error": {"message": "on fire"}}))).await;
     let response = coterie.ask("first", "Hi?").await;
     assert_eq!(response.status(), 502);
     assert!(response.headers().contains_key("x-coterie-outcome"));
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["error"]["code"], "expert_failed");
     let outcome = coterie.stop().await.only().await;
-    assert_eq!((outcome.ending.as_str(), outcome.error.as_deref()), ("expert_failed", Some("failed")));
+    assert_eq!(
+        (outcome.ending.as_str(), outcome.error.as_deref()),
+        ("expert_failed", Some("failed"))
+    );
     assert_eq!(outcome.answered_by, None);
     assert_eq!(outcome.cost_usd, None);
 }
@@ -111,11 +139,22 @@ async fn an_expert_that_fails_is_recorded_and_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_off_never_looks_finished() {
     let (_upstream, coterie) = alone(Reply::stream([role(), text("Hel"), close()])).await;
-    let body = coterie.ask_streamed("first", "Hi?").await.text().await.unwrap();
-    assert!(body.contains("Hel") && body.contains(r#""error""#), "{body}");
+    let body = coterie
+        .ask_streamed("first", "Hi?")
+        .await
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        body.contains("Hel") && body.contains(r#""error""#),
+        "{body}"
+    );
     assert!(!body.contains("[DONE]"), "{body}");
     let outcome = coterie.stop().await.only().await;
-    assert_eq!((outcome.ending.as_str(), outcome.error.as_deref()), ("expert_failed", Some("broken")));
+    assert_eq!(
+        (outcome.ending.as_str(), outcome.error.as_deref()),
+        ("expert_failed", Some("broken"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,14 +163,25 @@ async fn an_expert_that_never_begins_is_timed_out() {
     let response = coterie.ask_streamed("first", "Hi?").await;
     assert_eq!(response.status(), 504);
     let outcome = coterie.stop().await.only().await;
-    assert_eq!((outcome.ending.as_str(), outcome.error.as_deref()), ("timed_out", Some("timed_out")));
+    assert_eq!(
+        (outcome.ending.as_str(), outcome.error.as_deref()),
+        ("timed_out", Some("timed_out"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expert_that_falls_silent_is_timed_out() {
     let (_upstream, coterie) = alone(Reply::stream([role(), text("Hel"), silence()])).await;
-    let body = coterie.ask_streamed("first", "Hi?").await.text().await.unwrap();
-    assert!(body.contains("expert_timeout") && !body.contains("[DONE]"), "{body}");
+    let body = coterie
+        .ask_streamed("first", "Hi?")
+        .await
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        body.contains("expert_timeout") && !body.contains("[DONE]"),
+        "{body}"
+    );
     assert_eq!(coterie.stop().await.only().await.ending, "timed_out");
 }
 
@@ -143,19 +193,39 @@ async fn a_fallback_answers_unseen_and_both_attempts_are_kept() {
     let response = coterie.ask("coterie/coding", "Sort a list.").await;
     assert_eq!(response.headers()["x-coterie-expert"], "second");
     let body: Value = response.json().await.unwrap();
-    assert_eq!((&body["model"], &body["choices"][0]["message"]["content"]), (&json!("second"), &json!("fine")));
+    assert_eq!(
+        (&body["model"], &body["choices"][0]["message"]["content"]),
+        (&json!("second"), &json!("fine"))
+    );
     let outcome = coterie.stop().await.only().await;
-    assert_eq!((outcome.expert.as_str(), outcome.answered_by.as_deref()), ("first", Some("second")));
+    assert_eq!(
+        (outcome.expert.as_str(), outcome.answered_by.as_deref()),
+        ("first", Some("second"))
+    );
     let attempts = list(&outcome.attempts);
     assert_eq!(attempts.len(), 2);
-    assert_eq!((&attempts[0]["expert"], &attempts[0]["error"]), (&json!("first"), &json!("failed")));
-    assert_eq!((&attempts[1]["expert"], &attempts[1]["error"]), (&json!("second"), &json!(null)));
+    assert_eq!(
+        (&attempts[0]["expert"], &attempts[0]["error"]),
+        (&json!("first"), &json!("failed"))
+    );
+    assert_eq!(
+        (&attempts[1]["expert"], &attempts[1]["error"]),
+        (&json!("second"), &json!(null))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_lets_an_answer_finish() {
     let hold = Hold::new();
-    let parts = [role(), text("Hel"), hold.wait(), text("lo"), finish("stop"), usage(3, 2), done()];
+    let parts = [
+        role(),
+        text("Hel"),
+        hold.wait(),
+        text("lo"),
+        finish("stop"),
+        usage(3, 2),
+        done(),
+    ];
     let (_upstream, coterie) = alone(Reply::stream(parts)).await;
     let mut body = coterie.ask_streamed("second", "Hi?").await.bytes_stream();
     body.next().await.unwrap().unwrap();
@@ -172,13 +242,20 @@ async fn shutdown_lets_an_answer_finish() {
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_ends_an_answer_that_outlives_the_grace() {
     let hold = Hold::new();
-    let upstream = Upstream::always(Reply::stream([role(), text("Hel"), hold.wait(), done()])).await;
-    let yaml = format!("{}server: {{ listen: '127.0.0.1:0', grace: 200ms }}\n", pair(&upstream, &upstream));
+    let upstream =
+        Upstream::always(Reply::stream([role(), text("Hel"), hold.wait(), done()])).await;
+    let yaml = format!(
+        "{}server: {{ listen: '127.0.0.1:0', grace: 200ms }}\n",
+        pair(&upstream, &upstream)
+    );
     let coterie = Coterie::serve(&yaml).await;
     let body = coterie.ask_streamed("second", "Hi?").await;
     let stopping = coterie.begin_stop();
     let text = body.text().await.unwrap();
-    assert!(text.contains("shutting down") && !text.contains("[DONE]"), "{text}");
+    assert!(
+        text.contains("shutting down") && !text.contains("[DONE]"),
+        "{text}"
+    );
     assert_eq!(stopping.ended().await.only().await.ending, "shutdown");
 }
 
@@ -186,7 +263,11 @@ async fn shutdown_ends_an_answer_that_outlives_the_grace() {
 async fn a_question_without_a_decision_leaves_no_outcome() {
     let (_upstream, coterie) = alone(Reply::answer(["Hello"])).await;
     assert_eq!(coterie.ask("nobody", "Hi?").await.status(), 404);
-    let routed = coterie.post("/v1/route", &json!({"text": "Hi?"})).send().await.unwrap();
+    let routed = coterie
+        .post("/v1/route", &json!({"text": "Hi?"}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(routed.status(), 200);
     assert!(coterie.stop().await.all().await.is_empty());
 }

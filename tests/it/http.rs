@@ -34,24 +34,126 @@ async fn wrong_requests_are_refused_in_openais_shape() {
     let messages = json!([{"role": "user", "content": "hi"}]);
     let chat = "/v1/chat/completions";
     let cases = [
-        (chat, json!({"messages": messages}), 400, "invalid_value", "model"),
-        (chat, json!({"model": "coterie", "messages": []}), 400, "invalid_value", "messages"),
-        (chat, json!({"model": "coterie"}), 400, "invalid_value", "messages"),
-        (chat, json!({"model": "coterie", "messages": messages, "stop": 7}), 400, "invalid_value", "stop"),
-        (chat, json!({"model": "nobody", "messages": messages}), 404, "model_not_found", "model"),
-        (chat, json!({"model": "coterie/poetry", "messages": messages}), 404, "model_not_found", "model"),
-        (chat, json!({"model": "vectors", "messages": messages}), 404, "model_not_found", "model"),
-        ("/v1/completions", json!({"model": "coterie"}), 400, "invalid_value", "prompt"),
-        ("/v1/embeddings", json!({"model": "coterie"}), 400, "invalid_value", "input"),
-        ("/v1/embeddings", json!({"model": "coterie", "input": [1, 2]}), 400, "invalid_value", "input"),
-        ("/v1/embeddings", json!({"model": "coterie", "input": "a", "dimensions": 3}), 400, "invalid_value", "dimensions"),
-        ("/v1/embeddings", json!({"model": "nobody", "input": "a"}), 404, "model_not_found", "model"),
+        (
+            chat,
+            json!({"messages": messages}),
+            400,
+            "invalid_value",
+            "model",
+        ),
+        (
+            chat,
+            json!({"model": "coterie", "messages": []}),
+            400,
+            "invalid_value",
+            "messages",
+        ),
+        (
+            chat,
+            json!({"model": "coterie"}),
+            400,
+            "invalid_value",
+            "messages",
+        ),
+        (
+            chat,
+            json!({"model": "coterie", "messages": messages, "stop": 7}),
+            400,
+            "invalid_value",
+            "stop",
+        ),
+        (
+            chat,
+            json!({"model": "nobody", "messages": messages}),
+            404,
+            "model_not_found",
+            "model",
+        ),
+        (
+            chat,
+            json!({"model": "coterie/poetry", "messages": messages}),
+            404,
+            "model_not_found",
+            "model",
+        ),
+        (
+            chat,
+            json!({"model": "vectors", "messages": messages}),
+            404,
+            "model_not_found",
+            "model",
+        ),
+        (
+            "/v1/completions",
+            json!({"model": "coterie"}),
+            400,
+            "invalid_value",
+            "prompt",
+        ),
+        (
+            "/v1/embeddings",
+            json!({"model": "coterie"}),
+            400,
+            "invalid_value",
+            "input",
+        ),
+        (
+            "/v1/embeddings",
+            json!({"model": "coterie", "input": [1, 2]}),
+            400,
+            "invalid_value",
+            "input",
+        ),
+        (
+            "/v1/embeddings",
+            json!({"model": "coterie", "input": "a", "dimensions": 3}),
+            400,
+            "invalid_value",
+            "dimensions",
+        ),
+        (
+            "/v1/embeddings",
+            json!({"model": "nobody", "input": "a"}),
+            404,
+            "model_not_found",
+            "model",
+        ),
         ("/v1/route", json!({}), 400, "invalid_value", "messages"),
-        ("/v1/feedback", json!({"score": 1}), 400, "invalid_value", "id"),
-        ("/v1/feedback", json!({"id": "x", "score": 2}), 400, "invalid_value", "score"),
-        ("/v1/feedback", json!({"id": "x", "category": "poetry"}), 400, "invalid_value", "category"),
-        ("/v1/feedback", json!({"id": "x", "expert": "nobody"}), 400, "invalid_value", "expert"),
-        ("/v1/feedback", json!({"id": "x", "score": 1}), 404, "outcome_not_found", "id"),
+        (
+            "/v1/feedback",
+            json!({"score": 1}),
+            400,
+            "invalid_value",
+            "id",
+        ),
+        (
+            "/v1/feedback",
+            json!({"id": "x", "score": 2}),
+            400,
+            "invalid_value",
+            "score",
+        ),
+        (
+            "/v1/feedback",
+            json!({"id": "x", "category": "poetry"}),
+            400,
+            "invalid_value",
+            "category",
+        ),
+        (
+            "/v1/feedback",
+            json!({"id": "x", "expert": "nobody"}),
+            400,
+            "invalid_value",
+            "expert",
+        ),
+        (
+            "/v1/feedback",
+            json!({"id": "x", "score": 1}),
+            404,
+            "outcome_not_found",
+            "id",
+        ),
     ];
     for (path, body, status, code, param) in cases {
         let response = coterie.post(path, &body).send().await.unwrap();
@@ -59,7 +161,10 @@ async fn wrong_requests_are_refused_in_openais_shape() {
         let told: Value = response.json().await.unwrap();
         assert_eq!(told["error"]["code"], code, "{path} {body}: {told}");
         assert_eq!(told["error"]["param"], param, "{path} {body}: {told}");
-        assert!(told["error"]["message"].is_string() && told["error"]["type"].is_string(), "{told}");
+        assert!(
+            told["error"]["message"].is_string() && told["error"]["type"].is_string(),
+            "{told}"
+        );
     }
     assert!(upstream.requests().is_empty(), "nobody was asked");
     assert!(coterie.stop().await.all().await.is_empty());
@@ -68,7 +173,11 @@ async fn wrong_requests_are_refused_in_openais_shape() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_no_json_or_too_long_are_refused() {
     let upstream = Upstream::always(Reply::answer(["never asked"])).await;
-    let coterie = coterie_over(&upstream, "server: { listen: '127.0.0.1:0', body_max: 1000 }\n").await;
+    let coterie = coterie_over(
+        &upstream,
+        "server: { listen: '127.0.0.1:0', body_max: 1000 }\n",
+    )
+    .await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = coterie.url("/v1/chat/completions");
     let long = chat("coterie", &"x".repeat(2000), false).to_string();
@@ -76,15 +185,36 @@ async fn bodies_that_are_no_json_or_too_long_are_refused() {
         (0..100).map(|_| Ok::<_, std::convert::Infallible>(vec![b' '; 100])),
     ));
     let cases = [
-        ("{\"model\": ".into(), StatusCode::BAD_REQUEST, "invalid_json"),
-        ("[".repeat(900).into(), StatusCode::BAD_REQUEST, "invalid_json"),
-        (vec![0xff, 0xfe].into(), StatusCode::BAD_REQUEST, "invalid_json"),
-        (String::new().into(), StatusCode::BAD_REQUEST, "invalid_json"),
+        (
+            "{\"model\": ".into(),
+            StatusCode::BAD_REQUEST,
+            "invalid_json",
+        ),
+        (
+            "[".repeat(900).into(),
+            StatusCode::BAD_REQUEST,
+            "invalid_json",
+        ),
+        (
+            vec![0xff, 0xfe].into(),
+            StatusCode::BAD_REQUEST,
+            "invalid_json",
+        ),
+        (
+            String::new().into(),
+            StatusCode::BAD_REQUEST,
+            "invalid_json",
+        ),
         (long.into(), StatusCode::PAYLOAD_TOO_LARGE, "body_too_long"),
         (streamed, StatusCode::PAYLOAD_TOO_LARGE, "body_too_long"),
     ];
     for (body, status, code) in cases {
-        let response = client.post(&url).body::<reqwest::Body>(body).send().await.unwrap();
+        let response = client
+            .post(&url)
+            .body::<reqwest::Body>(body)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), status);
         let told: Value = response.json().await.unwrap();
         assert_eq!(told["error"]["code"], code, "{told}");
@@ -103,7 +233,10 @@ async fn unknown_paths_and_methods_are_told_in_the_same_shape() {
     ] {
         let response = coterie.get(path).send().await.unwrap();
         assert_eq!(response.status(), status, "{path}");
-        assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], code);
+        assert_eq!(
+            response.json::<Value>().await.unwrap()["error"]["code"],
+            code
+        );
     }
     coterie.stop().await;
 }
@@ -112,9 +245,15 @@ async fn unknown_paths_and_methods_are_told_in_the_same_shape() {
 async fn keys_are_asked_for_once_any_is_configured() {
     let upstream = Upstream::always(Reply::answer(["Hello"])).await;
     let sha256 = hex::encode(Sha256::digest(b"open sesame"));
-    let keys = format!("server: {{ listen: '127.0.0.1:0', keys: [{{ name: team-a, sha256: {sha256} }}] }}\n");
+    let keys = format!(
+        "server: {{ listen: '127.0.0.1:0', keys: [{{ name: team-a, sha256: {sha256} }}] }}\n"
+    );
     let coterie = coterie_over(&upstream, &keys).await;
-    for (key, code) in [(None, "missing_api_key"), (Some("Bearer sesame"), "invalid_api_key"), (Some("Basic x"), "missing_api_key")] {
+    for (key, code) in [
+        (None, "missing_api_key"),
+        (Some("Bearer sesame"), "invalid_api_key"),
+        (Some("Basic x"), "missing_api_key"),
+    ] {
         for path in ["/v1/models", "/v1/nothing"] {
             let mut request = coterie.get(path);
             if let Some(key) = key {
@@ -123,18 +262,36 @@ async fn keys_are_asked_for_once_any_is_configured() {
             let response = request.send().await.unwrap();
             if path == "/v1/models" {
                 assert_eq!(response.status(), 401);
-                assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], code);
+                assert_eq!(
+                    response.json::<Value>().await.unwrap()["error"]["code"],
+                    code
+                );
             } else {
                 assert_ne!(response.status(), 200);
             }
         }
     }
     for path in ["/livez", "/readyz", "/metrics"] {
-        assert_eq!(coterie.get(path).send().await.unwrap().status(), 200, "{path} needs no key");
+        assert_eq!(
+            coterie.get(path).send().await.unwrap().status(),
+            200,
+            "{path} needs no key"
+        );
     }
     let request = coterie.post("/v1/chat/completions", &chat("only", "hi", false));
-    assert_eq!(request.bearer_auth("open sesame").send().await.unwrap().status(), 200);
-    assert_eq!(coterie.stop().await.only().await.key_name.as_deref(), Some("team-a"));
+    assert_eq!(
+        request
+            .bearer_auth("open sesame")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    assert_eq!(
+        coterie.stop().await.only().await.key_name.as_deref(),
+        Some("team-a")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,8 +304,14 @@ async fn unknown_fields_pass_through_both_ways() {
     let (upstream, coterie) = over(Reply::json(reply.clone())).await;
     let mut body = chat("only", "hi", false);
     body["vendor_option"] = json!({"deep": [true]});
-    let told: Value =
-        coterie.post("/v1/chat/completions", &body).send().await.unwrap().json().await.unwrap();
+    let told: Value = coterie
+        .post("/v1/chat/completions", &body)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     let mut expected = reply;
     expected["model"] = json!("only");
     assert_eq!(told, expected);
@@ -169,10 +332,14 @@ async fn a_providers_refusal_is_passed_on_in_its_own_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_refuses_our_key_is_no_fault_of_the_client() {
-    let (_upstream, coterie) = over(Reply::status(401, json!({"error": {"message": "bad key"}}))).await;
+    let (_upstream, coterie) =
+        over(Reply::status(401, json!({"error": {"message": "bad key"}}))).await;
     let response = coterie.ask("only", "hi").await;
     assert_eq!(response.status(), 502);
-    assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], "expert_refused_us");
+    assert_eq!(
+        response.json::<Value>().await.unwrap()["error"]["code"],
+        "expert_refused_us"
+    );
     coterie.stop().await;
 }
 
@@ -180,30 +347,73 @@ async fn a_provider_that_refuses_our_key_is_no_fault_of_the_client() {
 async fn a_rate_limit_tells_when_to_come_back() {
     let (_upstream, coterie) = over(Reply::status(429, json!({})).header("retry-after", "7")).await;
     let response = coterie.ask("only", "hi").await;
-    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"7".parse().unwrap()));
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["retry-after"]
+        ),
+        (429, &"7".parse().unwrap())
+    );
     coterie.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_the_decision_and_why() {
     let (upstream, coterie) = over(Reply::answer(["never asked"])).await;
-    let told: Value = coterie.post("/v1/route", &json!({"text": QUESTION})).send().await.unwrap().json().await.unwrap();
-    assert_eq!((&told["category"], &told["expert"]), (&json!("coding"), &json!("only")));
+    let told: Value = coterie
+        .post("/v1/route", &json!({"text": QUESTION}))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&told["category"], &told["expert"]),
+        (&json!("coding"), &json!("only"))
+    );
     assert_eq!(told["reason"]["kind"], "routed");
     let scores = told["scores"].as_array().unwrap();
     assert_eq!(scores.len(), 12);
-    let sum: f64 = scores.iter().map(|score| score["probability"].as_f64().unwrap()).sum();
+    let sum: f64 = scores
+        .iter()
+        .map(|score| score["probability"].as_f64().unwrap())
+        .sum();
     assert!((sum - 1.0).abs() < 1e-4, "{sum}");
-    assert!(scores.windows(2).all(|pair| pair[0]["probability"].as_f64() >= pair[1]["probability"].as_f64()));
+    assert!(
+        scores
+            .windows(2)
+            .all(|pair| pair[0]["probability"].as_f64() >= pair[1]["probability"].as_f64())
+    );
     assert_eq!(told["features"]["question"], QUESTION);
     assert!(told["took_us"].as_u64().unwrap() > 0);
 
     let gibberish = json!({"text": "  "});
-    let told: Value = coterie.post("/v1/route", &gibberish).send().await.unwrap().json().await.unwrap();
-    assert_eq!((&told["category"], &told["reason"]["kind"]), (&json!("out_of_domain"), &json!("empty")));
+    let told: Value = coterie
+        .post("/v1/route", &gibberish)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&told["category"], &told["reason"]["kind"]),
+        (&json!("out_of_domain"), &json!("empty"))
+    );
     let named = json!({"text": "hi", "model": "coterie/sql"});
-    let told: Value = coterie.post("/v1/route", &named).send().await.unwrap().json().await.unwrap();
-    assert_eq!((&told["category"], &told["reason"]["kind"]), (&json!("sql"), &json!("category_named")));
+    let told: Value = coterie
+        .post("/v1/route", &named)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&told["category"], &told["reason"]["kind"]),
+        (&json!("sql"), &json!("category_named"))
+    );
     assert!(upstream.requests().is_empty());
     coterie.stop().await;
 }
@@ -213,10 +423,17 @@ async fn feedback_can_be_given_as_soon_as_the_answer_has_come() {
     let (_upstream, coterie) = over(Reply::answer(["Hello"])).await;
     for _ in 0..20 {
         let response = coterie.ask("only", "hi").await;
-        let id = response.headers()["x-coterie-outcome"].to_str().unwrap().to_owned();
+        let id = response.headers()["x-coterie-outcome"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         response.bytes().await.unwrap();
         let feedback = json!({"id": id, "score": 0.5, "category": "coding", "expert": "only", "comment": "so so"});
-        let response = coterie.post("/v1/feedback", &feedback).send().await.unwrap();
+        let response = coterie
+            .post("/v1/feedback", &feedback)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
     }
     coterie.stop().await;
@@ -227,11 +444,24 @@ async fn a_remote_embedding_model_is_asked_under_its_id() {
     let reply = json!({"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "far-vectors"});
     let (upstream, coterie) = over(Reply::json(reply)).await;
     let body = json!({"model": "vectors", "input": [1, 2, 3], "user": "u"});
-    let told: Value = coterie.post("/v1/embeddings", &body).send().await.unwrap().json().await.unwrap();
-    assert_eq!((&told["model"], &told["data"][0]["embedding"]), (&json!("vectors"), &json!([0.5])));
+    let told: Value = coterie
+        .post("/v1/embeddings", &body)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&told["model"], &told["data"][0]["embedding"]),
+        (&json!("vectors"), &json!([0.5]))
+    );
     let asked = &upstream.requests()[0];
     assert!(asked.path.ends_with("/embeddings"));
-    assert_eq!((&asked.body["model"], &asked.body["input"]), (&json!("far-vectors"), &json!([1, 2, 3])));
+    assert_eq!(
+        (&asked.body["model"], &asked.body["input"]),
+        (&json!("far-vectors"), &json!([1, 2, 3]))
+    );
     coterie.stop().await;
 }
 
@@ -239,10 +469,27 @@ async fn a_remote_embedding_model_is_asked_under_its_id() {
 async fn metrics_and_readiness_name_what_is_in_force() {
     let (_upstream, coterie) = over(Reply::answer(["Hello"])).await;
     coterie.ask("only", "hi").await.bytes().await.unwrap();
-    let metrics = coterie.get("/metrics").send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("coterie_expert_attempts_total{expert=\"only\""), "{metrics}");
+    let metrics = coterie
+        .get("/metrics")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics.contains("coterie_expert_attempts_total{expert=\"only\""),
+        "{metrics}"
+    );
     assert!(metrics.contains("coterie_decisions_total"), "{metrics}");
-    let ready: Value = coterie.get("/readyz").send().await.unwrap().json().await.unwrap();
+    let ready: Value = coterie
+        .get("/readyz")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(ready["ready"], true);
     assert_eq!(ready["experts"], json!(["only", "vectors"]));
     assert!(ready["router"].is_string());

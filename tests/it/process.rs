@@ -25,7 +25,14 @@ struct Served {
 impl Served {
     fn start(config: &Path) -> Self {
         let mut child = coterie()
-            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--config"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--log",
+                "warn",
+                "--config",
+            ])
             .arg(config)
             .stderr(Stdio::piped())
             .spawn()
@@ -39,12 +46,18 @@ impl Served {
             .find_map(|line| line.strip_prefix(listens).map(str::to_owned))
             .expect("the server says where it listens");
         // Someone must go on reading, or the server would block on a full pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .for_each(|line| eprintln!("{line}"))
+        });
         Self { child, base }
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status();
         assert!(sent.unwrap().success());
     }
 
@@ -68,7 +81,9 @@ fn remote(upstream: &Upstream) -> String {
 }
 
 async fn recorded(folder: &TempDir) -> Vec<coterie::store::StoredOutcome> {
-    let store = Store::open(&folder.path().join("coterie.db")).await.unwrap();
+    let store = Store::open(&folder.path().join("coterie.db"))
+        .await
+        .unwrap();
     store.latest(10_000).await.unwrap()
 }
 
@@ -76,15 +91,30 @@ async fn recorded(folder: &TempDir) -> Vec<coterie::store::StoredOutcome> {
 async fn sigterm_under_load_loses_no_outcome() {
     const CLIENTS: usize = 24;
     let hold = Hold::new();
-    let reply = Reply::stream([role(), text("Hel"), hold.wait(), text("lo"), finish("stop"), done()]);
+    let reply = Reply::stream([
+        role(),
+        text("Hel"),
+        hold.wait(),
+        text("lo"),
+        finish("stop"),
+        done(),
+    ]);
     let upstream = Upstream::always(reply).await;
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&write_config(folder.path(), &remote(&upstream)));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}/v1/chat/completions", served.base);
     let ask = || async {
-        let response = client.post(&url).json(&chat("only", "Hi?", true)).send().await.unwrap();
-        let id = response.headers()["x-coterie-outcome"].to_str().unwrap().to_owned();
+        let response = client
+            .post(&url)
+            .json(&chat("only", "Hi?", true))
+            .send()
+            .await
+            .unwrap();
+        let id = response.headers()["x-coterie-outcome"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         (id, response)
     };
     let begun = join_all((0..CLIENTS).map(|_| ask())).await;
@@ -92,14 +122,21 @@ async fn sigterm_under_load_loses_no_outcome() {
     (0..CLIENTS).for_each(|_| hold.release());
     let mut ids = Vec::new();
     for (id, response) in begun {
-        assert!(response.text().await.unwrap().ends_with("data: [DONE]\n\n"), "answers under way are finished");
+        assert!(
+            response.text().await.unwrap().ends_with("data: [DONE]\n\n"),
+            "answers under way are finished"
+        );
         ids.push(id);
     }
     assert!(served.wait().success());
-    let mut kept: Vec<String> = recorded(&folder).await.into_iter().map(|outcome| {
-        assert_eq!(outcome.ending, "completed");
-        outcome.id
-    }).collect();
+    let mut kept: Vec<String> = recorded(&folder)
+        .await
+        .into_iter()
+        .map(|outcome| {
+            assert_eq!(outcome.ending, "completed");
+            outcome.id
+        })
+        .collect();
     ids.sort();
     kept.sort();
     assert_eq!(kept, ids);
@@ -115,18 +152,41 @@ async fn a_hard_kill_leaves_a_file_that_opens_clean_with_all_that_was_flushed() 
     let mut ids = Vec::new();
     for _ in 0..50 {
         let url = format!("{}/v1/chat/completions", served.base);
-        let response = client.post(url).json(&chat("only", "Hi?", false)).send().await.unwrap();
-        ids.push(response.headers()["x-coterie-outcome"].to_str().unwrap().to_owned());
+        let response = client
+            .post(url)
+            .json(&chat("only", "Hi?", false))
+            .send()
+            .await
+            .unwrap();
+        ids.push(
+            response.headers()["x-coterie-outcome"]
+                .to_str()
+                .unwrap()
+                .to_owned(),
+        );
         response.bytes().await.unwrap();
     }
     // Feedback waits until what came before it has been written: from here on nothing of it may be lost.
     let feedback = serde_json::json!({"id": ids[49], "score": 1});
     let url = format!("{}/v1/feedback", served.base);
-    assert!(client.post(url).json(&feedback).send().await.unwrap().status().is_success());
+    assert!(
+        client
+            .post(url)
+            .json(&feedback)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
     served.signal("KILL");
     assert!(!served.wait().success());
 
-    let mut kept: Vec<String> = recorded(&folder).await.into_iter().map(|outcome| outcome.id).collect();
+    let mut kept: Vec<String> = recorded(&folder)
+        .await
+        .into_iter()
+        .map(|outcome| outcome.id)
+        .collect();
     kept.sort();
     ids.sort();
     assert_eq!(kept, ids);
@@ -139,14 +199,27 @@ async fn a_hard_kill_leaves_a_file_that_opens_clean_with_all_that_was_flushed() 
 async fn a_client_that_reads_nothing_does_not_hold_up_the_shutdown() {
     // More than the buffers between us hold, so that the server is left waiting for a reader.
     let chunks = (0..4000).map(|_| text(&"x".repeat(4000)));
-    let reply = Reply::stream([role()].into_iter().chain(chunks).chain([finish("stop"), done()]));
+    let reply = Reply::stream(
+        [role()]
+            .into_iter()
+            .chain(chunks)
+            .chain([finish("stop"), done()]),
+    );
     let upstream = Upstream::always(reply).await;
     let folder = tempfile::tempdir().unwrap();
-    let yaml = format!("{}server: {{ listen: '127.0.0.1:0', grace: 200ms }}\n", remote(&upstream));
+    let yaml = format!(
+        "{}server: {{ listen: '127.0.0.1:0', grace: 200ms }}\n",
+        remote(&upstream)
+    );
     let served = Served::start(&write_config(folder.path(), &yaml));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}/v1/chat/completions", served.base);
-    let response = client.post(url).json(&chat("only", "Hi?", true)).send().await.unwrap();
+    let response = client
+        .post(url)
+        .json(&chat("only", "Hi?", true))
+        .send()
+        .await
+        .unwrap();
     let mut body = response.bytes_stream();
     body.next().await.unwrap().unwrap();
     served.signal("TERM");
@@ -170,23 +243,42 @@ fn local() -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::disallowed_methods, reason = "tests may read the environment")]
 async fn openais_python_client_works_as_it_stands() {
-    let python = std::env::var("COTERIE_TEST_PYTHON")
-        .expect("COTERIE_TEST_PYTHON names a Python with the `openai` package; scripts/test sets it");
+    let python = std::env::var("COTERIE_TEST_PYTHON").expect(
+        "COTERIE_TEST_PYTHON names a Python with the `openai` package; scripts/test sets it",
+    );
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&write_config(folder.path(), &local()));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sdk/drive.py");
     let base = format!("{}/v1", served.base);
-    let driven = Command::new(python).arg(script).args([&base, "12345"]).output().unwrap();
+    let driven = Command::new(python)
+        .arg(script)
+        .args([&base, "12345"])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&driven.stdout);
-    assert!(driven.status.success(), "{said}\n{}", String::from_utf8_lossy(&driven.stderr));
+    assert!(
+        driven.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&driven.stderr)
+    );
     assert!(said.contains("ok 16 at once"), "{said}");
     served.signal("TERM");
     assert!(served.wait().success());
-    assert!(recorded(&folder).await.iter().all(|outcome| outcome.key_name.as_deref() == Some("sdk")));
+    assert!(
+        recorded(&folder)
+            .await
+            .iter()
+            .all(|outcome| outcome.key_name.as_deref() == Some("sdk"))
+    );
 }
 
 fn ask(config: &Path, args: &[&str]) -> Output {
-    coterie().args(args).arg("--config").arg(config).output().unwrap()
+    coterie()
+        .args(args)
+        .arg("--config")
+        .arg(config)
+        .output()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,12 +296,21 @@ async fn ask_streams_to_the_terminal_and_says_who_answered() {
     assert!(told.status.success(), "{told:?}");
     assert_eq!(String::from_utf8(told.stdout).unwrap(), "Use reversed().\n");
     let aside = String::from_utf8(told.stderr).unwrap();
-    assert!(aside.contains("coding") && aside.contains("→ only"), "{aside}");
+    assert!(
+        aside.contains("coding") && aside.contains("→ only"),
+        "{aside}"
+    );
 
-    let told = tokio::task::spawn_blocking(move || ask(&config, &["ask", question, "--json"])).await.unwrap();
-    let document: Value = serde_json::from_slice(&told.stdout).expect("one JSON document and nothing else");
+    let told = tokio::task::spawn_blocking(move || ask(&config, &["ask", question, "--json"]))
+        .await
+        .unwrap();
+    let document: Value =
+        serde_json::from_slice(&told.stdout).expect("one JSON document and nothing else");
     assert_eq!(document["answer"], "Use reversed().");
-    assert_eq!((&document["category"], &document["expert"]), (&"coding".into(), &"only".into()));
+    assert_eq!(
+        (&document["category"], &document["expert"]),
+        (&"coding".into(), &"only".into())
+    );
     assert_eq!(recorded(&folder).await.len(), 2);
 }
 
@@ -221,16 +322,35 @@ fn exit_codes_tell_a_wrong_call_from_failed_work() {
     let told = ask(&broken, &["check"]);
     assert_eq!(told.status.code(), Some(2));
     let told = String::from_utf8(told.stderr).unwrap();
-    assert!(told.contains("broken.yaml:2:1") && told.contains("`mapping`"), "{told}");
-    assert_eq!(coterie().arg("serv").output().unwrap().status.code(), Some(2));
-    assert_eq!(ask(&folder.path().join("absent.yaml"), &["route", "hi"]).status.code(), Some(2));
+    assert!(
+        told.contains("broken.yaml:2:1") && told.contains("`mapping`"),
+        "{told}"
+    );
+    assert_eq!(
+        coterie().arg("serv").output().unwrap().status.code(),
+        Some(2)
+    );
+    assert_eq!(
+        ask(&folder.path().join("absent.yaml"), &["route", "hi"])
+            .status
+            .code(),
+        Some(2)
+    );
 
     let nobody = "experts: { only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: far } }\nmapping: { default: only }\n";
     let config = write_config(folder.path(), nobody);
-    assert_eq!(ask(&config, &["ask", "hi"]).status.code(), Some(1), "nobody answers");
+    assert_eq!(
+        ask(&config, &["ask", "hi"]).status.code(),
+        Some(1),
+        "nobody answers"
+    );
     let open = ask(&config, &["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!(open.status.code(), Some(2));
-    assert!(String::from_utf8(open.stderr).unwrap().contains("--insecure"));
+    assert!(
+        String::from_utf8(open.stderr)
+            .unwrap()
+            .contains("--insecure")
+    );
 }
 
 #[test]
@@ -244,14 +364,30 @@ fn route_reads_a_file_and_answers_a_line_a_row() {
         r#"{"id": "b", "messages": [{"role": "user", "content": "Is ibuprofen safe while breastfeeding?"}]}"#,
     ];
     std::fs::write(&rows, lines.join("\n")).unwrap();
-    let told = ask(&config, &["route", "--json", "--file", rows.to_str().unwrap()]);
+    let told = ask(
+        &config,
+        &["route", "--json", "--file", rows.to_str().unwrap()],
+    );
     let told = String::from_utf8(told.stdout).unwrap();
-    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&told[0]["id"], &told[0]["category"]), (&7.into(), &"sql".into()));
-    assert_eq!((&told[1]["id"], &told[1]["category"]), (&"b".into(), &"medical".into()));
+    let told: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&told[0]["id"], &told[0]["category"]),
+        (&7.into(), &"sql".into())
+    );
+    assert_eq!(
+        (&told[1]["id"], &told[1]["category"]),
+        (&"b".into(), &"medical".into())
+    );
 
     std::fs::write(&rows, "{\"text\": \"fine\"}\n{\"txt\": \"wrong\"}\n").unwrap();
     let told = ask(&config, &["route", "--file", rows.to_str().unwrap()]);
     assert_eq!(told.status.code(), Some(2));
-    assert!(String::from_utf8(told.stderr).unwrap().contains("rows.jsonl:2:"));
+    assert!(
+        String::from_utf8(told.stderr)
+            .unwrap()
+            .contains("rows.jsonl:2:")
+    );
 }

@@ -125,7 +125,9 @@ impl Generator {
             if answer_tokens == answer_tokens_max {
                 break FinishReason::Length;
             }
-            state = self.model.read(&[token], prompt.len() + answer_tokens - 1)?;
+            state = self
+                .model
+                .read(&[token], prompt.len() + answer_tokens - 1)?;
         };
         reader.send(text.finish())?;
         Ok(Ending {

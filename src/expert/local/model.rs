@@ -129,9 +129,7 @@ impl Sizes {
         let key = |name: &str| format!("{}.{name}", family.as_str());
         let width = gguf.count(&key("embedding_length"))?;
         let heads = gguf.count(&key("attention.head_count"))?;
-        let kv_heads = gguf
-            .count(&key("attention.head_count_kv"))
-            .unwrap_or(heads);
+        let kv_heads = gguf.count(&key("attention.head_count_kv")).unwrap_or(heads);
         let head_width = match gguf.count(&key("attention.key_length")) {
             Ok(head_width) => head_width,
             Err(_) => width.checked_div(heads).unwrap_or(0),
@@ -144,10 +142,16 @@ impl Sizes {
         if kv_heads == 0 || heads % kv_heads != 0 || head_width == 0 || head_width % 2 != 0 {
             return variant("its attention heads do not divide evenly");
         }
-        if gguf.count(&key("rope.dimension_count")).is_ok_and(|rotated| rotated != head_width) {
+        if gguf
+            .count(&key("rope.dimension_count"))
+            .is_ok_and(|rotated| rotated != head_width)
+        {
             return variant("it rotates only a part of each attention head");
         }
-        if gguf.count(&key("expert_count")).is_ok_and(|experts| experts > 0) {
+        if gguf
+            .count(&key("expert_count"))
+            .is_ok_and(|experts| experts > 0)
+        {
             return variant("it is a mixture of experts inside");
         }
         Ok(Self {

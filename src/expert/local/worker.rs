@@ -109,12 +109,7 @@ impl Drop for Worker {
 }
 
 /// Answers one question after another until the queue is closed.
-fn work(
-    mut generator: Generator,
-    mut queue: mpsc::Receiver<Job>,
-    waiting: &Waiting,
-    pace: &Pace,
-) {
+fn work(mut generator: Generator, mut queue: mpsc::Receiver<Job>, waiting: &Waiting, pace: &Pace) {
     while let Some(job) = queue.blocking_recv() {
         let started = Instant::now();
         answer(&mut generator, job, waiting);
@@ -125,9 +120,7 @@ fn work(
 fn answer(generator: &mut Generator, job: Job, waiting: &Waiting) {
     let reader = waiting.reader(job.pieces);
     // A panic inside the model must cost one answer, not the expert.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        generator.answer(&job.request, &reader)
-    }));
+    let outcome = catch_unwind(AssertUnwindSafe(|| generator.answer(&job.request, &reader)));
     match outcome {
         Ok(Ok(ending)) => reader.finish(Ok(ending)),
         Ok(Err(Unfinished::Failed(error))) => reader.finish(Err(error)),

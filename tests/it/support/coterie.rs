@@ -30,7 +30,8 @@ impl Coterie {
     pub async fn serve(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = write_config(folder.path(), yaml);
-        let config = config::load(Some(&file), &environment()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let config = config::load(Some(&file), &environment())
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let server = Server::bind(config, Exposure::Guarded).await.unwrap();
         let base = format!("http://{}", server.address());
         let (stop, stopped) = oneshot::channel();
@@ -38,7 +39,13 @@ impl Coterie {
             stopped.await.ok();
         }));
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { base, client, stop, running, folder }
+        Self {
+            base,
+            client,
+            stop,
+            running,
+            folder,
+        }
     }
 
     /// The address with a path behind it.
@@ -58,18 +65,27 @@ impl Coterie {
 
     /// Asks a question of a model, plain.
     pub async fn ask(&self, model: &str, question: &str) -> Response {
-        self.post("/v1/chat/completions", &chat(model, question, false)).send().await.unwrap()
+        self.post("/v1/chat/completions", &chat(model, question, false))
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Asks a question of a model, streamed.
     pub async fn ask_streamed(&self, model: &str, question: &str) -> Response {
-        self.post("/v1/chat/completions", &chat(model, question, true)).send().await.unwrap()
+        self.post("/v1/chat/completions", &chat(model, question, true))
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Begins to shut down and goes on at once.
     pub fn begin_stop(self) -> Stopping {
         self.stop.send(()).unwrap();
-        Stopping { running: self.running, folder: self.folder }
+        Stopping {
+            running: self.running,
+            folder: self.folder,
+        }
     }
 
     /// Shuts down and opens the store that is left.
@@ -101,7 +117,12 @@ pub struct Record {
 impl Record {
     /// Opens what is in a folder.
     pub async fn open(folder: TempDir) -> Self {
-        Self { store: Store::open(&folder.path().join("coterie.db")).await.unwrap(), _folder: folder }
+        Self {
+            store: Store::open(&folder.path().join("coterie.db"))
+                .await
+                .unwrap(),
+            _folder: folder,
+        }
     }
 
     /// The one outcome that there must be.
@@ -130,7 +151,10 @@ pub fn write_config(folder: &Path, yaml: &str) -> PathBuf {
         text.push_str("\nserver: { listen: '127.0.0.1:0' }\n");
     }
     if !yaml.contains("store:") {
-        text.push_str(&format!("\nstore: {{ url: 'sqlite://{}/coterie.db', content: full }}\n", folder.display()));
+        text.push_str(&format!(
+            "\nstore: {{ url: 'sqlite://{}/coterie.db', content: full }}\n",
+            folder.display()
+        ));
     }
     let routes = Path::new(env!("CARGO_MANIFEST_DIR")).join("routes");
     text.push_str(&format!(

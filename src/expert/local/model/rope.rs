@@ -43,9 +43,13 @@ impl Rope {
     ) -> std::result::Result<Self, LoadFault> {
         const FACTORS: &str = "rope_freqs.weight";
         let key = |name: &str| format!("{}.rope.{name}", family.as_str());
-        if gguf.text(&key("scaling.type")).is_ok_and(|kind| kind != "none") {
+        if gguf
+            .text(&key("scaling.type"))
+            .is_ok_and(|kind| kind != "none")
+        {
             return Err(LoadFault::Variant {
-                detail: "it stretches its context by scaling positions (`rope.scaling.type`)".into(),
+                detail: "it stretches its context by scaling positions (`rope.scaling.type`)"
+                    .into(),
             });
         }
         let base = f64::from(gguf.number(&key("freq_base")).unwrap_or(BASE_DEFAULT));
