@@ -1,6 +1,6 @@
 //! What can go wrong between a model's name and its files.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use super::Sha256;
 
@@ -43,7 +43,8 @@ pub enum ModelError {
     },
     /// The hub has no connection to give.
     #[error(
-        "{url} cannot be reached ({source}); check HF_ENDPOINT and the network, or run `scripts/models`"
+        "{url} cannot be reached ({}); check HF_ENDPOINT and the network, or run `scripts/models`",
+        root(source)
     )]
     Unreachable {
         /// What was asked for.
@@ -158,6 +159,15 @@ impl ModelError {
             source,
         }
     }
+}
+
+/// The innermost cause, which is the one that says something: the outer ones say that sending failed.
+fn root(error: &reqwest::Error) -> &dyn Error {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {

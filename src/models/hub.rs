@@ -1,7 +1,8 @@
 //! Downloads from a model hub: `{hub}/{repo}/resolve/{revision}/{path}`, resumed after a cut.
 
 use std::{
-    path::{Path, PathBuf},
+    io::{ErrorKind, SeekFrom},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -128,21 +129,17 @@ impl Hub {
         etag: &mut Option<HeaderValue>,
         report: Report<'_>,
     ) -> Result<(), ModelError> {
-        let mut part = Part::open(download).await?;
-        if part.received_bytes == download.bytes {
+        let held_bytes = download.held_bytes().await?;
+        if held_bytes == download.bytes {
             return Ok(());
         }
-        let response = self
-            .ask(download, part.received_bytes, etag.as_ref())
-            .await?;
+        let response = self.ask(download, held_bytes, etag.as_ref()).await?;
         let start_bytes = match response.status() {
             StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(part.received_bytes) => {
-                part.received_bytes
-            }
+            StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(held_bytes) => held_bytes,
             // The hub does not go on where the part ends: the next attempt begins at zero.
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
-                part.truncate(0).await?;
+                download.remove_part().await?;
                 return Err(download.refused(StatusCode::RANGE_NOT_SATISFIABLE));
             }
             StatusCode::NOT_FOUND => {
@@ -153,25 +150,25 @@ impl Hub {
             status => return Err(download.refused(status)),
         };
         if let Some(more_bytes) = response.content_length() {
-            part.expect_total(start_bytes + more_bytes).await?;
+            download.expect_total(start_bytes + more_bytes).await?;
         }
         *etag = strong_etag(&response);
-        part.truncate(start_bytes).await?;
+        let mut part = Part::open(download, start_bytes).await?;
         part.fill(response, report).await
     }
 
     async fn ask(
         &self,
         download: &Download,
-        received_bytes: u64,
+        held_bytes: u64,
         etag: Option<&HeaderValue>,
     ) -> Result<Response, ModelError> {
         let mut request = self.client.get(&download.url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }
-        if received_bytes > 0 {
-            request = request.header(RANGE, format!("bytes={received_bytes}-"));
+        if held_bytes > 0 {
+            request = request.header(RANGE, format!("bytes={held_bytes}-"));
             // A part of an earlier run has no tag; there the checksum alone tells whether the halves belong together.
             if let Some(etag) = etag {
                 request = request.header(IF_RANGE, etag);
@@ -188,6 +185,38 @@ impl Hub {
 }
 
 impl Download {
+    /// How much of the file the part holds already; more than the whole file is nothing of it.
+    async fn held_bytes(&self) -> Result<u64, ModelError> {
+        match tokio::fs::metadata(&self.part).await {
+            Ok(metadata) if metadata.len() <= self.bytes => Ok(metadata.len()),
+            Ok(_) => Ok(0),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(ModelError::io("read", &self.part)(error)),
+        }
+    }
+
+    /// Refuses a file that cannot be the pinned one, whatever its bytes are.
+    async fn expect_total(&self, found_bytes: u64) -> Result<(), ModelError> {
+        if found_bytes == self.bytes {
+            return Ok(());
+        }
+        self.remove_part().await?;
+        Err(ModelError::WrongSize {
+            url: self.url.clone(),
+            expected_bytes: self.bytes,
+            found_bytes,
+        })
+    }
+
+    async fn remove_part(&self) -> Result<(), ModelError> {
+        match tokio::fs::remove_file(&self.part).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(ModelError::io("remove", &self.part)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn refused(&self, status: StatusCode) -> ModelError {
         ModelError::Refused {
             url: self.url.clone(),
@@ -204,46 +233,19 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    async fn open(download: &'a Download) -> Result<Self, ModelError> {
+    /// Opens the part and drops what it holds after `received_bytes`.
+    async fn open(download: &'a Download, received_bytes: u64) -> Result<Self, ModelError> {
         let io = |action| ModelError::io(action, &download.part);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&download.part)
-            .await
-            .map_err(io("open"))?;
-        let received_bytes = file.metadata().await.map_err(io("read"))?.len();
-        let mut part = Self {
+        let mut options = File::options();
+        let options = options.create(true).truncate(false).write(true);
+        let mut file = options.open(&download.part).await.map_err(io("open"))?;
+        file.set_len(received_bytes).await.map_err(io("cut"))?;
+        let end = SeekFrom::Start(received_bytes);
+        file.seek(end).await.map_err(io("seek in"))?;
+        Ok(Self {
             download,
             file,
             received_bytes,
-        };
-        if received_bytes > download.bytes {
-            part.truncate(0).await?;
-        }
-        Ok(part)
-    }
-
-    async fn truncate(&mut self, bytes: u64) -> Result<(), ModelError> {
-        let io = || ModelError::io("write", &self.download.part);
-        self.file.set_len(bytes).await.map_err(io())?;
-        let end = std::io::SeekFrom::Start(bytes);
-        self.file.seek(end).await.map_err(io())?;
-        self.received_bytes = bytes;
-        Ok(())
-    }
-
-    /// Refuses a file that cannot be the pinned one, whatever its bytes are.
-    async fn expect_total(&self, found_bytes: u64) -> Result<(), ModelError> {
-        if found_bytes == self.download.bytes {
-            return Ok(());
-        }
-        remove(&self.download.part).await?;
-        Err(ModelError::WrongSize {
-            url: self.download.url.clone(),
-            expected_bytes: self.download.bytes,
-            found_bytes,
         })
     }
 
@@ -262,7 +264,7 @@ impl<'a> Part<'a> {
             };
             let received_bytes = self.received_bytes + piece.len() as u64;
             if received_bytes > self.download.bytes {
-                return self.expect_total(received_bytes).await;
+                return self.download.expect_total(received_bytes).await;
             }
             self.file.write_all(&piece).await.map_err(write_failed())?;
             self.received_bytes = received_bytes;
@@ -283,12 +285,6 @@ impl<'a> Part<'a> {
             source: error.map(reqwest::Error::without_url),
         })
     }
-}
-
-async fn remove(path: &Path) -> Result<(), ModelError> {
-    tokio::fs::remove_file(path)
-        .await
-        .map_err(ModelError::io("remove", path))
 }
 
 /// Where a partial answer begins: `Content-Range: bytes 100-199/200`.

@@ -79,9 +79,11 @@ impl Place {
         let editions = &file.editions;
         let path = self.path();
         let Ok(metadata) = fs::metadata(&path) else {
-            return Ok(match self.part().exists() {
-                true => FileState::Partial,
-                false => FileState::Missing,
+            let partial = self.part().exists();
+            return Ok(if partial {
+                FileState::Partial
+            } else {
+                FileState::Missing
             });
         };
         let bytes = metadata.len();
@@ -92,9 +94,10 @@ impl Place {
             .of(&self.name, &path)
             .map_err(ModelError::io("read", path))?;
         let right = editions.iter().any(|edition| edition.sha256 == found);
-        Ok(match right {
-            true => FileState::Ok,
-            false => FileState::WrongChecksum,
+        Ok(if right {
+            FileState::Ok
+        } else {
+            FileState::WrongChecksum
         })
     }
 

@@ -187,12 +187,14 @@ async fn a_hub_that_is_down_is_an_error_that_names_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let hub = hub(&address, None);
-    let error = Store::empty().pull_from(&hub).await.unwrap_err();
+    let store = Store::empty();
+    let error = store.pull_from(&hub(&address, None)).await.unwrap_err();
+    assert!(error.to_string().contains("refused"), "{error}");
     let ModelError::Unreachable { url, .. } = error else {
         panic!("{error:?}");
     };
     assert!(url.starts_with(&address));
+    assert_eq!(store.state(Trust::SumsTaken).await, FileState::Missing);
 }
 
 #[tokio::test]
