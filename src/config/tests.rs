@@ -198,6 +198,9 @@ fn every_default_in_the_default_file_is_the_default() {
 }
 
 proptest! {
+    // Each case reads a whole configuration from disk.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_change_of_bytes_makes_the_loader_panic_or_give_up(
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
