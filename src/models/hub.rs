@@ -7,7 +7,7 @@ use std::{
 };
 
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, Response,
     header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -24,6 +24,12 @@ use super::{HubRepo, ModelError, Step};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which nothing comes for this long is cut. There is no limit for a whole file: lines differ too much.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a hub's statuses mean for a download.
+const WHOLE: u16 = 200;
+const PART: u16 = 206;
+const NO_SUCH_FILE: u16 = 404;
+const NO_SUCH_RANGE: u16 = 416;
 
 /// A model hub.
 #[derive(Debug)]
@@ -134,15 +140,15 @@ impl Hub {
             return Ok(());
         }
         let response = self.ask(download, held_bytes, etag.as_ref()).await?;
-        let start_bytes = match response.status() {
-            StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(held_bytes) => held_bytes,
+        let start_bytes = match response.status().as_u16() {
+            WHOLE => 0,
+            PART if range_start(&response) == Some(held_bytes) => held_bytes,
             // The hub does not go on where the part ends: the next attempt begins at zero.
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+            PART | NO_SUCH_RANGE => {
                 download.remove_part().await?;
-                return Err(download.refused(StatusCode::RANGE_NOT_SATISFIABLE));
+                return Err(download.refused(NO_SUCH_RANGE));
             }
-            StatusCode::NOT_FOUND => {
+            NO_SUCH_FILE => {
                 return Err(ModelError::NotFound {
                     url: download.url.clone(),
                 });
@@ -217,10 +223,10 @@ impl Download {
         }
     }
 
-    fn refused(&self, status: StatusCode) -> ModelError {
+    fn refused(&self, status: u16) -> ModelError {
         ModelError::Refused {
             url: self.url.clone(),
-            status: status.as_u16(),
+            status,
         }
     }
 }

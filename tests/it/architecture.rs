@@ -23,7 +23,6 @@ fn found(within: &[&str], except: &[&str], words: &[&str]) -> Vec<String> {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        // Tests may reach across to check; what is shipped may not.
         let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         for (at, line) in shipped.lines().enumerate() {
             let code = line.split("//").next().unwrap();
@@ -38,6 +37,10 @@ fn found(within: &[&str], except: &[&str], words: &[&str]) -> Vec<String> {
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        // Tests may reach across to check; what is shipped may not.
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -165,6 +168,6 @@ fn the_request_path_never_trains() {
     nowhere(
         &["api", "expert", "outcome", "query", "mapping", "app/answer"],
         &[],
-        &["Head::fit", "fit("],
+        &["Head::fit", "Router::open", "crate::train"],
     );
 }
