@@ -1,4 +1,6 @@
-//! Whole models that answer. An expert is `local` (this process) or `remote` (an OpenAI-compatible endpoint); whoever
+//! Whole models that answer.
+//!
+//! An expert is `local` (this process) or `remote` (an OpenAI-compatible endpoint); whoever
 //! asks does not know which. Knows nothing of routing, of what the client's connection is, or of SQL.
 
 mod error;

@@ -27,14 +27,14 @@ pub use sums::Sha256;
 /// The prefix of references into the model store.
 const STORE_PREFIX: &str = "models";
 
-/// Where a reference of the configuration points: `models/…` is inside the model store `dir`; anything else is as it
-/// stands, relative to the working directory.
+/// The path inside the model store that a reference of the configuration names (`models/…`); none for other paths.
+pub fn inside_store(reference: &str) -> Option<&Path> {
+    Path::new(reference).strip_prefix(STORE_PREFIX).ok()
+}
+
+/// Where a reference points: inside the model store `dir`, or as it stands, relative to the working directory.
 pub fn resolve(dir: &Path, reference: &str) -> PathBuf {
-    let reference = Path::new(reference);
-    match reference.strip_prefix(STORE_PREFIX) {
-        Ok(inside) => dir.join(inside),
-        Err(_) => reference.to_owned(),
-    }
+    inside_store(reference).map_or_else(|| reference.into(), |inside| dir.join(inside))
 }
 
 /// The GGUF file that `path` is, or the only one in the folder that `path` is.

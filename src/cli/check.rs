@@ -21,17 +21,17 @@ const EXIT_WRONG: u8 = 2;
 /// Each mistake comes with its file, line and column, what is wrong and how to mend it, on standard error; the exit
 /// code is then 2. Otherwise a summary of what would be served is printed.
 #[derive(Debug, clap::Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// The configuration [default: config/coterie.yaml; the embedded one where that does not exist].
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Print one JSON document on standard output: ok, mistakes, and a summary where all is fine.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 /// Runs the command; what it prints goes to `out`, mistakes to `err`.
-pub fn run(
+pub(super) fn run(
     args: &CheckArgs,
     environment: &Environment,
     out: &mut dyn Write,

@@ -3,12 +3,11 @@
 mod experts;
 mod mapping;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
+
+use crate::models;
 
 use super::{
     ApiKey, EncoderConfig, Environment, ModelsConfig, RouterConfig, ServerConfig, StoreConfig,
@@ -17,9 +16,6 @@ use super::{
 
 pub(super) use experts::experts;
 pub(super) use mapping::{Known, mapping};
-
-/// Paths that begin so are inside the model store.
-const IN_MODEL_STORE: &str = "models";
 
 /// What the encoder cannot do without.
 pub(super) const ENCODER_FILES: [&str; 5] = [
@@ -193,7 +189,8 @@ fn encoder(raw: &raw::Encoder, place: Place<'_>, check: &mut Check<'_>) -> Optio
     }
     if let Some(library) = runtime.as_ref().filter(|path| !path.is_file()) {
         let message = format!("the ONNX Runtime library `{}` is absent", library.display());
-        check.absent(place.at("runtime"), message, &raw.runtime);
+        let help = "`scripts/models onnxruntime` brings it; or name a library of your own here or in ORT_DYLIB_PATH";
+        check.wrong(place.at("runtime"), message, help);
     }
     let model_dir = model_dir?;
     Some(EncoderConfig {
@@ -224,22 +221,21 @@ impl Check<'_> {
         duration
     }
 
-    /// `models/NAME` inside the model store; every other path as it is.
+    /// Where a path points; none where it is inside a model store that is nowhere.
     fn resolve(&self, path: &str) -> Option<PathBuf> {
-        match Path::new(path).strip_prefix(IN_MODEL_STORE) {
-            Ok(inside) => Some(self.models_dir.as_ref()?.join(inside)),
-            Err(_) => Some(PathBuf::from(path)),
+        match &self.models_dir {
+            Some(dir) => Some(models::resolve(dir, path)),
+            None => models::inside_store(path).is_none().then(|| path.into()),
         }
     }
 
     /// A model or a library is not there; one of the model store can be fetched.
     fn absent(&mut self, place: Place<'_>, message: String, path: &str) {
-        let inside = Path::new(path).strip_prefix(IN_MODEL_STORE);
-        let name = inside.ok().and_then(|inside| inside.iter().next());
+        let name = models::inside_store(path).and_then(|inside| inside.iter().next());
         let help = match name {
             Some(name) => {
                 let name = name.to_string_lossy();
-                format!("`scripts/models` or `coterie models pull {name}` brings it")
+                format!("`scripts/models {name}` or `coterie models pull {name}` brings it")
             }
             None => "put it there, or name another path".to_owned(),
         };

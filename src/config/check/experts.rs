@@ -1,10 +1,6 @@
 //! `experts`: who can answer, and how they are reached.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs};
 
 use secrecy::SecretString;
 use url::Url;
@@ -14,6 +10,7 @@ use crate::{
         ExpertConfig, ExpertKind, Timeouts, defaults, document::Place, raw, suggest::quoted, units,
     },
     ids::ExpertId,
+    models::{self, ModelError},
 };
 
 use super::Check;
@@ -84,49 +81,27 @@ fn local(raw: &raw::Local, place: Place<'_>, check: &mut Check<'_>) -> Option<Ex
     let model = raw.model.as_deref()?;
     let path = check.resolve(model)?;
     let place = place.at("model");
-    if path.is_file() {
-        return Some(ExpertKind::Local { model_file: path });
-    }
-    let Some(files) = gguf_files(&path) else {
-        let message = format!("the model `{}` is absent", path.display());
-        check.absent(place, message, model);
-        return None;
-    };
-    match files.as_slice() {
-        [only] => Some(ExpertKind::Local {
-            model_file: only.clone(),
-        }),
-        [] => {
-            let message = format!("the folder `{}` holds no GGUF file", path.display());
-            check.absent(place, message, model);
-            None
-        }
-        several => {
-            let names: Vec<_> = several
+    match models::gguf_in(&path) {
+        Ok(model_file) => return Some(ExpertKind::Local { model_file }),
+        Err(ModelError::ManyGguf { found, .. }) => {
+            let names: Vec<_> = found
                 .iter()
                 .filter_map(|path| path.file_name()?.to_str())
                 .collect();
             let message = format!("the folder `{}` holds several GGUF files", path.display());
             let help = format!("name one of them: {}", quoted(&names, "or"));
             check.wrong(place, message, help);
-            None
+        }
+        Err(_) if path.is_dir() => {
+            let message = format!("the folder `{}` holds no GGUF file", path.display());
+            check.absent(place, message, model);
+        }
+        Err(_) => {
+            let message = format!("the model `{}` is absent", path.display());
+            check.absent(place, message, model);
         }
     }
-}
-
-/// By name; none where there is no such folder.
-fn gguf_files(folder: &Path) -> Option<Vec<PathBuf>> {
-    let is_gguf = |path: &PathBuf| {
-        let extension = path.extension();
-        extension.is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
-    };
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(is_gguf)
-        .collect();
-    files.sort();
-    Some(files)
+    None
 }
 
 fn remote(

@@ -198,15 +198,15 @@ experts:
     assert_eq!(
         house.mistakes(),
         [
-            "coterie.yaml:3:21: the encoder's `store/other/model.onnx` is absent; `scripts/models` or `coterie models \
-             pull other` brings it",
-            "coterie.yaml:3:44: the ONNX Runtime library `store/onnxruntime/other.so` is absent; `scripts/models` or \
-             `coterie models pull onnxruntime` brings it",
-            "coterie.yaml:5:34: the model `store/absent` is absent; `scripts/models` or `coterie models pull absent` \
+            "coterie.yaml:3:21: the encoder's `store/other/model.onnx` is absent; `scripts/models other` or `coterie \
+             models pull other` brings it",
+            "coterie.yaml:3:44: the ONNX Runtime library `store/onnxruntime/other.so` is absent; `scripts/models \
+             onnxruntime` brings it; or name a library of your own here or in ORT_DYLIB_PATH",
+            "coterie.yaml:5:34: the model `store/absent` is absent; `scripts/models absent` or `coterie models pull absent` \
              brings it",
             "coterie.yaml:6:30: the folder `store/two` holds several GGUF files; name one of them: `a.gguf` or \
              `b.gguf`",
-            "coterie.yaml:7:32: the folder `store/none` holds no GGUF file; `scripts/models` or `coterie models pull \
+            "coterie.yaml:7:32: the folder `store/none` holds no GGUF file; `scripts/models none` or `coterie models pull \
              none` brings it",
             "coterie.yaml:8:33: the model `/nowhere/x.gguf` is absent; put it there, or name another path",
         ]

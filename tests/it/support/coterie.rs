@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// A running server.
-pub struct Coterie {
+pub(crate) struct Coterie {
     base: String,
     client: Client,
     stop: oneshot::Sender<()>,
@@ -27,7 +27,7 @@ impl Coterie {
         clippy::disallowed_methods,
         reason = "a test's own task, awaited by `stop`"
     )]
-    pub async fn serve(yaml: &str) -> Self {
+    pub(crate) async fn serve(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = write_config(folder.path(), yaml);
         let config = config::load(Some(&file), &environment())
@@ -49,22 +49,22 @@ impl Coterie {
     }
 
     /// The address with a path behind it.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
     /// A GET.
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.client.get(self.url(path))
     }
 
     /// A POST.
-    pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> RequestBuilder {
         self.client.post(self.url(path)).json(body)
     }
 
     /// Asks a question of a model, plain.
-    pub async fn ask(&self, model: &str, question: &str) -> Response {
+    pub(crate) async fn ask(&self, model: &str, question: &str) -> Response {
         self.post("/v1/chat/completions", &chat(model, question, false))
             .send()
             .await
@@ -72,7 +72,7 @@ impl Coterie {
     }
 
     /// Asks a question of a model, streamed.
-    pub async fn ask_streamed(&self, model: &str, question: &str) -> Response {
+    pub(crate) async fn ask_streamed(&self, model: &str, question: &str) -> Response {
         self.post("/v1/chat/completions", &chat(model, question, true))
             .send()
             .await
@@ -80,7 +80,7 @@ impl Coterie {
     }
 
     /// Begins to shut down and goes on at once.
-    pub fn begin_stop(self) -> Stopping {
+    pub(crate) fn begin_stop(self) -> Stopping {
         self.stop.send(()).unwrap();
         Stopping {
             running: self.running,
@@ -89,34 +89,34 @@ impl Coterie {
     }
 
     /// Shuts down and opens the store that is left.
-    pub async fn stop(self) -> Record {
+    pub(crate) async fn stop(self) -> Record {
         self.begin_stop().ended().await
     }
 }
 
 /// A server that shuts down.
-pub struct Stopping {
+pub(crate) struct Stopping {
     running: JoinHandle<()>,
     folder: TempDir,
 }
 
 impl Stopping {
     /// Waits for the end and opens the store that is left.
-    pub async fn ended(self) -> Record {
+    pub(crate) async fn ended(self) -> Record {
         self.running.await.unwrap();
         Record::open(self.folder).await
     }
 }
 
 /// What a server has recorded.
-pub struct Record {
+pub(crate) struct Record {
     store: Store,
     _folder: TempDir,
 }
 
 impl Record {
     /// Opens what is in a folder.
-    pub async fn open(folder: TempDir) -> Self {
+    pub(crate) async fn open(folder: TempDir) -> Self {
         Self {
             store: Store::open(&folder.path().join("coterie.db"))
                 .await
@@ -126,25 +126,25 @@ impl Record {
     }
 
     /// The one outcome that there must be.
-    pub async fn only(&self) -> StoredOutcome {
+    pub(crate) async fn only(&self) -> StoredOutcome {
         let outcomes = self.all().await;
         assert_eq!(outcomes.len(), 1, "{outcomes:#?}");
         outcomes.into_iter().next().unwrap()
     }
 
     /// Every outcome, oldest first.
-    pub async fn all(&self) -> Vec<StoredOutcome> {
+    pub(crate) async fn all(&self) -> Vec<StoredOutcome> {
         self.store.latest(10_000).await.unwrap()
     }
 }
 
 /// A chat request.
-pub fn chat(model: &str, question: &str, stream: bool) -> Value {
+pub(crate) fn chat(model: &str, question: &str, stream: bool) -> Value {
     json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": question}]})
 }
 
 /// Writes a configuration whose store, routers and address are the test's own.
-pub fn write_config(folder: &Path, yaml: &str) -> PathBuf {
+pub(crate) fn write_config(folder: &Path, yaml: &str) -> PathBuf {
     let fitted = Path::new(env!("CARGO_TARGET_TMPDIR")).join("routers");
     let mut text = yaml.to_owned();
     if !yaml.contains("server:") {
@@ -168,6 +168,6 @@ pub fn write_config(folder: &Path, yaml: &str) -> PathBuf {
 }
 
 /// The variables that tests depend on: where models lie.
-pub fn environment() -> Environment {
+pub(crate) fn environment() -> Environment {
     Environment::from_process()
 }
