@@ -12,7 +12,7 @@ const SHORT_WORDS_MAX: usize = 5;
 const POINTING_WORDS_MAX: usize = 25;
 
 /// Words that a pronoun needs before it to stand for one of them: an earlier one stands for something said before.
-const PRONOUN_PLACES: usize = 4;
+const PRONOUN_PLACES: usize = 3;
 
 /// Words that take up a thread when a turn begins with one.
 const OPENERS: &[&str] = &[
@@ -112,7 +112,7 @@ mod tests {
             "now the same with a left join",
             "What about the ones that were founded after the year 1990?",
             "Rewrite your previous response so that every sentence starts with the letter A.",
-            "Can you parallelize it for a machine with many cores and little memory?",
+            "Does it still work on a machine with many cores and little memory?",
             "Among them, what is the maximum number of final tables made?",
             "But I have been pregnant for 20 weeks and I am allergic to many medicines",
             "なぜ?",
@@ -127,7 +127,7 @@ mod tests {
     fn questions_that_name_their_topic_stand_alone() {
         let alone = [
             "What is the capital city of Australia?",
-            "Write me a function that reverses a linked list and prints it.",
+            "Write a function that reverses a linked list and prints it.",
             "Why does bread rise when it is left in a warm place?",
             "My card has not arrived in the post yet, where can I ask?",
             "素数ストリームを生成するRustコードを書く",

@@ -13,5 +13,6 @@ mod http;
 mod models;
 mod process;
 mod remote;
+mod router;
 mod store;
 mod support;
