@@ -6,6 +6,11 @@
 //! ```
 //! The head is fitted on the examples of `--routes DIR` (default `routes`). Needs the models: `scripts/models`.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a bench tells its figures on standard output"
+)]
+
 use std::{
     error::Error,
     fs,

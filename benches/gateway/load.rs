@@ -70,7 +70,7 @@ impl Load {
         });
         times.sort_unstable();
         let at =
-            |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+X            |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
         Measured {
             p50_us: at(0.5),
             p99_us: at(0.99),

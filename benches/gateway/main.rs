@@ -4,6 +4,11 @@
 //! `cargo bench --bench gateway [-- SECONDS_PER_RUN]`. Mock, load and Coterie share the machine, so that only ratios
 //! between runs of one call mean anything; runs are interleaved and medians reported.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a bench tells its figures on standard output"
+)]
+
 mod load;
 mod mock;
 mod subject;

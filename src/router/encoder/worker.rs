@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_caller_with_many_texts_lets_others_in_between_its_batches() {
         let long = "x".repeat(1000);
-        let (many, _a) = job(&vec![long.as_str(); 12]);
+        let (many, _a) = job(&[long.as_str(); 12]);
         let (one, _b) = job(&["a question"]);
         let sizes: Vec<_> = batches(vec![many, one], |_| {})
             .iter()
