@@ -10,7 +10,11 @@ mod model;
 mod reader;
 mod sampler;
 mod template;
+#[cfg(test)]
+mod tests;
 mod text;
+#[cfg(test)]
+mod tiny;
 mod tokenizer;
 mod worker;
 
@@ -115,7 +119,11 @@ fn refuse_unsupported(request: &ChatRequest) -> Result<(), ExpertError> {
         || (is_filled("functions") && field("function_call") != "none");
     let response_format = &field("response_format")["type"];
     let unsupported = [
-        (field("n").as_u64().is_some_and(|n| n > 1), "more than one answer", "n"),
+        (
+            field("n").as_u64().is_some_and(|n| n > 1),
+            "more than one answer",
+            "n",
+        ),
         (wants_tools, "tools", "tools"),
         (field("logprobs") == true, "log probabilities", "logprobs"),
         (is_filled("logit_bias"), "biased tokens", "logit_bias"),
@@ -125,7 +133,10 @@ fn refuse_unsupported(request: &ChatRequest) -> Result<(), ExpertError> {
             "response_format",
         ),
         (
-            request.messages.iter().any(|message| message.has_other_parts),
+            request
+                .messages
+                .iter()
+                .any(|message| message.has_other_parts),
             "content other than text",
             "messages",
         ),
@@ -178,10 +189,9 @@ fn to_chunks(
 ) -> Vec<Result<Chunk, ExpertError>> {
     match piece {
         Ok(Piece::Text(text)) => vec![Ok(head.text(&text))],
-        Ok(Piece::End(ending)) => vec![
-            Ok(head.finish(ending.reason)),
-            Ok(head.usage(ending.usage)),
-        ],
+        Ok(Piece::End(ending)) => {
+            vec![Ok(head.finish(ending.reason)), Ok(head.usage(ending.usage))]
+        }
         Err(error) => vec![Err(error)],
     }
 }

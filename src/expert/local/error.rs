@@ -49,7 +49,9 @@ pub enum LoadFault {
         supported: String,
     },
     /// A metadata key that the model cannot be run without.
-    #[error("its metadata key `{key}` is missing or of the wrong type; use another conversion of the model")]
+    #[error(
+        "its metadata key `{key}` is missing or of the wrong type; use another conversion of the model"
+    )]
     Metadata {
         /// The key.
         key: String,

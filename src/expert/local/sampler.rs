@@ -56,12 +56,16 @@ impl Sampler {
         token
     }
 
-    /// The `OpenAI` formula: logit − count × frequency penalty − (count > 0) × presence penalty.
+    /// OpenAI's formula: logit − count × frequency penalty − (count > 0) × presence penalty.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a penalty needs no more precision than the logit that it changes"
+    )]
     fn penalise(&self, logits: &mut [f32]) {
         for (token, count) in &self.drawn {
             let penalty = f64::from(*count) * self.frequency_penalty + self.presence_penalty;
             if let Some(logit) = logits.get_mut(*token as usize) {
-                *logit = (f64::from(*logit) - penalty) as f32;
+                *logit -= penalty as f32;
             }
         }
     }
@@ -76,7 +80,9 @@ impl Sampler {
                 return candidate.token;
             }
         }
-        nucleus.last().map_or_else(|| likeliest(logits), |last| last.token)
+        nucleus
+            .last()
+            .map_or_else(|| likeliest(logits), |last| last.token)
     }
 
     /// The fewest tokens that together hold `top_p` of the mass, likeliest first
@@ -96,9 +102,8 @@ impl Sampler {
         let least = mass * (1.0 - self.top_p) / candidates.len() as f64;
         candidates.retain(|candidate| candidate.weight >= least);
         if self.top_p < 1.0 {
-            candidates.sort_unstable_by(|a, b| {
-                b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token))
-            });
+            candidates
+                .sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token)));
             let mut held = 0.0;
             let needed = candidates.iter().take_while(|candidate| {
                 let needed = held < mass * self.top_p;
@@ -151,8 +156,14 @@ mod tests {
             ..Sampling::default()
         };
         let logits = [0.0; 64];
-        assert_eq!(draws(&seeded(1), &logits, 32), draws(&seeded(1), &logits, 32));
-        assert_ne!(draws(&seeded(1), &logits, 32), draws(&seeded(-1), &logits, 32));
+        assert_eq!(
+            draws(&seeded(1), &logits, 32),
+            draws(&seeded(1), &logits, 32)
+        );
+        assert_ne!(
+            draws(&seeded(1), &logits, 32),
+            draws(&seeded(-1), &logits, 32)
+        );
     }
 
     #[test]

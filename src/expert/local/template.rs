@@ -5,17 +5,14 @@ use minijinja_contrib::pycompat;
 use time::{UtcDateTime, format_description};
 
 use super::{error::LoadFault, gguf::Gguf};
-use crate::{
-    chat::Message,
-    clock,
-    expert::ExpertError,
-};
+use crate::{chat::Message, clock, expert::ExpertError};
 
 /// The template's name inside its environment.
 const CHAT: &str = "chat";
 
-/// Most steps that rendering may take: templates come with the models, and one could loop for ever.
-const STEPS_MAX: u64 = 10_000_000;
+/// Most steps that rendering may take: templates come with the models, and one could loop for ever. A turn takes a few
+/// dozen.
+const STEPS_MAX: u64 = 1_000_000;
 
 /// A template, compiled, with the texts of the tokens that it may ask for.
 pub(super) struct ChatTemplate {
@@ -99,7 +96,10 @@ struct Raised;
 fn refusal(error: &Error) -> ExpertError {
     let raised = std::error::Error::source(error).is_some_and(|source| source.is::<Raised>());
     if raised {
-        tracing::debug!(detail = error.detail(), "the chat template refused a conversation");
+        tracing::debug!(
+            detail = error.detail(),
+            "the chat template refused a conversation"
+        );
         return ExpertError::Unsupported {
             what: "a conversation of these roles in this order (its chat template refuses it)",
             param: "messages",
@@ -154,7 +154,13 @@ mod tests {
             .render(&[message(Role::User, "hi")])
             .unwrap_err();
         assert!(
-            matches!(error, ExpertError::Unsupported { param: "messages", .. }),
+            matches!(
+                error,
+                ExpertError::Unsupported {
+                    param: "messages",
+                    ..
+                }
+            ),
             "{error:?}"
         );
     }
@@ -174,7 +180,9 @@ mod tests {
 
     #[test]
     fn templates_may_ask_for_the_date() {
-        let rendered = template("{{ strftime_now('%d %b %Y') }}").render(&[]).unwrap();
+        let rendered = template("{{ strftime_now('%d %b %Y') }}")
+            .render(&[])
+            .unwrap();
         assert_eq!(rendered.len(), "26 Jul 2024".len(), "{rendered}");
     }
 }

@@ -32,7 +32,8 @@ impl AnswerText {
     /// Takes a token's bytes in.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Step {
         self.partial.extend_from_slice(bytes);
-        self.held.push_str(&take_whole_characters(&mut self.partial));
+        self.held
+            .push_str(&take_whole_characters(&mut self.partial));
         if let Some(stop) = first_complete(&self.held, &self.stops) {
             self.held.truncate(stop);
             return Step::Stops(std::mem::take(&mut self.held));
@@ -144,14 +145,20 @@ mod tests {
     fn a_stop_that_spans_tokens_is_never_shown() {
         let stops = stops(&["</end>"]);
         let (shown, stopped) = show(&stops, [&b"a <"[..], b"/en", b"d> b"]);
-        assert_eq!((shown, stopped), (vec!["a ".into(), String::new(), String::new()], true));
+        assert_eq!(
+            (shown, stopped),
+            (vec!["a ".into(), String::new(), String::new()], true)
+        );
     }
 
     #[test]
     fn what_only_looked_like_a_stop_is_shown() {
         let stops = stops(&["</end>"]);
         let (shown, stopped) = show(&stops, [&b"a </"[..], b"b></en"]);
-        assert_eq!((shown, stopped), (vec!["a ".into(), "</b>".into(), "</en".into()], false));
+        assert_eq!(
+            (shown, stopped),
+            (vec!["a ".into(), "</b>".into(), "</en".into()], false)
+        );
     }
 
     #[test]

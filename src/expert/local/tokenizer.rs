@@ -6,8 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tokenizers::{
-    AddedToken, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
-    Tokenizer as Bpe,
+    AddedToken, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Bpe,
     models::bpe::{BPE, Vocab},
     normalizers::NFC,
     pre_tokenizers::{
@@ -26,7 +25,12 @@ const CONTROL: usize = 3;
 const USER_DEFINED: usize = 4;
 
 /// Tokens that end an answer wherever a vocabulary has them, beside those that the metadata name.
-const END_TEXTS: [&str; 4] = ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>"];
+const END_TEXTS: [&str; 4] = [
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|end_of_text|>",
+];
 
 /// Text ↔ tokens for one model.
 pub(super) struct Tokenizer {
@@ -149,7 +153,10 @@ impl Splitting {
 
 fn merges(gguf: &Gguf, texts: &[&str], splitting: Splitting) -> Result<ModelWrapper, LoadFault> {
     const MERGES: &str = "tokenizer.ggml.merges";
-    let vocabulary: Vocab = (0..).zip(texts).map(|(id, text)| ((*text).into(), id)).collect();
+    let vocabulary: Vocab = (0..)
+        .zip(texts)
+        .map(|(id, text)| ((*text).into(), id))
+        .collect();
     let merges = gguf
         .texts(MERGES)?
         .into_iter()
@@ -171,7 +178,9 @@ fn end_tokens(gguf: &Gguf, bpe: &Bpe) -> HashSet<u32> {
     let named = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"]
         .into_iter()
         .filter_map(|key| u32::try_from(gguf.count(key).ok()?).ok());
-    let usual = END_TEXTS.into_iter().filter_map(|text| bpe.token_to_id(text));
+    let usual = END_TEXTS
+        .into_iter()
+        .filter_map(|text| bpe.token_to_id(text));
     named.chain(usual).collect()
 }
 
@@ -181,7 +190,10 @@ fn token_bytes(texts: &[&str], kinds: &[usize]) -> Vec<Box<[u8]>> {
         .iter()
         .zip(kinds)
         .map(|(text, &kind)| match kind {
-            NORMAL => text.chars().filter_map(|c| bytes.get(&c).copied()).collect(),
+            NORMAL => text
+                .chars()
+                .filter_map(|c| bytes.get(&c).copied())
+                .collect(),
             USER_DEFINED => text.as_bytes().into(),
             _ => Box::default(),
         })
@@ -192,7 +204,9 @@ fn token_bytes(texts: &[&str], kinds: &[usize]) -> Vec<Box<[u8]>> {
 /// for the characters from U+0100 on.
 fn byte_alphabet() -> HashMap<char, u8> {
     let stands_for_itself = |byte: &u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-    let plain = (0..=u8::MAX).filter(stands_for_itself).map(|byte| (char::from(byte), byte));
+    let plain = (0..=u8::MAX)
+        .filter(stands_for_itself)
+        .map(|byte| (char::from(byte), byte));
     let shifted = (0..=u8::MAX).filter(|byte| !stands_for_itself(byte));
     plain.chain(('\u{100}'..).zip(shifted)).collect()
 }

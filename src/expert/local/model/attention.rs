@@ -146,10 +146,7 @@ impl Cache {
         }
         self.keys.slice_set(keys, 0, position)?;
         self.values.slice_set(values, 0, position)?;
-        Ok((
-            self.keys.narrow(0, 0, end)?,
-            self.values.narrow(0, 0, end)?,
-        ))
+        Ok((self.keys.narrow(0, 0, end)?, self.values.narrow(0, 0, end)?))
     }
 }
 

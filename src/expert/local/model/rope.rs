@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::rotary_emb::{rope, rope_i};
 
 use super::Family;
@@ -43,9 +43,13 @@ impl Rope {
     ) -> std::result::Result<Self, LoadFault> {
         const FACTORS: &str = "rope_freqs.weight";
         let key = |name: &str| format!("{}.rope.{name}", family.as_str());
-        if gguf.text(&key("scaling.type")).is_ok_and(|kind| kind != "none") {
+        if gguf
+            .text(&key("scaling.type"))
+            .is_ok_and(|kind| kind != "none")
+        {
             return Err(LoadFault::Variant {
-                detail: "it stretches its context by scaling positions (`rope.scaling.type`)".into(),
+                detail: "it stretches its context by scaling positions (`rope.scaling.type`)"
+                    .into(),
             });
         }
         let base = f64::from(gguf.number(&key("freq_base")).unwrap_or(BASE_DEFAULT));
@@ -75,13 +79,15 @@ impl Rope {
         for position in positions {
             for turn in &self.turns {
                 let (sine, cosine) = (position as f64 * turn).sin_cos();
-                cos.push(cosine as f32);
-                sin.push(sine as f32);
+                cos.push(cosine);
+                sin.push(sine);
             }
         }
+        let floats =
+            |values: Vec<f64>| Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(DType::F32);
         Ok(Rotation {
-            cos: Tensor::from_vec(cos, shape, &Device::Cpu)?,
-            sin: Tensor::from_vec(sin, shape, &Device::Cpu)?,
+            cos: floats(cos)?,
+            sin: floats(sin)?,
             pairing: self.pairing,
         })
     }
