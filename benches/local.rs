@@ -1,13 +1,14 @@
 //! How fast local models read and answer, end to end through the expert.
 //!
 //! `cargo bench --bench local -- [FILE.gguf…]`; without files, every GGUF file in the model store under the user's
-//! cache folder. Prints the best of [`ROUNDS`] rounds of a long and a short prompt each.
+//! cache folder. Prints the best of a few rounds for each length of prompt.
 #![expect(
     clippy::print_stdout,
     reason = "a benchmark's result is what it prints"
 )]
 
 use std::{
+    error::Error,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,6 +22,7 @@ use coterie::{
 };
 use futures_util::StreamExt;
 use serde_json::json;
+use tokio::runtime;
 
 /// Rounds of which the fastest counts: the others measure what else the machine was doing.
 const ROUNDS: u32 = 5;
@@ -28,11 +30,10 @@ const ROUNDS: u32 = 5;
 /// Tokens of each answer.
 const ANSWER_TOKENS: u32 = 128;
 
-/// Sentences of the short and of the long prompt; each is about 12 tokens.
-const SENTENCES: [usize; 3] = [4, 32, 128];
+/// Sentences of the prompts; each is about 12 tokens.
+const SENTENCES: [usize; 2] = [4, 32];
 
-/// What one answer cost.
-#[derive(Clone, Copy)]
+/// What one answer took.
 struct Round {
     prompt_tokens: u64,
     prompt_time: Duration,
@@ -40,91 +41,86 @@ struct Round {
     answer_time: Duration,
 }
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let named: Vec<PathBuf> = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"))
         .map(PathBuf::from)
         .collect();
     let files = if named.is_empty() { stored() } else { named };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime::Builder::new_current_thread().build()?;
     for file in &files {
-        runtime.block_on(measure(file));
+        runtime.block_on(measure(file))?;
     }
+    Ok(())
 }
 
-async fn measure(file: &Path) {
+async fn measure(file: &Path) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
-    let expert = LocalExpert::load(ExpertId::new("bench"), file, None, 1).unwrap();
-    let loaded = started.elapsed();
-    println!("{}", file.display());
-    println!(
-        "  {:?}, loaded in {loaded:.2?}, {}",
-        expert.card(),
-        resident()
-    );
+    let expert = LocalExpert::load(ExpertId::new("bench"), file, None, 1)?;
+    println!("{}: {:?}", file.display(), expert.card());
+    println!("  loaded in {:.1?}, {}", started.elapsed(), resident());
     for sentences in SENTENCES {
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
-            rounds.push(ask(&expert, round, sentences).await);
+            rounds.push(ask(&expert, round, sentences).await?);
         }
-        let best_of = |rate: fn(&Round) -> f64| rounds.iter().map(rate).fold(0.0, f64::max);
+        let best = |rate: fn(&Round) -> f64| rounds.iter().map(rate).fold(0.0, f64::max);
         println!(
-            "  {} prompt tokens: {:.0} prompt tokens/s, {:.1} answer tokens/s, {}",
+            "  after {} prompt tokens: reads {:.0} tokens/s, answers {:.1} tokens/s, {}",
             rounds[0].prompt_tokens,
-            best_of(|round| round.prompt_tokens as f64 / round.prompt_time.as_secs_f64()),
-            best_of(|round| (round.answer_tokens - 1) as f64 / round.answer_time.as_secs_f64()),
+            best(|round| round.prompt_tokens as f64 / round.prompt_time.as_secs_f64()),
+            best(|round| round.answer_tokens as f64 / round.answer_time.as_secs_f64()),
             resident(),
         );
     }
+    Ok(())
 }
 
-/// Asks a question that no earlier round has begun with, so that nothing of it has been read before.
-async fn ask(expert: &LocalExpert, round: u32, sentences: usize) -> Round {
+/// Asks a question whose very beginning is new in each round, so that none of it has been read before.
+async fn ask(expert: &LocalExpert, round: u32, sentences: usize) -> Result<Round, Box<dyn Error>> {
     let sentence = "The lighthouse keeper wrote down every ship that passed the cape. ";
-    let request = json!({
+    let story = sentence.repeat(sentences);
+    let request = ChatRequest::parse(json!({
         "model": "bench",
         "messages": [
             {"role": "system", "content": format!("Round {round}.")},
-            {"role": "user", "content": format!("{}Tell the story of the keeper.", sentence.repeat(sentences))},
+            {"role": "user", "content": format!("{story}Tell the story of the keeper.")},
         ],
-        "temperature": 0.8, "seed": round, "frequency_penalty": 0.5, "max_tokens": ANSWER_TOKENS, "stream": true,
-    });
-    let request = Arc::new(ChatRequest::parse(request).unwrap());
+        "seed": round,
+        "frequency_penalty": 0.5,
+        "max_tokens": ANSWER_TOKENS,
+        "stream": true,
+    }))?;
     let asked = Instant::now();
-    let Answer::Stream(mut chunks) = expert.answer(request).await.unwrap() else {
-        unreachable!("a stream was asked for")
+    let Answer::Stream(mut chunks) = expert.answer(Arc::new(request)).await? else {
+        return Err("a stream was asked for".into());
     };
     let prompt_time = asked.elapsed();
     let mut usage = None;
     while let Some(chunk) = chunks.next().await {
-        usage = usage.or(chunk.unwrap().usage());
+        usage = usage.or(chunk?.usage());
     }
-    let usage = usage.unwrap();
-    Round {
+    let usage = usage.ok_or("the answer did not count its tokens")?;
+    Ok(Round {
         prompt_tokens: usage.prompt_tokens,
         prompt_time,
-        answer_tokens: usage.completion_tokens,
+        // The first token came with the prompt.
+        answer_tokens: usage.completion_tokens.saturating_sub(1),
         answer_time: asked.elapsed() - prompt_time,
-    }
+    })
 }
 
 fn stored() -> Vec<PathBuf> {
-    let store = directories::BaseDirs::new()
-        .unwrap()
-        .cache_dir()
-        .join("coterie/models");
-    let folders = fs::read_dir(&store).into_iter().flatten().flatten();
-    let files = folders.filter_map(|folder| fs::read_dir(folder.path()).ok());
-    let mut files: Vec<_> = files
-        .flatten()
-        .flatten()
+    let cache = directories::BaseDirs::new().map(|dirs| dirs.cache_dir().join("coterie/models"));
+    let files_in = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = cache
+        .into_iter()
+        .flat_map(files_in)
+        .flat_map(|folder| files_in(folder.path()))
         .map(|file| file.path())
-        .filter(|file| {
-            file.extension()
+        .filter(|path| {
+            path.extension()
                 .is_some_and(|extension| extension == "gguf")
         })
         .collect();

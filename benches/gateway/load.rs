@@ -69,11 +69,10 @@ impl Load {
                 .collect()
         });
         times.sort_unstable();
-        let at =
-X            |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+        let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e6;
         Measured {
-            p50_us: at(0.5),
-            p99_us: at(0.99),
+            p50_us: at(50),
+            p99_us: at(99),
             per_second: times.len() as f64 / self.time.as_secs_f64(),
         }
     }

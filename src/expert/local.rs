@@ -10,7 +10,11 @@ mod model;
 mod reader;
 mod sampler;
 mod template;
+#[cfg(test)]
+mod tests;
 mod text;
+#[cfg(test)]
+mod tiny;
 mod tokenizer;
 mod worker;
 

@@ -29,11 +29,11 @@ const ANSWER_TOKENS_DEFAULT: usize = 512;
 /// A model with all that it takes to answer.
 pub(super) struct Generator {
     model: Model,
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) template: ChatTemplate,
     context_tokens: usize,
     /// The tokens that the model has read in whole chunks, from the first position on.
-    read: Vec<u32>,
+    pub(super) read: Vec<u32>,
 }
 
 /// What a model file turned out to hold.

@@ -196,3 +196,106 @@ fn unusable(name: &str, detail: String) -> LoadFault {
         detail,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::expert::local::tiny;
+
+    #[test]
+    fn slow_types_become_q8_0_and_keep_their_values() {
+        let values: Vec<f32> = (0..256_u16).map(|at| (f32::from(at) * 0.7).sin()).collect();
+        let source = Tensor::from_vec(values, (4, 64), &Device::Cpu).unwrap();
+        for slow in [GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1] {
+            let tensor = QTensor::quantize(&source, slow).unwrap();
+            let before = floats(&tensor);
+            let tensor = fast(tensor).unwrap();
+            assert_eq!(tensor.dtype(), GgmlDType::Q8_0);
+            // The values reach from −1 to 1: half a step of Q8_0 is at most 1/254.
+            for (before, after) in before.iter().zip(floats(&tensor)) {
+                assert!(
+                    (before - after).abs() < 0.0045,
+                    "{slow:?}: {before} became {after}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn fast_types_stay_as_they_are() {
+        let source = Tensor::ones((1, 256), candle_core::DType::F32, &Device::Cpu).unwrap();
+        for kept in [
+            GgmlDType::Q4_0,
+            GgmlDType::Q8_0,
+            GgmlDType::Q4K,
+            GgmlDType::F32,
+        ] {
+            let tensor = QTensor::quantize(&source, kept).unwrap();
+            assert_eq!(fast(tensor).unwrap().dtype(), kept);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let fault = Gguf::open(Path::new("/no/such.gguf")).err().unwrap();
+        assert!(matches!(fault, LoadFault::Unreadable { .. }));
+        let message = fault.of(Path::new("/no/such.gguf")).to_string();
+        assert!(
+            message.contains("/no/such.gguf") && message.contains("models pull"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_tensor_of_another_shape_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let gguf = Gguf::open(&tiny::llama().write(dir.path())).unwrap();
+        for (name, shape) in [("token_embd.weight", [7, 7]), ("no.such", [1, 1])] {
+            let fault = gguf.matrix(name, shape).err().unwrap();
+            assert!(matches!(fault, LoadFault::Tensor { .. }), "{fault}");
+        }
+    }
+
+    fn floats(tensor: &QTensor) -> Vec<f32> {
+        let tensor = tensor.dequantize(&Device::Cpu).unwrap();
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn open_bytes(bytes: &[u8]) -> Result<Gguf, LoadFault> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("some.gguf");
+        fs::write(&path, bytes).unwrap();
+        Gguf::open(&path)
+    }
+
+    #[test]
+    fn a_header_that_divides_by_zero_is_refused() {
+        let fault = open_bytes(
+            &tiny::llama()
+                .with("general.alignment", Value::U32(0))
+                .bytes(),
+        );
+        assert!(matches!(fault.err().unwrap(), LoadFault::NotGguf { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_are_refused(
+            has_magic: bool,
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let mut file = Vec::new();
+            if has_magic {
+                file.extend_from_slice(b"GGUF\x03\0\0\0");
+            }
+            file.extend_from_slice(&bytes);
+            // What is left over may be a header of nothing; such a file has no architecture.
+            let refused = open_bytes(&file).and_then(|gguf| gguf.text("general.architecture").map(|_| ()));
+            prop_assert!(refused.is_err());
+        }
+    }
+}

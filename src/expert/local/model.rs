@@ -1,8 +1,8 @@
 //! The transformer that the llama and qwen2 families share, on candle's quantised matrices.
 //!
-//! Root-mean-square norms before each half of a layer, rotary positions, grouped-query attention, SwiGLU. The families
-//! differ in which numbers a rotation pairs and in whether queries, keys and values have a bias. Sources: LLaMA
-//! (arXiv:2302.13971), Qwen2 (arXiv:2407.10671), `RoFormer` (arXiv:2104.09864).
+//! Root-mean-square norms before each half of a layer, rotary positions, grouped-query attention, a gated feed-forward
+//! network. The families differ in which numbers a rotation pairs and in whether queries, keys and values have a bias.
+//! Sources: arXiv:2302.13971 (Llama), arXiv:2407.10671 (Qwen2), arXiv:2104.09864 (rotary positions).
 //!
 //! The model keeps keys and values of every position that it has read; who calls it says where the next tokens stand,
 //! so going back to an earlier position needs nothing but a smaller number. Synchronous, and knows nothing of text.
@@ -23,7 +23,7 @@ use super::{error::LoadFault, gguf::Gguf};
 /// A family of models that can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// Llama and what is built like it: `SmolLM2`, Llama 3.
+    /// Llama and what is built like it: SmolLM2, Llama 3.
     Llama,
     /// Qwen 2 and 2.5.
     Qwen2,
@@ -180,4 +180,96 @@ fn vocabulary_matrices(
     }
     let shared = gguf.matrix(EMBEDDING, shape)?;
     Ok((shared.clone(), shared))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::gguf_file::{Content, Value};
+    use candle_transformers::models::{quantized_llama, quantized_qwen2};
+
+    use super::*;
+    use crate::expert::local::tiny;
+
+    const TOKENS: [u32; 11] = [5, 200, 17, 3, 3, 90, 41, 255, 0, 128, 64];
+
+    fn load(file: &tiny::File) -> (Model, Family) {
+        let dir = tempfile::tempdir().unwrap();
+        let gguf = Gguf::open(&file.write(dir.path())).unwrap();
+        let family = Family::of(&gguf).unwrap();
+        (Model::load(&gguf, family, 64).unwrap(), family)
+    }
+
+    fn logits(model: &mut Model, tokens: &[u32], position: usize) -> Vec<f32> {
+        let state = model.read(tokens, position).unwrap();
+        model.logits(&state).unwrap()
+    }
+
+    /// The logits of candle's own implementations.
+    fn reference(file: &tiny::File, family: Family) -> Vec<f32> {
+        let mut reader = std::io::Cursor::new(file.bytes());
+        let content = Content::read(&mut reader).unwrap();
+        let tokens = Tensor::new(&TOKENS[..], &Device::Cpu)
+            .unwrap()
+            .unsqueeze(0)
+            .unwrap();
+        let logits = match family {
+            Family::Llama => {
+                quantized_llama::ModelWeights::from_gguf(content, &mut reader, &Device::Cpu)
+                    .unwrap()
+                    .forward(&tokens, 0)
+            }
+            Family::Qwen2 => {
+                quantized_qwen2::ModelWeights::from_gguf(content, &mut reader, &Device::Cpu)
+                    .unwrap()
+                    .forward(&tokens, 0)
+            }
+        };
+        logits.unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn assert_close(ours: &[f32], theirs: &[f32]) {
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert!((ours - theirs).abs() < 1e-4, "{ours} is not {theirs}");
+        }
+    }
+
+    #[test]
+    fn both_families_agree_with_the_reference() {
+        for file in [tiny::llama(), tiny::qwen2()] {
+            let (mut model, family) = load(&file);
+            assert_close(&logits(&mut model, &TOKENS, 0), &reference(&file, family));
+        }
+    }
+
+    #[test]
+    fn reading_in_parts_is_reading_at_once() {
+        for file in [tiny::llama(), tiny::qwen2()] {
+            let (mut model, _) = load(&file);
+            let at_once = logits(&mut model, &TOKENS, 0);
+            model.read(&TOKENS[..4], 0).unwrap();
+            model.read(&TOKENS[4..10], 4).unwrap();
+            assert_close(&logits(&mut model, &TOKENS[10..], 10), &at_once);
+        }
+    }
+
+    #[test]
+    fn going_back_forgets_what_came_after() {
+        let (mut model, _) = load(&tiny::llama());
+        let expected = logits(&mut model, &TOKENS, 0);
+        model.read(&[9; 20], 4).unwrap();
+        assert_close(&logits(&mut model, &TOKENS[4..], 4), &expected);
+    }
+
+    #[test]
+    fn another_architecture_is_named_with_the_supported_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = tiny::llama().with("general.architecture", Value::String("gemma3".into()));
+        let gguf = Gguf::open(&file.write(dir.path())).unwrap();
+        let message = Family::of(&gguf).unwrap_err().to_string();
+        assert!(
+            message.contains("`gemma3`") && message.contains("llama and qwen2"),
+            "{message}"
+        );
+    }
 }

@@ -56,12 +56,16 @@ impl Sampler {
         token
     }
 
-    /// The `OpenAI` formula: logit − count × frequency penalty − (count > 0) × presence penalty.
+    /// OpenAI's formula: logit − count × frequency penalty − (count > 0) × presence penalty.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a penalty needs no more precision than the logit that it changes"
+    )]
     fn penalise(&self, logits: &mut [f32]) {
         for (token, count) in &self.drawn {
             let penalty = f64::from(*count) * self.frequency_penalty + self.presence_penalty;
             if let Some(logit) = logits.get_mut(*token as usize) {
-                *logit = (f64::from(*logit) - penalty) as f32;
+                *logit -= penalty as f32;
             }
         }
     }

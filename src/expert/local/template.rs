@@ -10,8 +10,9 @@ use crate::{chat::Message, clock, expert::ExpertError};
 /// The template's name inside its environment.
 const CHAT: &str = "chat";
 
-/// Most steps that rendering may take: templates come with the models, and one could loop for ever.
-const STEPS_MAX: u64 = 10_000_000;
+/// Most steps that rendering may take: templates come with the models, and one could loop for ever. A turn takes a few
+/// dozen.
+const STEPS_MAX: u64 = 1_000_000;
 
 /// A template, compiled, with the texts of the tokens that it may ask for.
 pub(super) struct ChatTemplate {

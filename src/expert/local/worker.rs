@@ -111,18 +111,23 @@ impl Drop for Worker {
 /// Answers one question after another until the queue is closed.
 fn work(mut generator: Generator, mut queue: mpsc::Receiver<Job>, waiting: &Waiting, pace: &Pace) {
     while let Some(job) = queue.blocking_recv() {
-        let started = Instant::now();
-        answer(&mut generator, job, waiting);
-        pace.note(started.elapsed());
+        answer(&mut generator, job, waiting, pace);
     }
 }
 
-fn answer(generator: &mut Generator, job: Job, waiting: &Waiting) {
+fn answer(generator: &mut Generator, job: Job, waiting: &Waiting, pace: &Pace) {
     let reader = waiting.reader(job.pieces);
+    if reader.has_left() {
+        return reader.abandon();
+    }
+    let started = Instant::now();
     // A panic inside the model must cost one answer, not the expert.
     let outcome = catch_unwind(AssertUnwindSafe(|| generator.answer(&job.request, &reader)));
     match outcome {
-        Ok(Ok(ending)) => reader.finish(Ok(ending)),
+        Ok(Ok(ending)) => {
+            pace.note(started.elapsed());
+            reader.finish(Ok(ending));
+        }
         Ok(Err(Unfinished::Failed(error))) => reader.finish(Err(error)),
         Ok(Err(Unfinished::ReaderGone)) => {
             debug!("a reader left a local expert before the answer's end");

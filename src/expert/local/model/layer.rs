@@ -20,7 +20,7 @@ pub(super) struct Norm {
     epsilon: f32,
 }
 
-/// SwiGLU: a gated network with one inner layer.
+/// A network with one inner layer, gated by a second one (arXiv:2002.05202).
 struct FeedForward {
     gate: QMatMul,
     up: QMatMul,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::rotary_emb::{rope, rope_i};
 
 use super::Family;
@@ -79,13 +79,15 @@ impl Rope {
         for position in positions {
             for turn in &self.turns {
                 let (sine, cosine) = (position as f64 * turn).sin_cos();
-                cos.push(cosine as f32);
-                sin.push(sine as f32);
+                cos.push(cosine);
+                sin.push(sine);
             }
         }
+        let floats =
+            |values: Vec<f64>| Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(DType::F32);
         Ok(Rotation {
-            cos: Tensor::from_vec(cos, shape, &Device::Cpu)?,
-            sin: Tensor::from_vec(sin, shape, &Device::Cpu)?,
+            cos: floats(cos)?,
+            sin: floats(sin)?,
             pairing: self.pairing,
         })
     }
