@@ -103,14 +103,16 @@ async fn a_client_that_leaves_in_mid_stream_is_recorded_and_its_expert_is_told()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_before_the_answer_is_recorded() {
     let (upstream, coterie) = alone(Reply::silence()).await;
-    let asking = coterie
-        .post("/v1/chat/completions", &chat("second", "Hi?", false))
-        .send();
-    let asking = tokio::select! {
-        _ = asking => panic!("nothing answers"),
-        () = upstream.asked(1) => (),
-    };
-    let () = asking; // the request is dropped: its connection closes
+    {
+        let asking = coterie
+            .post("/v1/chat/completions", &chat("second", "Hi?", false))
+            .send();
+        tokio::select! {
+            _ = asking => panic!("nothing answers"),
+            () = upstream.asked(1) => {}
+        }
+        // Here the request is dropped, and its connection closes.
+    }
     upstream.client_left().await;
     let outcome = coterie.stop().await.only().await;
     assert_eq!(outcome.ending, "client_left");

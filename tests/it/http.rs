@@ -28,141 +28,50 @@ async fn over(reply: Reply) -> (Upstream, Coterie) {
     (upstream, coterie)
 }
 
+/// Status, code and param that must come, then the path and the body that are sent.
+const WRONG_REQUESTS: &str = r#"
+400 invalid_value model /v1/chat/completions {"messages": [{"role": "user", "content": "hi"}]}
+400 invalid_value messages /v1/chat/completions {"model": "coterie", "messages": []}
+400 invalid_value messages /v1/chat/completions {"model": "coterie"}
+400 invalid_value stop /v1/chat/completions {"model": "coterie", "messages": [{"role": "user", "content": "hi"}], "stop": 7}
+404 model_not_found model /v1/chat/completions {"model": "nobody", "messages": [{"role": "user", "content": "hi"}]}
+404 model_not_found model /v1/chat/completions {"model": "coterie/poetry", "messages": [{"role": "user", "content": "hi"}]}
+404 model_not_found model /v1/chat/completions {"model": "vectors", "messages": [{"role": "user", "content": "hi"}]}
+400 invalid_value prompt /v1/completions {"model": "coterie"}
+400 invalid_value suffix /v1/completions {"model": "coterie", "prompt": "a", "suffix": "b"}
+400 invalid_value input /v1/embeddings {"model": "coterie"}
+400 invalid_value input /v1/embeddings {"model": "coterie", "input": [1, 2]}
+400 invalid_value input /v1/embeddings {"model": "coterie", "input": ["a", ""]}
+400 invalid_value dimensions /v1/embeddings {"model": "coterie", "input": "a", "dimensions": 3}
+400 invalid_value encoding_format /v1/embeddings {"model": "coterie", "input": "a", "encoding_format": "hex"}
+404 model_not_found model /v1/embeddings {"model": "nobody", "input": "a"}
+400 invalid_value messages /v1/route {}
+400 invalid_value id /v1/feedback {"score": 1}
+400 invalid_value score /v1/feedback {"id": "x", "score": 2}
+400 invalid_value category /v1/feedback {"id": "x", "category": "poetry"}
+400 invalid_value expert /v1/feedback {"id": "x", "expert": "nobody"}
+404 outcome_not_found id /v1/feedback {"id": "x", "score": 1}
+"#;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_requests_are_refused_in_openais_shape() {
     let (upstream, coterie) = over(Reply::answer(["never asked"])).await;
-    let messages = json!([{"role": "user", "content": "hi"}]);
-    let chat = "/v1/chat/completions";
-    let cases = [
-        (
-            chat,
-            json!({"messages": messages}),
-            400,
-            "invalid_value",
-            "model",
-        ),
-        (
-            chat,
-            json!({"model": "coterie", "messages": []}),
-            400,
-            "invalid_value",
-            "messages",
-        ),
-        (
-            chat,
-            json!({"model": "coterie"}),
-            400,
-            "invalid_value",
-            "messages",
-        ),
-        (
-            chat,
-            json!({"model": "coterie", "messages": messages, "stop": 7}),
-            400,
-            "invalid_value",
-            "stop",
-        ),
-        (
-            chat,
-            json!({"model": "nobody", "messages": messages}),
-            404,
-            "model_not_found",
-            "model",
-        ),
-        (
-            chat,
-            json!({"model": "coterie/poetry", "messages": messages}),
-            404,
-            "model_not_found",
-            "model",
-        ),
-        (
-            chat,
-            json!({"model": "vectors", "messages": messages}),
-            404,
-            "model_not_found",
-            "model",
-        ),
-        (
-            "/v1/completions",
-            json!({"model": "coterie"}),
-            400,
-            "invalid_value",
-            "prompt",
-        ),
-        (
-            "/v1/embeddings",
-            json!({"model": "coterie"}),
-            400,
-            "invalid_value",
-            "input",
-        ),
-        (
-            "/v1/embeddings",
-            json!({"model": "coterie", "input": [1, 2]}),
-            400,
-            "invalid_value",
-            "input",
-        ),
-        (
-            "/v1/embeddings",
-            json!({"model": "coterie", "input": "a", "dimensions": 3}),
-            400,
-            "invalid_value",
-            "dimensions",
-        ),
-        (
-            "/v1/embeddings",
-            json!({"model": "nobody", "input": "a"}),
-            404,
-            "model_not_found",
-            "model",
-        ),
-        ("/v1/route", json!({}), 400, "invalid_value", "messages"),
-        (
-            "/v1/feedback",
-            json!({"score": 1}),
-            400,
-            "invalid_value",
-            "id",
-        ),
-        (
-            "/v1/feedback",
-            json!({"id": "x", "score": 2}),
-            400,
-            "invalid_value",
-            "score",
-        ),
-        (
-            "/v1/feedback",
-            json!({"id": "x", "category": "poetry"}),
-            400,
-            "invalid_value",
-            "category",
-        ),
-        (
-            "/v1/feedback",
-            json!({"id": "x", "expert": "nobody"}),
-            400,
-            "invalid_value",
-            "expert",
-        ),
-        (
-            "/v1/feedback",
-            json!({"id": "x", "score": 1}),
-            404,
-            "outcome_not_found",
-            "id",
-        ),
-    ];
-    for (path, body, status, code, param) in cases {
+    for case in WRONG_REQUESTS.trim().lines() {
+        let [status, code, param, path, body] = case.splitn(5, ' ').collect::<Vec<_>>()[..] else {
+            panic!("a case has five parts: {case}");
+        };
+        let body: Value = serde_json::from_str(body).unwrap();
         let response = coterie.post(path, &body).send().await.unwrap();
-        assert_eq!(response.status(), status, "{path} {body}");
+        assert_eq!(response.status().as_str(), status, "{case}");
         let told: Value = response.json().await.unwrap();
-        assert_eq!(told["error"]["code"], code, "{path} {body}: {told}");
-        assert_eq!(told["error"]["param"], param, "{path} {body}: {told}");
+        let error = &told["error"];
+        assert_eq!(
+            (&error["code"], &error["param"]),
+            (&json!(code), &json!(param)),
+            "{case}: {told}"
+        );
         assert!(
-            told["error"]["message"].is_string() && told["error"]["type"].is_string(),
+            error["message"].is_string() && error["type"].is_string(),
             "{told}"
         );
     }
