@@ -6,6 +6,8 @@
 //! ```
 //! The head is fitted on the examples of `--routes DIR` (default `routes`). Needs the models: `scripts/models`.
 
+#![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
+
 use std::{
     error::Error,
     fs,

@@ -24,7 +24,8 @@ pub struct Head {
 impl Head {
     /// Puts a head together again from its parts; none if their shapes do not fit or a number is not finite.
     pub fn from_parts(weights: Vec<f32>, bias: Vec<f32>, temperature: f32) -> Option<Self> {
-        let shaped = bias.len() >= 2 && !weights.is_empty() && weights.len() % bias.len() == 0;
+        let shaped =
+            bias.len() >= 2 && !weights.is_empty() && weights.len().is_multiple_of(bias.len());
         let finite = weights.iter().chain(&bias).all(|number| number.is_finite());
         let fine = shaped && finite && temperature.is_finite() && temperature > 0.0;
         fine.then_some(Self {

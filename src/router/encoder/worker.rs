@@ -197,7 +197,6 @@ mod tests {
     /// A model whose vector is the text's length.
     fn lengths(texts: &[&str]) -> Result<Vec<Reading>, String> {
         let reading = |text: &&str| Reading {
-            #[expect(clippy::cast_precision_loss, reason = "short texts")]
             vector: vec![text.len() as f32],
             pieces: 1,
         };
@@ -245,7 +244,7 @@ mod tests {
     #[test]
     fn a_caller_with_many_texts_lets_others_in_between_its_batches() {
         let long = "x".repeat(1000);
-        let (many, _a) = job(&vec![long.as_str(); 12]);
+        let (many, _a) = job(&[long.as_str(); 12]);
         let (one, _b) = job(&["a question"]);
         let sizes: Vec<_> = batches(vec![many, one], |_| {})
             .iter()
