@@ -6,10 +6,7 @@
 //! ```
 //! The head is fitted on the examples of `--routes DIR` (default `routes`). Needs the models: `scripts/models`.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "a bench tells its figures on standard output"
-)]
+#![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 use std::{
     error::Error,
@@ -269,12 +266,17 @@ impl Report {
         let right = inside.iter().filter(|row| row.is_right()).count();
         let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
         println!(
-            "{} in-domain rows, accuracy {:.3}; {} out-of-domain rows, AUROC of the confidence {:.3}",
+            "{} in-domain rows, accuracy {:.3}",
             inside.len(),
-            share(right, inside.len()),
-            outside.len(),
-            auroc(&inside, &outside)
+            share(right, inside.len())
         );
+        if !outside.is_empty() {
+            let auroc = auroc(&inside, &outside);
+            println!(
+                "{} out-of-domain rows, AUROC of the confidence {auroc:.3}",
+                outside.len()
+            );
+        }
         println!("mean confidence in-domain {:.3}", mean(&inside));
         println!("threshold  routed  misrouted of routed  out-of-domain refused");
         for threshold in THRESHOLDS {

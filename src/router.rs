@@ -5,7 +5,7 @@ mod calibration;
 pub mod encoder;
 pub mod head;
 
-use std::path::Path;
+use std::{error::Error, path::Path};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
@@ -83,14 +83,14 @@ pub enum RouterError {
         category: CategoryId,
     },
     /// The examples could not be fitted.
-    #[error("no router can be fitted from the routes' examples: {source}")]
+    #[error("no router can be fitted from the routes' examples")]
     Fit {
         /// What is wrong with them.
         #[from]
         source: FitError,
     },
     /// Work on another thread panicked.
-    #[error("fitting the router was cut short: {source}")]
+    #[error("opening the router was cut short")]
     Interrupted {
         /// How it ended.
         #[from]
@@ -123,7 +123,10 @@ impl Router {
             None => {
                 let artefact = fit(id, &encoder, catalogue, options).await?;
                 if let Err(error) = artefact.save(&config.artefacts) {
-                    warn!(%error, "the fitted router could not be stored and will be fitted again at the next start");
+                    warn!(
+                        error = &error as &dyn Error,
+                        "the fitted router could not be stored and will be fitted again at the next start"
+                    );
                 }
                 artefact
             }
@@ -228,7 +231,10 @@ fn stored(artefacts: &Path, id: &RouterId) -> Option<Artefact> {
         Ok(artefact) => Some(artefact),
         Err(error) if error.is_absent() => None,
         Err(error) => {
-            warn!(%error, "the stored router cannot be used and is fitted again");
+            warn!(
+                error = &error as &dyn Error,
+                "the stored router cannot be used and is fitted again"
+            );
             None
         }
     }

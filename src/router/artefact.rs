@@ -44,7 +44,7 @@ pub struct Artefact {
 #[derive(Debug, thiserror::Error)]
 pub enum ArtefactError {
     /// The file or its folder.
-    #[error("{}: {source}", path.display())]
+    #[error("{} could not be read or written", path.display())]
     Io {
         /// The file.
         path: PathBuf,

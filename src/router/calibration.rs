@@ -51,8 +51,8 @@ pub(super) fn nll(logits: ArrayView2<'_, f64>, labels: &[usize], temperature: f6
 /// The temperature that makes labels likeliest, given logits of rows that the head has not seen (Guo et al. 2017, "On
 /// Calibration of Modern Neural Networks").
 ///
-/// The loss is convex in the inverse temperature β, and its slope there is `E_p[z] − z_label`, averaged over the rows:
-/// bisection finds where the slope is zero.
+/// The loss is convex in the inverse temperature β, and its slope there is the mean over the rows of the expected logit less
+/// the label's: bisection finds where that is zero.
 pub(super) fn temperature(logits: ArrayView2<'_, f64>, labels: &[usize]) -> f64 {
     let (lowest, highest) = TEMPERATURE_RANGE;
     let (mut low, mut high) = (1.0 / highest, 1.0 / lowest);

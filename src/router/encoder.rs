@@ -97,7 +97,7 @@ pub enum EncoderError {
     },
     /// A file of the model cannot be read.
     #[error(
-        "cannot read {}: {source}; run scripts/models, or point router.encoder.model at a folder with model.onnx and the tokenizer's files",
+        "cannot read {}; run scripts/models, or point router.encoder.model at a folder with model.onnx and the tokenizer's files",
         path.display()
     )]
     ModelFile {
@@ -107,16 +107,15 @@ pub enum EncoderError {
         source: std::io::Error,
     },
     /// The files are there, but they are no model.
-    #[error("{} holds no encoder that ONNX Runtime can run: {source}; fetch the model again with scripts/models", dir.display())]
+    #[error("{} holds no encoder that ONNX Runtime can run; fetch the model again with scripts/models", dir.display())]
     Model {
         /// The model's folder.
         dir: PathBuf,
         /// What is wrong with it.
-        #[source]
         source: Box<fastembed::Error>,
     },
     /// The operating system gave no thread.
-    #[error("no thread for the encoder: {source}")]
+    #[error("the operating system gave no thread for the encoder")]
     Thread {
         /// Why not.
         source: std::io::Error,

@@ -197,7 +197,6 @@ mod tests {
     /// A model whose vector is the text's length.
     fn lengths(texts: &[&str]) -> Result<Vec<Reading>, String> {
         let reading = |text: &&str| Reading {
-            #[expect(clippy::cast_precision_loss, reason = "short texts")]
             vector: vec![text.len() as f32],
             pieces: 1,
         };

@@ -1,5 +1,7 @@
 //! How a head comes about: cross-validation chooses the penalty and the temperature, then all rows are fitted.
 
+use std::cell::RefCell;
+
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +25,7 @@ pub struct FitOptions {
 impl Default for FitOptions {
     fn default() -> Self {
         Self {
-            l2_candidates: vec![1e-2, 3e-3, 1e-3, 3e-4],
+            l2_candidates: vec![3e-3, 1e-3, 3e-4],
             folds: 5,
             iterations_max: 200,
         }
@@ -294,6 +296,7 @@ impl Problem<'_> {
             labels: &labels,
             classes: self.classes,
             l2,
+            last: RefCell::default(),
         }
         .minimise(start, self.iterations_max)
         .map_err(|error| optimiser(l2, &error))
