@@ -2,6 +2,9 @@
 //!
 //! One thread a model: a question waits in a bounded queue, its prompt is read in chunks, its answer goes to the reader
 //! token by token. A reader that leaves stops the model at its next token or chunk. Knows nothing of routing or HTTP.
+//!
+//! All models share candle's one pool of threads, as many as the machine has cores, which wait for one another by
+//! spinning. On a machine that is busy with other work, fewer are faster: `CANDLE_NUM_THREADS=1`.
 
 mod error;
 mod generator;
@@ -47,6 +50,8 @@ use crate::{
 };
 
 /// A model in this process, ready to answer.
+///
+/// Dropping it breaks off the answer under way and waits for the thread, for a chunk of the prompt at the longest.
 pub struct LocalExpert {
     id: ExpertId,
     card: ModelCard,
