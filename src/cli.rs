@@ -16,6 +16,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    causes::in_full,
     config::{self, Config, Environment, Mistakes},
     telemetry::{self, LogFormat},
 };
@@ -83,8 +84,9 @@ enum CliError {
 }
 
 impl CliError {
-    fn failed(error: impl std::fmt::Display) -> Self {
-        Self::Failed(error.to_string())
+    /// Work that failed, with every cause: errors do not repeat their sources.
+    fn failed(error: impl std::error::Error) -> Self {
+        Self::Failed(in_full(&error))
     }
 
     fn exit_code(&self) -> u8 {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod catalogue;
+pub mod causes;
 pub mod chat;
 pub mod cli;
 pub mod clock;

@@ -23,6 +23,8 @@ pub enum LogFormat {
 /// Sends log lines to standard error. `filter` is a `tracing` directive such as `info` or `coterie=debug`; one that
 /// cannot be read falls back to `info`.
 pub fn log_to_stderr(filter: &str, format: LogFormat) {
+    // ONNX Runtime tells its whole life at `info`.
+    let filter = format!("ort=warn,{filter}");
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_unreadable| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::headers;
 use crate::{
     app::Refusal,
+    causes::in_full,
     chat::InvalidRequest,
     expert::ExpertError,
     outcome::{FeedbackError, NoSlot},

@@ -25,7 +25,7 @@ fn a_short_file_is_completed_by_the_defaults() {
     assert_eq!(config.store.flush_interval, Duration::from_millis(100));
     assert_eq!(config.models.hub.as_str(), "https://huggingface.co/");
     assert_eq!(config.router.encoder.name, "all-MiniLM-L6-v2");
-    assert!((config.router.confidence_min - 0.35).abs() < f32::EPSILON);
+    assert!((config.router.confidence_min - 0.5).abs() < f32::EPSILON);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What can go wrong between a question and its answer.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -124,17 +124,6 @@ impl ExpertError {
             _ => None,
         }
     }
-}
-
-/// An error with its causes, in one line: for a log.
-pub(crate) fn in_full(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

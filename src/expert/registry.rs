@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::{
+    causes::in_full,
     chat::ChatRequest,
     config::{Capability, ExpertConfig, ExpertKind},
     expert::{
         Answer, Attempt, Expert, ExpertError, Gate,
-        error::in_full,
         gate::Limits,
         local::{self, LocalExpert},
         remote::{Endpoint, RemoteExpert, SetupError},

@@ -24,9 +24,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{
+    causes::in_full,
     chat::{ChatRequest, Completion},
     clock,
-    expert::{Answer, Expert, ExpertError, error::in_full},
+    expert::{Answer, Expert, ExpertError},
     ids::ExpertId,
 };
 use wire::Outgoing;

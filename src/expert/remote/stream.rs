@@ -12,8 +12,9 @@ use super::{
     wire::chunks_of,
 };
 use crate::{
+    causes::in_full,
     chat::{Chunk, Completion},
-    expert::{AnswerStream, ExpertError, error::in_full},
+    expert::{AnswerStream, ExpertError},
     ids::ExpertId,
 };
 
