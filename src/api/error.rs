@@ -262,13 +262,8 @@ fn log(error: &ApiError) {
     // What experts fail with was logged where each of them failed.
     let known = matches!(error, ApiError::Refused(Refusal::Expert { .. }));
     if told.status.is_server_error() && !known {
-        let cause = std::error::Error::source(error).map(tracing::field::display);
-        tracing::warn!(
-            status = told.status.as_u16(),
-            code = told.code,
-            cause,
-            "{error}"
-        );
+        let said = in_full(error);
+        tracing::warn!(status = told.status.as_u16(), code = told.code, "{said}");
     } else {
         tracing::debug!(status = told.status.as_u16(), code = told.code, "{error}");
     }

@@ -1,6 +1,6 @@
 //! What can go wrong between a question and its answer.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use serde_json::Value;
 
