@@ -20,9 +20,7 @@ use std::{
 };
 
 use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    Router, middleware,
     routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -56,7 +54,6 @@ impl ApiState {
 
 /// Every endpoint.
 pub fn endpoints(state: ApiState) -> Router {
-    let body_bytes_max = state.app.config.server.body_bytes_max;
     let v1 = Router::new()
         .route("/chat/completions", post(chat::answer))
         .route("/completions", post(completions::answer))
@@ -76,7 +73,6 @@ pub fn endpoints(state: ApiState) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(error::no_such_endpoint)
         .method_not_allowed_fallback(error::wrong_method)
-        .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(state)
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, Request, rejection::BytesRejection},
+    body::{Body, BodyDataStream},
+    extract::{FromRequest, Request},
 };
+use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -13,6 +14,10 @@ use super::{ApiError, ApiState};
 
 /// How long a client may take to send its body: a slow sender must not hold a connection for ever.
 const BODY_READ_MAX: Duration = Duration::from_secs(30);
+
+/// How much of a body that is too long is still read, and thrown away. A client that is refused while it sends sees a
+/// broken connection instead of the reason; beyond this, it has to live with that.
+const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
 /// A JSON body, and the moment at which its request came.
 pub(super) struct JsonBody {
@@ -27,12 +32,12 @@ impl FromRequest<ApiState> for JsonBody {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         let at = Instant::now();
-        let bytes = timeout(BODY_READ_MAX, Bytes::from_request(request, state))
+        let bytes_max = state.app.config.server.body_bytes_max;
+        let bytes = timeout(BODY_READ_MAX, read(request.into_body(), bytes_max))
             .await
             .map_err(|_elapsed| ApiError::BodyTooSlow {
                 waited: BODY_READ_MAX,
-            })?
-            .map_err(|rejection| unread(&rejection, state.app.config.server.body_bytes_max))?;
+            })??;
         let value = serde_json::from_slice(&bytes).map_err(|error| ApiError::NotJson {
             detail: error.to_string(),
         })?;
@@ -40,13 +45,28 @@ impl FromRequest<ApiState> for JsonBody {
     }
 }
 
-fn unread(rejection: &BytesRejection, bytes_max: usize) -> ApiError {
-    match rejection {
-        BytesRejection::FailedToBufferBody(
-            axum::extract::rejection::FailedToBufferBody::LengthLimitError(_),
-        ) => ApiError::BodyTooLong { bytes_max },
-        _ => ApiError::BodyUnread {
-            detail: rejection.to_string(),
-        },
+async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| ApiError::BodyUnread {
+            detail: error.to_string(),
+        })?;
+        if bytes.len() + piece.len() > bytes_max {
+            discard(pieces).await;
+            return Err(ApiError::BodyTooLong { bytes_max });
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+async fn discard(mut pieces: BodyDataStream) {
+    let mut discarded_bytes = 0;
+    while let Some(Ok(piece)) = pieces.next().await {
+        discarded_bytes += piece.len();
+        if discarded_bytes > DISCARDED_BYTES_MAX {
+            return;
+        }
     }
 }
