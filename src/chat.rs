@@ -4,8 +4,8 @@
 //! through untouched because nothing ever takes them apart. Knows nothing of HTTP, routing or experts.
 
 mod answer;
+pub(crate) mod fields;
 mod request;
 
 pub use answer::{AnswerHead, Chunk, Completion, FinishReason, NotAChatObject, Usage};
-pub(crate) use request::fields;
 pub use request::{ChatRequest, InvalidRequest, Message, Role, STOPS_MAX, Sampling};
