@@ -4,6 +4,7 @@
 //! (they end as `shutdown`) → write what was recorded → close SQLite → join the models' threads.
 
 mod connections;
+mod patience;
 
 use std::{
     net::SocketAddr,
@@ -22,7 +23,7 @@ use crate::{
     config::Config,
     telemetry,
 };
-use connections::Connections;
+use connections::{Connections, Patience};
 
 /// How long cancelled answers may take to say so to their clients before their connections are cut.
 const CANCELLED_MAX: Duration = Duration::from_secs(2);
@@ -116,7 +117,7 @@ impl Server {
         self.app
             .spawn(telemetry::keep_up(metrics.clone(), self.app.cancel.clone()));
         let state = ApiState::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
-        let mut connections = Connections::new(api::endpoints(state));
+        let mut connections = Connections::new(api::endpoints(state), Patience::default());
         connections.accept_until(&self.listener, stop).await;
 
         ready.store(false, Ordering::Relaxed);

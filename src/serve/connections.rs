@@ -6,9 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use tokio::{
@@ -18,35 +19,53 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::patience::Impatient;
+
 /// Most connections at once; more wait in the system's backlog. Each costs a task, two buffers and a descriptor.
 const CONNECTIONS_MAX: usize = 4096;
-
-/// How long a client may take to send a request's head.
-const HEAD_READ_MAX: Duration = Duration::from_secs(15);
 
 /// Pause after a failed accept: when descriptors run out, only time brings some back.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// How long clients may keep a connection waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For a request's head, the first one's and, on a connection that is kept, the next one's.
+    pub(super) head: Duration,
+    /// For a client that does not read what it is sent.
+    pub(super) write: Duration,
+}
+
+impl Default for Patience {
+    /// As long as clients commonly keep idle connections; as long as a network may be gone.
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(60),
+            write: Duration::from_secs(30),
+        }
+    }
+}
+
 /// The open connections.
 pub(super) struct Connections {
     endpoints: TowerToHyperService<Router>,
-    builder: auto::Builder<TokioExecutor>,
+    builder: http1::Builder,
+    patience: Patience,
     graceful: Option<GracefulShutdown>,
     tasks: JoinSet<()>,
     seats: Arc<Semaphore>,
 }
 
 impl Connections {
-    pub(super) fn new(endpoints: Router) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+    pub(super) fn new(endpoints: Router, patience: Patience) -> Self {
+        let mut builder = http1::Builder::new();
         builder
-            .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_READ_MAX);
-        builder.http2().timer(TokioTimer::new());
+            .header_read_timeout(patience.head);
         Self {
             endpoints: TowerToHyperService::new(endpoints),
             builder,
+            patience,
             graceful: Some(GracefulShutdown::new()),
             tasks: JoinSet::new(),
             seats: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
@@ -82,14 +101,14 @@ impl Connections {
         let Some(graceful) = &self.graceful else {
             return;
         };
+        let stream = TokioIo::new(Impatient::new(stream, self.patience.write));
         let connection = self
             .builder
-            .serve_connection(TokioIo::new(stream), self.endpoints.clone())
-            .into_owned();
+            .serve_connection(stream, self.endpoints.clone());
         let connection = graceful.watch(connection);
         self.tasks.spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection ended early");
+                tracing::debug!(%error, "a connection ended early");
             }
             drop(seat);
         });
@@ -128,5 +147,63 @@ async fn accept(
                 sleep(ACCEPT_RETRY).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use futures_util::stream;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const HUNG: Duration = Duration::from_secs(20);
+
+    /// Connections to a server whose only answer never ends, and a client.
+    async fn endless(patience: Patience) -> (Connections, TcpListener, TcpStream) {
+        let piece = || Ok::<_, std::io::Error>(vec![b'x'; 1 << 16]);
+        let answer = move || async move { Body::from_stream(stream::repeat_with(piece)) };
+        let endpoints = Router::new().route("/", get(answer));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        (Connections::new(endpoints, patience), listener, client)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_nothing_is_let_go() {
+        let patience = Patience {
+            head: SHORT,
+            ..Patience::default()
+        };
+        let (mut connections, listener, mut client) = endless(patience).await;
+        let mut answer = Vec::new();
+        let closed = async { drop(client.read_to_end(&mut answer).await) };
+        timeout(HUNG, connections.accept_until(&listener, closed))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_let_go() {
+        let patience = Patience {
+            write: SHORT,
+            ..Patience::default()
+        };
+        let (mut connections, listener, mut client) = endless(patience).await;
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let begun = async { client.readable().await.unwrap() };
+        connections.accept_until(&listener, begun).await;
+        assert_eq!(connections.open(), 1);
+        assert!(
+            connections.drain(HUNG).await,
+            "an answer without end ends with its reader"
+        );
     }
 }
