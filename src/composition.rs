@@ -7,7 +7,7 @@ use crate::{
     config::{Capability, Config},
     decision::{Decision, Explained, Features, Reason, Score},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
-    mapping::{Demand, Mapping},
+    mapping::{Demand, Mapping, OverBudget},
     query::Query,
     router::{Router, RouterError, Standing, Verdict},
 };
@@ -26,13 +26,27 @@ pub struct Composition {
 
 /// Who is to answer, by the model name that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+enum Target {
     /// `coterie`, `auto`: whoever the router and the mapping choose.
     Composition,
     /// `coterie/<category>`: whoever the mapping chooses for the category.
     Category(CategoryId),
     /// An expert's id.
     Expert(ExpertId),
+}
+
+/// Why there is no decision on a question.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Undecided {
+    /// Nothing is served under the model name.
+    #[error("the model `{model}` does not exist; `GET /v1/models` lists those that do")]
+    UnknownModel {
+        /// The name asked for.
+        model: String,
+    },
+    /// Nobody may answer.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
 }
 
 impl Composition {
@@ -63,7 +77,7 @@ impl Composition {
     }
 
     /// Reads a model name; none if nothing is served under it.
-    pub fn target(&self, model: &str) -> Option<Target> {
+    fn target(&self, model: &str) -> Option<Target> {
         if model == MODEL_NAME || model == MODEL_ALIAS {
             return Some(Target::Composition);
         }
@@ -85,20 +99,30 @@ impl Composition {
             .map(Target::Expert)
     }
 
-    /// Decides who answers. Never fails: a question that cannot be classified goes to the default expert.
-    pub async fn decide(&self, target: Target, query: &Query, request: &ChatRequest) -> Decision {
+    /// Decides who answers. A question that cannot be classified goes to the default expert.
+    ///
+    /// # Errors
+    /// Nothing is served under the model name, or nobody may answer.
+    pub async fn decide(
+        &self,
+        query: &Query,
+        request: &ChatRequest,
+    ) -> Result<Decision, Undecided> {
         let started = Instant::now();
+        let Some(target) = self.target(&request.model) else {
+            return Err(Undecided::UnknownModel {
+                model: request.model.clone(),
+            });
+        };
         let ruling = match target {
             Target::Composition => self.classify(query).await,
             Target::Category(category) => Ruling::named(Some(category), Reason::CategoryNamed),
-            Target::Expert(expert) => {
-                return self.asked_for(expert, started);
-            }
+            Target::Expert(expert) => return Ok(self.asked_for(expert, started)),
         };
         let choice = self
             .mapping
-            .choose(ruling.category.as_ref(), &Demand::of(request));
-        Decision {
+            .choose(ruling.category.as_ref(), &Demand::of(request))?;
+        Ok(Decision {
             category: Some(
                 ruling
                     .category
@@ -112,14 +136,16 @@ impl Composition {
             propensity: choice.propensity,
             router: self.router.id().clone(),
             took: started.elapsed(),
-        }
+        })
     }
 
-    /// Decides for a dry run and tells what the decision was made from; none if nothing is served under the model name.
-    pub async fn explain(&self, request: &ChatRequest) -> Option<Explained> {
-        let target = self.target(&request.model)?;
+    /// Decides for a dry run and tells what the decision was made from.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub async fn explain(&self, request: &ChatRequest) -> Result<Explained, Undecided> {
         let query = Query::from_messages(&request.messages);
-        let decision = self.decide(target, &query, request).await;
+        let decision = self.decide(&query, request).await?;
         let demand = Demand::of(request);
         let features = Features {
             question: query.text,
@@ -128,7 +154,7 @@ impl Composition {
             usd_estimate: self.mapping.usd_estimate(&decision.expert, &demand),
             capabilities: demand.capabilities,
         };
-        Some(Explained::new(decision, features))
+        Ok(Explained::new(decision, features))
     }
 
     fn asked_for(&self, expert: ExpertId, started: Instant) -> Decision {

@@ -42,6 +42,18 @@ pub struct Choice {
     pub propensity: f64,
 }
 
+/// Whoever could answer would cost more than a question may.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "an answer would cost about ${usd_estimate:.6}, and a question may cost ${usd_max:.6} at most; ask for fewer tokens"
+)]
+pub struct OverBudget {
+    /// What the cheapest expert that can answer would cost, estimated, in dollars.
+    pub usd_estimate: f64,
+    /// What a question may cost, in dollars.
+    pub usd_max: f64,
+}
+
 /// What a request demands of whoever answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demand {
@@ -64,7 +76,14 @@ impl Mapping {
     }
 
     /// Who answers a category's question, or one that no category covers.
-    pub fn choose(&self, category: Option<&CategoryId>, demand: &Demand) -> Choice {
+    ///
+    /// # Errors
+    /// There are experts that could answer, and none of them within the budget.
+    pub fn choose(
+        &self,
+        category: Option<&CategoryId>,
+        demand: &Demand,
+    ) -> Result<Choice, OverBudget> {
         let assigned = category
             .and_then(|category| {
                 self.config
@@ -85,13 +104,13 @@ impl Mapping {
             .map(|&expert| expert.clone())
             .collect();
         if order.is_empty() {
-            order.push(self.least_unfit(&wanted, demand));
+            order.push(self.stand_in(&wanted, demand)?);
         }
-        Choice {
+        Ok(Choice {
             expert: order.remove(0),
             fallbacks: order,
             propensity: 1.0,
-        }
+        })
     }
 
     /// An estimate of what the answer will cost, in dollars.
@@ -104,42 +123,51 @@ impl Mapping {
     }
 
     fn meets(&self, expert: &ExpertId, demand: &Demand) -> bool {
-        let Some(facts) = self.facts.get(expert) else {
-            return false;
-        };
-        let fits = facts
-            .context_tokens
-            .is_none_or(|most| demand.prompt_tokens < most);
         let affordable = self
             .config
             .usd_per_question_max
             .is_none_or(|most| self.usd_estimate(expert, demand) <= most);
-        let able = demand
-            .capabilities
-            .iter()
-            .all(|needed| facts.capabilities.contains(needed));
-        fits && affordable && able
+        affordable && self.can(expert, demand)
     }
 
-    /// When nobody wanted meets the demand: the default expert if it does, else any that does, the cheapest first;
-    /// else the first wanted, whose refusal then tells the client what cannot be done.
-    fn least_unfit(&self, wanted: &[&ExpertId], demand: &Demand) -> ExpertId {
+    /// Whether an expert can do what is demanded, whatever it costs.
+    fn can(&self, expert: &ExpertId, demand: &Demand) -> bool {
+        self.facts.get(expert).is_some_and(|facts| {
+            let mut capabilities = demand.capabilities.iter();
+            capabilities.all(|needed| facts.capabilities.contains(needed))
+                && facts
+                    .context_tokens
+                    .is_none_or(|most| demand.prompt_tokens < most)
+        })
+    }
+
+    /// When nobody wanted meets the demand: the default expert if it does, else the cheapest that can and may. Where
+    /// nobody can at any price the first wanted, whose refusal then tells the client what cannot be done.
+    fn stand_in(&self, wanted: &[&ExpertId], demand: &Demand) -> Result<ExpertId, OverBudget> {
         if self.meets(&self.config.default, demand) {
-            return self.config.default.clone();
+            return Ok(self.config.default.clone());
         }
-        let mut able: Vec<&ExpertId> = self
+        let cheapest = self
             .facts
             .keys()
-            .filter(|expert| self.meets(expert, demand))
-            .collect();
-        able.sort_by(|a, b| {
-            self.usd_estimate(a, demand)
-                .total_cmp(&self.usd_estimate(b, demand))
-                .then_with(|| a.cmp(b))
-        });
-        able.first()
-            .or(wanted.first())
-            .map_or_else(|| self.config.default.clone(), |&expert| expert.clone())
+            .filter(|expert| self.can(expert, demand))
+            .min_by(|a, b| {
+                let by_price = self
+                    .usd_estimate(a, demand)
+                    .total_cmp(&self.usd_estimate(b, demand));
+                by_price.then_with(|| a.cmp(b))
+            });
+        match (cheapest, self.config.usd_per_question_max) {
+            (None, _) => Ok(wanted
+                .first()
+                .map_or(&self.config.default, |&first| first)
+                .clone()),
+            (Some(cheapest), Some(usd_max)) if !self.meets(cheapest, demand) => Err(OverBudget {
+                usd_estimate: self.usd_estimate(cheapest, demand),
+                usd_max,
+            }),
+            (Some(cheapest), _) => Ok(cheapest.clone()),
+        }
     }
 }
 
@@ -268,7 +296,9 @@ mod tests {
     }
 
     fn order(mapping: &Mapping, category: &str, demand: &Demand) -> Vec<String> {
-        let choice = mapping.choose(Some(&CategoryId::new(category)), demand);
+        let choice = mapping
+            .choose(Some(&CategoryId::new(category)), demand)
+            .unwrap();
         std::iter::once(&choice.expert)
             .chain(&choice.fallbacks)
             .map(ToString::to_string)
@@ -283,7 +313,10 @@ mod tests {
             ["large", "middle", "small"]
         );
         assert_eq!(order(&mapping(None), "legal", &easy), ["small"]);
-        assert_eq!(mapping(None).choose(None, &easy).expert.as_str(), "small");
+        assert_eq!(
+            mapping(None).choose(None, &easy).unwrap().expert.as_str(),
+            "small"
+        );
     }
 
     #[test]
@@ -312,11 +345,20 @@ mod tests {
     fn tools_need_an_expert_that_calls_them() {
         let tools = demand(10, &[Capability::Chat, Capability::Tools]);
         assert_eq!(order(&mapping(None), "legal", &tools), ["large"]);
+        let pictures = demand(10, &[Capability::Images]);
         assert_eq!(
-            order(&mapping(Some(0.0)), "legal", &tools),
+            order(&mapping(Some(0.0)), "legal", &pictures),
             ["small"],
             "nobody can: the first wanted says so"
         );
+    }
+
+    #[test]
+    fn a_budget_that_nobody_who_can_keeps_is_refused() {
+        let tools = demand(1_000, &[Capability::Chat, Capability::Tools]);
+        let over = mapping(Some(0.1)).choose(None, &tools).unwrap_err();
+        assert!((over.usd_estimate - 0.2).abs() < 1e-9, "{over}");
+        assert_eq!(order(&mapping(Some(0.2)), "legal", &tools), ["large"]);
     }
 
     #[test]

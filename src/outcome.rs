@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use feedback::{Feedback, FeedbackError};
-pub use recorder::{Behind, NoSlot, Prices, Recorder, RecorderOptions, Unrecorded};
+pub use recorder::{Behind, NoSlot, Prices, Recorder, RecorderOptions, Slot, Unrecorded};
 pub use ticket::Ticket;
 pub use writer::Writer;
 

@@ -14,6 +14,7 @@ use crate::{
     app::Refusal,
     causes::in_full,
     chat::InvalidRequest,
+    composition::Undecided,
     expert::ExpertError,
     outcome::{FeedbackError, NoSlot},
     router::encoder::EncoderError,
@@ -41,6 +42,8 @@ pub(super) enum ApiError {
     Invalid(#[from] InvalidRequest),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
     #[error(transparent)]
     Expert(#[from] ExpertError),
     #[error(transparent)]
@@ -116,6 +119,7 @@ impl ApiError {
                 ..Told::invalid("invalid_value")
             },
             Self::Refused(refusal) => of_refusal(refusal),
+            Self::Undecided(undecided) => of_undecided(undecided),
             Self::Expert(error) => of_expert(error),
             Self::Encoder(EncoderError::Busy) => {
                 server(S::TOO_MANY_REQUESTS, "overloaded").retry_after(Some(NO_SLOT_RETRY_AFTER))
@@ -161,9 +165,16 @@ fn unknown_model() -> Told {
     .at("model")
 }
 
+fn of_undecided(undecided: &Undecided) -> Told {
+    match undecided {
+        Undecided::UnknownModel { .. } => unknown_model(),
+        Undecided::OverBudget(_) => Told::invalid("budget_exceeded").at("max_tokens"),
+    }
+}
+
 fn of_refusal(refusal: &Refusal) -> Told {
     match refusal {
-        Refusal::UnknownModel { .. } => unknown_model(),
+        Refusal::Undecided(undecided) => of_undecided(undecided),
         Refusal::NoSlot(NoSlot) => Told::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "server_error",

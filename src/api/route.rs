@@ -12,12 +12,7 @@ pub(super) async fn decide(
     body: JsonBody,
 ) -> Result<Json<Explained>, ApiError> {
     let request = ChatRequest::parse(as_chat(body.value))?;
-    match state.app.composition.explain(&request).await {
-        Some(explained) => Ok(Json(explained)),
-        None => Err(ApiError::UnknownModel {
-            model: request.model,
-        }),
-    }
+    Ok(Json(state.app.composition.explain(&request).await?))
 }
 
 /// Fills in what a dry run may leave out: the model, and the conversation around a single text.

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use super::App;
 use crate::{
     chat::ChatRequest,
+    composition::Undecided,
     decision::Decision,
     expert::{Answer, Attempt, ExpertError},
     ids::ExpertId,
@@ -43,12 +44,9 @@ pub struct Reply {
 /// Why a question is not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Nothing is served under the model name.
-    #[error("the model `{model}` does not exist; `GET /v1/models` lists those that do")]
-    UnknownModel {
-        /// The name asked for.
-        model: String,
-    },
+    /// There is no decision on it.
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
     /// The outcome could not be promised a place in the record.
     #[error(transparent)]
     NoSlot(#[from] NoSlot),
@@ -69,15 +67,11 @@ impl App {
     /// Decides, records and asks.
     ///
     /// # Errors
-    /// Why there is no answer; unless the model is unknown or no slot was free, the outcome is recorded.
+    /// Why there is no answer; unless there was no decision or no slot, the outcome is recorded.
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
-        let Some(target) = self.composition.target(&request.model) else {
-            return Err(Refusal::UnknownModel {
-                model: request.model,
-            });
-        };
+        let slot = self.recorder.reserve().await?;
         let query = Query::from_messages(&request.messages);
-        let decision = self.composition.decide(target, &query, &request).await;
+        let decision = self.composition.decide(&query, &request).await?;
         count(&decision);
         let ask = Ask {
             key_name: asked.key_name,
@@ -85,7 +79,7 @@ impl App {
             streamed: request.stream,
             question: Some(query.text),
         };
-        let mut ticket = self.recorder.open(ask, decision.clone(), asked.at).await?;
+        let mut ticket = slot.open(ask, decision.clone(), asked.at);
         let order = decision.order();
         let request = Arc::new(request);
         let answered = tokio::select! {

@@ -104,7 +104,7 @@ async fn explain(composition: &Composition, row: Value) -> Result<Explained, Str
     composition
         .explain(&request)
         .await
-        .ok_or_else(|| "nothing is served under this name".into())
+        .map_err(|undecided| undecided.to_string())
 }
 
 fn print_json(id: Option<Value>, explained: &Explained) -> Result<(), CliError> {

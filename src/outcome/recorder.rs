@@ -98,6 +98,19 @@ pub(super) struct Shared {
     pub(super) failing: watch::Sender<bool>,
 }
 
+/// A place in the queue. Dropping it without opening it leaves no outcome.
+pub struct Slot {
+    permit: mpsc::OwnedPermit<Message>,
+    shared: Arc<Shared>,
+}
+
+impl Slot {
+    /// From here on exactly one outcome is certain.
+    pub fn open(self, ask: Ask, decision: Decision, asked: Instant) -> Ticket {
+        Ticket::new(self.permit, self.shared, ask, decision, asked)
+    }
+}
+
 /// No slot of the queue came free in time: the question must not be answered.
 #[derive(Debug, thiserror::Error)]
 #[error("the record of outcomes is full; try again later")]
@@ -140,27 +153,17 @@ impl Recorder {
         (Self { queue, shared }, writer)
     }
 
-    /// Takes a slot, so that from here on exactly one outcome is certain.
+    /// Takes a slot: before a question is decided on, so that whatever gets a decision can be recorded.
     ///
     /// # Errors
     /// No slot came free in time, or the recorder is closed.
-    pub async fn open(
-        &self,
-        ask: Ask,
-        decision: Decision,
-        asked: Instant,
-    ) -> Result<Ticket, NoSlot> {
-        let slot = timeout(SLOT_WAIT_MAX, self.queue.clone().reserve_owned())
+    pub async fn reserve(&self) -> Result<Slot, NoSlot> {
+        let permit = timeout(SLOT_WAIT_MAX, self.queue.clone().reserve_owned())
             .await
             .map_err(|_elapsed| NoSlot)?
             .map_err(|_closed| NoSlot)?;
-        Ok(Ticket::new(
-            slot,
-            Arc::clone(&self.shared),
-            ask,
-            decision,
-            asked,
-        ))
+        let shared = Arc::clone(&self.shared);
+        Ok(Slot { permit, shared })
     }
 
     /// Has everything written that was sent before, and waits for it.

@@ -404,3 +404,23 @@ async fn metrics_and_readiness_name_what_is_in_force() {
     assert!(ready["router"].is_string());
     coterie.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_costs_too_much_is_asked_of_nobody() {
+    let upstream = Upstream::always(Reply::answer(["never asked"])).await;
+    let yaml = format!(
+        "experts: {{ only: {{ kind: remote, base_url: '{}', model: far, usd_in: 1, usd_out: 100 }} }}\n\
+         mapping: {{ default: only, budget: {{ usd_per_question: 0.001 }} }}\n",
+        upstream.base_url()
+    );
+    let coterie = Coterie::serve(&yaml).await;
+    let response = coterie.ask("coterie", QUESTION).await;
+    assert_eq!(response.status(), 400);
+    let told: Value = response.json().await.unwrap();
+    assert_eq!(
+        (&told["error"]["code"], &told["error"]["param"]),
+        (&json!("budget_exceeded"), &json!("max_tokens"))
+    );
+    assert!(upstream.requests().is_empty());
+    assert!(coterie.stop().await.all().await.is_empty());
+}

@@ -82,9 +82,8 @@ async fn open(recorder: &Recorder) -> Result<Ticket, NoSlot> {
         router: RouterId::new("r1"),
         took: Duration::ZERO,
     };
-    recorder
-        .open(Ask::default(), decision, Instant::now())
-        .await
+    let slot = recorder.reserve().await?;
+    Ok(slot.open(Ask::default(), decision, Instant::now()))
 }
 
 fn feedback(outcome_id: &str) -> Feedback {

@@ -65,9 +65,10 @@ impl House {
             ..Ask::default()
         };
         self.recorder
-            .open(ask, decision(), Instant::now())
+            .reserve()
             .await
             .unwrap()
+            .open(ask, decision(), Instant::now())
     }
 
     /// The one outcome that is in the store once everything has ended.
