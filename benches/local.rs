@@ -1,7 +1,7 @@
 //! How fast local models read and answer, end to end through the expert.
 //!
 //! `cargo bench --bench local -- [FILE.gguf…]`; without files, every GGUF file in the model store under the user's
-//! cache folder. Prints the best of a few rounds for each length of prompt.
+//! cache folder. Prints the median of a few rounds for each length of prompt.
 #![expect(
     clippy::print_stdout,
     reason = "a benchmark's result is what it prints"
@@ -24,7 +24,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio::runtime;
 
-/// Rounds of which the fastest counts: the others measure what else the machine was doing.
+/// Rounds of which the median counts.
 const ROUNDS: u32 = 5;
 
 /// Tokens of each answer.
@@ -67,12 +67,16 @@ async fn measure(file: &Path) -> Result<(), Box<dyn Error>> {
         }
         // An answer that ended early says little about speed.
         rounds.retain(|round| round.answer_tokens + 1 == u64::from(ANSWER_TOKENS));
-        let best = |rate: fn(&Round) -> f64| rounds.iter().map(rate).fold(0.0, f64::max);
+        let median = |rate: fn(&Round) -> f64| {
+            let mut rates: Vec<f64> = rounds.iter().map(rate).collect();
+            rates.sort_by(f64::total_cmp);
+            rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
+        };
         println!(
             "  after {} prompt tokens: reads {:.0} tokens/s, answers {:.1} tokens/s, {}",
             rounds.first().map_or(0, |round| round.prompt_tokens),
-            best(|round| round.prompt_tokens as f64 / round.prompt_time.as_secs_f64()),
-            best(|round| round.answer_tokens as f64 / round.answer_time.as_secs_f64()),
+            median(|round| round.prompt_tokens as f64 / round.prompt_time.as_secs_f64()),
+            median(|round| round.answer_tokens as f64 / round.answer_time.as_secs_f64()),
             resident(),
         );
     }
