@@ -123,10 +123,7 @@ mod tests {
             (json!({"prompt": [1, 2]}), "prompt"),
             (json!({}), "prompt"),
         ] {
-            assert_eq!(
-                as_conversation(body).unwrap_err().param.as_deref(),
-                Some(param)
-            );
+            assert_eq!(as_conversation(body).unwrap_err().param, param);
         }
     }
 
