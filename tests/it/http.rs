@@ -33,6 +33,11 @@ const WRONG_REQUESTS: &str = r#"
 400 invalid_value model /v1/chat/completions {"messages": [{"role": "user", "content": "hi"}]}
 400 invalid_value messages /v1/chat/completions {"model": "coterie", "messages": []}
 400 invalid_value messages /v1/chat/completions {"model": "coterie"}
+400 invalid_value messages[0].content /v1/chat/completions {"model": "coterie", "messages": [{"role": "user", "content": []}]}
+400 invalid_value body /v1/chat/completions [1]
+400 invalid_value body /v1/completions "hi"
+400 invalid_value body /v1/embeddings 5
+400 invalid_value body /v1/feedback null
 400 invalid_value stop /v1/chat/completions {"model": "coterie", "messages": [{"role": "user", "content": "hi"}], "stop": 7}
 404 model_not_found model /v1/chat/completions {"model": "nobody", "messages": [{"role": "user", "content": "hi"}]}
 404 model_not_found model /v1/chat/completions {"model": "coterie/poetry", "messages": [{"role": "user", "content": "hi"}]}
@@ -45,7 +50,12 @@ const WRONG_REQUESTS: &str = r#"
 400 invalid_value dimensions /v1/embeddings {"model": "coterie", "input": "a", "dimensions": 3}
 400 invalid_value encoding_format /v1/embeddings {"model": "coterie", "input": "a", "encoding_format": "hex"}
 404 model_not_found model /v1/embeddings {"model": "nobody", "input": "a"}
+400 unsupported_value model /v1/embeddings {"model": "only", "input": "a"}
+400 unsupported_value model /v1/embeddings {"model": "coterie/coding", "input": "a"}
 400 invalid_value messages /v1/route {}
+400 invalid_value body /v1/route []
+400 invalid_value text /v1/route {"text": 5}
+400 invalid_value text /v1/route {"text": "a", "messages": [{"role": "user", "content": "hi"}]}
 400 invalid_value id /v1/feedback {"score": 1}
 400 invalid_value score /v1/feedback {"id": "x", "score": 2}
 400 invalid_value category /v1/feedback {"id": "x", "category": "poetry"}
@@ -126,7 +136,11 @@ async fn bodies_that_are_no_json_or_too_long_are_refused() {
             .unwrap();
         assert_eq!(response.status(), status);
         let told: Value = response.json().await.unwrap();
-        assert_eq!(told["error"]["code"], code, "{told}");
+        assert_eq!(
+            (&told["error"]["code"], &told["error"]["param"]),
+            (&json!(code), &json!("body")),
+            "{told}"
+        );
     }
     coterie.stop().await;
 }
@@ -139,6 +153,7 @@ async fn unknown_paths_and_methods_are_told_in_the_same_shape() {
         ("/", 404, "unknown_url"),
         ("/v1/chat/completions", 405, "method_not_allowed"),
         ("/v1/models/nobody", 404, "model_not_found"),
+        ("/v1/models/%ff", 404, "model_not_found"),
     ] {
         let response = coterie.get(path).send().await.unwrap();
         assert_eq!(response.status(), status, "{path}");
