@@ -1,6 +1,6 @@
 //! What clients see: errors in OpenAI's shape, keys, pass-through, and our own endpoints.
 
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +26,10 @@ async fn over(reply: Reply) -> (Upstream, Coterie) {
     let upstream = Upstream::always(reply).await;
     let coterie = coterie_over(&upstream, "").await;
     (upstream, coterie)
+}
+
+async fn code_of(response: Response) -> Value {
+    response.json::<Value>().await.unwrap()["error"]["code"].take()
 }
 
 /// Status, code and param that must come, then the path and the body that are sent.
@@ -157,10 +161,7 @@ async fn unknown_paths_and_methods_are_told_in_the_same_shape() {
     ] {
         let response = coterie.get(path).send().await.unwrap();
         assert_eq!(response.status(), status, "{path}");
-        assert_eq!(
-            response.json::<Value>().await.unwrap()["error"]["code"],
-            code
-        );
+        assert_eq!(code_of(response).await, code);
     }
     coterie.stop().await;
 }
@@ -186,10 +187,7 @@ async fn keys_are_asked_for_once_any_is_configured() {
             let response = request.send().await.unwrap();
             if path == "/v1/models" {
                 assert_eq!(response.status(), 401);
-                assert_eq!(
-                    response.json::<Value>().await.unwrap()["error"]["code"],
-                    code
-                );
+                assert_eq!(code_of(response).await, code);
             } else {
                 assert_ne!(response.status(), 200);
             }
@@ -228,14 +226,7 @@ async fn unknown_fields_pass_through_both_ways() {
     let (upstream, coterie) = over(Reply::json(reply.clone())).await;
     let mut body = chat("only", "hi", false);
     body["vendor_option"] = json!({"deep": [true]});
-    let told: Value = coterie
-        .post("/v1/chat/completions", &body)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/chat/completions", &body).await;
     let mut expected = reply;
     expected["model"] = json!("only");
     assert_eq!(told, expected);
@@ -260,10 +251,7 @@ async fn a_provider_that_refuses_our_key_is_no_fault_of_the_client() {
         over(Reply::status(401, json!({"error": {"message": "bad key"}}))).await;
     let response = coterie.ask("only", "hi").await;
     assert_eq!(response.status(), 502);
-    assert_eq!(
-        response.json::<Value>().await.unwrap()["error"]["code"],
-        "expert_refused_us"
-    );
+    assert_eq!(code_of(response).await, "expert_refused_us");
     coterie.stop().await;
 }
 
@@ -284,14 +272,7 @@ async fn a_rate_limit_tells_when_to_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_the_decision_and_why() {
     let (upstream, coterie) = over(Reply::answer(["never asked"])).await;
-    let told: Value = coterie
-        .post("/v1/route", &json!({"text": QUESTION}))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/route", &json!({"text": QUESTION})).await;
     assert_eq!(
         (&told["category"], &told["expert"]),
         (&json!("coding"), &json!("only"))
@@ -313,27 +294,13 @@ async fn a_dry_run_tells_the_decision_and_why() {
     assert!(told["took_us"].as_u64().unwrap() > 0);
 
     let gibberish = json!({"text": "  "});
-    let told: Value = coterie
-        .post("/v1/route", &gibberish)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/route", &gibberish).await;
     assert_eq!(
         (&told["category"], &told["reason"]["kind"]),
         (&json!("out_of_domain"), &json!("empty"))
     );
     let named = json!({"text": "hi", "model": "coterie/sql"});
-    let told: Value = coterie
-        .post("/v1/route", &named)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/route", &named).await;
     assert_eq!(
         (&told["category"], &told["reason"]["kind"]),
         (&json!("sql"), &json!("category_named"))
@@ -368,14 +335,7 @@ async fn a_remote_embedding_model_is_asked_under_its_id() {
     let reply = json!({"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "far-vectors"});
     let (upstream, coterie) = over(Reply::json(reply)).await;
     let body = json!({"model": "vectors", "input": [1, 2, 3], "user": "u"});
-    let told: Value = coterie
-        .post("/v1/embeddings", &body)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/embeddings", &body).await;
     assert_eq!(
         (&told["model"], &told["data"][0]["embedding"]),
         (&json!("vectors"), &json!([0.5]))
@@ -393,27 +353,19 @@ async fn a_remote_embedding_model_is_asked_under_its_id() {
 async fn metrics_and_readiness_name_what_is_in_force() {
     let (_upstream, coterie) = over(Reply::answer(["Hello"])).await;
     coterie.ask("only", "hi").await.bytes().await.unwrap();
-    let metrics = coterie
-        .get("/metrics")
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = coterie.read("/metrics").await;
     assert!(
         metrics.contains("coterie_expert_attempts_total{expert=\"only\""),
         "{metrics}"
     );
     assert!(metrics.contains("coterie_decisions_total"), "{metrics}");
-    let ready: Value = coterie
-        .get("/readyz")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    for line in metrics.lines() {
+        if let Some(name) = line.strip_prefix("# TYPE ") {
+            let name = name.split(' ').next().unwrap();
+            assert!(metrics.contains(&format!("# HELP {name} ")), "{metrics}");
+        }
+    }
+    let ready: Value = serde_json::from_str(&coterie.read("/readyz").await).unwrap();
     assert_eq!(ready["ready"], true);
     assert_eq!(ready["experts"], json!(["only", "vectors"]));
     assert!(ready["router"].is_string());
