@@ -1,6 +1,7 @@
 //! The HTTP face: OpenAI's endpoints and our own. The only module that knows status codes; the only place where
 //! `axum::Router` is named.
 
+mod answer;
 mod auth;
 mod body;
 mod chat;

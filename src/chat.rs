@@ -5,7 +5,9 @@
 
 mod answer;
 pub(crate) mod fields;
+mod need;
 mod request;
 
 pub use answer::{AnswerHead, Chunk, Completion, FinishReason, NotAChatObject, Usage};
+pub use need::Need;
 pub use request::{ChatRequest, InvalidRequest, Message, Role, STOPS_MAX, Sampling};

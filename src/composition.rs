@@ -2,8 +2,10 @@
 
 use std::{path::Path, time::Instant};
 
+use serde_json::{Value, json};
+
 use crate::{
-    chat::ChatRequest,
+    chat::{ChatRequest, InvalidRequest, fields},
     config::{Capability, Config},
     decision::{Decision, Explained, Features, Reason, Score},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
@@ -26,7 +28,7 @@ pub struct Composition {
 
 /// Who is to answer, by the model name that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Target {
+pub enum Target {
     /// `coterie`, `auto`: whoever the router and the mapping choose.
     Composition,
     /// `coterie/<category>`: whoever the mapping chooses for the category.
@@ -47,6 +49,33 @@ pub enum Undecided {
     /// Nobody may answer.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
+}
+
+/// Reads a question for a dry run: a chat request that may leave out the model, or have a `text` for its conversation.
+///
+/// # Errors
+/// The field that is missing or wrong.
+pub fn dry_run(row: Value) -> Result<ChatRequest, InvalidRequest> {
+    let mut body = fields::body(row)?;
+    body.entry("model").or_insert_with(|| MODEL_NAME.into());
+    let has_messages = body.contains_key("messages");
+    match body.remove("text").filter(|text| !text.is_null()) {
+        Some(_) if has_messages => {
+            let message = "`text` and `messages` are both there; send one of them";
+            return Err(InvalidRequest::at("text", message));
+        }
+        Some(text) if text.is_string() => {
+            let conversation = json!([{"role": "user", "content": text}]);
+            body.insert("messages".into(), conversation);
+        }
+        Some(_) => return Err(InvalidRequest::at("text", "`text` must be a text")),
+        None if has_messages => {}
+        None => {
+            let message = "the question is missing; send `text` or `messages`";
+            return Err(InvalidRequest::at("messages", message));
+        }
+    }
+    ChatRequest::parse(Value::Object(body))
 }
 
 impl Composition {
@@ -77,7 +106,7 @@ impl Composition {
     }
 
     /// Reads a model name; none if nothing is served under it.
-    fn target(&self, model: &str) -> Option<Target> {
+    pub fn target(&self, model: &str) -> Option<Target> {
         if model == MODEL_NAME || model == MODEL_ALIAS {
             return Some(Target::Composition);
         }
@@ -229,6 +258,38 @@ impl Ruling {
             confidence: best.probability,
             scores: verdict.scores,
             reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_takes_a_text_or_a_conversation() {
+        let text = dry_run(json!({"text": "hi", "id": 7})).unwrap();
+        assert_eq!(
+            (text.model.as_str(), text.messages[0].text.as_str()),
+            (MODEL_NAME, "hi")
+        );
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        let named = dry_run(json!({"messages": messages, "model": "coterie/sql"})).unwrap();
+        assert_eq!(named.model, "coterie/sql");
+        assert_eq!(named.messages, text.messages);
+    }
+
+    #[test]
+    fn a_dry_run_without_one_clear_question_is_refused_by_field() {
+        for (row, param) in [
+            (json!({"text": 5}), "text"),
+            (json!({"text": null}), "messages"),
+            (json!({"text": "hi", "messages": []}), "text"),
+            (json!({"messages": "hi"}), "messages"),
+            (json!({}), "messages"),
+            (json!("hi"), "body"),
+        ] {
+            assert_eq!(dry_run(row).unwrap_err().param, param);
         }
     }
 }

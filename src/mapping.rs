@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    chat::{ChatRequest, Role},
+    chat::{ChatRequest, Need},
     config::{Capability, ExpertConfig, MappingConfig},
     ids::{CategoryId, ExpertId},
 };
@@ -191,33 +191,10 @@ impl Demand {
             .map(|message| message.text.len())
             .sum();
         let mut capabilities = vec![Capability::Chat];
-        let asks_for = |field: &str| {
-            request
-                .body
-                .get(field)
-                .is_some_and(|value| !value.is_null())
-        };
-        if asks_for("tools")
-            || request
-                .messages
-                .iter()
-                .any(|message| message.role == Role::Tool)
-        {
-            capabilities.push(Capability::Tools);
-        }
-        if request
-            .messages
-            .iter()
-            .any(|message| message.has_other_parts)
-        {
-            capabilities.push(Capability::Images);
-        }
-        let format = request
-            .body
-            .get("response_format")
-            .and_then(|format| format.get("type")?.as_str());
-        if matches!(format, Some("json_object" | "json_schema")) {
-            capabilities.push(Capability::Json);
+        for needed in Need::all_of(request).into_iter().filter_map(capability) {
+            if !capabilities.contains(&needed) {
+                capabilities.push(needed);
+            }
         }
         Self {
             prompt_tokens: (bytes / BYTES_PER_TOKEN) as u64,
@@ -228,6 +205,16 @@ impl Demand {
                 .into(),
             capabilities,
         }
+    }
+}
+
+/// The capability that covers a need; none where the configuration knows no name for it.
+fn capability(need: Need) -> Option<Capability> {
+    match need {
+        Need::Tools | Need::ToolResults => Some(Capability::Tools),
+        Need::OtherParts => Some(Capability::Images),
+        Need::Format => Some(Capability::Json),
+        Need::Choices | Need::LogProbs | Need::LogitBias => None,
     }
 }
 
@@ -379,9 +366,25 @@ mod tests {
             [
                 Capability::Chat,
                 Capability::Tools,
-                Capability::Images,
-                Capability::Json
+                Capability::Json,
+                Capability::Images
             ]
         );
+    }
+
+    #[test]
+    fn tools_that_cannot_be_called_demand_nothing() {
+        for tools in [
+            json!({"tools": []}),
+            json!({"tools": [{}], "tool_choice": "none"}),
+        ] {
+            let mut body =
+                json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
+            for (key, value) in tools.as_object().unwrap() {
+                body[key] = value.clone();
+            }
+            let demand = Demand::of(&ChatRequest::parse(body).unwrap());
+            assert_eq!(demand.capabilities, [Capability::Chat], "{tools}");
+        }
     }
 }

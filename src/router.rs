@@ -168,9 +168,8 @@ impl Router {
                 standing: Standing::Empty,
             });
         }
-        let embedded = self.encoder.embed(vec![query.text.clone()]).await?;
-        let vector = embedded.vectors.first().ok_or(EncoderError::Stopped)?;
-        let scores = self.scores(vector);
+        let vector = self.encoder.embed_question(query.text.clone()).await?;
+        let scores = self.scores(&vector);
         let best = scores.first().map_or(0.0, |score| score.probability);
         let confidence_min = self.confidence_min;
         let standing = if best < confidence_min {

@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 
+use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -52,9 +53,55 @@ pub fn metrics() -> PrometheusHandle {
             if metrics::set_global_recorder(recorder).is_err() {
                 tracing::warn!("another metrics recorder is installed; /metrics stays empty");
             }
+            describe();
             handle
         })
         .clone()
+}
+
+/// Says what each metric counts; they are recorded where what they count happens.
+fn describe() {
+    describe_counter!(
+        "coterie_decisions_total",
+        "Questions decided, by category and reason."
+    );
+    describe_histogram!(
+        "coterie_decision_seconds",
+        "Time to classify a question and choose its expert."
+    );
+    describe_counter!(
+        "coterie_expert_attempts_total",
+        "Questions put to an expert, by how each began or failed."
+    );
+    describe_gauge!(
+        "coterie_expert_active",
+        "Questions that an expert is answering."
+    );
+    describe_gauge!("coterie_expert_waiting", "Questions in an expert's queue.");
+    describe_histogram!(
+        "coterie_expert_first_token_seconds",
+        "Time from an expert's start on a streamed answer to its first token."
+    );
+    describe_counter!(
+        "coterie_expert_malformed_events_total",
+        "Events of a stream that were no JSON objects and were skipped."
+    );
+    describe_counter!(
+        "coterie_outcomes_written_total",
+        "Outcomes written to the store."
+    );
+    describe_counter!(
+        "coterie_outcome_write_failures_total",
+        "Transactions of outcomes that failed; each is tried again."
+    );
+    describe_gauge!(
+        "coterie_outcome_queue_length",
+        "Outcomes that wait to be written."
+    );
+    describe_counter!(
+        "coterie_errors_total",
+        "Requests answered with an error, by its code."
+    );
 }
 
 /// How often samples that nobody has scraped are folded into their buckets.

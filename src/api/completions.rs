@@ -1,19 +1,11 @@
 //! `POST /v1/completions`, OpenAI's older form: a prompt instead of a conversation. It is asked as a conversation of
 //! one turn and answered in its own shape.
 
-use axum::{
-    Extension, Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Extension, extract::State, response::Response};
 use serde_json::{Map, Value, json};
 
-use super::{ApiError, ApiState, auth::Caller, body::JsonBody, headers, sse};
-use crate::{
-    app::Asked,
-    chat::{ChatRequest, Chunk, InvalidRequest},
-    expert::Answer,
-};
+use super::{ApiError, ApiState, answer, auth::Caller, body::JsonBody};
+use crate::chat::{ChatRequest, InvalidRequest};
 
 /// Fields that have no equal in a conversation; silently dropping them would answer another question.
 const UNSUPPORTED: [&str; 4] = ["suffix", "echo", "best_of", "logprobs"];
@@ -25,25 +17,7 @@ pub(super) async fn answer(
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(as_conversation(body.value)?)?;
-    let include_usage = request.include_usage;
-    let asked = Asked {
-        at: body.at,
-        key_name: caller.key_name,
-    };
-    let reply = state.app.answer(request, asked).await?;
-    let headers = headers::of(&reply);
-    Ok(match reply.answer {
-        Answer::Whole(completion) => {
-            (headers, Json(as_text_completion(completion.0, "message"))).into_response()
-        }
-        Answer::Stream(pieces) => {
-            let shown = move |chunk: Chunk| {
-                (include_usage || !chunk.only_counts())
-                    .then(|| as_text_completion(chunk.0, "delta"))
-            };
-            (headers, sse::respond(pieces, shown)).into_response()
-        }
-    })
+    answer::answer(&state, caller, body.at, request, as_text_completion).await
 }
 
 fn as_conversation(body: Value) -> Result<Value, InvalidRequest> {
@@ -123,10 +97,7 @@ mod tests {
             (json!({"prompt": [1, 2]}), "prompt"),
             (json!({}), "prompt"),
         ] {
-            assert_eq!(
-                as_conversation(body).unwrap_err().param.as_deref(),
-                Some(param)
-            );
+            assert_eq!(as_conversation(body).unwrap_err().param, param);
         }
     }
 

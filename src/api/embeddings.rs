@@ -27,7 +27,10 @@ pub(super) async fn embed(
     }
     let encoder = state.app.composition.router().encoder();
     if model != encoder.name() && model != MODEL_NAME && model != MODEL_ALIAS {
-        return Err(ApiError::UnknownModel { model });
+        return Err(match state.app.composition.target(&model) {
+            Some(_) => ApiError::EmbedsNothing { model },
+            None => ApiError::UnknownModel { model },
+        });
     }
     let format = Format::of(&body)?;
     let embedded = encoder.embed(texts(&body)?).await?;

@@ -14,7 +14,7 @@ use crate::{
     app::Refusal,
     causes::in_full,
     chat::InvalidRequest,
-    composition::Undecided,
+    composition::{MODEL_NAME, Undecided},
     expert::ExpertError,
     outcome::{FeedbackError, NoSlot},
     router::encoder::EncoderError,
@@ -52,6 +52,10 @@ pub(super) enum ApiError {
     Feedback(#[from] FeedbackError),
     #[error("the model `{model}` does not exist; `GET /v1/models` lists those that do")]
     UnknownModel { model: String },
+    #[error(
+        "the model `{model}` answers conversations and embeds nothing; ask `{MODEL_NAME}` or an embedding model"
+    )]
+    EmbedsNothing { model: String },
     #[error("there is no {method} {path}")]
     NoSuchEndpoint { method: Method, path: String },
     #[error("{path} does not take {method}")]
@@ -103,7 +107,7 @@ impl ApiError {
         match self {
             Self::MissingKey => auth("missing_api_key"),
             Self::WrongKey => auth("invalid_api_key"),
-            Self::NotJson { .. } => Told::invalid("invalid_json"),
+            Self::NotJson { .. } => Told::invalid("invalid_json").at("body"),
             Self::BodyTooLong { .. } => Told::new(
                 S::PAYLOAD_TOO_LARGE,
                 "invalid_request_error",
@@ -114,10 +118,7 @@ impl ApiError {
                 Told::new(S::REQUEST_TIMEOUT, "invalid_request_error", "body_too_slow").at("body")
             }
             Self::BodyUnread { .. } => Told::invalid("body_unread").at("body"),
-            Self::Invalid(invalid) => Told {
-                param: invalid.param.clone(),
-                ..Told::invalid("invalid_value")
-            },
+            Self::Invalid(invalid) => Told::invalid("invalid_value").at(&invalid.param),
             Self::Refused(refusal) => of_refusal(refusal),
             Self::Undecided(undecided) => of_undecided(undecided),
             Self::Expert(error) => of_expert(error),
@@ -127,6 +128,7 @@ impl ApiError {
             Self::Encoder(_) => server(S::INTERNAL_SERVER_ERROR, "encoder_failed"),
             Self::Feedback(error) => of_feedback(error),
             Self::UnknownModel { .. } => unknown_model(),
+            Self::EmbedsNothing { .. } => Told::invalid("unsupported_value").at("model"),
             Self::NoSuchEndpoint { .. } => {
                 Told::new(S::NOT_FOUND, "invalid_request_error", "unknown_url")
             }

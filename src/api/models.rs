@@ -2,7 +2,8 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
+    http::Uri,
 };
 use serde::Serialize;
 
@@ -34,8 +35,14 @@ pub(super) async fn list(State(state): State<ApiState>) -> Json<Models> {
 /// One of them.
 pub(super) async fn one(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
 ) -> Result<Json<Model>, ApiError> {
+    // What is no UTF-8 is nobody's id, and is told as it was sent.
+    let id = id.map_or_else(
+        |_unreadable| uri.path().replacen("/models/", "", 1),
+        |Path(id)| id,
+    );
     let found = all(&state).into_iter().find(|model| model.id == id);
     found.map(Json).ok_or(ApiError::UnknownModel { model: id })
 }

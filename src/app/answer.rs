@@ -140,5 +140,8 @@ fn count(decision: &Decision) {
         "reason" => decision.reason.kind(),
     )
     .increment(1);
-    metrics::histogram!("coterie_decision_seconds").record(decision.took);
+    // Where nothing was classified, nothing was decided that takes time.
+    if !decision.scores.is_empty() {
+        metrics::histogram!("coterie_decision_seconds").record(decision.took);
+    }
 }

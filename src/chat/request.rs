@@ -73,8 +73,8 @@ pub struct Sampling {
 pub struct InvalidRequest {
     /// What is wrong and what to send instead.
     pub message: String,
-    /// The offending field, such as `messages[2].content`.
-    pub param: Option<String>,
+    /// The offending field, such as `messages[2].content`; `body` where it is the body as a whole.
+    pub param: String,
 }
 
 impl InvalidRequest {
@@ -82,16 +82,13 @@ impl InvalidRequest {
     pub(crate) fn at(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            param: Some(param.into()),
+            param: param.into(),
         }
     }
 
     /// A body that is wrong as a whole.
     pub(crate) fn body(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            param: None,
-        }
+        Self::at("body", message)
     }
 }
 
@@ -110,7 +107,7 @@ impl ChatRequest {
             stream: fields::bool(&body, "stream")?,
             include_usage: match stream_options {
                 Some(options) => fields::bool(options, "include_usage").map_err(|mut wrong| {
-                    wrong.param = Some("stream_options.include_usage".into());
+                    wrong.param = "stream_options.include_usage".into();
                     wrong
                 })?,
                 None => false,
@@ -216,6 +213,10 @@ impl Message {
                 text: text.clone(),
                 has_other_parts: false,
             }),
+            Some(Value::Array(parts)) if parts.is_empty() => Err(InvalidRequest::at(
+                content_param(),
+                "`content` is an empty list; send a text or at least one content part",
+            )),
             Some(Value::Array(parts)) => {
                 let (text, has_other_parts) = text_parts(parts)
                     .ok_or_else(|| InvalidRequest::at(content_param(), "each content part must be an object with a `type`; a text part has a `text`"))?;
@@ -309,6 +310,10 @@ mod tests {
                 json!({"messages": [{"role": "user", "content": [{"text": "a"}]}]}),
                 "messages[0].content",
             ),
+            (
+                json!({"messages": [{"role": "user", "content": []}]}),
+                "messages[0].content",
+            ),
             (json!({"temperature": 2.5}), "temperature"),
             (json!({"top_p": "1"}), "top_p"),
             (json!({"max_tokens": 0}), "max_tokens"),
@@ -327,9 +332,15 @@ mod tests {
             (json!({"presence_penalty": 9}), "presence_penalty"),
         ];
         for (change, param) in cases {
-            assert_eq!(refused(change).param.as_deref(), Some(param));
+            assert_eq!(refused(change).param, param);
         }
-        assert_eq!(ChatRequest::parse(json!([])).unwrap_err().param, None);
+        assert_eq!(ChatRequest::parse(json!([])).unwrap_err().param, "body");
+    }
+
+    #[test]
+    fn an_empty_text_is_a_text() {
+        let body = json!({"model": "coterie", "messages": [{"role": "user", "content": ""}]});
+        assert_eq!(ChatRequest::parse(body).unwrap().messages[0].text, "");
     }
 
     #[test]

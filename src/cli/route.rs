@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
-    chat::ChatRequest,
-    composition::{Composition, MODEL_NAME},
+    composition::{self, Composition},
     config::Environment,
     decision::{Explained, Reason},
 };
@@ -94,13 +93,7 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
 }
 
 async fn explain(composition: &Composition, row: Value) -> Result<Explained, String> {
-    let mut body = json!({"model": MODEL_NAME});
-    body["messages"] = match (row.get("messages"), row.get("text")) {
-        (Some(messages), _) => messages.clone(),
-        (None, Some(text)) => json!([{"role": "user", "content": text}]),
-        (None, None) => return Err("give `text` or `messages`".into()),
-    };
-    let request = ChatRequest::parse(body).map_err(|invalid| invalid.to_string())?;
+    let request = composition::dry_run(row).map_err(|invalid| invalid.to_string())?;
     composition
         .explain(&request)
         .await

@@ -28,7 +28,6 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use serde_json::Value;
 use uuid::Uuid;
 
 pub use self::{
@@ -44,7 +43,7 @@ use self::{
 };
 use super::{Answer, AnswerStream, Expert, ExpertError};
 use crate::{
-    chat::{AnswerHead, ChatRequest, Chunk, Completion},
+    chat::{AnswerHead, ChatRequest, Chunk, Completion, Need},
     clock,
     ids::ExpertId,
 };
@@ -112,42 +111,14 @@ impl Expert for LocalExpert {
     }
 }
 
-/// Refuses what would otherwise be silently ignored.
+/// Refuses what would otherwise be silently ignored. Results of tools are text, which a model can read.
 fn refuse_unsupported(request: &ChatRequest) -> Result<(), ExpertError> {
-    let field = |name: &str| request.body.get(name).unwrap_or(&Value::Null);
-    let is_filled = |name: &str| match field(name) {
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(entries) => !entries.is_empty(),
-        _ => false,
-    };
-    let wants_tools = (is_filled("tools") && field("tool_choice") != "none")
-        || (is_filled("functions") && field("function_call") != "none");
-    let response_format = &field("response_format")["type"];
-    let unsupported = [
-        (
-            field("n").as_u64().is_some_and(|n| n > 1),
-            "more than one answer",
-            "n",
-        ),
-        (wants_tools, "tools", "tools"),
-        (field("logprobs") == true, "log probabilities", "logprobs"),
-        (is_filled("logit_bias"), "biased tokens", "logit_bias"),
-        (
-            !(response_format.is_null() || response_format == "text"),
-            "answers in a given format",
-            "response_format",
-        ),
-        (
-            request
-                .messages
-                .iter()
-                .any(|message| message.has_other_parts),
-            "content other than text",
-            "messages",
-        ),
-    ];
-    match unsupported.into_iter().find(|(is_asked, ..)| *is_asked) {
-        Some((_, what, param)) => Err(ExpertError::Unsupported { what, param }),
+    let mut needs = Need::all_of(request).into_iter();
+    match needs.find(|need| *need != Need::ToolResults) {
+        Some(need) => Err(ExpertError::Unsupported {
+            what: need.in_words(),
+            param: need.param(),
+        }),
         None => Ok(()),
     }
 }

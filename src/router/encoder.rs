@@ -1,8 +1,9 @@
 //! Text → vector: all-MiniLM-L6-v2 and its like, through ONNX Runtime.
 //!
-//! The model runs on a thread of its own behind a bounded queue; [`worker`] says how it shares its time. Knows nothing
-//! of categories.
+//! The model runs on a thread of its own behind a bounded queue; [`places`] says who gets in, [`worker`] how it shares
+//! its time. Knows nothing of categories.
 
+mod places;
 mod runtime;
 mod worker;
 
@@ -18,14 +19,14 @@ use fastembed::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
-use self::worker::{Job, Reading};
+use self::{
+    places::{PLACES, Places},
+    worker::{Job, Reading, Reply},
+};
 use crate::config::EncoderConfig;
 
 /// Texts that one call may carry: more is a job for several calls, so that no single caller can fill the memory.
 pub const TEXTS_MAX: usize = 256;
-
-/// Calls that may wait: at a few milliseconds each, a longer queue would answer after its callers have given up.
-const QUEUE_MAX: usize = 64;
 
 /// Word pieces of a text that are read; the rest is cut off. The model was trained on no more.
 const PIECES_MAX: usize = 256;
@@ -47,6 +48,7 @@ pub struct Encoder {
     /// Taken only by `drop`.
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    places: Places,
     name: String,
     fingerprint: String,
     dimensions: usize,
@@ -120,8 +122,8 @@ pub enum EncoderError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The queue is full.
-    #[error("the encoder is busy: {QUEUE_MAX} calls are waiting")]
+    /// All places are taken.
+    #[error("the encoder is busy: as many calls as it takes are waiting; try again")]
     Busy,
     /// More texts than one call may carry.
     #[error("{texts} texts in one call; at most {TEXTS_MAX} are allowed")]
@@ -163,7 +165,7 @@ impl Encoder {
             .map_err(failed)?;
         let probe = model.embed(["probe"], None).map_err(failed)?;
         let dimensions = probe.first().map_or(0, Vec::len);
-        let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
+        let (jobs, waiting) = mpsc::channel(PLACES);
         let thread = thread::Builder::new()
             .name("encoder".into())
             .spawn(move || worker::run(waiting, |texts| read(&mut model, texts)))
@@ -171,6 +173,7 @@ impl Encoder {
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
+            places: Places::new(),
             name: config.name.clone(),
             fingerprint,
             dimensions,
@@ -180,7 +183,7 @@ impl Encoder {
     /// Turns at most [`TEXTS_MAX`] texts into vectors. Dropping the future takes the texts out of the queue.
     ///
     /// # Errors
-    /// `Busy` where the queue is full, at once; `Failed` where the model failed on these texts.
+    /// `Busy` where too many calls are waiting, at once; `Failed` where the model failed on these texts.
     pub async fn embed(&self, texts: Vec<String>) -> Result<Embedded, EncoderError> {
         if texts.len() > TEXTS_MAX {
             return Err(EncoderError::TooManyTexts { texts: texts.len() });
@@ -191,13 +194,28 @@ impl Encoder {
                 tokens: 0,
             });
         }
+        let place = self.places.call()?;
+        self.read(|reply| Job::new(texts, reply, place)).await
+    }
+
+    /// Turns a question that is to be routed into a vector, ahead of all that [`Self::embed`] is asked for.
+    ///
+    /// # Errors
+    /// `Busy` where questions alone are more than the encoder takes, after a short wait; `Failed` where the model failed.
+    pub async fn embed_question(&self, text: String) -> Result<Vec<f32>, EncoderError> {
+        let place = self.places.question().await?;
+        let embedded = self.read(|reply| Job::question(text, reply, place)).await?;
+        let vector = embedded.vectors.into_iter().next();
+        vector.ok_or(EncoderError::Stopped)
+    }
+
+    async fn read(&self, job: impl FnOnce(Reply) -> Job) -> Result<Embedded, EncoderError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(EncoderError::Stopped)?;
-        jobs.try_send(Job::new(texts, reply))
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => EncoderError::Busy,
-                mpsc::error::TrySendError::Closed(_) => EncoderError::Stopped,
-            })?;
+        jobs.try_send(job(reply)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => EncoderError::Busy,
+            mpsc::error::TrySendError::Closed(_) => EncoderError::Stopped,
+        })?;
         // The thread ended before it answered: its end of the channel went with it.
         answer.await.unwrap_or(Err(EncoderError::Stopped))
     }

@@ -171,3 +171,18 @@ fn the_request_path_never_trains() {
         &["Head::fit", "Router::open", "crate::train"],
     );
 }
+
+#[test]
+fn every_metric_is_described() {
+    let telemetry = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry.rs");
+    let described = fs::read_to_string(telemetry).unwrap();
+    let recorded = found(&[], &["telemetry"], &["\"coterie_"]);
+    assert!(!recorded.is_empty());
+    for line in recorded {
+        let name = line.split('"').find(|part| part.starts_with("coterie_"));
+        assert!(
+            described.contains(&format!("\"{}\"", name.unwrap())),
+            "{line}"
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! What clients see: errors in OpenAI's shape, keys, pass-through, and our own endpoints.
 
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -28,11 +28,20 @@ async fn over(reply: Reply) -> (Upstream, Coterie) {
     (upstream, coterie)
 }
 
+async fn code_of(response: Response) -> Value {
+    response.json::<Value>().await.unwrap()["error"]["code"].take()
+}
+
 /// Status, code and param that must come, then the path and the body that are sent.
 const WRONG_REQUESTS: &str = r#"
 400 invalid_value model /v1/chat/completions {"messages": [{"role": "user", "content": "hi"}]}
 400 invalid_value messages /v1/chat/completions {"model": "coterie", "messages": []}
 400 invalid_value messages /v1/chat/completions {"model": "coterie"}
+400 invalid_value messages[0].content /v1/chat/completions {"model": "coterie", "messages": [{"role": "user", "content": []}]}
+400 invalid_value body /v1/chat/completions [1]
+400 invalid_value body /v1/completions "hi"
+400 invalid_value body /v1/embeddings 5
+400 invalid_value body /v1/feedback null
 400 invalid_value stop /v1/chat/completions {"model": "coterie", "messages": [{"role": "user", "content": "hi"}], "stop": 7}
 404 model_not_found model /v1/chat/completions {"model": "nobody", "messages": [{"role": "user", "content": "hi"}]}
 404 model_not_found model /v1/chat/completions {"model": "coterie/poetry", "messages": [{"role": "user", "content": "hi"}]}
@@ -45,7 +54,12 @@ const WRONG_REQUESTS: &str = r#"
 400 invalid_value dimensions /v1/embeddings {"model": "coterie", "input": "a", "dimensions": 3}
 400 invalid_value encoding_format /v1/embeddings {"model": "coterie", "input": "a", "encoding_format": "hex"}
 404 model_not_found model /v1/embeddings {"model": "nobody", "input": "a"}
+400 unsupported_value model /v1/embeddings {"model": "only", "input": "a"}
+400 unsupported_value model /v1/embeddings {"model": "coterie/coding", "input": "a"}
 400 invalid_value messages /v1/route {}
+400 invalid_value body /v1/route []
+400 invalid_value text /v1/route {"text": 5}
+400 invalid_value text /v1/route {"text": "a", "messages": [{"role": "user", "content": "hi"}]}
 400 invalid_value id /v1/feedback {"score": 1}
 400 invalid_value score /v1/feedback {"id": "x", "score": 2}
 400 invalid_value category /v1/feedback {"id": "x", "category": "poetry"}
@@ -126,7 +140,11 @@ async fn bodies_that_are_no_json_or_too_long_are_refused() {
             .unwrap();
         assert_eq!(response.status(), status);
         let told: Value = response.json().await.unwrap();
-        assert_eq!(told["error"]["code"], code, "{told}");
+        assert_eq!(
+            (&told["error"]["code"], &told["error"]["param"]),
+            (&json!(code), &json!("body")),
+            "{told}"
+        );
     }
     coterie.stop().await;
 }
@@ -139,13 +157,11 @@ async fn unknown_paths_and_methods_are_told_in_the_same_shape() {
         ("/", 404, "unknown_url"),
         ("/v1/chat/completions", 405, "method_not_allowed"),
         ("/v1/models/nobody", 404, "model_not_found"),
+        ("/v1/models/%ff", 404, "model_not_found"),
     ] {
         let response = coterie.get(path).send().await.unwrap();
         assert_eq!(response.status(), status, "{path}");
-        assert_eq!(
-            response.json::<Value>().await.unwrap()["error"]["code"],
-            code
-        );
+        assert_eq!(code_of(response).await, code);
     }
     coterie.stop().await;
 }
@@ -171,10 +187,7 @@ async fn keys_are_asked_for_once_any_is_configured() {
             let response = request.send().await.unwrap();
             if path == "/v1/models" {
                 assert_eq!(response.status(), 401);
-                assert_eq!(
-                    response.json::<Value>().await.unwrap()["error"]["code"],
-                    code
-                );
+                assert_eq!(code_of(response).await, code);
             } else {
                 assert_ne!(response.status(), 200);
             }
@@ -213,14 +226,7 @@ async fn unknown_fields_pass_through_both_ways() {
     let (upstream, coterie) = over(Reply::json(reply.clone())).await;
     let mut body = chat("only", "hi", false);
     body["vendor_option"] = json!({"deep": [true]});
-    let told: Value = coterie
-        .post("/v1/chat/completions", &body)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/chat/completions", &body).await;
     let mut expected = reply;
     expected["model"] = json!("only");
     assert_eq!(told, expected);
@@ -245,10 +251,7 @@ async fn a_provider_that_refuses_our_key_is_no_fault_of_the_client() {
         over(Reply::status(401, json!({"error": {"message": "bad key"}}))).await;
     let response = coterie.ask("only", "hi").await;
     assert_eq!(response.status(), 502);
-    assert_eq!(
-        response.json::<Value>().await.unwrap()["error"]["code"],
-        "expert_refused_us"
-    );
+    assert_eq!(code_of(response).await, "expert_refused_us");
     coterie.stop().await;
 }
 
@@ -269,14 +272,7 @@ async fn a_rate_limit_tells_when_to_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_the_decision_and_why() {
     let (upstream, coterie) = over(Reply::answer(["never asked"])).await;
-    let told: Value = coterie
-        .post("/v1/route", &json!({"text": QUESTION}))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/route", &json!({"text": QUESTION})).await;
     assert_eq!(
         (&told["category"], &told["expert"]),
         (&json!("coding"), &json!("only"))
@@ -298,27 +294,13 @@ async fn a_dry_run_tells_the_decision_and_why() {
     assert!(told["took_us"].as_u64().unwrap() > 0);
 
     let gibberish = json!({"text": "  "});
-    let told: Value = coterie
-        .post("/v1/route", &gibberish)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/route", &gibberish).await;
     assert_eq!(
         (&told["category"], &told["reason"]["kind"]),
         (&json!("out_of_domain"), &json!("empty"))
     );
     let named = json!({"text": "hi", "model": "coterie/sql"});
-    let told: Value = coterie
-        .post("/v1/route", &named)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/route", &named).await;
     assert_eq!(
         (&told["category"], &told["reason"]["kind"]),
         (&json!("sql"), &json!("category_named"))
@@ -353,14 +335,7 @@ async fn a_remote_embedding_model_is_asked_under_its_id() {
     let reply = json!({"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "far-vectors"});
     let (upstream, coterie) = over(Reply::json(reply)).await;
     let body = json!({"model": "vectors", "input": [1, 2, 3], "user": "u"});
-    let told: Value = coterie
-        .post("/v1/embeddings", &body)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let told = coterie.told("/v1/embeddings", &body).await;
     assert_eq!(
         (&told["model"], &told["data"][0]["embedding"]),
         (&json!("vectors"), &json!([0.5]))
@@ -378,27 +353,19 @@ async fn a_remote_embedding_model_is_asked_under_its_id() {
 async fn metrics_and_readiness_name_what_is_in_force() {
     let (_upstream, coterie) = over(Reply::answer(["Hello"])).await;
     coterie.ask("only", "hi").await.bytes().await.unwrap();
-    let metrics = coterie
-        .get("/metrics")
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = coterie.read("/metrics").await;
     assert!(
         metrics.contains("coterie_expert_attempts_total{expert=\"only\""),
         "{metrics}"
     );
     assert!(metrics.contains("coterie_decisions_total"), "{metrics}");
-    let ready: Value = coterie
-        .get("/readyz")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    for line in metrics.lines() {
+        if let Some(name) = line.strip_prefix("# TYPE ") {
+            let name = name.split(' ').next().unwrap();
+            assert!(metrics.contains(&format!("# HELP {name} ")), "{metrics}");
+        }
+    }
+    let ready: Value = serde_json::from_str(&coterie.read("/readyz").await).unwrap();
     assert_eq!(ready["ready"], true);
     assert_eq!(ready["experts"], json!(["only", "vectors"]));
     assert!(ready["router"].is_string());

@@ -207,6 +207,24 @@ async fn a_full_queue_refuses_at_once_and_is_used_again_afterwards() {
 }
 
 #[tokio::test]
+async fn texts_to_embed_never_keep_a_question_from_being_routed() {
+    let encoder = Encoder::open(&encoder_config()).unwrap();
+    let text = "some words to read".to_owned();
+    let calls = (0..400).map(|_| encoder.embed(vec![text.clone(); TEXTS_MAX]));
+    let mut calls = futures_util::future::join_all(calls);
+    assert!(
+        futures_util::poll!(&mut calls).is_pending(),
+        "as many calls as the encoder takes are waiting"
+    );
+    let question = encoder.embed_question(text.clone()).await;
+    assert_eq!(question.unwrap().len(), encoder.dimensions());
+    assert!(
+        futures_util::poll!(&mut calls).is_pending(),
+        "the question went first"
+    );
+}
+
+#[tokio::test]
 async fn two_encoders_share_one_runtime() {
     let first = Encoder::open(&encoder_config()).unwrap();
     let second = Encoder::open(&encoder_config()).unwrap();

@@ -87,6 +87,23 @@ pub enum LoadFault {
     },
 }
 
+/// What candle says went wrong. Its own text carries a stack trace where `RUST_BACKTRACE` is set, which is not for
+/// clients or for people who run models.
+pub(super) fn in_words(error: &candle_core::Error) -> String {
+    use candle_core::Error as E;
+    match error {
+        E::WithBacktrace { inner, .. } => in_words(inner),
+        E::Context { inner, context } => format!("{context}: {}", in_words(inner)),
+        E::WithPath { inner, path } => format!("{}: {}", path.display(), in_words(inner)),
+        E::WrappedContext { wrapped, context } => {
+            let cause = wrapped.downcast_ref::<E>();
+            let cause = cause.map_or_else(|| wrapped.to_string(), in_words);
+            format!("{context}: {cause}")
+        }
+        other => other.to_string(),
+    }
+}
+
 impl LoadFault {
     /// Adds the file.
     pub(super) fn of(self, path: &Path) -> LoadError {
@@ -106,5 +123,28 @@ impl fmt::Display for LoadError {
 impl Error for LoadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.fault.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::backtrace::Backtrace;
+
+    use super::*;
+
+    #[test]
+    fn no_stack_trace_is_told() {
+        let traced = |inner| candle_core::Error::WithBacktrace {
+            inner: Box::new(inner),
+            backtrace: Box::new(Backtrace::force_capture()),
+        };
+        let fault = traced(candle_core::Error::Msg("shape mismatch".into()));
+        let outer = traced(fault.context("layer 3").with_path("model.gguf"));
+        assert_eq!(in_words(&outer), "model.gguf: layer 3: shape mismatch");
+        let wrapped = candle_core::Error::WrappedContext {
+            wrapped: Box::new(traced(candle_core::Error::Msg("cut off".into()))),
+            context: "header".into(),
+        };
+        assert_eq!(in_words(&traced(wrapped)), "header: cut off");
     }
 }

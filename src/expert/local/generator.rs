@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::Tensor;
 
 use super::{
-    error::LoadFault,
+    error::{LoadFault, in_words},
     gguf::Gguf,
     model::{Family, Model},
     reader::{Gone, Reader},
@@ -202,7 +202,7 @@ impl From<ExpertError> for Unfinished {
 impl From<candle_core::Error> for Unfinished {
     fn from(error: candle_core::Error) -> Self {
         Self::Failed(ExpertError::Model {
-            detail: error.to_string(),
+            detail: in_words(&error),
         })
     }
 }

@@ -16,7 +16,7 @@ use candle_core::{
     },
 };
 
-use super::error::LoadFault;
+use super::error::{LoadFault, in_words};
 
 /// Bytes read ahead: headers are hundreds of thousands of short strings.
 const READ_AHEAD_BYTES: usize = 1 << 20;
@@ -35,7 +35,7 @@ impl Gguf {
         // The reader checks every length against the file's size, but divides by the alignment that the file states.
         let content = catch_unwind(AssertUnwindSafe(|| Content::read(&mut file)))
             .map_err(|_panic| "its header makes no sense".to_owned())
-            .and_then(|content| content.map_err(|error| error.to_string()))
+            .and_then(|content| content.map_err(|error| in_words(&error)))
             .map_err(|detail| LoadFault::NotGguf { detail })?;
         Ok(Self {
             content,
@@ -104,7 +104,7 @@ impl Gguf {
             .and_then(|tensor| {
                 fast(tensor)
                     .and_then(QMatMul::from_qtensor)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| in_words(&error))
             })
             .map_err(|detail| unusable(name, detail))
     }
@@ -112,7 +112,7 @@ impl Gguf {
     /// A matrix whose rows are only looked up, in the type that it is stored in.
     pub(super) fn table(&self, name: &str, shape: [usize; 2]) -> Result<QMatMul, LoadFault> {
         self.stored(name, &shape)
-            .and_then(|tensor| QMatMul::from_qtensor(tensor).map_err(|error| error.to_string()))
+            .and_then(|tensor| QMatMul::from_qtensor(tensor).map_err(|error| in_words(&error)))
             .map_err(|detail| unusable(name, detail))
     }
 
@@ -122,7 +122,7 @@ impl Gguf {
             .and_then(|tensor| {
                 tensor
                     .dequantize(&Device::Cpu)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| in_words(&error))
             })
             .map_err(|detail| unusable(name, detail))
     }
@@ -140,7 +140,7 @@ impl Gguf {
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         info.read(&mut *file, self.content.tensor_data_offset, &Device::Cpu)
-            .map_err(|error| error.to_string())
+            .map_err(|error| in_words(&error))
     }
 
     fn list<'gguf, T>(

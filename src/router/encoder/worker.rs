@@ -1,8 +1,9 @@
 //! The encoder's thread: which texts go through the model together, and who waits for whom.
 //!
-//! A batch is padded to its longest text, so texts of about the same length go together. Callers take turns: every
-//! batch is led by the caller whose last turn is longest ago, and whoever has texts of that length joins in. A
-//! question to be routed therefore waits for one batch a caller ahead of it at most, however many texts those sent.
+//! A batch is padded to its longest text, so texts of about the same length go together. Questions to be routed lead
+//! before everybody else, so that one waits for the batch under way and for the questions ahead of it. The other
+//! callers take turns: a batch is led by the one whose last turn is longest ago. Whoever has texts of the leader's
+//! length joins in.
 
 use std::{
     any::Any,
@@ -13,10 +14,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Embedded, EncoderError};
-
-/// Calls that the thread works on at once; the others wait in the queue.
-const CALLS_MAX: usize = 32;
+use super::{Embedded, EncoderError, places::Place};
 
 /// Texts in a batch: a larger batch is no faster a text.
 const BATCH_TEXTS_MAX: usize = 32;
@@ -39,20 +37,24 @@ pub(super) struct Reading {
     pub(super) pieces: usize,
 }
 
+/// Where the answer to a call goes.
+pub(super) type Reply = oneshot::Sender<Result<Embedded, EncoderError>>;
+
 /// One call.
 pub(super) struct Job {
     texts: Vec<String>,
     readings: Vec<Option<Reading>>,
     /// Texts that are still to be read, by number, the shortest last.
     open: Vec<usize>,
-    reply: oneshot::Sender<Result<Embedded, EncoderError>>,
+    reply: Reply,
+    is_question: bool,
+    /// Held until the call is answered.
+    _place: Place,
 }
 
 impl Job {
-    pub(super) fn new(
-        texts: Vec<String>,
-        reply: oneshot::Sender<Result<Embedded, EncoderError>>,
-    ) -> Self {
+    /// A call of many texts.
+    pub(super) fn new(texts: Vec<String>, reply: Reply, place: Place) -> Self {
         let mut open: Vec<usize> = (0..texts.len()).collect();
         open.sort_by_key(|text| Reverse(texts[*text].len()));
         Self {
@@ -60,6 +62,16 @@ impl Job {
             texts,
             open,
             reply,
+            is_question: false,
+            _place: place,
+        }
+    }
+
+    /// A call that goes ahead of others.
+    pub(super) fn question(text: String, reply: Reply, place: Place) -> Self {
+        Self {
+            is_question: true,
+            ..Self::new(vec![text], reply, place)
         }
     }
 
@@ -87,14 +99,13 @@ pub(super) fn run(
     loop {
         if jobs.is_empty() {
             match waiting.blocking_recv() {
-                Some(job) => jobs.push_back(job),
+                Some(job) => admit(&mut jobs, job),
                 None => return,
             }
         }
-        while jobs.len() < CALLS_MAX
-            && let Ok(job) = waiting.try_recv()
-        {
-            jobs.push_back(job);
+        // Every job holds one of the encoder's places, which bounds how many there can be.
+        while let Ok(job) = waiting.try_recv() {
+            admit(&mut jobs, job);
         }
         jobs.retain(|job: &Job| !job.reply.is_closed());
         if !jobs.is_empty() {
@@ -103,19 +114,30 @@ pub(super) fn run(
     }
 }
 
+/// Puts a question behind the questions that wait, and every other call behind all.
+fn admit(jobs: &mut VecDeque<Job>, job: Job) {
+    // A question has but one text, so that it is never turned to the back: the questions stand in front.
+    let at = if job.is_question {
+        jobs.partition_point(|waiting| waiting.is_question)
+    } else {
+        jobs.len()
+    };
+    jobs.insert(at, job);
+}
+
 /// Reads one batch, led by the first job, and answers whoever it completes.
 fn turn(jobs: &mut VecDeque<Job>, read: &mut impl FnMut(&[&str]) -> Result<Vec<Reading>, String>) {
     let batch = take_batch(jobs);
     let texts: Vec<&str> = batch
         .iter()
-        .map(|place| jobs[place.job].texts[place.text].as_str())
+        .map(|slot| jobs[slot.job].texts[slot.text].as_str())
         .collect();
     let outcome = catch_unwind(AssertUnwindSafe(|| read(&texts)))
         .unwrap_or_else(|panic| Err(panic_message(panic.as_ref())));
     match outcome {
         Ok(readings) => {
-            for (place, reading) in batch.iter().zip(readings) {
-                jobs[place.job].readings[place.text] = Some(reading);
+            for (slot, reading) in batch.iter().zip(readings) {
+                jobs[slot.job].readings[slot.text] = Some(reading);
             }
             let led_on = jobs.front().is_some_and(|lead| !lead.open.is_empty());
             for job in remove(jobs, |_, job| job.open.is_empty()) {
@@ -126,7 +148,7 @@ fn turn(jobs: &mut VecDeque<Job>, read: &mut impl FnMut(&[&str]) -> Result<Vec<R
             }
         }
         Err(detail) => {
-            for job in remove(jobs, |at, _| batch.iter().any(|place| place.job == at)) {
+            for job in remove(jobs, |at, _| batch.iter().any(|slot| slot.job == at)) {
                 let detail = detail.clone();
                 drop(job.reply.send(Err(EncoderError::Failed { detail })));
             }
@@ -135,14 +157,14 @@ fn turn(jobs: &mut VecDeque<Job>, read: &mut impl FnMut(&[&str]) -> Result<Vec<R
 }
 
 /// Where a text of a batch came from.
-struct Place {
+struct Slot {
     job: usize,
     text: usize,
 }
 
 /// Takes the first job's shortest open text and whatever goes with it.
-fn take_batch(jobs: &mut VecDeque<Job>) -> Vec<Place> {
-    let mut batch: Vec<Place> = Vec::new();
+fn take_batch(jobs: &mut VecDeque<Job>) -> Vec<Slot> {
+    let mut batch: Vec<Slot> = Vec::new();
     let mut leader = None;
     let mut longest = 0;
     for (at, job) in jobs.iter_mut().enumerate() {
@@ -156,7 +178,7 @@ fn take_batch(jobs: &mut VecDeque<Job>) -> Vec<Place> {
             }
             longest = longest.max(length);
             job.open.pop();
-            batch.push(Place { job: at, text });
+            batch.push(Slot { job: at, text });
         }
     }
     batch
@@ -182,16 +204,30 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc as std_mpsc, thread};
+    use std::{
+        sync::{Arc, mpsc as std_mpsc},
+        thread,
+    };
+
+    use tokio::sync::Semaphore;
 
     use super::*;
 
     type Answer = oneshot::Receiver<Result<Embedded, EncoderError>>;
 
+    fn place() -> Place {
+        Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()
+    }
+
     fn job(texts: &[&str]) -> (Job, Answer) {
         let (reply, answer) = oneshot::channel();
         let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-        (Job::new(texts, reply), answer)
+        (Job::new(texts, reply, place()), answer)
+    }
+
+    fn question(text: &str) -> (Job, Answer) {
+        let (reply, answer) = oneshot::channel();
+        (Job::question(text.into(), reply, place()), answer)
     }
 
     /// A model whose vector is the text's length.
@@ -251,6 +287,23 @@ mod tests {
             .map(Vec::len)
             .collect();
         assert_eq!(sizes, [4, 1, 4, 4]);
+    }
+
+    #[test]
+    fn questions_are_read_first_in_their_order() {
+        let long = "x".repeat(600);
+        let (call, _a) = job(&["a", &long]);
+        let (first, _b) = question(&"y".repeat(200));
+        let (second, _c) = question("two");
+        let seen = batches(vec![call, first, second], |_| {});
+        assert_eq!(
+            seen,
+            [
+                vec!["y".repeat(200)],
+                vec!["two".to_owned(), "a".into()],
+                vec![long]
+            ]
+        );
     }
 
     #[test]

@@ -63,6 +63,18 @@ impl Coterie {
         self.client.post(self.url(path)).json(body)
     }
 
+    /// What is answered to a GET, as text.
+    pub(crate) async fn read(&self, path: &str) -> String {
+        let response = self.get(path).send().await.unwrap();
+        response.text().await.unwrap()
+    }
+
+    /// What is answered to a POST, as JSON.
+    pub(crate) async fn told(&self, path: &str, body: &Value) -> Value {
+        let response = self.post(path, body).send().await.unwrap();
+        response.json().await.unwrap()
+    }
+
     /// Asks a question of a model, plain.
     pub(crate) async fn ask(&self, model: &str, question: &str) -> Response {
         self.post("/v1/chat/completions", &chat(model, question, false))

@@ -4,7 +4,10 @@ use candle_core::{DType, Device, Module, Result, Tensor, quantized::QMatMul};
 use candle_nn::attention::{AttnMask, flash_attn};
 
 use super::{Sizes, rope::Rotation};
-use crate::expert::local::{error::LoadFault, gguf::Gguf};
+use crate::expert::local::{
+    error::{LoadFault, in_words},
+    gguf::Gguf,
+};
 
 /// Positions that a cache first has room for; it doubles as a conversation grows, up to the context.
 const CACHE_TOKENS_MIN: usize = 256;
@@ -51,7 +54,7 @@ impl Attention {
                 [sizes.width, attended_width],
             )?,
             cache: Cache::new(sizes).map_err(|error| LoadFault::Variant {
-                detail: format!("no room for its keys and values ({error})"),
+                detail: format!("no room for its keys and values ({})", in_words(&error)),
             })?,
         })
     }

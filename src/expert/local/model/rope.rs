@@ -6,7 +6,10 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::rotary_emb::{rope, rope_i};
 
 use super::Family;
-use crate::expert::local::{error::LoadFault, gguf::Gguf};
+use crate::expert::local::{
+    error::{LoadFault, in_words},
+    gguf::Gguf,
+};
 
 /// What GGUF leaves out when the base of the angles is the usual one.
 const BASE_DEFAULT: f32 = 10_000.0;
@@ -111,6 +114,6 @@ fn floats(gguf: &Gguf, name: &str, len: usize) -> std::result::Result<Vec<f32>, 
         .to_vec1()
         .map_err(|error| LoadFault::Tensor {
             name: name.into(),
-            detail: error.to_string(),
+            detail: in_words(&error),
         })
 }
