@@ -8,6 +8,6 @@ pub(crate) mod fields;
 mod need;
 mod request;
 
-pub use answer::{AnswerHead, Chunk, Completion, FinishReason, NotAChatObject, Usage};
+pub use answer::{AnswerHead, Choices, Chunk, Completion, FinishReason, NotAChatObject, Usage};
 pub use need::Need;
 pub use request::{ChatRequest, InvalidRequest, Message, Role, STOPS_MAX, Sampling};

@@ -33,8 +33,9 @@ pub trait Expert: Send + Sync {
 pub enum Answer {
     /// `stream` was false.
     Whole(Completion),
-    /// `stream` was true. A healthy stream ends after a chunk with a finish reason and, where the expert counts
-    /// tokens, a chunk with the usage (always asked for, whether or not the client did); an error is the last item.
+    /// `stream` was true. Ends only when the answer is complete: every choice has its finish reason and, where the
+    /// expert counts tokens, a chunk with the usage has come (always asked for, whether or not the client did). What
+    /// ends early ends with an error.
     Stream(AnswerStream),
 }
 

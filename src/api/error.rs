@@ -20,8 +20,8 @@ use crate::{
     router::encoder::EncoderError,
 };
 
-/// How long a client should wait when the record of outcomes is full.
-const NO_SLOT_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a client should wait for what passes soon: a full queue of ours, a restart.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Everything that an endpoint can say instead of an answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,8 @@ pub(super) enum ApiError {
     Undecided(#[from] Undecided),
     #[error(transparent)]
     Expert(#[from] ExpertError),
+    #[error(transparent)]
+    BrokeOff(ExpertError),
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     #[error(transparent)]
@@ -121,9 +123,9 @@ impl ApiError {
             Self::Invalid(invalid) => Told::invalid("invalid_value").at(&invalid.param),
             Self::Refused(refusal) => of_refusal(refusal),
             Self::Undecided(undecided) => of_undecided(undecided),
-            Self::Expert(error) => of_expert(error),
+            Self::Expert(error) | Self::BrokeOff(error) => of_expert(error),
             Self::Encoder(EncoderError::Busy) => {
-                server(S::TOO_MANY_REQUESTS, "overloaded").retry_after(Some(NO_SLOT_RETRY_AFTER))
+                server(S::TOO_MANY_REQUESTS, "overloaded").retry_after(Some(SOON))
             }
             Self::Encoder(_) => server(S::INTERNAL_SERVER_ERROR, "encoder_failed"),
             Self::Feedback(error) => of_feedback(error),
@@ -144,7 +146,9 @@ impl ApiError {
     /// The provider's own error, where it refused the question: the client gets the provider's reason, not ours. A
     /// provider that refuses *us* (our key, our bill, our name for its model) is a fault of this server.
     fn passed_on(&self) -> Option<(StatusCode, &Value)> {
-        let (Self::Expert(error) | Self::Refused(Refusal::Expert { source: error, .. })) = self
+        let (Self::Expert(error)
+        | Self::BrokeOff(error)
+        | Self::Refused(Refusal::Expert { source: error, .. })) = self
         else {
             return None;
         };
@@ -182,13 +186,8 @@ fn of_refusal(refusal: &Refusal) -> Told {
             "server_error",
             "record_full",
         )
-        .retry_after(Some(NO_SLOT_RETRY_AFTER)),
+        .retry_after(Some(SOON)),
         Refusal::Expert { source, .. } => of_expert(source),
-        Refusal::ShuttingDown => Told::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "server_error",
-            "shutting_down",
-        ),
     }
 }
 
@@ -215,6 +214,9 @@ fn of_expert(error: &ExpertError) -> Told {
             Told::invalid("context_length_exceeded").at("messages")
         }
         ExpertError::Unsupported { param, .. } => Told::invalid("unsupported_value").at(*param),
+        ExpertError::ShuttingDown => {
+            server(S::SERVICE_UNAVAILABLE, "shutting_down").retry_after(Some(SOON))
+        }
         ExpertError::Model { .. } => server(S::INTERNAL_SERVER_ERROR, "local_model_failed"),
     }
 }
@@ -228,7 +230,7 @@ fn of_feedback(error: &FeedbackError) -> Told {
         FeedbackError::ScoreOutOfRange { .. } => Told::invalid("invalid_value").at("score"),
         FeedbackError::Behind(_) => {
             Told::new(S::SERVICE_UNAVAILABLE, "server_error", "record_behind")
-                .retry_after(Some(NO_SLOT_RETRY_AFTER))
+                .retry_after(Some(SOON))
         }
         FeedbackError::Store(_) => {
             Told::new(S::INTERNAL_SERVER_ERROR, "server_error", "store_failed")
@@ -269,7 +271,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn log(error: &ApiError) {
+/// Counts an error, and writes it down if the fault is ours.
+pub(super) fn log(error: &ApiError) {
     let told = error.told();
     metrics::counter!("coterie_errors_total", "code" => told.code).increment(1);
     // What experts fail with was logged where each of them failed.

@@ -9,10 +9,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 
 use super::error::{self, ApiError};
-use crate::{
-    chat::Chunk,
-    expert::{AnswerStream, ExpertError},
-};
+use crate::{chat::Chunk, expert::AnswerStream};
 
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
@@ -21,21 +18,14 @@ pub(super) fn respond(
     pieces: AnswerStream,
     shown: impl FnMut(Chunk) -> Option<Map<String, Value>> + Send + 'static,
 ) -> Response {
-    let events = stream::unfold(
-        Some(Events {
-            pieces,
-            shown,
-            finished: false,
-        }),
-        |state| async {
-            let mut events = state?;
-            let (event, go_on) = events.next().await;
-            Some((
-                Ok::<_, std::convert::Infallible>(event),
-                go_on.then_some(events),
-            ))
-        },
-    );
+    let events = stream::unfold(Some(Events { pieces, shown }), |state| async {
+        let mut events = state?;
+        let (event, go_on) = events.next().await;
+        Some((
+            Ok::<_, std::convert::Infallible>(event),
+            go_on.then_some(events),
+        ))
+    });
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-cache"),
@@ -46,8 +36,6 @@ pub(super) fn respond(
 struct Events<F> {
     pieces: AnswerStream,
     shown: F,
-    /// Whether a chunk with a finish reason has passed.
-    finished: bool,
 }
 
 impl<F: FnMut(Chunk) -> Option<Map<String, Value>>> Events<F> {
@@ -56,25 +44,18 @@ impl<F: FnMut(Chunk) -> Option<Map<String, Value>>> Events<F> {
         loop {
             match self.pieces.next().await {
                 Some(Ok(chunk)) => {
-                    self.finished |= chunk.finish_reason().is_some();
                     if let Some(object) = (self.shown)(chunk) {
                         return (event(&object), true);
                     }
                 }
                 Some(Err(failure)) => {
-                    return (event(&error::body(&ApiError::from(failure))), false);
+                    let failure = ApiError::BrokeOff(failure);
+                    error::log(&failure);
+                    return (event(&error::body(&failure)), false);
                 }
-                None if self.finished => return (DONE, false),
-                None => return (event(&error::body(&ApiError::from(cut_short()))), false),
+                None => return (DONE, false),
             }
         }
-    }
-}
-
-/// Only a shutdown ends a stream without a finish reason and without an error of its own.
-fn cut_short() -> ExpertError {
-    ExpertError::Broken {
-        detail: "the server is shutting down".into(),
     }
 }
 

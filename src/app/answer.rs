@@ -5,14 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 
 use super::App;
 use crate::{
-    chat::ChatRequest,
+    chat::{ChatRequest, Choices},
     composition::Undecided,
     decision::Decision,
-    expert::{Answer, Attempt, ExpertError},
+    expert::{Answer, AnswerStream, Answered, Attempt, ExpertError},
     ids::ExpertId,
     outcome::{Ask, NoSlot, Ticket},
     query::Query,
@@ -58,9 +59,6 @@ pub enum Refusal {
         /// The last failure.
         source: ExpertError,
     },
-    /// The server stopped before an answer began.
-    #[error("the server is shutting down; try again")]
-    ShuttingDown,
 }
 
 impl App {
@@ -81,10 +79,15 @@ impl App {
         };
         let mut ticket = slot.open(ask, decision.clone(), asked.at);
         let order = decision.order();
+        let choices = Choices::new(request.choices_wanted);
         let request = Arc::new(request);
         let answered = tokio::select! {
             answered = self.experts.answer(&order, &request, ticket.attempts()) => answered,
-            () = self.cancel.cancelled() => return Err(Refusal::ShuttingDown),
+            () = self.cancel.cancelled() => {
+                // The ticket, dropped here, knows why.
+                let outcome_id = ticket.id().to_owned();
+                return Err(Refusal::Expert { outcome_id, source: ExpertError::ShuttingDown });
+            }
         };
         let overhead = asked
             .at
@@ -93,10 +96,10 @@ impl App {
         let outcome_id = ticket.id().to_owned();
         match answered {
             Ok(answered) => Ok(Reply {
-                answer: self.follow(ticket, &answered.expert, answered.answer),
+                expert: answered.expert.clone(),
+                answer: self.follow(ticket, answered, choices),
                 outcome_id,
                 decision,
-                expert: answered.expert,
                 overhead,
             }),
             Err(source) => {
@@ -107,22 +110,32 @@ impl App {
     }
 
     /// Ties the outcome to the answer, and the answer to the server's life.
-    fn follow(&self, ticket: Ticket, expert: &ExpertId, answer: Answer) -> Answer {
-        match answer {
+    fn follow(&self, ticket: Ticket, answered: Answered, choices: Choices) -> Answer {
+        match answered.answer {
             Answer::Whole(completion) => {
-                ticket.complete(expert, &completion);
+                ticket.complete(&answered.expert, &completion);
                 Answer::Whole(completion)
             }
             Answer::Stream(pieces) => {
-                let pieces = ticket.watch(expert.clone(), pieces);
-                Answer::Stream(
-                    pieces
-                        .take_until(self.cancel.clone().cancelled_owned())
-                        .boxed(),
-                )
+                let pieces = ticket.watch(answered.expert, pieces, choices);
+                Answer::Stream(until_cancelled(pieces, self.cancel.clone()))
             }
         }
     }
+}
+
+/// The pieces, or an error in their place once answers under way must end.
+fn until_cancelled(pieces: AnswerStream, cancel: CancellationToken) -> AnswerStream {
+    stream::try_unfold(pieces, move |mut pieces| {
+        let cancel = cancel.clone();
+        async move {
+            match cancel.run_until_cancelled(pieces.next()).await {
+                Some(piece) => Ok(piece.transpose()?.map(|chunk| (chunk, pieces))),
+                None => Err(ExpertError::ShuttingDown),
+            }
+        }
+    })
+    .boxed()
 }
 
 fn spent_by_experts(attempts: &[Attempt]) -> Duration {

@@ -51,13 +51,13 @@ impl Completion {
     /// Reads an expert's body.
     ///
     /// # Errors
-    /// The bytes are no JSON object with a list of `choices`.
+    /// The bytes are no JSON object with `choices`.
     pub fn parse(bytes: &[u8]) -> Result<Self, NotAChatObject> {
         let object = object(bytes)?;
-        if object.get("choices").is_some_and(Value::is_array) {
+        if first_choice(&object).is_some() {
             return Ok(Self(object));
         }
-        Err(NotAChatObject("it has no list of `choices`".into()))
+        Err(NotAChatObject("it has no `choices`".into()))
     }
 
     /// The text of the first choice.
@@ -90,26 +90,32 @@ impl Chunk {
 
     /// The text that this chunk adds to the first choice.
     pub fn text(&self) -> Option<&str> {
-        self.delta()?
-            .get("content")?
-            .as_str()
-            .filter(|text| !text.is_empty())
+        let first = self.choices().find(|choice| index_of(choice) == 0)?;
+        let text = first.get("delta")?.get("content")?.as_str()?;
+        (!text.is_empty()).then_some(text)
     }
 
     /// Whether anything of the answer is in it: text, reasoning or a tool call, rather than a role or a count.
     pub fn carries_token(&self) -> bool {
-        self.delta()
-            .and_then(Value::as_object)
-            .is_some_and(|delta| {
-                delta.iter().any(|(name, value)| {
-                    name != "role" && !value.is_null() && value.as_str() != Some("")
-                })
+        let mut deltas = self
+            .choices()
+            .filter_map(|choice| choice.get("delta")?.as_object());
+        deltas.any(|delta| {
+            delta.iter().any(|(name, value)| {
+                name != "role" && !value.is_null() && value.as_str() != Some("")
             })
+        })
     }
 
-    /// Why the first choice ended, in the chunk that ends it.
-    pub fn finish_reason(&self) -> Option<&str> {
-        first_choice(&self.0)?.get("finish_reason")?.as_str()
+    /// Whether the chunk ends a choice.
+    pub fn finishes(&self) -> bool {
+        self.finished_choices().next().is_some()
+    }
+
+    /// The indices of the choices that this chunk ends.
+    fn finished_choices(&self) -> impl Iterator<Item = u64> {
+        let ended = |choice: &&Value| choice.get("finish_reason").is_some_and(Value::is_string);
+        self.choices().filter(ended).map(index_of)
     }
 
     /// The tokens, in the chunk that counts them.
@@ -119,11 +125,51 @@ impl Chunk {
 
     /// Whether the chunk does nothing but count tokens.
     pub fn only_counts(&self) -> bool {
-        self.usage().is_some() && first_choice(&self.0).is_none()
+        self.usage().is_some() && self.choices().next().is_none()
     }
 
-    fn delta(&self) -> Option<&Value> {
-        first_choice(&self.0)?.get("delta")
+    fn choices(&self) -> impl Iterator<Item = &Value> {
+        self.0
+            .get("choices")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    }
+}
+
+/// A choice that does not say which it is, is the only one.
+fn index_of(choice: &Value) -> u64 {
+    choice.get("index").and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// Keeps count of a streamed answer's choices, which end one by one.
+#[derive(Clone, Debug)]
+pub struct Choices {
+    wanted: usize,
+    finished: Vec<u64>,
+}
+
+impl Choices {
+    /// None of the choices that were asked for has ended.
+    pub fn new(wanted: u32) -> Self {
+        Self {
+            wanted: wanted as usize,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Takes note of a chunk.
+    pub fn saw(&mut self, chunk: &Chunk) {
+        for index in chunk.finished_choices() {
+            if !self.finished.contains(&index) {
+                self.finished.push(index);
+            }
+        }
+    }
+
+    /// Whether all that was asked for has come.
+    pub fn are_complete(&self) -> bool {
+        self.finished.len() >= self.wanted
     }
 }
 
@@ -235,10 +281,7 @@ mod tests {
         assert_eq!(head().text("hi").text(), Some("hi"));
         assert!(head().text("hi").carries_token());
         assert!(!head().opening().carries_token());
-        assert_eq!(
-            head().finish(FinishReason::Length).finish_reason(),
-            Some("length")
-        );
+        assert!(head().finish(FinishReason::Length).finishes());
         assert!(head().usage(usage).only_counts());
         let whole = head().completion("hi", FinishReason::Stop, usage);
         let whole = Completion::parse(&serde_json::to_vec(&whole.0).unwrap()).unwrap();
@@ -267,5 +310,23 @@ mod tests {
     fn an_error_body_is_no_completion() {
         assert!(Completion::parse(br#"{"error": {"message": "no"}}"#).is_err());
         assert!(Completion::parse(b"[]").is_err());
+        assert!(Completion::parse(br#"{"choices": []}"#).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_complete_when_every_choice_has_ended() {
+        let chunk = |choices: Value| {
+            Chunk::parse(json!({"choices": choices}).to_string().as_bytes()).unwrap()
+        };
+        let second =
+            chunk(json!([{"index": 1, "delta": {"content": "B"}, "finish_reason": "stop"}]));
+        assert_eq!(second.text(), None, "text is the first choice's");
+        assert!(second.carries_token() && second.finishes());
+        let mut choices = Choices::new(2);
+        choices.saw(&second);
+        choices.saw(&second);
+        assert!(!choices.are_complete());
+        choices.saw(&chunk(json!([{"delta": {}, "finish_reason": "length"}])));
+        assert!(choices.are_complete());
     }
 }

@@ -18,6 +18,8 @@ pub struct ChatRequest {
     pub messages: Vec<Message>,
     /// How the answer is to be drawn.
     pub sampling: Sampling,
+    /// Answers to the one question (`n`), 1 unless asked for.
+    pub choices_wanted: u32,
     /// Whether the answer is to come token by token.
     pub stream: bool,
     /// Whether a streamed answer ends with a chunk that counts tokens.
@@ -104,6 +106,7 @@ impl ChatRequest {
             model: fields::required_string(&body, "model")?,
             messages: messages(&body)?,
             sampling: Sampling::parse(&body)?,
+            choices_wanted: fields::count(&body, "n")?.unwrap_or(1),
             stream: fields::bool(&body, "stream")?,
             include_usage: match stream_options {
                 Some(options) => fields::bool(options, "include_usage").map_err(|mut wrong| {
@@ -322,6 +325,8 @@ mod tests {
                 "max_completion_tokens",
             ),
             (json!({"seed": 1.5}), "seed"),
+            (json!({"n": "two"}), "n"),
+            (json!({"n": 0}), "n"),
             (json!({"stop": [""]}), "stop"),
             (json!({"stop": vec!["x"; STOPS_MAX + 1]}), "stop"),
             (json!({"stream": "yes"}), "stream"),

@@ -69,6 +69,9 @@ pub enum ExpertError {
         /// The field that asked for it.
         param: &'static str,
     },
+    /// The server stops before the answer's end.
+    #[error("the server is shutting down; try again")]
+    ShuttingDown,
     /// The model in this process failed.
     #[error("the local model failed: {detail}")]
     Model {
@@ -90,6 +93,7 @@ impl ExpertError {
             Self::Broken { .. } => "broken",
             Self::ContextTooLong { .. } => "context_too_long",
             Self::Unsupported { .. } => "unsupported",
+            Self::ShuttingDown => "shutting_down",
             Self::Model { .. } => "model",
         }
     }
@@ -112,6 +116,7 @@ impl ExpertError {
             Self::Refused { body, .. } => {
                 self.refuses_us() || body["error"]["code"] == "context_length_exceeded"
             }
+            Self::ShuttingDown => false,
             _ => true,
         }
     }

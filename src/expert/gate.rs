@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    chat::ChatRequest,
+    chat::{ChatRequest, Choices},
     config::Timeouts,
     expert::{Answer, AnswerStream, Expert, ExpertError},
     ids::ExpertId,
@@ -75,6 +75,7 @@ impl Gate {
     /// `Busy` if the queue is full, `TimedOut` by the clocks, and what the expert says.
     pub async fn answer(&self, request: Arc<ChatRequest>) -> Result<Answer, ExpertError> {
         let seat = self.seat().await?;
+        let choices = Choices::new(request.choices_wanted);
         let patience = if request.stream {
             self.timeouts.first_token
         } else {
@@ -86,7 +87,12 @@ impl Gate {
             Answer::Stream(pieces) => {
                 histogram!("coterie_expert_first_token_seconds", "expert" => self.id.to_string())
                     .record(seat.taken.elapsed());
-                Ok(Answer::Stream(clocked(pieces, seat, self.timeouts.idle)))
+                Ok(Answer::Stream(clocked(
+                    pieces,
+                    seat,
+                    self.timeouts.idle,
+                    choices,
+                )))
             }
         }
     }
@@ -114,7 +120,7 @@ impl Gate {
             let Some(chunk) = pieces.next().await.transpose()? else {
                 break;
             };
-            let begun = chunk.carries_token() || chunk.finish_reason().is_some();
+            let begun = chunk.carries_token() || chunk.finishes();
             prelude.push(Ok(chunk));
             if begun {
                 break;
@@ -162,11 +168,20 @@ impl Gate {
 }
 
 /// A begun stream that keeps to its clocks and keeps its seat. The time that the reader takes between two chunks is not
-/// counted as idle.
-fn clocked(pieces: AnswerStream, seat: Seat, idle: Duration) -> AnswerStream {
-    stream::try_unfold((pieces, seat), move |(mut pieces, seat)| async move {
-        let next = seat.within(idle, pieces.next()).await?.transpose()?;
-        Ok(next.map(|chunk| (chunk, (pieces, seat))))
+/// counted as idle, and neither is what an expert does once the answer is complete: it bounds that itself.
+fn clocked(pieces: AnswerStream, seat: Seat, idle: Duration, choices: Choices) -> AnswerStream {
+    stream::try_unfold((pieces, seat, choices), move |state| async move {
+        let (mut pieces, seat, mut choices) = state;
+        let patience = if choices.are_complete() {
+            Duration::MAX
+        } else {
+            idle
+        };
+        let next = seat.within(patience, pieces.next()).await?.transpose()?;
+        Ok(next.map(|chunk| {
+            choices.saw(&chunk);
+            (chunk, (pieces, seat, choices))
+        }))
     })
     .boxed()
 }

@@ -25,7 +25,7 @@ use url::Url;
 
 use crate::{
     causes::in_full,
-    chat::{ChatRequest, Completion},
+    chat::{ChatRequest, Choices, Completion},
     clock,
     expert::{Answer, Expert, ExpertError},
     ids::ExpertId,
@@ -132,7 +132,11 @@ impl RemoteExpert {
             // Some providers do not stream everything that they are asked to stream.
             stream::of_whole(self.completion(response).await?)
         } else {
-            stream::of_events(self.id.clone(), response)
+            stream::of_events(
+                self.id.clone(),
+                response,
+                Choices::new(request.choices_wanted),
+            )
         }))
     }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{content, recorder::Shared, writer::Message};
 use crate::{
-    chat::{Chunk, Completion, Usage},
+    chat::{Choices, Chunk, Completion, Usage},
     clock,
     config::ContentPolicy,
     decision::Decision,
@@ -109,15 +109,25 @@ impl Ticket {
 
     /// Follows a streamed answer to its end, whatever that is. The outcome is sent before the stream's last `None`, so a
     /// client that has read to the end can give feedback at once.
-    pub fn watch(mut self, expert: ExpertId, answer: AnswerStream) -> AnswerStream {
+    pub fn watch(
+        mut self,
+        expert: ExpertId,
+        answer: AnswerStream,
+        choices: Choices,
+    ) -> AnswerStream {
         self.answered_by = Some(expert);
         Box::pin(Watched {
             ticket: Some(self),
+            choices,
             answer,
         })
     }
 
+    /// Takes note of a failure, unless the answer was complete before it or the server gave it up itself.
     fn broke(&mut self, error: &ExpertError) {
+        if self.ending.is_some() || matches!(error, ExpertError::ShuttingDown) {
+            return;
+        }
         self.error = Some(error.kind());
         self.ending = Some(match error {
             ExpertError::TimedOut { .. } => Ending::TimedOut,
@@ -140,19 +150,11 @@ impl Ticket {
         if let Some(usage) = chunk.usage() {
             self.usage = Some(usage);
         }
-        if chunk.finish_reason().is_some() {
-            // The client has all of the answer with this chunk, and may leave without waiting for the rest.
-            self.ending = Some(Ending::Completed);
-        }
     }
 
-    /// Takes note that the stream is over, which a healthy one is only after its finish reason.
-    fn ran_out(&mut self) {
-        if self.ending.is_none() {
-            self.broke(&ExpertError::Broken {
-                detail: "it ended without a finish reason".into(),
-            });
-        }
+    /// Takes note that the client has all of the answer: it may leave without waiting for the count of tokens.
+    fn completed(&mut self) {
+        self.ending = Some(Ending::Completed);
     }
 
     fn cost_usd(&self) -> Option<f64> {
@@ -196,6 +198,7 @@ impl Drop for Ticket {
 /// A streamed answer and the ticket that it ends; dropped together when nobody reads on.
 struct Watched {
     ticket: Option<Ticket>,
+    choices: Choices,
     answer: AnswerStream,
 }
 
@@ -204,17 +207,22 @@ impl Stream for Watched {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = ready!(self.answer.poll_next_unpin(context));
-        match (&item, &mut self.ticket) {
-            (_, None) => {}
-            (Some(Ok(chunk)), Some(ticket)) => ticket.saw(chunk),
-            (Some(Err(error)), Some(ticket)) => {
-                ticket.broke(error);
-                self.ticket = None;
+        let this = &mut *self;
+        if let Some(ticket) = &mut this.ticket {
+            match &item {
+                Some(Ok(chunk)) => {
+                    ticket.saw(chunk);
+                    this.choices.saw(chunk);
+                    if this.choices.are_complete() {
+                        ticket.completed();
+                    }
+                    return Poll::Ready(item);
+                }
+                Some(Err(error)) => ticket.broke(error),
+                None => ticket.completed(),
             }
-            (None, Some(ticket)) => {
-                ticket.ran_out();
-                self.ticket = None;
-            }
+            // Nothing more can happen: the outcome is on its way before the client has the end.
+            this.ticket = None;
         }
         Poll::Ready(item)
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     coterie::{Coterie, chat},
-    upstream::{Hold, Reply, Upstream, close, done, finish, role, silence, text, usage},
+    upstream::{Hold, Reply, Upstream, close, done, event, finish, role, silence, text, usage},
 };
 
 /// Two experts, the second the first one's fallback for coding; short clocks where a test waits for them.
@@ -255,7 +255,7 @@ async fn shutdown_ends_an_answer_that_outlives_the_grace() {
     let stopping = coterie.begin_stop();
     let text = body.text().await.unwrap();
     assert!(
-        text.contains("shutting down") && !text.contains("[DONE]"),
+        text.contains("shutting_down") && !text.contains("[DONE]"),
         "{text}"
     );
     assert_eq!(stopping.ended().await.only().await.ending, "shutdown");
@@ -272,4 +272,107 @@ async fn a_question_without_a_decision_leaves_no_outcome() {
         .unwrap();
     assert_eq!(routed.status(), 200);
     assert!(coterie.stop().await.all().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_choices_is_not_the_whole_answer() {
+    let choice = |index: u32, delta: Value, reason: Value| {
+        event(json!({"choices": [{"index": index, "delta": delta, "finish_reason": reason}]}))
+    };
+    let parts = [
+        choice(0, json!({"content": "A"}), Value::Null),
+        choice(1, json!({"content": "B"}), Value::Null),
+        choice(0, json!({}), json!("stop")),
+        choice(1, json!({"content": "half of"}), Value::Null),
+        close(),
+    ];
+    let (_upstream, coterie) = alone(Reply::stream(parts)).await;
+    let mut two = chat("second", "Hi?", true);
+    two["n"] = json!(2);
+    let response = coterie
+        .post("/v1/chat/completions", &two)
+        .send()
+        .await
+        .unwrap();
+    let body = response.text().await.unwrap();
+    assert!(
+        body.contains("expert_broken") && !body.contains("[DONE]"),
+        "{body}"
+    );
+    let outcome = coterie.stop().await.only().await;
+    assert_eq!(
+        (outcome.ending.as_str(), outcome.answer.as_deref()),
+        ("expert_failed", Some("A"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_does_behind_a_complete_answer_does_not_spoil_it() {
+    let error = || event(json!({"error": {"message": "too late"}}));
+    for untidy in [
+        vec![silence()],
+        vec![error(), close()],
+        vec![close()],
+        vec![done()],
+        vec![],
+    ] {
+        let parts = [role(), text("Hello"), finish("stop")]
+            .into_iter()
+            .chain(untidy);
+        let (_upstream, coterie) = alone(Reply::stream(parts)).await;
+        let body = coterie
+            .ask_streamed("first", "Hi?")
+            .await
+            .text()
+            .await
+            .unwrap();
+        assert!(
+            body.ends_with("data: [DONE]\n\n") && !body.contains("error"),
+            "{body}"
+        );
+        let outcome = coterie.stop().await.only().await;
+        assert_eq!(
+            (outcome.ending.as_str(), outcome.error),
+            ("completed", None)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_choices_is_none() {
+    let (_upstream, coterie) = alone(Reply::json(
+        json!({"object": "chat.completion", "choices": []}),
+    ))
+    .await;
+    let response = coterie.ask("first", "Hi?").await;
+    assert_eq!(response.status(), 502);
+    assert_eq!(
+        coterie.stop().await.only().await.error.as_deref(),
+        Some("broken")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_waits_when_the_server_stops_is_told_so() {
+    let upstream = Upstream::always(Reply::silence()).await;
+    let yaml = format!(
+        "{}server: {{ listen: '127.0.0.1:0', grace: 200ms }}\n",
+        pair(&upstream, &upstream)
+    );
+    let coterie = Coterie::serve(&yaml).await;
+    let asking = coterie
+        .post("/v1/chat/completions", &chat("second", "Hi?", false))
+        .send();
+    let (response, outcome) = tokio::join!(asking, async {
+        upstream.asked(1).await;
+        coterie.stop().await.only().await
+    });
+    let response = response.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["x-coterie-outcome"], outcome.id);
+    assert_eq!(
+        response.json::<Value>().await.unwrap()["error"]["code"],
+        "shutting_down"
+    );
+    assert_eq!(outcome.ending, "shutdown");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use reqwest::Response;
+use tokio::time::timeout;
 
 use super::{
     broken,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     causes::in_full,
-    chat::{Chunk, Completion},
+    chat::{Choices, Chunk, Completion},
     expert::{AnswerStream, ExpertError},
     ids::ExpertId,
 };
@@ -25,19 +26,22 @@ const EVENT_BYTES_MAX: usize = 16 << 20;
 /// used again. It comes at once, or the provider does not mean to send it, and the reader has every chunk by then.
 const END_AFTER_DONE: Duration = Duration::from_millis(200);
 
+/// How long the count of tokens and `[DONE]` may take once the answer is complete: they come at once or not at all.
+const AFTER_FINISH_MAX: Duration = Duration::from_secs(1);
+
 /// A whole answer as a stream.
 pub(super) fn of_whole(completion: Completion) -> AnswerStream {
     stream::iter(chunks_of(completion).into_iter().map(Ok)).boxed()
 }
 
-/// The chunks of `expert`'s response, under its own name. Ends with the provider's `[DONE]`, or with the body once a
-/// finish reason has come; anything else that ends it is an error. Dropping it closes the connection.
-pub(super) fn of_events(expert: ExpertId, response: Response) -> AnswerStream {
+/// The chunks of `expert`'s response, under its own name. Ends with the provider's `[DONE]`, or once every choice has
+/// ended, whatever the provider does then; anything else that ends it is an error. Dropping it closes the connection.
+pub(super) fn of_events(expert: ExpertId, response: Response, choices: Choices) -> AnswerStream {
     let reader = Reader {
         expert,
         response,
         decoder: Decoder::new(EVENT_BYTES_MAX),
-        finished: false,
+        choices,
     };
     stream::try_unfold(reader, |mut reader| async move {
         let chunk = reader.next().await?;
@@ -50,8 +54,7 @@ struct Reader {
     expert: ExpertId,
     response: Response,
     decoder: Decoder,
-    /// A finish reason has come.
-    finished: bool,
+    choices: Choices,
 }
 
 impl Reader {
@@ -68,21 +71,30 @@ impl Reader {
                         self.read_to_end().await;
                         return Ok(None);
                     }
+                    Piece::Error(error) if self.choices.are_complete() => {
+                        tracing::warn!(expert = %self.expert, %error, "an error behind a complete answer is left out");
+                        return Ok(None);
+                    }
                     Piece::Error(error) => return Err(error),
                     Piece::Malformed => self.count_malformed(&event),
                 }
             }
-            match self.response.chunk().await {
-                Ok(Some(bytes)) => self.decoder.feed(&bytes),
-                Ok(None) | Err(_) if self.finished => return Ok(None),
-                Ok(None) => return Err(broken("the stream ended before the answer did".into())),
-                Err(error) => return Err(broken(in_full(&error.without_url()))),
+            if self.choices.are_complete() {
+                match timeout(AFTER_FINISH_MAX, self.response.chunk()).await {
+                    Ok(Ok(Some(bytes))) => self.decoder.feed(&bytes),
+                    _ => return Ok(None),
+                }
+            } else {
+                let bytes = self.response.chunk().await;
+                let bytes = bytes.map_err(|error| broken(in_full(&error.without_url())))?;
+                let cut = || broken("the stream ended before the answer did".into());
+                self.decoder.feed(&bytes.ok_or_else(cut)?);
             }
         }
     }
 
     fn ours(&mut self, mut chunk: Chunk) -> Chunk {
-        self.finished |= chunk.finish_reason().is_some();
+        self.choices.saw(&chunk);
         chunk.0.insert("model".into(), self.expert.as_str().into());
         chunk
     }
@@ -90,7 +102,7 @@ impl Reader {
     async fn read_to_end(&mut self) {
         let rest = async { while let Ok(Some(_)) = self.response.chunk().await {} };
         // Whether it came or not, the answer is complete.
-        let _ended = tokio::time::timeout(END_AFTER_DONE, rest).await;
+        let _ended = timeout(END_AFTER_DONE, rest).await;
     }
 
     /// Says that an event was skipped, without its text: it may hold some of the answer.

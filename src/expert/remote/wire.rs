@@ -162,7 +162,7 @@ mod tests {
             panic!("{chunks:?}")
         };
         assert_eq!(answer.text(), Some("hi"));
-        assert_eq!(answer.finish_reason(), Some("stop"));
+        assert!(answer.finishes());
         assert_eq!(answer.usage(), None);
         assert_eq!(answer.0["house"], 1);
         assert_eq!(

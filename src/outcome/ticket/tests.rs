@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
 use crate::{
-    chat::{AnswerHead, FinishReason},
+    chat::{AnswerHead, Choices, FinishReason},
     decision::Reason,
     ids::RouterId,
     outcome::{Prices, Recorder, RecorderOptions},
@@ -140,7 +140,11 @@ async fn watched(items: Vec<Result<Chunk, ExpertError>>, read: usize) -> StoredO
     let id = ticket.id().to_owned();
     // A stream that stays open after its items, as a connection does.
     let items = Box::pin(stream::iter(items).chain(stream::pending()));
-    let read: Vec<_> = ticket.watch(expert(), items).take(read).collect().await;
+    let read: Vec<_> = ticket
+        .watch(expert(), items, Choices::new(1))
+        .take(read)
+        .collect()
+        .await;
     drop(read);
     house.only_outcome(&id).await
 }
@@ -220,7 +224,7 @@ async fn a_stream_read_to_the_end_is_completed_before_its_reader_knows() {
     let house = House::keeping(ContentPolicy::Full).await;
     let ticket = house.open().await;
     let id = ticket.id().to_owned();
-    let mut stream = ticket.watch(expert(), Box::pin(stream::iter(answer())));
+    let mut stream = ticket.watch(expert(), Box::pin(stream::iter(answer())), Choices::new(1));
     let mut read = 0;
     while stream.next().await.is_some() {
         read += 1;
@@ -274,15 +278,15 @@ async fn an_error_in_the_middle_is_the_ending() {
 }
 
 #[tokio::test]
-async fn a_stream_that_just_stops_is_broken() {
+async fn an_expert_that_ends_its_stream_has_said_all() {
     let house = House::keeping(ContentPolicy::Full).await;
     let ticket = house.open().await;
     let id = ticket.id().to_owned();
     let items = Box::pin(stream::iter(vec![Ok(head().text("Hel"))]));
-    let read = ticket.watch(expert(), items).count().await;
+    let read = ticket.watch(expert(), items, Choices::new(1)).count().await;
     assert_eq!(read, 1);
     let stored = house.only_outcome(&id).await;
-    assert_eq!(ending(&stored), ("expert_failed", Some("broken")));
+    assert_eq!(ending(&stored), ("completed", None));
 }
 
 #[tokio::test]
@@ -290,7 +294,7 @@ async fn a_stream_cut_by_the_shutdown_is_the_servers_doing() {
     let house = House::keeping(ContentPolicy::Full).await;
     let ticket = house.open().await;
     let id = ticket.id().to_owned();
-    let mut stream = ticket.watch(expert(), Box::pin(stream::iter(answer())));
+    let mut stream = ticket.watch(expert(), Box::pin(stream::iter(answer())), Choices::new(1));
     stream.next().await;
     house.shutdown.cancel();
     drop(stream);
@@ -316,7 +320,11 @@ async fn text_is_kept_as_the_policy_says() {
         let house = House::keeping(policy).await;
         let ticket = house.open().await;
         let id = ticket.id().to_owned();
-        let stream = ticket.watch(expert(), Box::pin(stream::iter(self::answer())));
+        let stream = ticket.watch(
+            expert(),
+            Box::pin(stream::iter(self::answer())),
+            Choices::new(1),
+        );
         assert_eq!(stream.count().await, 5);
         let stored = house.only_outcome(&id).await;
         assert_eq!(stored.question.as_deref(), question);
