@@ -14,8 +14,16 @@ say() { printf '\n\033[1m== %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 need_rust() {
-  command -v cargo >/dev/null || die "cargo is missing. Install Rust from https://rustup.rs, then run this again."
   command -v cc >/dev/null || install_package gcc
+  command -v cargo >/dev/null && return
+  say "installing Rust"
+  if command -v apt-get >/dev/null && apt-cache show rustup >/dev/null 2>&1; then
+    install_package rustup
+  else
+    command -v curl >/dev/null || install_package curl
+    curl --proto '=https' --tlsv1.2 -fsS https://sh.rustup.rs | sh -s -- -y --profile minimal --no-modify-path >&2
+  fi
+  command -v cargo >/dev/null || die "cargo is still missing. Install Rust from https://rustup.rs, then run this again."
 }
 
 need_python() {

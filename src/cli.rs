@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     causes::in_full,
-    config::{self, Config, Environment, Mistakes},
+    config::{self, Config, Environment, Exposure, Mistakes},
     telemetry::{self, LogFormat},
 };
 
@@ -101,31 +101,40 @@ impl CliError {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let environment = Environment::from_process();
-    let quiet_by_default = !matches!(cli.command, Command::Serve(_));
-    let filter = cli
-        .log
-        .clone()
-        .or_else(|| environment.get("COTERIE_LOG").map(str::to_owned));
-    let filter = filter
-        .as_deref()
-        .unwrap_or(if quiet_by_default { "warn" } else { "info" });
-    telemetry::log_to_stderr(
-        filter,
-        if cli.log_json {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        },
-    );
-
-    let ended = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(CliError::failed)
-        .and_then(|runtime| runtime.block_on(dispatch(cli.command, &environment)));
+    let ended = set_up_log(&cli, &environment).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(CliError::failed)?;
+        runtime.block_on(dispatch(cli.command, &environment))
+    });
     ended.unwrap_or_else(|error| {
         output::complain(&error.to_string());
         ExitCode::from(error.exit_code())
+    })
+}
+
+/// A server tells what it does; the other commands have an answer to show, and tell only what goes wrong.
+fn set_up_log(cli: &Cli, environment: &Environment) -> Result<(), CliError> {
+    let by_default = if matches!(cli.command, Command::Serve(_)) {
+        "info"
+    } else {
+        "warn"
+    };
+    let given = cli
+        .log
+        .as_deref()
+        .or_else(|| environment.get("COTERIE_LOG"));
+    let filter = given.unwrap_or(by_default);
+    let format = if cli.log_json {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    };
+    telemetry::log_to_stderr(filter, format).map_err(|error| {
+        CliError::Usage(format!(
+            "the log filter `{filter}` cannot be read ({error}); write error, warn, info, debug or `coterie=debug`"
+        ))
     })
 }
 
@@ -155,6 +164,10 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(args: &ConfigArgs, environment: &Environment) -> Result<Config, CliError> {
-    config::load(args.config.as_deref(), environment).map_err(CliError::Config)
+fn load(
+    args: &ConfigArgs,
+    environment: &Environment,
+    exposure: Exposure,
+) -> Result<Config, CliError> {
+    config::load(args.config.as_deref(), environment, exposure).map_err(CliError::Config)
 }

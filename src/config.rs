@@ -55,6 +55,15 @@ pub struct Config {
     pub catalogue: Catalogue,
 }
 
+/// Whether a server without keys may be reached from other machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// It may not: that is a mistake.
+    Guarded,
+    /// It may (`--insecure`), or nothing listens.
+    Insecure,
+}
+
 /// `server`.
 #[derive(Debug)]
 pub struct ServerConfig {

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use crate::{
     api::{self, ApiState},
     app::{App, AppError},
-    config::Config,
+    config::{Config, Exposure},
     telemetry,
 };
 use connections::{Connections, Patience};
@@ -51,15 +51,6 @@ pub enum ServeError {
     /// A part cannot be opened.
     #[error(transparent)]
     App(#[from] AppError),
-}
-
-/// Whether a server without keys may be reached from other machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exposure {
-    /// It refuses to start.
-    Guarded,
-    /// It starts (`--insecure`).
-    Insecure,
 }
 
 /// A server that listens but does not yet serve.

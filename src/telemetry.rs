@@ -5,7 +5,7 @@ use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// Upper bounds, in seconds, for everything that is measured in seconds: from a routing decision to a long answer.
 const SECONDS: [f64; 14] = [
@@ -21,12 +21,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends log lines to standard error. `filter` is a `tracing` directive such as `info` or `coterie=debug`; one that
-/// cannot be read falls back to `info`.
-pub fn log_to_stderr(filter: &str, format: LogFormat) {
+/// Sends log lines to standard error. `filter` is a `tracing` directive such as `info` or `coterie=debug`.
+///
+/// # Errors
+/// The filter cannot be read.
+pub fn log_to_stderr(filter: &str, format: LogFormat) -> Result<(), ParseError> {
     // ONNX Runtime tells its whole life at `info`.
     let filter = format!("ort=warn,{filter}");
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_unreadable| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -37,6 +39,7 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) {
     };
     // A process that has a subscriber already (a test) keeps it.
     installed.ok();
+    Ok(())
 }
 
 /// The process's metrics; the first call installs the recorder.

@@ -9,13 +9,14 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
     app::{App, Asked, Reply},
     chat::{ChatRequest, Usage},
     composition::MODEL_NAME,
-    config::Environment,
+    config::{Config, Environment, Exposure},
     decision::{Decision, Reason},
     expert::{Answer, AnswerStream},
 };
@@ -58,11 +59,45 @@ struct Document<'a> {
 
 pub(super) async fn run(args: AskArgs, environment: &Environment) -> Result<(), CliError> {
     let request = request(&args)?;
-    let config = load(&args.config, environment)?;
+    let config = load(&args.config, environment, Exposure::Insecure)?;
+    if let Some(id) = &args.expert {
+        must_be_configured(id, &config)?;
+    }
     let app = App::open(config).await.map_err(CliError::failed)?;
-    let told = ask(&app, request, args.json).await;
+    // Whatever ends it, the question's outcome is written before the command returns.
+    let told = tokio::select! {
+        told = ask(&app, request, args.json) => told,
+        interrupted = interruption() => interrupted,
+    };
     app.close().await;
     told
+}
+
+/// Said before the models are loaded.
+fn must_be_configured(id: &str, config: &Config) -> Result<(), CliError> {
+    let known: Vec<&str> = config
+        .experts
+        .iter()
+        .map(|expert| expert.id.as_str())
+        .collect();
+    if known.contains(&id) {
+        return Ok(());
+    }
+    let known = known.join(", ");
+    Err(CliError::Usage(format!(
+        "there is no expert `{id}`; the configuration has {known}"
+    )))
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+async fn interruption() -> Result<(), CliError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Err(CliError::Failed("interrupted".into()))
 }
 
 fn request(args: &AskArgs) -> Result<ChatRequest, CliError> {
@@ -108,7 +143,9 @@ async fn ask(app: &App, request: ChatRequest, as_json: bool) -> Result<(), CliEr
     if !as_json {
         output::note(&format!("{} → {expert}", because(&decision)));
     }
-    let heard = listen(pieces, asked.at, as_json).await?;
+    let Some(heard) = listen(pieces, asked.at, as_json).await? else {
+        return Ok(());
+    };
     if !as_json {
         output::line("");
         output::note(&heard.summary());
@@ -165,11 +202,12 @@ struct Heard {
     total: Duration,
 }
 
+/// Hears an answer to its end; none if whoever reads standard output has left before it.
 async fn listen(
     mut pieces: AnswerStream,
     asked_at: Instant,
     silent: bool,
-) -> Result<Heard, CliError> {
+) -> Result<Option<Heard>, CliError> {
     let mut heard = Heard {
         text: String::new(),
         usage: None,
@@ -181,14 +219,14 @@ async fn listen(
         if let Some(text) = chunk.text() {
             heard.first_token.get_or_insert_with(|| asked_at.elapsed());
             heard.text.push_str(text);
-            if !silent {
-                output::piece(text);
+            if !silent && output::piece(text).is_err() {
+                return Ok(None);
             }
         }
         heard.usage = chunk.usage().or(heard.usage);
     }
     heard.total = asked_at.elapsed();
-    Ok(heard)
+    Ok(Some(heard))
 }
 
 impl Heard {

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    config::{self, Assignment, Config, Environment, ExpertConfig, ExpertKind, Mistakes},
+    config::{self, Assignment, Config, Environment, ExpertConfig, ExpertKind, Exposure, Mistakes},
     ids::ExpertId,
 };
 
@@ -25,6 +25,9 @@ pub(super) struct CheckArgs {
     /// The configuration [default: config/coterie.yaml; the embedded one where that does not exist].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Check for `serve --insecure`: an address that other machines reach needs no key.
+    #[arg(long)]
+    insecure: bool,
     /// Print one JSON document on standard output: ok, mistakes, and a summary where all is fine.
     #[arg(long)]
     json: bool,
@@ -38,7 +41,12 @@ pub(super) fn run(
     err: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let path = args.config.as_deref();
-    let loaded = config::load(path, environment);
+    let exposure = if args.insecure {
+        Exposure::Insecure
+    } else {
+        Exposure::Guarded
+    };
+    let loaded = config::load(path, environment, exposure);
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &report(path, &loaded))?;
         writeln!(out)?;
@@ -174,6 +182,7 @@ router: {{ routes: '{folder}', encoder: {{ model: '{folder}', runtime: '{}' }} }
             path("ort.so")
         );
         let args = CheckArgs {
+            insecure: false,
             config: Some(dir.path().join("coterie")),
             json,
         };

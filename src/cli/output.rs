@@ -5,11 +5,13 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 /// Writes a piece of an answer to standard output and shows it at once.
-pub(super) fn piece(text: &str) {
+///
+/// # Errors
+/// Nobody reads it any more: no more pieces need to be made.
+pub(super) fn piece(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .ok();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Writes a line to standard output.

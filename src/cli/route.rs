@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
     composition::{self, Composition},
-    config::Environment,
+    config::{Environment, Exposure},
     decision::{Explained, Reason},
 };
 
@@ -43,7 +43,7 @@ pub(super) struct RouteArgs {
 }
 
 pub(super) async fn run(args: RouteArgs, environment: &Environment) -> Result<(), CliError> {
-    let config = load(&args.config, environment)?;
+    let config = load(&args.config, environment, Exposure::Insecure)?;
     let composition = Composition::open(&config, args.router.as_deref())
         .await
         .map_err(CliError::failed)?;

@@ -7,8 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
-    config::Environment,
-    serve::{Exposure, ServeError, Server},
+    config::{Environment, Exposure},
+    serve::{ServeError, Server},
 };
 
 #[derive(Args)]
@@ -24,13 +24,19 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<(), CliError> {
-    let mut config = load(&args.config, environment)?;
-    config.server.listen = args.listen.unwrap_or(config.server.listen);
     let exposure = if args.insecure {
         Exposure::Insecure
     } else {
         Exposure::Guarded
     };
+    // An address of the command line is judged when it is bound, in place of the file's.
+    let judged = if args.listen.is_some() {
+        Exposure::Insecure
+    } else {
+        exposure
+    };
+    let mut config = load(&args.config, environment, judged)?;
+    config.server.listen = args.listen.unwrap_or(config.server.listen);
     // Before anything is loaded: a SIGTERM during start-up must not be lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;

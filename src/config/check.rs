@@ -3,15 +3,15 @@
 mod experts;
 mod mapping;
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
 use crate::models;
 
 use super::{
-    ApiKey, EncoderConfig, Environment, ModelsConfig, RouterConfig, ServerConfig, StoreConfig,
-    document::Place, mistake::Mistakes, raw, units,
+    ApiKey, EncoderConfig, Environment, Exposure, ModelsConfig, RouterConfig, ServerConfig,
+    StoreConfig, document::Place, mistake::Mistakes, raw, units,
 };
 
 pub(super) use experts::experts;
@@ -37,12 +37,22 @@ pub(super) struct Check<'a> {
 pub(super) fn server(
     raw: &raw::Server,
     place: Place<'_>,
+    exposure: Exposure,
     check: &mut Check<'_>,
 ) -> Option<ServerConfig> {
-    let listen = raw.listen.trim().parse();
+    let listen = raw.listen.trim().parse::<SocketAddr>();
     if listen.is_err() {
         let message = format!("`listen` is `{}`", raw.listen);
         let help = "write an IP address and a port, such as `127.0.0.1:8400`";
+        check.wrong(place.at("listen"), message, help);
+    }
+    let is_open = |listen: &SocketAddr| !listen.ip().is_loopback() && raw.keys.is_empty();
+    if exposure == Exposure::Guarded && listen.as_ref().is_ok_and(is_open) {
+        let message = format!(
+            "`{}` can be reached from other machines, and no key is configured",
+            raw.listen
+        );
+        let help = "configure `keys`, listen on 127.0.0.1, or pass --insecure to let everyone in";
         check.wrong(place.at("listen"), message, help);
     }
     let body_bytes_max = match &raw.body_max {
@@ -232,7 +242,11 @@ impl Check<'_> {
     /// A model or a library is not there; one of the model store can be fetched.
     fn absent(&mut self, place: Place<'_>, message: String, path: &str) {
         let name = models::inside_store(path).and_then(|inside| inside.iter().next());
-        let help = match name {
+        let is_known = |name: &&OsStr| {
+            let name = name.to_string_lossy().into_owned();
+            models::Manifest::embedded().choose(&[name]).is_ok()
+        };
+        let help = match name.filter(is_known) {
             Some(name) => {
                 let name = name.to_string_lossy();
                 format!("`scripts/models {name}` or `coterie models pull {name}` brings it")

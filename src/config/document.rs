@@ -143,6 +143,11 @@ impl<'a> Place<'a> {
         self.entry(key).map(|entry| self.to(&entry.node))
     }
 
+    /// Whether there is a value.
+    pub(super) fn is_written(self) -> bool {
+        self.node.is_some()
+    }
+
     /// The value under `key`; where there is none, this place without a value.
     pub(super) fn at(self, key: &str) -> Self {
         self.get(key).unwrap_or(Self { node: None, ..self })

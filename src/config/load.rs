@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Config, Environment, ModelsConfig,
+    Config, Environment, Exposure, ModelsConfig,
     check::{self, Check, Known},
     defaults,
     document::{Document, Place},
@@ -19,12 +19,17 @@ pub const DEFAULT_PATH: &str = "config/coterie.yaml";
 
 /// Reads and checks the configuration and its routes: exactly what `serve` needs before it binds.
 ///
-/// Without `path`, [`DEFAULT_PATH`] is read; where that file does not exist, the embedded default with the embedded
+/// Routes are read from `router.routes` if the file has that key, else from `routes` if there is such a folder, else they are
+/// the embedded ones. Without `path`, [`DEFAULT_PATH`] is read; where that file does not exist, the embedded default with the embedded
 /// routes. A `path` that does not exist is a mistake.
-pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Mistakes> {
+pub fn load(
+    path: Option<&Path>,
+    environment: &Environment,
+    exposure: Exposure,
+) -> Result<Config, Mistakes> {
     let source = Source::choose(path);
     let mut mistakes = Mistakes::default();
-    let config = source.config(environment, &mut mistakes);
+    let config = source.config(environment, exposure, &mut mistakes);
     mistakes.or(config)
 }
 
@@ -84,12 +89,19 @@ impl<'a> Source<'a> {
 
     fn routes(&self, folder: &str, named_at: Place<'_>, mistakes: &mut Mistakes) -> Routes {
         match self {
-            Self::File(_) => routes::read(Path::new(folder), named_at, mistakes),
-            Self::Embedded => routes::embedded(mistakes),
+            Self::File(_) if named_at.is_written() || Path::new(folder).is_dir() => {
+                routes::read(Path::new(folder), named_at, mistakes)
+            }
+            Self::File(_) | Self::Embedded => routes::embedded(mistakes),
         }
     }
 
-    fn config(&self, environment: &Environment, mistakes: &mut Mistakes) -> Option<Config> {
+    fn config(
+        &self,
+        environment: &Environment,
+        exposure: Exposure,
+        mistakes: &mut Mistakes,
+    ) -> Option<Config> {
         let Some(document) = self.document(mistakes) else {
             // The routes may be mistaken as well; where they are by default is the best guess.
             if Path::new(defaults::ROUTES).is_dir() {
@@ -107,7 +119,7 @@ impl<'a> Source<'a> {
             mistakes,
             models_dir: check::models_dir(&raw.models, environment),
         };
-        let server = check::server(&raw.server, place.at("server"), &mut check);
+        let server = check::server(&raw.server, place.at("server"), exposure, &mut check);
         let store = check::store(&raw.store, place.at("store"), &mut check);
         let router = check::router(&raw.router, place.at("router"), &mut check);
         let experts_place = place.at("experts");
@@ -141,10 +153,10 @@ mod tests {
     #[test]
     fn the_embedded_default_loads_without_any_file_of_its_own() {
         let house = House::new();
-        house.write("store/smollm2-135m-instruct/model.gguf", "");
-        house.write("store/qwen2.5-coder-0.5b-instruct/model.gguf", "");
+        house.write("store/smollm2-135m-instruct/model.gguf", "GGUF");
+        house.write("store/qwen2.5-coder-0.5b-instruct/model.gguf", "GGUF");
         let mut mistakes = Mistakes::default();
-        let config = Source::Embedded.config(&house.environment, &mut mistakes);
+        let config = Source::Embedded.config(&house.environment, Exposure::Guarded, &mut mistakes);
         let config = mistakes.or(config).unwrap();
         assert_eq!(config.catalogue.routes.len(), embedded::ROUTES.len());
         assert_eq!(config.mapping.default.as_str(), "general");

@@ -162,8 +162,8 @@ fn the_shipped_configurations_are_right_once_their_models_and_keys_are_there() {
         let house = House::new()
             .with("OPENAI_API_KEY", "sk-1")
             .with("VLLM_API_KEY", "sk-2");
-        house.write("store/smollm2-135m-instruct/model.gguf", "");
-        house.write("store/qwen2.5-coder-0.5b-instruct/model.gguf", "");
+        house.write("store/smollm2-135m-instruct/model.gguf", "GGUF");
+        house.write("store/qwen2.5-coder-0.5b-instruct/model.gguf", "GGUF");
         let text = fs::read_to_string(root(file)).unwrap();
         let routes = format!("routes: '{}'", root("routes").display());
         let text = if text.contains("routes: routes") {

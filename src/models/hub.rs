@@ -81,6 +81,8 @@ impl Hub {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            // The client would read proxies from the environment, which is for the configuration to read.
+            .no_proxy()
             .build()
             .map_err(ModelError::Client)?;
         Ok(Self {

@@ -1,7 +1,7 @@
 //! The binary as a process: signals, hard kills, exit codes, and OpenAI's own client in front of it.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
@@ -314,6 +314,70 @@ async fn ask_streams_to_the_terminal_and_says_who_answered() {
     assert_eq!(recorded(&folder).await.len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_ask_leaves_its_outcome() {
+    let hold = Hold::new();
+    let reply = Reply::stream([role(), text("Hel"), hold.wait(), finish("stop"), done()]);
+    let upstream = Upstream::always(reply).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path(), &remote(&upstream));
+    let mut asking = coterie()
+        .args(["ask", "Hi?", "--expert", "only", "--config"])
+        .arg(config)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut begun = [0; 3];
+    asking
+        .stdout
+        .take()
+        .unwrap()
+        .read_exact(&mut begun)
+        .unwrap();
+    let id = asking.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(asking.wait().unwrap().code(), Some(1));
+    let outcomes = recorded(&folder).await;
+    assert_eq!(outcomes.len(), 1);
+    assert_eq!(outcomes[0].ending, "client_left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ask_whose_reader_leaves_stops_the_answer() {
+    let hold = Hold::new();
+    let reply = Reply::stream([
+        role(),
+        text("Hel"),
+        hold.wait(),
+        text("lo"),
+        hold.wait(),
+        done(),
+    ]);
+    let upstream = Upstream::always(reply).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path(), &remote(&upstream));
+    let mut asking = coterie()
+        .args(["ask", "Hi?", "--expert", "only", "--config"])
+        .arg(config)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut begun = [0; 3];
+    let mut reader = asking.stdout.take().unwrap();
+    reader.read_exact(&mut begun).unwrap();
+    drop(reader);
+    hold.release();
+    upstream.client_left().await;
+    assert_eq!(asking.wait().unwrap().code(), Some(0));
+    assert_eq!(recorded(&folder).await[0].ending, "client_left");
+}
+
 #[test]
 fn exit_codes_tell_a_wrong_call_from_failed_work() {
     let folder = tempfile::tempdir().unwrap();
@@ -344,8 +408,27 @@ fn exit_codes_tell_a_wrong_call_from_failed_work() {
         Some(1),
         "nobody answers"
     );
+    assert_eq!(
+        ask(&config, &["ask", "hi", "--expert", "nobody"])
+            .status
+            .code(),
+        Some(2)
+    );
+    assert_eq!(
+        ask(&config, &["route", "hi", "--log", "coterie=loud"])
+            .status
+            .code(),
+        Some(2)
+    );
     let open = ask(&config, &["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!(open.status.code(), Some(2));
+    let everywhere = format!("{nobody}server: {{ listen: '0.0.0.0:0' }}\n");
+    let everywhere = write_config(folder.path(), &everywhere);
+    assert_eq!(ask(&everywhere, &["check"]).status.code(), Some(2));
+    assert_eq!(
+        ask(&everywhere, &["check", "--insecure"]).status.code(),
+        Some(0)
+    );
     assert!(
         String::from_utf8(open.stderr)
             .unwrap()
@@ -390,4 +473,20 @@ fn route_reads_a_file_and_answers_a_line_a_row() {
             .unwrap()
             .contains("rows.jsonl:2:")
     );
+}
+
+#[test]
+fn the_shipped_configuration_works_wherever_it_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    std::fs::create_dir(&config).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/coterie.yaml");
+    std::fs::copy(shipped, config.join("coterie.yaml")).unwrap();
+    let told = coterie()
+        .arg("check")
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let complaints = String::from_utf8(told.stderr).unwrap();
+    assert!(!complaints.contains("routes"), "{complaints}");
 }

@@ -1,6 +1,11 @@
 //! `experts`: who can answer, and how they are reached.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
 
 use secrecy::SecretString;
 use url::Url;
@@ -82,7 +87,15 @@ fn local(raw: &raw::Local, place: Place<'_>, check: &mut Check<'_>) -> Option<Ex
     let path = check.resolve(model)?;
     let place = place.at("model");
     match models::gguf_in(&path) {
-        Ok(model_file) => return Some(ExpertKind::Local { model_file }),
+        Ok(model_file) if is_gguf(&model_file) => return Some(ExpertKind::Local { model_file }),
+        Ok(model_file) => {
+            let message = format!("`{}` is no GGUF file", model_file.display());
+            check.wrong(
+                place,
+                message,
+                "name a GGUF model; `coterie models list` tells whether a download is whole",
+            );
+        }
         Err(ModelError::ManyGguf { found, .. }) => {
             let names: Vec<_> = found
                 .iter()
@@ -102,6 +115,13 @@ fn local(raw: &raw::Local, place: Place<'_>, check: &mut Check<'_>) -> Option<Ex
         }
     }
     None
+}
+
+/// Whether a file begins as GGUF files do; whether the rest of it holds a model is found out when it is loaded.
+fn is_gguf(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *b"GGUF"
 }
 
 fn remote(

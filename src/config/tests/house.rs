@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
-use crate::config::{Config, Environment, Mistakes, check::ENCODER_FILES, load};
+use crate::config::{Config, Environment, Exposure, Mistakes, check::ENCODER_FILES, load};
 
 /// Two routes, placeholders for the models, and an environment that points at them.
 pub(in crate::config) struct House {
@@ -40,12 +40,8 @@ impl House {
         for file in ENCODER_FILES {
             house.write(&format!("store/all-MiniLM-L6-v2/{file}"), "");
         }
-        for file in [
-            "store/onnxruntime/libonnxruntime.so",
-            "store/small/small.gguf",
-        ] {
-            house.write(file, "");
-        }
+        house.write("store/onnxruntime/libonnxruntime.so", "");
+        house.write("store/small/small.gguf", "GGUF");
         house.write(
             "routes/coding.yaml",
             "description: Code\nexamples: [Fix my loop]\n",
@@ -92,7 +88,11 @@ impl House {
     }
 
     pub(in crate::config) fn load(&self) -> Result<Config, Mistakes> {
-        load(Some(&self.path("coterie.yaml")), &self.environment)
+        load(
+            Some(&self.path("coterie.yaml")),
+            &self.environment,
+            Exposure::Guarded,
+        )
     }
 
     /// The mistakes as they are shown, with paths relative to the house.

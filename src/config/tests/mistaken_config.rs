@@ -180,8 +180,8 @@ experts:
 #[test]
 fn models_that_are_absent() {
     let house = House::new();
-    house.write("store/two/a.gguf", "");
-    house.write("store/two/b.gguf", "");
+    house.write("store/two/a.gguf", "GGUF");
+    house.write("store/two/b.gguf", "GGUF");
     house.write("store/none/readme", "");
     house.config(
         "
@@ -189,26 +189,27 @@ router:
   routes: ROUTES
   encoder: { model: models/other, runtime: models/onnxruntime/other.so }
 experts:
-  general: { kind: local, model: models/absent }
+  general: { kind: local, model: models/qwen2.5-coder-0.5b-instruct }
   gpt: { kind: local, model: models/two }
   third: { kind: local, model: models/none }
   fourth: { kind: local, model: /nowhere/x.gguf }
+  fifth: { kind: local, model: models/none/readme }
 ",
     );
     assert_eq!(
         house.mistakes(),
         [
-            "coterie.yaml:3:21: the encoder's `store/other/model.onnx` is absent; `scripts/models other` or `coterie \
-             models pull other` brings it",
+            "coterie.yaml:3:21: the encoder's `store/other/model.onnx` is absent; put it there, or name another path",
             "coterie.yaml:3:44: the ONNX Runtime library `store/onnxruntime/other.so` is absent; `scripts/models \
              onnxruntime` brings it; or name a library of your own here or in ORT_DYLIB_PATH",
-            "coterie.yaml:5:34: the model `store/absent` is absent; `scripts/models absent` or `coterie models pull absent` \
-             brings it",
+            "coterie.yaml:5:34: the model `store/qwen2.5-coder-0.5b-instruct` is absent; `scripts/models \
+             qwen2.5-coder-0.5b-instruct` or `coterie models pull qwen2.5-coder-0.5b-instruct` brings it",
             "coterie.yaml:6:30: the folder `store/two` holds several GGUF files; name one of them: `a.gguf` or \
              `b.gguf`",
-            "coterie.yaml:7:32: the folder `store/none` holds no GGUF file; `scripts/models none` or `coterie models pull \
-             none` brings it",
+            "coterie.yaml:7:32: the folder `store/none` holds no GGUF file; put it there, or name another path",
             "coterie.yaml:8:33: the model `/nowhere/x.gguf` is absent; put it there, or name another path",
+            "coterie.yaml:9:32: `store/none/readme` is no GGUF file; name a GGUF model; `coterie models list` tells \
+             whether a download is whole",
         ]
     );
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use coterie::{
-    config::{self, Environment},
-    serve::{Exposure, Server},
+    config::{self, Environment, Exposure},
+    serve::Server,
     store::{Store, StoredOutcome},
 };
 use reqwest::{Client, RequestBuilder, Response};
@@ -30,7 +30,7 @@ impl Coterie {
     pub(crate) async fn serve(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = write_config(folder.path(), yaml);
-        let config = config::load(Some(&file), &environment())
+        let config = config::load(Some(&file), &environment(), Exposure::Guarded)
             .unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let server = Server::bind(config, Exposure::Guarded).await.unwrap();
         let base = format!("http://{}", server.address());
