@@ -6,6 +6,7 @@ mod models;
 mod output;
 mod route;
 mod serve;
+mod signals;
 
 use std::{
     io::{stderr, stdout},

@@ -9,9 +9,8 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, ConfigArgs, load, output};
+use super::{CliError, ConfigArgs, load, output, signals::Signals};
 use crate::{
     app::{App, Asked, Reply},
     chat::{ChatRequest, Usage},
@@ -63,11 +62,12 @@ pub(super) async fn run(args: AskArgs, environment: &Environment) -> Result<(), 
     if let Some(id) = &args.expert {
         must_be_configured(id, &config)?;
     }
+    let mut signals = Signals::listen().map_err(CliError::failed)?;
     let app = App::open(config).await.map_err(CliError::failed)?;
     // Whatever ends it, the question's outcome is written before the command returns.
     let told = tokio::select! {
         told = ask(&app, request, args.json) => told,
-        interrupted = interruption() => interrupted,
+        () = signals.received() => Err(CliError::Failed("interrupted".into())),
     };
     app.close().await;
     told
@@ -87,17 +87,6 @@ fn must_be_configured(id: &str, config: &Config) -> Result<(), CliError> {
     Err(CliError::Usage(format!(
         "there is no expert `{id}`; the configuration has {known}"
     )))
-}
-
-/// Resolves at Ctrl-C or SIGTERM.
-async fn interruption() -> Result<(), CliError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Err(CliError::Failed("interrupted".into()))
 }
 
 fn request(args: &AskArgs) -> Result<ChatRequest, CliError> {

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, ConfigArgs, load, output};
+use super::{CliError, ConfigArgs, load, output, signals::Signals};
 use crate::{
     config::{Environment, Exposure},
     serve::{ServeError, Server},
@@ -38,8 +37,7 @@ pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<()
     let mut config = load(&args.config, environment, judged)?;
     config.server.listen = args.listen.unwrap_or(config.server.listen);
     // Before anything is loaded: a SIGTERM during start-up must not be lost.
-    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
+    let mut signals = Signals::listen().map_err(CliError::failed)?;
     let server = Server::bind(config, exposure)
         .await
         .map_err(|error| match error {
@@ -47,12 +45,6 @@ pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<()
             ServeError::Bind { .. } | ServeError::App(_) => CliError::failed(error),
         })?;
     output::note(&format!("coterie listens on http://{}", server.address()));
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    server.run(stop).await;
+    server.run(signals.received()).await;
     Ok(())
 }
