@@ -17,6 +17,7 @@ pub mod expert;
 pub mod ids;
 pub mod mapping;
 pub mod models;
+pub mod onnx;
 pub mod outcome;
 pub mod query;
 pub mod router;

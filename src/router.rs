@@ -168,8 +168,8 @@ impl Router {
                 standing: Standing::Empty,
             });
         }
-        let vector = self.encoder.embed_question(query.text.clone()).await?;
-        let scores = self.scores(&vector);
+        let reading = self.encoder.embed_question(query.text.clone()).await?;
+        let scores = self.scores(&reading.vector);
         let best = scores.first().map_or(0.0, |score| score.probability);
         let confidence_min = self.confidence_min;
         let standing = if best < confidence_min {
@@ -221,7 +221,7 @@ impl Router {
 
 async fn open_encoder(config: &RouterConfig) -> Result<Encoder, RouterError> {
     let config = config.encoder.clone();
-    Ok(spawn_blocking(move || Encoder::open(&config)).await??)
+    Ok(spawn_blocking(move || Encoder::open(&config, &[])).await??)
 }
 
 /// The artefact of that id, if there is a sound one.
@@ -285,7 +285,8 @@ async fn embed_all(encoder: &Encoder, texts: &[String]) -> Result<Vec<Vec<f32>>,
         .with_message("reading the routes' examples");
     let mut vectors = Vec::with_capacity(texts.len());
     for texts in texts.chunks(EXAMPLES_PER_CALL) {
-        vectors.extend(encoder.embed(texts.to_vec()).await?.vectors);
+        let readings = encoder.embed(texts.to_vec()).await?;
+        vectors.extend(readings.into_iter().map(|reading| reading.vector));
         bar.inc(texts.len() as u64);
     }
     bar.finish_and_clear();

@@ -12,7 +12,7 @@ use super::{ApiError, ApiState, body::JsonBody};
 use crate::{
     chat::{InvalidRequest, fields},
     composition::{MODEL_ALIAS, MODEL_NAME},
-    router::encoder::{Embedded, TEXTS_MAX},
+    router::encoder::{Reading, TEXTS_MAX},
 };
 
 /// Turns texts into vectors.
@@ -33,9 +33,9 @@ pub(super) async fn embed(
         });
     }
     let format = Format::of(&body)?;
-    let embedded = encoder.embed(texts(&body)?).await?;
+    let readings = encoder.embed(texts(&body)?).await?;
     let wanted = fields::count(&body, "dimensions")?;
-    let dimensions = embedded.vectors.first().map_or(0, Vec::len);
+    let dimensions = encoder.dimensions();
     if wanted.is_some_and(|wanted| wanted as usize != dimensions) {
         let message = format!(
             "`{}` gives {dimensions} dimensions and no other number",
@@ -43,7 +43,7 @@ pub(super) async fn embed(
         );
         return Err(InvalidRequest::at("dimensions", message).into());
     }
-    Ok(Json(response(encoder.name(), &embedded, format)).into_response())
+    Ok(Json(response(encoder.name(), &readings, format)).into_response())
 }
 
 /// How vectors are written: OpenAI's Python client asks for base64 unless told otherwise.
@@ -110,17 +110,20 @@ fn texts(body: &Map<String, Value>) -> Result<Vec<String>, InvalidRequest> {
     if fine { Ok(texts) } else { Err(wrong()) }
 }
 
-fn response(model: &str, embedded: &Embedded, format: Format) -> Value {
-    let data: Vec<Value> = embedded
-        .vectors
+fn response(model: &str, readings: &[Reading], format: Format) -> Value {
+    let data: Vec<Value> = readings
         .iter()
         .enumerate()
-        .map(|(index, vector)| json!({"object": "embedding", "index": index, "embedding": format.write(vector)}))
+        .map(|(index, reading)| {
+            let embedding = format.write(&reading.vector);
+            json!({"object": "embedding", "index": index, "embedding": embedding})
+        })
         .collect();
+    let tokens: usize = readings.iter().map(|reading| reading.pieces).sum();
     json!({
         "object": "list",
         "data": data,
         "model": model,
-        "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     })
 }

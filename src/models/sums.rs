@@ -91,8 +91,11 @@ impl Taken {
 }
 
 impl Sha256 {
-    /// Reads the whole file.
-    pub(super) fn of_file(path: &Path) -> io::Result<Self> {
+    /// The digest of a file, which is read whole.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut hasher = HashWriter(Hasher::new());
         io::copy(
             &mut io::BufReader::with_capacity(1 << 20, File::open(path)?),

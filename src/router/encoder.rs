@@ -3,45 +3,30 @@
 //! The model runs on a thread of its own behind a bounded queue; [`places`] says who gets in, [`worker`] how it shares
 //! its time. Knows nothing of categories.
 
+mod model;
 mod places;
 mod runtime;
 mod worker;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
 };
 
-use fastembed::{
-    InitOptionsUserDefined, Pooling, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel,
-};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
+    model::Model,
     places::{PLACES, Places},
-    worker::{Job, Reading, Reply},
+    worker::{Job, Reply},
 };
-use crate::config::EncoderConfig;
+use crate::{
+    config::EncoderConfig,
+    onnx::{NoSuchLayer, WeightsError},
+};
 
 /// Texts that one call may carry: more is a job for several calls, so that no single caller can fill the memory.
 pub const TEXTS_MAX: usize = 256;
-
-/// Word pieces of a text that are read; the rest is cut off. The model was trained on no more.
-const PIECES_MAX: usize = 256;
-
-/// Bytes of a text that are tokenised: far more than [`PIECES_MAX`] pieces of any writing, and a bound on the time that
-/// a hostile text can take.
-const TEXT_BYTES_MAX: usize = 16 * 1024;
-
-/// Threads that work on one batch. The model is too small for more to help.
-const THREADS_MAX: usize = 4;
-
-/// Whether ONNX Runtime's threads spin while they wait for one another. Off: the cores are shared with the local experts,
-/// and where those are at work a spinning thread keeps the one that it waits for from running (a decision took three
-/// times as long).
-const ALLOW_SPINNING: &str = "session.intra_op.allow_spinning";
 
 /// The encoder of this process; dropping it ends its thread.
 pub struct Encoder {
@@ -54,13 +39,15 @@ pub struct Encoder {
     dimensions: usize,
 }
 
-/// What texts were turned into.
+/// What was read out of one text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Embedded {
-    /// A vector of length 1 for each text, in the order of the texts.
-    pub vectors: Vec<Vec<f32>>,
-    /// Word pieces that were read, over all texts, with the two marks that frame each text.
-    pub tokens: usize,
+pub struct Reading {
+    /// The last layer's hidden states, their mean over the text's pieces, brought to length 1.
+    pub vector: Vec<f32>,
+    /// The same mean as it is, for each layer that was asked for, in that order.
+    pub layers: Vec<Vec<f32>>,
+    /// Word pieces that were read, with the two marks that frame the text.
+    pub pieces: usize,
 }
 
 /// Why texts could not be turned into vectors.
@@ -99,7 +86,7 @@ pub enum EncoderError {
     },
     /// A file of the model cannot be read.
     #[error(
-        "cannot read {}; run scripts/models, or point router.encoder.model at a folder with model.onnx and the tokenizer's files",
+        "cannot read {}; run scripts/models, or point router.encoder.model at a folder with model.safetensors and the tokenizer's files",
         path.display()
     )]
     ModelFile {
@@ -107,6 +94,33 @@ pub enum EncoderError {
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
+    },
+    /// The weights are there, but no graph can be built from them.
+    #[error(
+        "the encoder cannot be built from its weights; fetch the model again with scripts/models, or leave nothing but model.onnx beside the tokenizer's files"
+    )]
+    Weights {
+        /// What is wrong with them.
+        source: WeightsError,
+    },
+    /// Layers of a graph that was made elsewhere.
+    #[error(
+        "{} gives out the last layer alone, and the router reads layers {layers:?}; put the model's model.safetensors beside it",
+        path.display()
+    )]
+    OnlyLastLayer {
+        /// The graph.
+        path: PathBuf,
+        /// What was asked for.
+        layers: Vec<usize>,
+    },
+    /// A layer that the model does not have.
+    #[error("the router does not fit the encoder in {}; train it again", dir.display())]
+    NoSuchLayer {
+        /// The model's folder.
+        dir: PathBuf,
+        /// What was asked for.
+        source: NoSuchLayer,
     },
     /// The files are there, but they are no model.
     #[error("{} holds no encoder that ONNX Runtime can run; fetch the model again with scripts/models", dir.display())]
@@ -142,33 +156,38 @@ pub enum EncoderError {
     Stopped,
 }
 
+impl EncoderError {
+    fn model(dir: &Path) -> impl Fn(fastembed::Error) -> Self {
+        |source| Self::Model {
+            dir: dir.to_owned(),
+            source: Box::new(source),
+        }
+    }
+}
+
 impl Encoder {
     /// Loads the runtime and the model and starts the encoder's thread. Blocks for some hundred milliseconds.
     ///
+    /// Its readings tell of these `layers` besides the last one: 1 is the first layer, 0 the embeddings before it.
+    ///
     /// # Errors
     /// Whatever is missing or unusable, with its path and what to do.
-    pub fn open(config: &EncoderConfig) -> Result<Self, EncoderError> {
+    pub fn open(config: &EncoderConfig, layers: &[usize]) -> Result<Self, EncoderError> {
         let environment = runtime::environment(&config.runtime)?;
-        let files = ModelFiles::read(&config.model_dir)?;
-        let fingerprint = files.fingerprint();
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let options = InitOptionsUserDefined::new()
-            .with_environment(environment)
-            .with_max_length(PIECES_MAX)
-            .with_intra_threads(threads.min(THREADS_MAX))
-            .with_session_config(ALLOW_SPINNING, "0");
-        let failed = |source: fastembed::Error| EncoderError::Model {
-            dir: config.model_dir.clone(),
-            source: Box::new(source),
-        };
-        let mut model = TextEmbedding::try_new_from_user_defined(files.into_model(), options)
-            .map_err(failed)?;
-        let probe = model.embed(["probe"], None).map_err(failed)?;
-        let dimensions = probe.first().map_or(0, Vec::len);
+        let mut model = Model::open(&config.model_dir, layers, environment)?;
+        let fingerprint = model.fingerprint().to_owned();
+        let probe = model
+            .read(&["probe"])
+            .map_err(EncoderError::model(&config.model_dir))?;
+        let dimensions = probe.first().map_or(0, |reading| reading.vector.len());
         let (jobs, waiting) = mpsc::channel(PLACES);
         let thread = thread::Builder::new()
             .name("encoder".into())
-            .spawn(move || worker::run(waiting, |texts| read(&mut model, texts)))
+            .spawn(move || {
+                worker::run(waiting, |texts| {
+                    model.read(texts).map_err(|error| error.to_string())
+                });
+            })
             .map_err(|source| EncoderError::Thread { source })?;
         Ok(Self {
             jobs: Some(jobs),
@@ -180,36 +199,32 @@ impl Encoder {
         })
     }
 
-    /// Turns at most [`TEXTS_MAX`] texts into vectors. Dropping the future takes the texts out of the queue.
+    /// Reads at most [`TEXTS_MAX`] texts; the readings are in their order. Dropping the future takes the texts out of the queue.
     ///
     /// # Errors
     /// `Busy` where too many calls are waiting, at once; `Failed` where the model failed on these texts.
-    pub async fn embed(&self, texts: Vec<String>) -> Result<Embedded, EncoderError> {
+    pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Reading>, EncoderError> {
         if texts.len() > TEXTS_MAX {
             return Err(EncoderError::TooManyTexts { texts: texts.len() });
         }
         if texts.is_empty() {
-            return Ok(Embedded {
-                vectors: Vec::new(),
-                tokens: 0,
-            });
+            return Ok(Vec::new());
         }
         let place = self.places.call()?;
         self.read(|reply| Job::new(texts, reply, place)).await
     }
 
-    /// Turns a question that is to be routed into a vector, ahead of all that [`Self::embed`] is asked for.
+    /// Reads a question that is to be routed, ahead of all that [`Self::embed`] is asked for.
     ///
     /// # Errors
     /// `Busy` where questions alone are more than the encoder takes, after a short wait; `Failed` where the model failed.
-    pub async fn embed_question(&self, text: String) -> Result<Vec<f32>, EncoderError> {
+    pub async fn embed_question(&self, text: String) -> Result<Reading, EncoderError> {
         let place = self.places.question().await?;
-        let embedded = self.read(|reply| Job::question(text, reply, place)).await?;
-        let vector = embedded.vectors.into_iter().next();
-        vector.ok_or(EncoderError::Stopped)
+        let readings = self.read(|reply| Job::question(text, reply, place)).await?;
+        readings.into_iter().next().ok_or(EncoderError::Stopped)
     }
 
-    async fn read(&self, job: impl FnOnce(Reply) -> Job) -> Result<Embedded, EncoderError> {
+    async fn read(&self, job: impl FnOnce(Reply) -> Job) -> Result<Vec<Reading>, EncoderError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(EncoderError::Stopped)?;
         jobs.try_send(job(reply)).map_err(|refused| match refused {
@@ -225,7 +240,7 @@ impl Encoder {
         &self.name
     }
 
-    /// A digest of the files that decide what its vectors are.
+    /// A digest of everything that decides what its readings are.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -245,66 +260,4 @@ impl Drop for Encoder {
             drop(thread.join());
         }
     }
-}
-
-/// The files of a model, whole.
-struct ModelFiles {
-    onnx: Vec<u8>,
-    tokenizer: TokenizerFiles,
-}
-
-impl ModelFiles {
-    fn read(dir: &Path) -> Result<Self, EncoderError> {
-        let file = |name| {
-            let path = dir.join(name);
-            fs::read(&path).map_err(|source| EncoderError::ModelFile { path, source })
-        };
-        Ok(Self {
-            onnx: file("model.onnx")?,
-            tokenizer: TokenizerFiles {
-                tokenizer_file: file("tokenizer.json")?,
-                config_file: file("config.json")?,
-                special_tokens_map_file: file("special_tokens_map.json")?,
-                tokenizer_config_file: file("tokenizer_config.json")?,
-            },
-        })
-    }
-
-    fn fingerprint(&self) -> String {
-        let mut digest = Sha256::new();
-        for file in [&self.onnx, &self.tokenizer.tokenizer_file] {
-            digest.update(file.len().to_le_bytes());
-            digest.update(file);
-        }
-        digest.update(PIECES_MAX.to_le_bytes());
-        hex::encode(digest.finalize())
-    }
-
-    /// fastembed replaces whatever padding and truncation the tokenizer's file asks for by its own.
-    fn into_model(self) -> UserDefinedEmbeddingModel {
-        UserDefinedEmbeddingModel::new(self.onnx, self.tokenizer).with_pooling(Pooling::Mean)
-    }
-}
-
-/// Turns one batch into vectors, in order, and counts the pieces of each text.
-fn read(model: &mut TextEmbedding, texts: &[&str]) -> Result<Vec<Reading>, String> {
-    let texts: Vec<&str> = texts
-        .iter()
-        .map(|text| &text[..text.floor_char_boundary(TEXT_BYTES_MAX)])
-        .collect();
-    let vectors = model
-        .embed(&texts, Some(texts.len()))
-        .map_err(|error| error.to_string())?;
-    let pieces = texts.iter().map(|text| {
-        // Alone a text is not padded: the length is its own.
-        model
-            .tokenizer
-            .encode_fast(*text, true)
-            .map_or(0, |encoding| encoding.len())
-    });
-    Ok(vectors
-        .into_iter()
-        .zip(pieces)
-        .map(|(vector, pieces)| Reading { vector, pieces })
-        .collect())
 }

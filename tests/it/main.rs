@@ -8,9 +8,11 @@
 )]
 
 mod architecture;
+mod encoder;
 mod endings;
 mod http;
 mod models;
+mod onnx;
 mod process;
 mod remote;
 mod router;

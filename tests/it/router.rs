@@ -16,36 +16,7 @@ use coterie::{
     },
 };
 
-/// The model store: `COTERIE_MODELS_DIR`, else the default one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests find the models as the configuration would"
-)]
-fn models_dir() -> PathBuf {
-    let dir = std::env::var_os("COTERIE_MODELS_DIR").map_or_else(
-        || {
-            let dirs = directories::ProjectDirs::from("", "", "coterie").unwrap();
-            dirs.cache_dir().join("models")
-        },
-        PathBuf::from,
-    );
-    let model = dir.join("all-MiniLM-L6-v2/model.onnx");
-    assert!(
-        model.exists(),
-        "{} does not exist: run scripts/models",
-        model.display()
-    );
-    dir
-}
-
-fn encoder_config() -> EncoderConfig {
-    let models = models_dir();
-    EncoderConfig {
-        name: "all-MiniLM-L6-v2".into(),
-        model_dir: models.join("all-MiniLM-L6-v2"),
-        runtime: models.join("onnxruntime/libonnxruntime.so"),
-    }
-}
+use crate::support::encoder::encoder_config;
 
 fn router_config(artefacts: &Path, confidence_min: f32) -> RouterConfig {
     RouterConfig {
@@ -104,7 +75,8 @@ fn catalogue() -> Catalogue {
 
 async fn embed(encoder: &Encoder, texts: &[&str]) -> Vec<Vec<f32>> {
     let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-    encoder.embed(texts).await.unwrap().vectors
+    let readings = encoder.embed(texts).await.unwrap();
+    readings.into_iter().map(|reading| reading.vector).collect()
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
@@ -114,7 +86,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 fn refusal(change: impl FnOnce(&mut EncoderConfig)) -> EncoderError {
     let mut config = encoder_config();
     change(&mut config);
-    match Encoder::open(&config) {
+    match Encoder::open(&config, &[]) {
         Ok(_) => panic!("the encoder opened"),
         Err(error) => error,
     }
@@ -122,7 +94,7 @@ fn refusal(change: impl FnOnce(&mut EncoderConfig)) -> EncoderError {
 
 #[tokio::test]
 async fn vectors_have_length_one_and_do_not_depend_on_the_company() {
-    let encoder = Encoder::open(&encoder_config()).unwrap();
+    let encoder = Encoder::open(&encoder_config(), &[]).unwrap();
     let long = "The contract ends when either party gives notice. ".repeat(30);
     let texts = [
         "Hello",
@@ -143,7 +115,7 @@ async fn vectors_have_length_one_and_do_not_depend_on_the_company() {
 
 #[tokio::test]
 async fn like_is_nearer_than_unlike() {
-    let encoder = Encoder::open(&encoder_config()).unwrap();
+    let encoder = Encoder::open(&encoder_config(), &[]).unwrap();
     let vectors = embed(
         &encoder,
         &[
@@ -163,35 +135,33 @@ async fn like_is_nearer_than_unlike() {
 
 #[tokio::test]
 async fn word_pieces_are_counted_and_read_beyond_what_the_tokenizer_file_says() {
-    let encoder = Encoder::open(&encoder_config()).unwrap();
-    let embedded = encoder
-        .embed(vec!["hello world".into(), "hello".into()])
-        .await
-        .unwrap();
-    assert_eq!(embedded.tokens, 4 + 3);
+    let encoder = Encoder::open(&encoder_config(), &[]).unwrap();
+    let texts = vec!["hello world".into(), "hello".into()];
+    let readings = encoder.embed(texts).await.unwrap();
+    assert_eq!((readings[0].pieces, readings[1].pieces), (4, 3));
     let start = "apple ".repeat(180);
     let longer = format!("{start}{}", "parliament ".repeat(60));
-    let embedded = encoder.embed(vec![start, longer]).await.unwrap();
-    assert_eq!(embedded.tokens, 182 + 242);
-    assert!(cosine(&embedded.vectors[0], &embedded.vectors[1]) < 0.99);
+    let readings = encoder.embed(vec![start, longer]).await.unwrap();
+    assert_eq!((readings[0].pieces, readings[1].pieces), (182, 242));
+    assert!(cosine(&readings[0].vector, &readings[1].vector) < 0.99);
     let endless = "pear ".repeat(100_000);
-    assert_eq!(encoder.embed(vec![endless]).await.unwrap().tokens, 256);
+    assert_eq!(encoder.embed(vec![endless]).await.unwrap()[0].pieces, 256);
 }
 
 #[tokio::test]
 async fn a_call_carries_from_no_text_to_its_bound() {
-    let encoder = Encoder::open(&encoder_config()).unwrap();
-    assert!(encoder.embed(Vec::new()).await.unwrap().vectors.is_empty());
+    let encoder = Encoder::open(&encoder_config(), &[]).unwrap();
+    assert!(encoder.embed(Vec::new()).await.unwrap().is_empty());
     let texts = |count| vec!["a text".to_owned(); count];
     let full = encoder.embed(texts(TEXTS_MAX)).await.unwrap();
-    assert_eq!(full.vectors.len(), TEXTS_MAX);
+    assert_eq!(full.len(), TEXTS_MAX);
     let error = encoder.embed(texts(TEXTS_MAX + 1)).await.unwrap_err();
     assert!(matches!(error, EncoderError::TooManyTexts { texts } if texts == TEXTS_MAX + 1));
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_is_used_again_afterwards() {
-    let encoder = Encoder::open(&encoder_config()).unwrap();
+    let encoder = Encoder::open(&encoder_config(), &[]).unwrap();
     let ask = || encoder.embed(vec!["some words to read".into()]);
     // Many more calls than the thread and its queue hold, all made before the first batch can have been read.
     let calls = futures_util::future::join_all((0..400).map(|_| ask()));
@@ -208,7 +178,7 @@ async fn a_full_queue_refuses_at_once_and_is_used_again_afterwards() {
 
 #[tokio::test]
 async fn texts_to_embed_never_keep_a_question_from_being_routed() {
-    let encoder = Encoder::open(&encoder_config()).unwrap();
+    let encoder = Encoder::open(&encoder_config(), &[]).unwrap();
     let text = "some words to read".to_owned();
     let calls = (0..400).map(|_| encoder.embed(vec![text.clone(); TEXTS_MAX]));
     let mut calls = futures_util::future::join_all(calls);
@@ -217,7 +187,7 @@ async fn texts_to_embed_never_keep_a_question_from_being_routed() {
         "as many calls as the encoder takes are waiting"
     );
     let question = encoder.embed_question(text.clone()).await;
-    assert_eq!(question.unwrap().len(), encoder.dimensions());
+    assert_eq!(question.unwrap().vector.len(), encoder.dimensions());
     assert!(
         futures_util::poll!(&mut calls).is_pending(),
         "the question went first"
@@ -226,8 +196,8 @@ async fn texts_to_embed_never_keep_a_question_from_being_routed() {
 
 #[tokio::test]
 async fn two_encoders_share_one_runtime() {
-    let first = Encoder::open(&encoder_config()).unwrap();
-    let second = Encoder::open(&encoder_config()).unwrap();
+    let first = Encoder::open(&encoder_config(), &[]).unwrap();
+    let second = Encoder::open(&encoder_config(), &[]).unwrap();
     assert_eq!(first.fingerprint(), second.fingerprint());
     let vector = embed(&first, &["one"]).await;
     drop(first);
@@ -276,13 +246,17 @@ fn a_missing_or_broken_model_file_is_named() {
             fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
         }
     }
-    let onnx = folder.path().join("model.onnx");
+    let weights = folder.path().join("model.safetensors");
     let error = refusal(|config| config.model_dir = folder.path().to_owned());
     assert!(
-        matches!(&error, EncoderError::ModelFile { path, .. } if *path == onnx),
+        matches!(&error, EncoderError::ModelFile { path, .. } if *path == weights),
         "{error}"
     );
-    fs::write(&onnx, "not a model").unwrap();
+    fs::write(&weights, "no weights").unwrap();
+    let error = refusal(|config| config.model_dir = folder.path().to_owned());
+    assert!(matches!(&error, EncoderError::Weights { .. }), "{error}");
+    fs::remove_file(&weights).unwrap();
+    fs::write(folder.path().join("model.onnx"), "no graph").unwrap();
     let error = refusal(|config| config.model_dir = folder.path().to_owned());
     assert!(
         matches!(&error, EncoderError::Model { dir, .. } if dir == folder.path()),

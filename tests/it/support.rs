@@ -1,4 +1,6 @@
-//! What several themes of tests stand on: a provider that does as it is told, and a Coterie in front of it.
+//! What several themes of tests stand on: a provider that does as it is told, a Coterie in front of it,
+//! and encoders.
 
 pub(crate) mod coterie;
+pub(crate) mod encoder;
 pub(crate) mod upstream;

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Embedded, EncoderError, places::Place};
+use super::{EncoderError, Reading, places::Place};
 
 /// Texts in a batch: a larger batch is no faster a text.
 const BATCH_TEXTS_MAX: usize = 32;
@@ -31,14 +31,8 @@ const LENGTH_MIN: usize = 64;
 /// …and longer texts as this long: about as much as the model reads of one.
 const LENGTH_MAX: usize = 1024;
 
-/// One text, read.
-pub(super) struct Reading {
-    pub(super) vector: Vec<f32>,
-    pub(super) pieces: usize,
-}
-
 /// Where the answer to a call goes.
-pub(super) type Reply = oneshot::Sender<Result<Embedded, EncoderError>>;
+pub(super) type Reply = oneshot::Sender<Result<Vec<Reading>, EncoderError>>;
 
 /// One call.
 pub(super) struct Job {
@@ -76,16 +70,9 @@ impl Job {
     }
 
     fn finish(self) {
-        let mut embedded = Embedded {
-            vectors: Vec::with_capacity(self.texts.len()),
-            tokens: 0,
-        };
-        for reading in self.readings.into_iter().flatten() {
-            embedded.vectors.push(reading.vector);
-            embedded.tokens += reading.pieces;
-        }
+        let readings = self.readings.into_iter().flatten().collect();
         // Whoever left in the meantime needs no answer.
-        drop(self.reply.send(Ok(embedded)));
+        drop(self.reply.send(Ok(readings)));
     }
 }
 
@@ -213,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    type Answer = oneshot::Receiver<Result<Embedded, EncoderError>>;
+    type Answer = oneshot::Receiver<Result<Vec<Reading>, EncoderError>>;
 
     fn place() -> Place {
         Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()
@@ -234,6 +221,7 @@ mod tests {
     fn lengths(texts: &[&str]) -> Result<Vec<Reading>, String> {
         let reading = |text: &&str| Reading {
             vector: vec![text.len() as f32],
+            layers: Vec::new(),
             pieces: 1,
         };
         Ok(texts.iter().map(reading).collect())
@@ -260,9 +248,9 @@ mod tests {
         let long = "x".repeat(600);
         let (job, mut answer) = job(&["aaa", &long, "b", "cc"]);
         batches(vec![job], |_| {});
-        let embedded = answer.try_recv().unwrap().unwrap();
-        assert_eq!(embedded.vectors, [[3.0], [600.0], [1.0], [2.0]]);
-        assert_eq!(embedded.tokens, 4);
+        let readings = answer.try_recv().unwrap().unwrap();
+        let vectors: Vec<_> = readings.iter().map(|reading| &reading.vector).collect();
+        assert_eq!(vectors, [&[3.0], &[600.0], &[1.0], &[2.0]]);
     }
 
     #[test]
@@ -340,7 +328,7 @@ mod tests {
             assert!(batch.len() <= BATCH_TEXTS_MAX);
             assert!(batch.len() * longest.unwrap() <= BATCH_BYTES_MAX);
         }
-        assert_eq!(answer.try_recv().unwrap().unwrap().vectors.len(), 200);
+        assert_eq!(answer.try_recv().unwrap().unwrap().len(), 200);
     }
 
     #[test]
