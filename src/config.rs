@@ -139,7 +139,7 @@ pub struct RouterConfig {
 pub struct EncoderConfig {
     /// The name that `/v1/embeddings` knows it by: the folder's name.
     pub name: String,
-    /// Folder with `model.onnx`, `tokenizer.json`, `config.json` and their like.
+    /// Folder with `model.safetensors` (or `model.onnx`), `tokenizer.json`, `config.json` and their like.
     pub model_dir: PathBuf,
     /// The ONNX Runtime library (`ORT_DYLIB_PATH` wins over the configuration).
     pub runtime: PathBuf,

@@ -155,7 +155,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = |file: &str| dir.path().join(file).display().to_string();
         for (file, text) in [
-            ("model.onnx", ""),
+            ("model.safetensors", ""),
             ("tokenizer.json", ""),
             ("config.json", ""),
             ("special_tokens_map.json", ""),

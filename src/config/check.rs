@@ -17,13 +17,13 @@ use super::{
 pub(super) use experts::experts;
 pub(super) use mapping::{Known, mapping};
 
-/// What the encoder cannot do without.
-pub(super) const ENCODER_FILES: [&str; 5] = [
-    "model.onnx",
-    "tokenizer.json",
-    "config.json",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
+/// What the encoder cannot do without: one of each list, the first for choice.
+pub(super) const ENCODER_FILES: [&[&str]; 5] = [
+    &["model.safetensors", "model.onnx"],
+    &["tokenizer.json"],
+    &["config.json"],
+    &["special_tokens_map.json"],
+    &["tokenizer_config.json"],
 ];
 
 /// What every check needs.
@@ -191,8 +191,8 @@ fn encoder(raw: &raw::Encoder, place: Place<'_>, check: &mut Check<'_>) -> Optio
         None => check.resolve(&raw.runtime),
     };
     if let Some(dir) = &model_dir {
-        let absent = ENCODER_FILES.iter().find(|file| !dir.join(file).is_file());
-        if let Some(file) = absent {
+        let is_absent = |files: &&[&str]| !files.iter().any(|file| dir.join(file).is_file());
+        if let Some([file, ..]) = ENCODER_FILES.into_iter().find(is_absent) {
             let message = format!("the encoder's `{}` is absent", dir.join(file).display());
             check.absent(place.at("model"), message, &raw.model);
         }

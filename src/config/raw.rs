@@ -175,7 +175,7 @@ impl Default for Router {
 pub(super) struct Encoder {
     /// The engine.
     pub kind: EncoderKind,
-    /// The folder with `model.onnx`, `tokenizer.json` and their like; `models/NAME` is inside the model store.
+    /// The folder with `model.safetensors`, `tokenizer.json` and their like; `models/NAME` is inside the model store.
     pub model: String,
     /// The ONNX Runtime library; `ORT_DYLIB_PATH` wins over it.
     pub runtime: String,

@@ -1,6 +1,6 @@
 //! The models that Coterie knows by name, their files, and where these come from: `config/models.json`.
 //!
-//! `scripts/models` reads the same file; the keys `package` and `made` are for the script alone.
+//! `scripts/models` reads the same file; the key `package` is for the script alone.
 
 use std::{
     env::consts::{ARCH, OS},

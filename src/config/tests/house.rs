@@ -37,7 +37,7 @@ impl House {
             environment: Environment::default(),
         }
         .with("COTERIE_MODELS_DIR", &store);
-        for file in ENCODER_FILES {
+        for file in ENCODER_FILES.map(|choice| choice[0]) {
             house.write(&format!("store/all-MiniLM-L6-v2/{file}"), "");
         }
         house.write("store/onnxruntime/libonnxruntime.so", "");

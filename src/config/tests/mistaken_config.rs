@@ -199,7 +199,7 @@ experts:
     assert_eq!(
         house.mistakes(),
         [
-            "coterie.yaml:3:21: the encoder's `store/other/model.onnx` is absent; put it there, or name another path",
+            "coterie.yaml:3:21: the encoder's `store/other/model.safetensors` is absent; put it there, or name another path",
             "coterie.yaml:3:44: the ONNX Runtime library `store/onnxruntime/other.so` is absent; `scripts/models \
              onnxruntime` brings it; or name a library of your own here or in ORT_DYLIB_PATH",
             "coterie.yaml:5:34: the model `store/qwen2.5-coder-0.5b-instruct` is absent; `scripts/models \
