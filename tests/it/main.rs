@@ -9,6 +9,7 @@
 
 mod architecture;
 mod endings;
+mod evaluate;
 mod http;
 mod models;
 mod process;
