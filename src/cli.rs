@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod evaluate;
 mod models;
 mod output;
 mod route;
@@ -51,6 +52,8 @@ enum Command {
     Ask(ask::AskArgs),
     /// Show where questions would go, and why, without asking anyone.
     Route(route::RouteArgs),
+    /// Say how good the router is, from questions whose category is known.
+    Evaluate(evaluate::EvaluateArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
     Check(check::CheckArgs),
     /// Show, download and verify the models that the experts and the router need.
@@ -88,6 +91,11 @@ impl CliError {
     /// Work that failed, with every cause: errors do not repeat their sources.
     fn failed(error: impl std::error::Error) -> Self {
         Self::Failed(in_full(&error))
+    }
+
+    /// A call that is wrong, with every cause.
+    fn usage(error: impl std::error::Error) -> Self {
+        Self::Usage(in_full(&error))
     }
 
     fn exit_code(&self) -> u8 {
@@ -144,6 +152,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
         Command::Serve(args) => serve::run(args, environment).await?,
         Command::Ask(args) => ask::run(args, environment).await?,
         Command::Route(args) => route::run(args, environment).await?,
+        Command::Evaluate(args) => evaluate::run(args, environment).await?,
         Command::Check(args) => {
             return check::run(&args, environment, &mut stdout(), &mut stderr())
                 .map_err(CliError::failed);

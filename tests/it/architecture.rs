@@ -129,6 +129,16 @@ fn what_is_pure_does_no_io() {
         "router/head",
         "expert/remote/sse",
         "outcome/redact",
+        "risk",
+        "evaluate/calibration",
+        "evaluate/confusion",
+        "evaluate/coverage",
+        "evaluate/latency",
+        "evaluate/mistakes",
+        "evaluate/plots",
+        "evaluate/ranking",
+        "evaluate/table",
+        "evaluate/tiers",
     ];
     nowhere(
         &pure,

@@ -10,6 +10,7 @@
 mod architecture;
 mod encoder;
 mod endings;
+mod evaluate;
 mod http;
 mod models;
 mod onnx;

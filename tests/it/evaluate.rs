@@ -1,0 +1,183 @@
+//! `coterie evaluate` as a process, with the real encoder and the shipped routes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::coterie::write_config;
+
+const EXPERTS: &str = "experts: { only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: far } }\n\
+                       mapping: { default: only }\n";
+
+/// Plain questions of three categories, one from elsewhere, one in a conversation, one with nothing to classify, and one
+/// whose label nobody knows.
+const ROWS: &str = r#"{"id": "r1", "text": "Write a Python function that parses a CSV file into a list of dictionaries.", "category": "coding", "source": "by hand"}
+{"id": 2, "text": "Why does my Rust program say that it cannot borrow as mutable?", "category": "coding"}
+
+{"text": "What is the derivative of x squared times the sine of x?", "category": "math"}
+{"messages": [{"role": "user", "content": "Can my landlord keep the deposit after I moved out?"}], "category": "legal"}
+{"text": "asdf qwer zxcv", "category": "out_of_domain"}
+{"text": "   ", "category": "out_of_domain"}
+{"text": "Which wax goes on a surfboard?", "category": "surfing"}
+"#;
+
+struct Bench {
+    folder: TempDir,
+    config: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = write_config(folder.path(), EXPERTS);
+        Self { folder, config }
+    }
+
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn evaluate(&self, labels: &[&Path], more: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_coterie"))
+            .stdin(Stdio::null())
+            .args(["evaluate", "--config"])
+            .arg(&self.config)
+            .arg("--labels")
+            .args(labels)
+            .args(more)
+            .output()
+            .unwrap()
+    }
+}
+
+fn words(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_router_is_judged_from_a_file_of_labels() {
+    let bench = Bench::new();
+    let labels = bench.file("labels.jsonl", ROWS);
+    let plots = bench.folder.path().join("made/plots");
+    let output = bench.evaluate(&[&labels], &["--json", "--plots", plots.to_str().unwrap()]);
+    let told = words(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let e: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(e["rows"], 7);
+    assert_eq!(e["confusion"]["coding"]["coding"], 2);
+    assert_eq!(e["per_category"]["surfing"]["recall"], 0.0);
+    assert_eq!(e["confusion"]["out_of_domain"]["out_of_domain"], 1);
+    assert!(e["ood_auroc"].as_f64().unwrap() > 0.5, "{e}");
+    assert!(e["latency_us"]["p50"].as_u64() <= e["latency_us"]["p99"].as_u64());
+    assert!(!e["router"]["id"].as_str().unwrap().is_empty());
+    let mistakes = e["mistakes"].as_array().unwrap();
+    assert!(mistakes.iter().any(|mistake| mistake["label"] == "surfing"));
+    assert!(told.contains("1 of 7 rows have labels"), "{told}");
+    assert!(told.contains("\"surfing\" (1 rows)"), "{told}");
+    for name in ["reliability.svg", "risk-coverage.svg"] {
+        let picture = fs::read_to_string(plots.join(name)).unwrap();
+        assert!(picture.starts_with("<svg"), "{picture}");
+    }
+}
+
+#[test]
+fn the_table_is_for_people_and_several_files_are_one_set() {
+    let bench = Bench::new();
+    let labels = bench.file("labels.jsonl", ROWS);
+    let more = bench.file(
+        "more.jsonl",
+        r#"{"text": "Refactor this class so that it can be tested.", "category": "coding"}"#,
+    );
+    let output = bench.evaluate(&[&labels, &more], &[]);
+    let table = words(&output.stdout);
+    assert!(output.status.success(), "{}", words(&output.stderr));
+    for part in [
+        "rows                  8",
+        "label, taken for",
+        "misrouted",
+        "the most confident mistakes",
+    ] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_the_place_and_what_to_write() {
+    let bench = Bench::new();
+    let good = r#"{"text": "How do I sort a list?", "category": "coding"}"#;
+    let bad: &[(&[u8], &str)] = &[
+        (b"", "holds no rows; write a JSON object a line"),
+        (b"\n  \n", "holds no rows"),
+        (b"{\"text\": \"x\"", ":2: column 12 is not JSON"),
+        (b"7", ":2: the body must be a JSON object"),
+        (
+            b"{\"text\": 7, \"category\": \"coding\"}",
+            ":2: `text` must be a text",
+        ),
+        (
+            b"{\"category\": \"coding\"}",
+            ":2: the question is missing; send `text` or `messages`",
+        ),
+        (
+            b"{\"text\": \"x\"}",
+            ":2: `category` is missing; write the category's name",
+        ),
+        (
+            b"{\"text\": \"x\", \"category\": null}",
+            ":2: `category` is missing",
+        ),
+        (
+            b"{\"text\": \"x\", \"category\": [\"a\"]}",
+            ":2: `category` is [\"a\"]; it must be",
+        ),
+        (b"\xff\xfe", ":2: the line cannot be read"),
+    ];
+    for (line, expected) in bad {
+        let mut text = Vec::new();
+        if expected.starts_with(':') {
+            text.extend(format!("{good}\n").into_bytes());
+        }
+        text.extend(*line);
+        let labels = bench.file("bad.jsonl", text);
+        let output = bench.evaluate(&[&labels], &["--json"]);
+        let told = words(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(
+            told.contains(&format!("bad.jsonl{expected}"))
+                || told.contains(&format!("bad.jsonl {expected}")),
+            "{told}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_call_without_what_it_needs_says_so() {
+    let bench = Bench::new();
+    let missing = bench.folder.path().join("missing.jsonl");
+    let output = bench.evaluate(&[&missing], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = words(&output.stderr);
+    assert!(
+        told.contains("missing.jsonl cannot be read: No such file"),
+        "{told}"
+    );
+
+    let labels = bench.file("labels.jsonl", ROWS);
+    let output = bench.evaluate(&[&labels], &["--router", "nowhere"]);
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output.stderr));
+
+    let blocked = bench.file("a-file", "");
+    let blocked = blocked.to_str().unwrap();
+    let output = bench.evaluate(&[&labels], &["--plots", blocked]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = words(&output.stderr);
+    assert!(told.contains("a-file cannot be written"), "{told}");
+}
