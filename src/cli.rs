@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod encoder;
 mod models;
 mod output;
 mod route;
@@ -53,6 +54,8 @@ enum Command {
     Route(route::RouteArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
     Check(check::CheckArgs),
+    /// Make encoders of your own: fine-tune a transformer on labelled questions.
+    Encoder(encoder::EncoderArgs),
     /// Show, download and verify the models that the experts and the router need.
     Models {
         #[command(flatten)]
@@ -88,6 +91,11 @@ impl CliError {
     /// Work that failed, with every cause: errors do not repeat their sources.
     fn failed(error: impl std::error::Error) -> Self {
         Self::Failed(in_full(&error))
+    }
+
+    /// A wrong call, with every cause.
+    fn usage(error: impl std::error::Error) -> Self {
+        Self::Usage(in_full(&error))
     }
 
     fn exit_code(&self) -> u8 {
@@ -148,6 +156,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
             return check::run(&args, environment, &mut stdout(), &mut stderr())
                 .map_err(CliError::failed);
         }
+        Command::Encoder(args) => encoder::run(args).await?,
         Command::Models { config, args } => {
             let models = config::load_models(config.config.as_deref(), environment);
             let models = models.map_err(CliError::Config)?;

@@ -3,6 +3,7 @@
 //! The model runs on a thread of its own behind a bounded queue; [`places`] says who gets in, [`worker`] how it shares
 //! its time. Knows nothing of categories.
 
+pub mod adapter;
 mod places;
 mod runtime;
 mod worker;
