@@ -6,6 +6,8 @@
 pub mod adapter;
 mod places;
 mod runtime;
+pub mod table;
+pub mod wordpiece;
 mod worker;
 
 use std::{

@@ -143,6 +143,11 @@ impl Transformer {
         mean.broadcast_div(&mean.sqr()?.sum_keepdim(1)?.sqrt()?)
     }
 
+    /// Word pieces that the model knows.
+    pub(crate) fn pieces(&self) -> candle_core::Result<usize> {
+        self.words.dim(0)
+    }
+
     /// Takes the changes of low rank into the weights that [`Self::forward`] applies; due whenever they have moved.
     pub(crate) fn merge(&mut self) -> candle_core::Result<()> {
         self.linears_mut().try_for_each(Linear::merge)

@@ -21,7 +21,7 @@ mod output;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(super) mod tiny;
+pub(crate) mod tiny;
 
 use std::{ops::ControlFlow, path::PathBuf, time::Duration};
 

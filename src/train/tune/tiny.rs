@@ -106,5 +106,25 @@ fn weights() -> BTreeMap<String, Tensor> {
             add(format!("{name}.bias"), &[outputs], 0.0);
         }
     }
+    // As in a model that was trained, what belongs together is not far apart.
+    let words = &weights["embeddings.word_embeddings.weight"];
+    let topics = (words + topics()).unwrap();
+    weights.insert("embeddings.word_embeddings.weight".into(), topics);
     weights
+}
+
+/// What the words of a topic have in common: words × hidden.
+fn topics() -> Tensor {
+    let word_topics = (0..WORDS.len() + 4).flat_map(|id| {
+        let common = match id {
+            4..10 => 0.5,
+            10..16 => -0.5,
+            _ => 0.0_f32,
+        };
+        (0..HIDDEN).map(move |at| if at < 4 { common } else { 0.0 })
+    });
+    Tensor::from_iter(word_topics, &Device::Cpu)
+        .unwrap()
+        .reshape((WORDS.len() + 4, HIDDEN))
+        .unwrap()
 }
