@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod encoder;
 mod evaluate;
 mod models;
 mod output;
@@ -56,6 +57,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
     Check(check::CheckArgs),
+    /// Make encoders of your own: fine-tune a transformer on labelled questions.
+    Encoder(encoder::EncoderArgs),
     /// Show, download and verify the models that the experts and the router need.
     Models {
         #[command(flatten)]
@@ -157,6 +160,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
             return check::run(&args, environment, &mut stdout(), &mut stderr())
                 .map_err(CliError::failed);
         }
+        Command::Encoder(args) => encoder::run(args).await?,
         Command::Models { config, args } => {
             let models = config::load_models(config.config.as_deref(), environment);
             let models = models.map_err(CliError::Config)?;

@@ -26,3 +26,4 @@ pub mod router;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
+pub mod train;

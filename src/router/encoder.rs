@@ -3,9 +3,12 @@
 //! The model runs on a thread of its own behind a bounded queue; [`places`] says who gets in, [`worker`] how it shares
 //! its time. Knows nothing of categories.
 
+pub mod adapter;
 mod model;
 mod places;
 mod runtime;
+pub mod table;
+pub mod wordpiece;
 mod worker;
 
 use std::{

@@ -1,0 +1,213 @@
+//! `coterie encoder`.
+
+use std::{ops::ControlFlow, path::PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::spawn_blocking;
+
+use super::{CliError, output};
+use crate::train::{
+    distill::{self, DistillError},
+    labels,
+    tune::{self, Job, Options, Processor, Progress, Report, TuneError},
+};
+
+/// Fits 80 columns; the loss is what tells whether all is well.
+const PROGRESS: &str = "{msg:24} {bar:20} {pos:>5} of {len:5} {eta:>4}";
+
+/// Dimensions of a static encoder unless others are asked for: nearly all the variance in two thirds of the bytes.
+const DIMENSIONS: usize = 256;
+
+#[derive(Args)]
+pub(super) struct EncoderArgs {
+    #[command(subcommand)]
+    command: EncoderCommand,
+}
+
+#[derive(Subcommand)]
+enum EncoderCommand {
+    /// Fine-tune a transformer on labelled questions. Work that was cut goes on when the same command is given again.
+    Tune(TuneArgs),
+    /// Make a static encoder out of a transformer: a table with a vector for each word piece, after `Model2Vec`.
+    Distill(DistillArgs),
+}
+
+#[derive(Args)]
+struct DistillArgs {
+    /// The folder of the transformer.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The folder to write the table and its tokenizer to.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// How long the vectors are to be.
+    #[arg(long, value_name = "N", default_value_t = DIMENSIONS)]
+    dimensions: usize,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct TuneArgs {
+    /// The folder of the transformer to start from, such as all-MiniLM-L6-v2.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Labelled questions: a JSON object a line with `text` or `messages`, and `category`.
+    #[arg(long, value_name = "F.jsonl", num_args = 1.., required = true)]
+    labels: Vec<PathBuf>,
+    /// The folder to write the tuned transformer to.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Passes over the rows.
+    #[arg(long, value_name = "N", default_value_t = Options::default().epochs)]
+    epochs: usize,
+    /// The rank of the change of each linear map.
+    #[arg(long, value_name = "N", default_value_t = Options::default().rank)]
+    rank: usize,
+    /// Parts of the rows that are each scored by a model tuned on the others, for cheaper tiers to learn from; 0 for
+    /// none.
+    #[arg(long, value_name = "K", default_value_t = Options::default().folds)]
+    folds: usize,
+    /// On the CPU the same seed and rows give the same bytes.
+    #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
+    seed: u64,
+    /// What computes.
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    device: Device,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Device {
+    /// The processor.
+    Cpu,
+    /// The first NVIDIA GPU; needs a build with the feature `cuda`.
+    Cuda,
+}
+
+pub(super) async fn run(args: EncoderArgs) -> Result<(), CliError> {
+    match args.command {
+        EncoderCommand::Tune(args) => tune(args).await,
+        EncoderCommand::Distill(args) => distill(args).await,
+    }
+}
+
+async fn tune(args: TuneArgs) -> Result<(), CliError> {
+    let rows = labels::read(&args.labels).map_err(CliError::usage)?;
+    let job = Job {
+        model: args.model,
+        rows,
+        out: args.out,
+        options: Options {
+            epochs: args.epochs,
+            rank: args.rank,
+            folds: args.folds,
+            seed: args.seed,
+        },
+        processor: match args.device {
+            Device::Cpu => Processor::Cpu,
+            Device::Cuda => Processor::Cuda,
+        },
+    };
+    let report = spawn_blocking(move || {
+        let bar = bar();
+        let report = tune::tune(&job, &mut |progress| show(&bar, progress));
+        bar.finish_and_clear();
+        report
+    });
+    let report = report.await.map_err(CliError::failed)?;
+    let report = report.map_err(|error| match error {
+        error if TuneError::is_usage(&error) => CliError::usage(error),
+        error => CliError::failed(error),
+    })?;
+    if args.json {
+        return output::json(&report).map_err(CliError::failed);
+    }
+    tell(&report);
+    Ok(())
+}
+
+async fn distill(args: DistillArgs) -> Result<(), CliError> {
+    let job = distill::Job {
+        model: args.model,
+        out: args.out,
+        dimensions: args.dimensions,
+    };
+    let report = spawn_blocking(move || {
+        let bar = bar();
+        bar.set_message("word pieces");
+        let report = distill::distill(&job, &mut |done, pieces| {
+            bar.set_length(pieces as u64);
+            bar.set_position(done as u64);
+        });
+        bar.finish_and_clear();
+        report
+    });
+    let report = report.await.map_err(CliError::failed)?;
+    let report = report.map_err(|error| match error {
+        DistillError::Dimensions { .. } => CliError::usage(error),
+        error => CliError::failed(error),
+    })?;
+    if args.json {
+        return output::json(&report).map_err(CliError::failed);
+    }
+    output::line(&format!("pieces      {}", report.pieces));
+    output::line(&format!(
+        "dimensions  {}, with {:.1} % of the variance",
+        report.dimensions,
+        100.0 * report.variance_kept
+    ));
+    output::line(&format!("bytes       {}", report.bytes));
+    output::line(&format!("took        {:.0} s", report.seconds));
+    Ok(())
+}
+
+fn show(bar: &ProgressBar, progress: Progress) -> ControlFlow<()> {
+    let Progress {
+        fit, fits, loss, ..
+    } = progress;
+    let what = if fit + 1 == fits {
+        "final fit".to_owned()
+    } else {
+        format!("fold {} of {}", fit + 1, fits - 1)
+    };
+    bar.set_length(progress.steps as u64);
+    bar.set_position(progress.step as u64);
+    bar.set_message(format!("{what}, loss {loss:.3}"));
+    ControlFlow::Continue(())
+}
+
+/// Draws to standard error, if that is a terminal.
+fn bar() -> ProgressBar {
+    let style =
+        ProgressStyle::with_template(PROGRESS).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style)
+}
+
+fn tell(report: &Report) {
+    output::line(&format!("rows        {}", report.rows));
+    output::line(&format!("categories  {}", report.categories.len()));
+    if let Some(accuracy) = report.held_back_accuracy {
+        output::line(&format!(
+            "held back   {accuracy:.4} right, by models that had not seen the rows"
+        ));
+    }
+    if let Some(loss) = report.fits.last().and_then(|fit| fit.losses.last()) {
+        output::line(&format!("loss        {loss:.4} in the last epoch"));
+    }
+    output::line(&format!("took        {:.0} s", report.seconds));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_of_the_bar_is_valid() {
+        assert!(ProgressStyle::with_template(PROGRESS).is_ok());
+    }
+}

@@ -1,0 +1,54 @@
+//! Files that are whole or not there: written beside their place, flushed, and renamed into it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+    process,
+};
+
+/// Writes `bytes` to `path` in place of what is there; whoever reads the path finds the old file or the new one.
+///
+/// # Errors
+/// The folder cannot be made or the file cannot be written; what was there before is then still there.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut scratch = path.as_os_str().to_owned();
+    scratch.push(format!(".{}.part", process::id()));
+    let scratch = Path::new(&scratch);
+    let written = File::create(scratch).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(scratch, path)?;
+        File::open(folder)?.sync_all()
+    });
+    if written.is_err() {
+        // The first error is the one to report.
+        fs::remove_file(scratch).ok();
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/file");
+        write_whole(&path, b"first").unwrap();
+        write_whole(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("taken")).unwrap();
+        assert!(write_whole(&folder.path().join("taken"), b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,303 @@
+//! Fine-tunes the transformer on labelled questions, offline.
+//!
+//! Low-rank changes of every linear map (LoRA; Hu et al. 2021), the biases and the norms are trained beside a linear
+//! head, on cross-entropy and a supervised contrastive term. Before the final fit each of `folds` parts of the rows is
+//! scored by a model that was tuned on the others: logits from which a cheaper tier can be taught.
+//!
+//! All randomness comes from one seed: on the CPU the same rows give the same bytes. The work may be cut at any moment
+//! and goes on from its last checkpoint when it is started again.
+
+mod batches;
+mod checkpoint;
+mod dataset;
+mod error;
+mod fit;
+mod folds;
+mod loss;
+mod model;
+mod optimiser;
+mod output;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod tiny;
+
+use std::{ops::ControlFlow, path::PathBuf, time::Duration};
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use self::{
+    checkpoint::Workplace,
+    dataset::Dataset,
+    fit::{Fit, Fitted},
+    output::Outputs,
+};
+use super::{base::Base, labels::Labelled, seed::Seed};
+use crate::ids::CategoryId;
+
+pub use error::TuneError;
+
+/// Raised whenever a reader of `tuned.json` would misread it.
+pub const FORMAT: u32 = 1;
+
+/// How often the state is written down: what a cut costs at most.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Where the work in progress is kept, inside the output folder.
+const WORKPLACE: &str = ".tuning";
+
+/// What is to be tuned.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The folder of the transformer to start from.
+    pub model: PathBuf,
+    /// The labelled questions.
+    pub rows: Vec<Labelled>,
+    /// The folder to write to.
+    pub out: PathBuf,
+    /// How.
+    pub options: Options,
+    /// Where the work is done.
+    pub processor: Processor,
+}
+
+/// How to tune.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// Passes over the rows.
+    pub epochs: usize,
+    /// Of the change of each linear map.
+    pub rank: usize,
+    /// Parts of the rows that are each scored by a model tuned on the others; 0 for none.
+    pub folds: usize,
+    /// Where all randomness comes from.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            epochs: 8,
+            rank: 16,
+            folds: 3,
+            seed: 0,
+        }
+    }
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processor {
+    /// The processor, all its cores.
+    Cpu,
+    /// The first NVIDIA GPU; needs a build with the feature `cuda`.
+    Cuda,
+}
+
+/// How far the work is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The fit that is under way, from 0; the last is the one that is kept.
+    pub fit: usize,
+    /// Fits in all: the folds and the final one.
+    pub fits: usize,
+    /// Batches of this fit that are done.
+    pub step: usize,
+    /// Batches of this fit in all.
+    pub steps: usize,
+    /// Word pieces in the last batch.
+    pub pieces: usize,
+    /// The loss of the last batch.
+    pub loss: f32,
+}
+
+/// What was made, as `tuned.json` says it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The format of this document.
+    pub format: u32,
+    /// SHA-256 of the base's weights, hexadecimal.
+    pub base_sha256: String,
+    /// SHA-256 of the tuned weights, hexadecimal.
+    pub model_sha256: String,
+    /// SHA-256 of the rows, hexadecimal.
+    pub data_sha256: String,
+    /// Rows tuned on.
+    pub rows: usize,
+    /// In the order of the head's classes.
+    pub categories: Vec<CategoryId>,
+    /// As the call gave them.
+    pub options: Options,
+    /// The folds in order, then the final fit.
+    pub fits: Vec<FitReport>,
+    /// The share of all rows that the models which had not seen them put in the right category.
+    pub held_back_accuracy: Option<f64>,
+    /// What all fits took.
+    pub seconds: f64,
+}
+
+/// How one fit went.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FitReport {
+    /// Rows tuned on.
+    pub rows: usize,
+    /// The mean loss of each epoch.
+    pub losses: Vec<f64>,
+    /// The share of the held-back rows that came out right.
+    pub held_back_accuracy: Option<f64>,
+    /// What it took.
+    pub seconds: f64,
+}
+
+/// Is told after each batch how far the work is, and may end it; the state is then written down first.
+pub type Observer<'o> = &'o mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// Does the job, from where an earlier call with the same job was cut. Blocks for as long as it takes.
+///
+/// # Errors
+/// Whatever is wrong with the job, the base or the work in progress; what was written before stays.
+pub fn tune(job: &Job, observer: Observer<'_>) -> Result<Report, TuneError> {
+    tune_with(job, CHECKPOINT_INTERVAL, observer)
+}
+
+fn tune_with(
+    job: &Job,
+    checkpoint_interval: Duration,
+    observer: Observer<'_>,
+) -> Result<Report, TuneError> {
+    job.options.check()?;
+    let device = job.processor.device()?;
+    let base = Base::read(&job.model)?;
+    let dataset = Dataset::new(&base, &job.rows)?;
+    let workplace = Workplace::open(
+        job.out.join(WORKPLACE),
+        &job.fingerprint(&base, &dataset),
+        checkpoint_interval,
+    )?;
+    let seed = Seed::new(job.options.seed);
+    let fold_of = folds::assign(&dataset.rows, job.options.folds, seed);
+    let mut work = Work {
+        base: &base,
+        dataset: &dataset,
+        options: &job.options,
+        device: &device,
+        workplace: &workplace,
+        observer,
+    };
+    let mut folds = Vec::new();
+    for fold in 0..job.options.folds {
+        folds.push(work.fold(fold, &fold_of, seed)?);
+    }
+    let all = (0..dataset.rows.len()).collect();
+    let last = work.fit(job.options.folds, all, seed)?;
+    let outputs = Outputs {
+        base: &base,
+        dataset: &dataset,
+        options: &job.options,
+    };
+    let report = outputs.write(&job.out, &last, &folds)?;
+    workplace.clear()?;
+    Ok(report)
+}
+
+impl Job {
+    /// A digest of everything that decides what comes out.
+    fn fingerprint(&self, base: &Base, dataset: &Dataset) -> String {
+        let Options {
+            epochs,
+            rank,
+            folds,
+            seed,
+        } = &self.options;
+        let (base, data) = (&base.sha256, &dataset.sha256);
+        let job = format!("{FORMAT} {base} {data} {epochs} {rank} {folds} {seed}");
+        hex::encode(Sha256::digest(job))
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), TuneError> {
+        let wrong = |detail: &str| {
+            Err(TuneError::Options {
+                detail: detail.to_owned(),
+            })
+        };
+        if self.epochs == 0 {
+            return wrong("without an epoch nothing is tuned; give one at least");
+        }
+        if self.rank == 0 {
+            return wrong("a change of rank 0 is no change; give 1 at least");
+        }
+        if self.folds == 1 {
+            return wrong("one fold leaves no rows to tune on; give 0 for none, or 2 at least");
+        }
+        Ok(())
+    }
+}
+
+impl Processor {
+    fn device(self) -> Result<Device, TuneError> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda if !cfg!(feature = "cuda") => Err(TuneError::NoCuda),
+            Self::Cuda => Device::new_cuda(0).map_err(TuneError::from),
+        }
+    }
+}
+
+/// The rows of one fold, scored by a model that has not seen them.
+struct HeldBack {
+    /// Numbers of the rows.
+    rows: Vec<usize>,
+    /// Their logits, one after the other.
+    logits: Vec<f32>,
+    report: FitReport,
+}
+
+/// What all fits share.
+struct Work<'a> {
+    base: &'a Base,
+    dataset: &'a Dataset,
+    options: &'a Options,
+    device: &'a Device,
+    workplace: &'a Workplace,
+    observer: Observer<'a>,
+}
+
+impl Work<'_> {
+    fn fit(&mut self, number: usize, rows: Vec<usize>, seed: Seed) -> Result<Fitted, TuneError> {
+        let fit = Fit {
+            base: self.base,
+            dataset: self.dataset,
+            options: self.options,
+            device: self.device,
+            number,
+            rows,
+            seed: seed.stream("fit", number as u64),
+        };
+        fit.run(self.workplace, self.observer)
+    }
+
+    fn fold(&mut self, fold: usize, fold_of: &[usize], seed: Seed) -> Result<HeldBack, TuneError> {
+        let (rows, others) = (0..fold_of.len()).partition(|row| fold_of[*row] == fold);
+        if let Some(scored) = self.workplace.scored(fold)? {
+            return Ok(HeldBack {
+                rows,
+                logits: scored.logits,
+                report: scored.report,
+            });
+        }
+        let Fitted { model, mut report } = self.fit(fold, others, seed)?;
+        let logits = model.logits(self.dataset, &rows)?;
+        report.held_back_accuracy = self.dataset.accuracy(&rows, &logits);
+        self.workplace.keep_scored(fold, &logits, &report)?;
+        Ok(HeldBack {
+            rows,
+            logits,
+            report,
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! What tuning makes small.
+
+use candle_core::{D, Device, Result, Tensor};
+use candle_nn::ops::log_softmax;
+
+/// Share of the target that is spread over all classes: labels are now and then wrong.
+const SMOOTHING: f32 = 0.05;
+
+/// How much the contrastive term counts beside the cross-entropy.
+const CONTRASTIVE_WEIGHT: f64 = 0.5;
+
+/// Of the similarities in the contrastive term.
+const TEMPERATURE: f64 = 0.1;
+
+/// What takes a text out of a softmax: its exponential is 0 beside any similarity.
+const EXCLUDED: f32 = -1e9;
+
+/// Cross-entropy of `logits` (rows × classes) and the contrastive term of `vectors` (rows × hidden, of length 1).
+pub(super) fn loss(logits: &Tensor, vectors: &Tensor, classes: &[u32]) -> Result<Tensor> {
+    let entropy = cross_entropy(logits, classes)?;
+    match contrastive(vectors, classes)? {
+        Some(contrastive) => entropy + contrastive.affine(CONTRASTIVE_WEIGHT, 0.0)?,
+        None => Ok(entropy),
+    }
+}
+
+/// With label smoothing (Szegedy et al. 2016).
+#[expect(clippy::cast_precision_loss, reason = "few rows and classes")]
+fn cross_entropy(logits: &Tensor, classes: &[u32]) -> Result<Tensor> {
+    let (rows, count) = logits.dims2()?;
+    let mut targets = vec![SMOOTHING / count as f32; rows * count];
+    for (row, class) in targets.chunks_mut(count).zip(classes) {
+        row[*class as usize] += 1.0 - SMOOTHING;
+    }
+    let targets = Tensor::from_vec(targets, (rows, count), logits.device())?;
+    let surprise = (log_softmax(logits, D::Minus1)? * targets)?.sum_all()?;
+    surprise.affine(-1.0 / rows as f64, 0.0)
+}
+
+/// Supervised contrastive loss (Khosla et al. 2020, the sum outside the logarithm): the mean over the rows that have
+/// another of their class. None where no row has.
+fn contrastive(vectors: &Tensor, classes: &[u32]) -> Result<Option<Tensor>> {
+    let Some(pairs) = Pairs::of(classes, vectors.device())? else {
+        return Ok(None);
+    };
+    let similarities = vectors.matmul(&vectors.t()?)?;
+    let similarities = (similarities.affine(1.0 / TEMPERATURE, 0.0)? + pairs.not_itself)?;
+    let surprise = (log_softmax(&similarities, D::Minus1)? * pairs.shares)?;
+    surprise.sum_all()?.neg().map(Some)
+}
+
+/// Who is compared with whom: rows × rows.
+struct Pairs {
+    /// [`EXCLUDED`] on the diagonal.
+    not_itself: Tensor,
+    /// For each row that has partners of its class, their equal shares of its share of the mean.
+    shares: Tensor,
+}
+
+impl Pairs {
+    #[expect(clippy::cast_precision_loss, reason = "few rows")]
+    fn of(classes: &[u32], device: &Device) -> Result<Option<Self>> {
+        let rows = classes.len();
+        let partners = |row: usize| {
+            let class = classes[row];
+            (0..rows).filter(move |other| *other != row && classes[*other] == class)
+        };
+        let with_partners = (0..rows).filter(|row| partners(*row).next().is_some());
+        let with_partners = with_partners.count();
+        if with_partners == 0 {
+            return Ok(None);
+        }
+        let mut shares = vec![0.0_f32; rows * rows];
+        let mut not_itself = vec![0.0_f32; rows * rows];
+        for row in 0..rows {
+            not_itself[row * rows + row] = EXCLUDED;
+            let share = 1.0 / (with_partners * partners(row).count().max(1)) as f32;
+            for partner in partners(row) {
+                shares[row * rows + partner] = share;
+            }
+        }
+        Ok(Some(Self {
+            not_itself: Tensor::from_vec(not_itself, (rows, rows), device)?,
+            shares: Tensor::from_vec(shares, (rows, rows), device)?,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalar(tensor: &Tensor) -> f32 {
+        tensor.to_scalar().unwrap()
+    }
+
+    #[test]
+    fn cross_entropy_is_what_the_formula_says() {
+        let logits = Tensor::new(&[[1.0_f32, 0.0], [0.0, 3.0]], &Device::Cpu).unwrap();
+        let log = |x: f32, sum: f32| x - sum.ln();
+        let (first, second) = (1.0_f32.exp() + 1.0, 1.0 + 3.0_f32.exp());
+        let expected = -(0.975 * log(1.0, first) + 0.025 * log(0.0, first)) / 2.0
+            - (0.975 * log(0.0, second) + 0.025 * log(3.0, second)) / 2.0;
+        let found = scalar(&cross_entropy(&logits, &[0, 0]).unwrap());
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+
+    #[test]
+    fn the_contrastive_term_is_what_the_formula_says() {
+        let vectors = [[1.0_f32, 0.0], [0.6, 0.8], [0.0, 1.0]];
+        let vectors = Tensor::new(&vectors, &Device::Cpu).unwrap();
+        // Rows 0 and 1 are partners with the similarity 0.6; row 2 has none.
+        let of = |partner: f32, other: f32| {
+            let (partner, other) = (partner / 0.1, other / 0.1);
+            -(partner - (partner.exp() + other.exp()).ln())
+        };
+        let expected = f32::midpoint(of(0.6, 0.0), of(0.6, 0.8));
+        let found = contrastive(&vectors, &[4, 4, 1]).unwrap().unwrap();
+        assert!(
+            (scalar(&found) - expected).abs() < 1e-4,
+            "{found} {expected}"
+        );
+    }
+
+    #[test]
+    fn rows_without_partners_leave_the_cross_entropy_alone() {
+        let vectors = Tensor::new(&[[1.0_f32, 0.0], [0.0, 1.0]], &Device::Cpu).unwrap();
+        assert!(contrastive(&vectors, &[0, 1]).unwrap().is_none());
+        let both = scalar(&loss(&vectors, &vectors, &[0, 1]).unwrap());
+        let alone = scalar(&cross_entropy(&vectors, &[0, 1]).unwrap());
+        assert!((both - alone).abs() < 1e-7);
+    }
+}

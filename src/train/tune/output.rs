@@ -1,0 +1,184 @@
+//! What tuning leaves behind: the changes, the weights with the changes merged in, and the held-back logits.
+//!
+//! The changes are rounded to fp16 before they are merged, and merged by the reader that the router uses: base and
+//! adapter give the merged weights to the bit.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use candle_core::{DType, Tensor};
+use safetensors::{Dtype, tensor::TensorView};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    FORMAT, FitReport, HeldBack, Options, Report, TuneError,
+    dataset::{Dataset, Key},
+    fit::Fitted,
+    model::{Parameter, written_scale},
+};
+use crate::{
+    router::encoder::adapter::{self, About, Adapter, AdapterError},
+    train::{
+        base::{Base, COMPANIONS, WEIGHTS, floats},
+        files::write_whole,
+    },
+};
+
+const ADAPTER: &str = "adapter.safetensors";
+const HELD_BACK: &str = "held_back.safetensors";
+const REPORT: &str = "tuned.json";
+
+/// What the files are made from, beside the fits.
+pub(super) struct Outputs<'a> {
+    pub(super) base: &'a Base,
+    pub(super) dataset: &'a Dataset,
+    pub(super) options: &'a Options,
+}
+
+impl Outputs<'_> {
+    /// Writes everything into `out`; the report comes last, and says that the rest is there.
+    pub(super) fn write(
+        &self,
+        out: &Path,
+        last: &Fitted,
+        folds: &[HeldBack],
+    ) -> Result<Report, TuneError> {
+        let write = |name: &str, bytes: &[u8]| {
+            let path = out.join(name);
+            write_whole(&path, bytes).map_err(TuneError::io(&path))
+        };
+        for name in COMPANIONS {
+            let from = self.base.dir.join(name);
+            write(name, &fs::read(&from).map_err(TuneError::io(&from))?)?;
+        }
+        let adapter = self.adapter(&last.model.parameters)?;
+        write(ADAPTER, &adapter)?;
+        let weights = self.merged(&read_back(&adapter)?)?;
+        write(WEIGHTS, &weights)?;
+        // CALL SITE: `model.onnx`, made from `weights` by the ONNX writer, is written here.
+        if !folds.is_empty() {
+            write(HELD_BACK, &self.held_back(folds)?)?;
+        }
+        let report = self.report(last, folds, hex::encode(Sha256::digest(&weights)));
+        let json = serde_json::to_vec_pretty(&report).map_err(|error| TuneError::Io {
+            path: out.join(REPORT),
+            source: error.into(),
+        })?;
+        write(REPORT, &json)?;
+        Ok(report)
+    }
+
+    fn adapter(&self, parameters: &[Parameter]) -> Result<Vec<u8>, TuneError> {
+        let tensors = parameters
+            .iter()
+            .map(|Parameter { name, variable, .. }| {
+                let is_kept = name.starts_with("head.") || name.contains(".lora_");
+                let (name, value) = if is_kept {
+                    let scale = written_scale(name);
+                    (name.clone(), variable.affine(scale, 0.0)?)
+                } else {
+                    let device = variable.device();
+                    let before = self.base.tensor(name, variable.dims(), device)?;
+                    (format!("{name}.delta"), (variable.as_tensor() - before)?)
+                };
+                Ok((name, value.to_dtype(DType::F16)?))
+            })
+            .collect::<Result<Vec<(String, Tensor)>, TuneError>>()?;
+        let about = About {
+            format: adapter::FORMAT,
+            base_sha256: self.base.sha256.clone(),
+            categories: self.dataset.categories.clone(),
+        };
+        let about = serde_json::to_string(&about).map_err(packing)?;
+        let metadata = HashMap::from([(adapter::METADATA_KEY.to_owned(), about)]);
+        safetensors::serialize(tensors, Some(metadata)).map_err(packing)
+    }
+
+    /// The base's file with the changes taken in.
+    fn merged(&self, adapter: &Adapter) -> Result<Vec<u8>, TuneError> {
+        let base = self.base.tensors()?;
+        let mut tensors = base.tensors();
+        tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
+        adapter.check(
+            tensors
+                .iter()
+                .map(|(name, view)| (name.as_str(), view.shape())),
+        )?;
+        let mut changed: HashMap<&str, Vec<u8>> = HashMap::new();
+        for (name, view) in tensors.iter().filter(|(name, _)| adapter.changes(name)) {
+            let mut values = floats(view);
+            adapter.apply(name, view.shape(), &mut values)?;
+            let bytes = values.into_iter().flat_map(f32::to_le_bytes).collect();
+            changed.insert(name, bytes);
+        }
+        let views = tensors.iter().map(|(name, view)| {
+            let data = changed.get(name.as_str()).map_or(view.data(), |data| data);
+            let view = TensorView::new(view.dtype(), view.shape().to_vec(), data)?;
+            Ok((name.as_str(), view))
+        });
+        let views = views
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(packing)?;
+        // What other readers of such files look for.
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        safetensors::serialize(views, Some(metadata)).map_err(packing)
+    }
+
+    /// `logits` (rows × classes) and `keys`, by which a row's text is found, in the order of the rows.
+    fn held_back(&self, folds: &[HeldBack]) -> Result<Vec<u8>, TuneError> {
+        let (rows, classes) = (self.dataset.rows.len(), self.dataset.categories.len());
+        let mut logits = vec![0.0_f32; rows * classes];
+        for fold in folds {
+            for (row, scored) in fold.rows.iter().zip(fold.logits.chunks(classes)) {
+                logits[row * classes..][..classes].copy_from_slice(scored);
+            }
+        }
+        let logits: Vec<u8> = logits.into_iter().flat_map(f32::to_le_bytes).collect();
+        let keys: Vec<u8> = self.dataset.rows.iter().flat_map(|row| row.key).collect();
+        let view = |dtype, width, data| TensorView::new(dtype, vec![rows, width], data);
+        let views = [
+            ("logits", view(Dtype::F32, classes, &logits)),
+            ("keys", view(Dtype::U8, size_of::<Key>(), &keys)),
+        ];
+        let views = views
+            .into_iter()
+            .map(|(name, view)| Ok((name, view.map_err(packing)?)))
+            .collect::<Result<Vec<_>, TuneError>>()?;
+        safetensors::serialize(views, None).map_err(packing)
+    }
+
+    fn report(&self, last: &Fitted, folds: &[HeldBack], model_sha256: String) -> Report {
+        let held_back: Vec<usize> = folds.iter().flat_map(|fold| fold.rows.clone()).collect();
+        let logits: Vec<f32> = folds.iter().flat_map(|fold| fold.logits.clone()).collect();
+        let fits: Vec<FitReport> = folds
+            .iter()
+            .map(|fold| fold.report.clone())
+            .chain([last.report.clone()])
+            .collect();
+        Report {
+            format: FORMAT,
+            base_sha256: self.base.sha256.clone(),
+            model_sha256,
+            data_sha256: self.dataset.sha256.clone(),
+            rows: self.dataset.rows.len(),
+            categories: self.dataset.categories.clone(),
+            options: self.options.clone(),
+            held_back_accuracy: self.dataset.accuracy(&held_back, &logits),
+            seconds: fits.iter().map(|fit| fit.seconds).sum(),
+            fits,
+        }
+    }
+}
+
+fn read_back(adapter: &[u8]) -> Result<Adapter, TuneError> {
+    Adapter::from_bytes(adapter).map_err(|detail| {
+        TuneError::from(AdapterError::Corrupt {
+            path: ADAPTER.into(),
+            detail,
+        })
+    })
+}
+
+/// Tensors that do not fit their own shapes: a fault of this program.
+fn packing(error: impl std::error::Error + Send + Sync + 'static) -> TuneError {
+    TuneError::from(candle_core::Error::wrap(error))
+}

@@ -1,0 +1,394 @@
+//! Tuning as a whole, on a tiny model and a toy task.
+
+use std::{fs, path::Path};
+
+use candle_core::{Device, Tensor};
+use candle_transformers::models::bert::{BertModel, Config};
+use tempfile::TempDir;
+
+use super::{
+    model::{Addition, Model, Parameter},
+    *,
+};
+use crate::{
+    router::encoder::adapter::Adapter,
+    train::{
+        seed::normals,
+        transformer::{Batch, Noise, Transformer},
+    },
+};
+
+/// A tiny model, rows for it, and a place to write to.
+struct Toy {
+    _folder: TempDir,
+    job: Job,
+}
+
+impl Toy {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("base");
+        tiny::write(&model);
+        let job = Job {
+            model,
+            rows: rows(),
+            out: folder.path().join("out"),
+            options: Options {
+                epochs: 6,
+                rank: 4,
+                folds: 2,
+                seed: 11,
+            },
+            processor: Processor::Cpu,
+        };
+        Self {
+            _folder: folder,
+            job,
+        }
+    }
+
+    fn out(&self, name: &str) -> Vec<u8> {
+        fs::read(self.job.out.join(name)).unwrap()
+    }
+
+    fn tune(&self) -> Result<Report, TuneError> {
+        tune(&self.job, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// Tunes until `steps` batches have been done.
+    fn tune_and_cut(&self, steps: usize) {
+        let mut done = 0;
+        let cut = tune(&self.job, &mut |_| {
+            done += 1;
+            if done == steps {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert!(matches!(cut, Err(TuneError::Interrupted)), "{cut:?}");
+    }
+}
+
+/// Questions of two words about one of two topics.
+fn rows() -> Vec<Labelled> {
+    let (code, food) = tiny::WORDS[..12].split_at(6);
+    let mut rows = Vec::new();
+    for one in 0..6 {
+        for other in 0..6 {
+            for (topic, category) in [(code, "coding"), (food, "cooking")] {
+                rows.push(Labelled {
+                    text: format!("{} {}s", topic[one], topic[other]),
+                    category: CategoryId::new(category),
+                });
+            }
+        }
+    }
+    rows
+}
+
+#[test]
+fn tuning_learns_and_scores_every_row_by_a_model_that_has_not_seen_it() {
+    let mut toy = Toy::new();
+    toy.job.options.epochs = 25;
+    let report = toy.tune().unwrap();
+    let losses = &report.fits[2].losses;
+    assert_eq!((report.fits.len(), losses.len()), (3, 25));
+    assert!(losses[24] < losses[0] * 0.9, "{losses:?}");
+    assert!(report.held_back_accuracy.unwrap() > 0.9, "{report:?}");
+    assert_eq!(report.fits[0].rows + report.fits[1].rows, 72);
+    let held_back = toy.out("held_back.safetensors");
+    let held_back = candle_core::safetensors::load_buffer(&held_back, &Device::Cpu).unwrap();
+    assert_eq!(held_back["logits"].dims(), [72, 2]);
+    assert_eq!(held_back["keys"].dims(), [72, 16]);
+    let key = &Sha256::digest(&toy.job.rows[5].text)[..16];
+    assert_eq!(
+        held_back["keys"].get(5).unwrap().to_vec1::<u8>().unwrap(),
+        key
+    );
+    let written: Report = serde_json::from_slice(&toy.out("tuned.json")).unwrap();
+    assert_eq!(written.model_sha256, report.model_sha256);
+    assert!(!toy.job.out.join(WORKPLACE).exists());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
+    let files = [
+        "model.safetensors",
+        "adapter.safetensors",
+        "held_back.safetensors",
+    ];
+    let (one, same, mut other) = (Toy::new(), Toy::new(), Toy::new());
+    other.job.options.seed = 12;
+    for toy in [&one, &same, &other] {
+        toy.tune().unwrap();
+    }
+    for file in files {
+        assert!(one.out(file) == same.out(file), "{file} differs");
+        assert!(one.out(file) != other.out(file), "{file} is the same");
+    }
+}
+
+#[test]
+fn work_that_was_cut_ends_in_the_same_bytes() {
+    let (whole, cut) = (Toy::new(), Toy::new());
+    whole.tune().unwrap();
+    // In the first fold, at the end of an epoch of the second, and in the final fit (2 × 12 steps, then 18).
+    for steps in [5, 7, 2, 13, 4] {
+        cut.tune_and_cut(steps);
+    }
+    let mut steps = 0;
+    tune(&cut.job, &mut |_| {
+        steps += 1;
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(steps, 2 * 12 + 18 - 31, "the rest alone is done");
+    for file in [
+        "model.safetensors",
+        "adapter.safetensors",
+        "held_back.safetensors",
+    ] {
+        assert!(whole.out(file) == cut.out(file), "{file} differs");
+    }
+}
+
+#[test]
+fn a_state_is_kept_as_often_as_asked_for() {
+    let toy = Toy::new();
+    let state = toy.job.out.join(WORKPLACE).join("state.safetensors");
+    let mut kept = Vec::new();
+    tune_with(&toy.job, Duration::ZERO, &mut |progress| {
+        if progress.step == 3 {
+            kept.push(state.exists());
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(kept, [true; 3]);
+}
+
+#[test]
+fn the_adapter_and_the_base_make_the_written_weights_to_the_bit() {
+    let toy = Toy::new();
+    toy.tune().unwrap();
+    let adapter = Adapter::read(&toy.job.out.join("adapter.safetensors")).unwrap();
+    let base = fs::read(toy.job.model.join("model.safetensors")).unwrap();
+    assert_eq!(
+        adapter.about().base_sha256,
+        hex::encode(Sha256::digest(&base))
+    );
+    let base = candle_core::safetensors::load_buffer(&base, &Device::Cpu).unwrap();
+    let tuned = toy.out("model.safetensors");
+    let tuned = candle_core::safetensors::load_buffer(&tuned, &Device::Cpu).unwrap();
+    assert_eq!(base.len(), tuned.len());
+    for (name, before) in &base {
+        let mut values: Vec<f32> = before.flatten_all().unwrap().to_vec1().unwrap();
+        adapter.apply(name, before.dims(), &mut values).unwrap();
+        let written: Vec<f32> = tuned[name].flatten_all().unwrap().to_vec1().unwrap();
+        assert!(written == values, "{name}");
+        let is_trained = !name.contains("_embeddings");
+        assert_eq!(adapter.changes(name), is_trained, "{name}");
+    }
+}
+
+#[test]
+fn the_written_model_and_head_score_as_the_tuned_one() {
+    let toy = Toy::new();
+    let base = Base::read(&toy.job.model).unwrap();
+    let dataset = Dataset::new(&base, &toy.job.rows).unwrap();
+    let last = Fitted {
+        model: displaced(&base),
+        report: FitReport {
+            rows: 0,
+            losses: Vec::new(),
+            held_back_accuracy: None,
+            seconds: 0.0,
+        },
+    };
+    let rows: Vec<usize> = (0..20).collect();
+    let expected = last.model.logits(&dataset, &rows).unwrap();
+    let outputs = Outputs {
+        base: &base,
+        dataset: &dataset,
+        options: &toy.job.options,
+    };
+    outputs.write(&toy.job.out, &last, &[]).unwrap();
+    assert!(!toy.job.out.join("held_back.safetensors").exists());
+    // The tuned folder is a base like any other.
+    let tuned = Base::read(&toy.job.out).unwrap();
+    let texts: Vec<&[u32]> = rows
+        .iter()
+        .map(|row| &dataset.rows[*row].pieces[..])
+        .collect();
+    let vectors = Transformer::load(&tuned, &Device::Cpu)
+        .unwrap()
+        .forward(&Batch::new(&texts), &mut Noise::none())
+        .unwrap();
+    let adapter = Adapter::read(&toy.job.out.join("adapter.safetensors")).unwrap();
+    let head = adapter.head();
+    let weight = Tensor::from_slice(&head.weight, (2, tiny::HIDDEN), &Device::Cpu).unwrap();
+    let bias = Tensor::from_slice(&head.bias, 2, &Device::Cpu).unwrap();
+    let logits = vectors.matmul(&weight.t().unwrap()).unwrap();
+    let logits = logits.broadcast_add(&bias).unwrap().flatten_all().unwrap();
+    let logits: Vec<f32> = logits.to_vec1().unwrap();
+    for (logit, expected) in logits.iter().zip(&expected) {
+        // Half precision keeps three digits.
+        assert!((logit - expected).abs() < 0.01, "{logit} {expected}");
+    }
+}
+
+/// A model whose every parameter is away from where it starts: `B` starts at zero, where the gradient of `A` is zero
+/// as well.
+fn displaced(base: &Base) -> Model {
+    let addition = Addition {
+        rank: 3,
+        classes: 2,
+    };
+    let model = Model::new(base, addition, Seed::new(1), &Device::Cpu).unwrap();
+    for (at, Parameter { variable, .. }) in model.parameters.iter().enumerate() {
+        let noise = normals(Seed::new(at as u64), variable.elem_count(), 0.1);
+        let noise = Tensor::from_vec(noise, variable.dims(), &Device::Cpu).unwrap();
+        variable
+            .set(&(variable.as_tensor() + noise).unwrap())
+            .unwrap();
+    }
+    model
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_loss() {
+    let toy = Toy::new();
+    let base = Base::read(&toy.job.model).unwrap();
+    let dataset = Dataset::new(&base, &toy.job.rows).unwrap();
+    let mut model = displaced(&base);
+    let texts: Vec<&[u32]> = dataset.rows.iter().map(|row| &row.pieces[..]).collect();
+    // Texts of different lengths, one of nothing but the frame.
+    let batch = Batch::new(&[texts[0], &texts[1][..4], texts[2], texts[3], &texts[4][..2]]);
+    let classes = [0, 1, 0, 1, 1];
+    let noise = || Noise::dropout(0.1, Seed::new(3));
+    let (_, gradients) = model.gradients(&batch, &classes, &mut noise()).unwrap();
+    for at in 0..model.parameters.len() {
+        let (name, variable) = {
+            let parameter = &model.parameters[at];
+            (parameter.name.clone(), parameter.variable.clone())
+        };
+        let direction = normals(Seed::new(900 + at as u64), variable.elem_count(), 1.0);
+        let direction = Tensor::from_vec(direction, variable.dims(), &Device::Cpu).unwrap();
+        let gradient = gradients.get(&variable).unwrap();
+        let slope = (gradient * &direction).unwrap().sum_all().unwrap();
+        let slope: f32 = slope.to_scalar().unwrap();
+        let before = variable.as_tensor().copy().unwrap();
+        let mut loss_at = |step: f64| {
+            let moved = direction.affine(step, 0.0).unwrap();
+            variable.set(&(&before + moved).unwrap()).unwrap();
+            let loss = model.loss(&batch, &classes, &mut noise()).unwrap();
+            f64::from(loss.to_scalar::<f32>().unwrap())
+        };
+        let step = 2e-3;
+        let measured = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+        variable.set(&before).unwrap();
+        let gap = (f64::from(slope) - measured).abs();
+        assert!(
+            gap < 0.01 + 0.02 * measured.abs(),
+            "{name}: {slope} {measured}"
+        );
+    }
+}
+
+#[test]
+fn the_transformer_is_candles_bert() {
+    let toy = Toy::new();
+    let base = Base::read(&toy.job.model).unwrap();
+    let config = fs::read(toy.job.model.join("config.json")).unwrap();
+    let config: Config = serde_json::from_slice(&config).unwrap();
+    let weights = candle_nn::VarBuilder::from_buffered_safetensors(
+        base.weights.clone(),
+        candle_core::DType::F32,
+        &Device::Cpu,
+    );
+    let candles = BertModel::load(weights.unwrap(), &config).unwrap();
+    let ids: [u32; 5] = [2, 7, 9, 12, 3];
+    let other: [u32; 3] = [2, 10, 3];
+    let batch = Batch::new(&[&ids, &other]);
+    let ours = Transformer::load(&base, &Device::Cpu).unwrap();
+    let ours = ours.forward(&batch, &mut Noise::none()).unwrap();
+    for (row, ids) in [&ids[..], &other[..]].into_iter().enumerate() {
+        let ids = Tensor::new(ids, &Device::Cpu)
+            .unwrap()
+            .unsqueeze(0)
+            .unwrap();
+        let kinds = ids.zeros_like().unwrap();
+        let theirs = candles.forward(&ids, &kinds, None).unwrap();
+        let theirs = theirs.mean(1).unwrap().squeeze(0).unwrap();
+        let theirs: Vec<f32> = theirs.to_vec1().unwrap();
+        let ours: Vec<f32> = ours.get(row).unwrap().to_vec1().unwrap();
+        let length = theirs.iter().map(|x| x * x).sum::<f32>().sqrt();
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert!((ours - theirs / length).abs() < 1e-5, "{ours} {theirs}");
+        }
+    }
+}
+
+#[test]
+fn work_on_something_else_and_damaged_work_are_refused() {
+    let mut toy = Toy::new();
+    toy.tune_and_cut(4);
+    toy.job.options.rank = 5;
+    let error = toy.tune().unwrap_err();
+    assert!(matches!(error, TuneError::OtherWork { .. }) && error.is_usage());
+    toy.job.options.rank = 4;
+    let row = toy.job.rows.pop().unwrap();
+    assert!(matches!(toy.tune(), Err(TuneError::OtherWork { .. })));
+    toy.job.rows.push(row);
+    let state = toy.job.out.join(WORKPLACE).join("state.safetensors");
+    let whole = fs::read(&state).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [&flipped, &whole[..whole.len() - 1], &whole[..9]] {
+        fs::write(&state, damaged).unwrap();
+        let error = toy.tune().unwrap_err();
+        assert!(matches!(error, TuneError::Damaged { .. }), "{error}");
+    }
+    fs::write(&state, whole).unwrap();
+    toy.tune().unwrap();
+}
+
+#[test]
+fn two_processes_do_not_work_in_one_place() {
+    let toy = Toy::new();
+    let mut refused = None;
+    tune(&toy.job, &mut |_| {
+        refused.get_or_insert_with(|| toy.tune().unwrap_err());
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(matches!(refused, Some(TuneError::Busy { .. })));
+}
+
+#[test]
+fn what_cannot_be_tuned_is_refused_with_what_to_do() {
+    let refused = |change: &dyn Fn(&mut Job)| {
+        let mut toy = Toy::new();
+        change(&mut toy.job);
+        toy.tune().unwrap_err().to_string()
+    };
+    let one = refused(&|job| job.rows.retain(|row| row.category.as_str() == "coding"));
+    assert!(
+        one.contains("coding") && one.contains("two categories"),
+        "{one}"
+    );
+    assert!(refused(&|job| job.options.epochs = 0).contains("epoch"));
+    assert!(refused(&|job| job.options.folds = 1).contains("2 at least"));
+    assert!(refused(&|job| job.options.rank = 0).contains("rank"));
+    assert!(refused(&|job| job.model = Path::new("absent").into()).contains("absent/config.json"));
+    #[cfg(not(feature = "cuda"))]
+    assert!(refused(&|job| job.processor = Processor::Cuda).contains("--features cuda"));
+    let half = refused(&|job| {
+        let path = job.model.join("model.safetensors");
+        let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        tensors.remove("encoder.layer.1.output.dense.bias");
+        candle_core::safetensors::save(&tensors, path).unwrap();
+    });
+    assert!(half.contains("encoder.layer.1.output.dense.bias"), "{half}");
+}
