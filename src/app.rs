@@ -15,8 +15,8 @@ use crate::{
     expert::{Experts, OpenError},
     ids::ExpertId,
     outcome::{Prices, Recorder, RecorderOptions},
-    router::RouterError,
     store::{Store, StoreError},
+    train::in_force::InForceError,
 };
 
 /// How long the writer may take to store what was recorded, once nothing new can come.
@@ -48,7 +48,7 @@ pub enum AppError {
     Store(#[from] StoreError),
     /// The router cannot be opened.
     #[error(transparent)]
-    Router(#[from] RouterError),
+    Router(#[from] InForceError),
     /// An expert cannot be opened.
     #[error(transparent)]
     Expert(#[from] OpenError),

@@ -7,6 +7,8 @@ use crate::ids::CategoryId;
 pub struct Catalogue {
     /// The routes; at least two in a checked configuration.
     pub routes: Vec<Route>,
+    /// Questions that belong to no category (`routes/_other.yaml`).
+    pub out_of_domain: Vec<String>,
 }
 
 /// One category: `routes/<category>.yaml`.
@@ -18,4 +20,6 @@ pub struct Route {
     pub description: String,
     /// Questions that belong to it.
     pub examples: Vec<String>,
+    /// Questions that look as if they did, but do not.
+    pub negatives: Vec<String>,
 }

@@ -9,6 +9,7 @@ mod output;
 mod route;
 mod serve;
 mod signals;
+mod train;
 
 use std::{
     io::{stderr, stdout},
@@ -53,6 +54,8 @@ enum Command {
     Ask(ask::AskArgs),
     /// Show where questions would go, and why, without asking anyone.
     Route(route::RouteArgs),
+    /// Train a router on labelled questions and on the examples of routes.
+    Train(train::TrainArgs),
     /// Say how good the router is, from questions whose category is known.
     Evaluate(evaluate::EvaluateArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
@@ -155,6 +158,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
         Command::Serve(args) => serve::run(args, environment).await?,
         Command::Ask(args) => ask::run(args, environment).await?,
         Command::Route(args) => route::run(args, environment).await?,
+        Command::Train(args) => train::run(args, environment).await?,
         Command::Evaluate(args) => evaluate::run(args, environment).await?,
         Command::Check(args) => {
             return check::run(&args, environment, &mut stdout(), &mut stderr())

@@ -11,7 +11,8 @@ use crate::{
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
     mapping::{Demand, Mapping, OverBudget},
     query::Query,
-    router::{Router, RouterError, Standing, Verdict},
+    router::{Router, Standing, TierName, Verdict},
+    train::in_force::{self, InForceError},
 };
 
 /// The model name under which the composition is served.
@@ -83,10 +84,10 @@ impl Composition {
     ///
     /// # Errors
     /// The router cannot be opened.
-    pub async fn open(config: &Config, router: Option<&Path>) -> Result<Self, RouterError> {
+    pub async fn open(config: &Config, router: Option<&Path>) -> Result<Self, InForceError> {
         let router = match router {
-            Some(folder) => Router::open_artefact(&config.router, folder).await?,
-            None => Router::open(&config.router, &config.catalogue).await?,
+            Some(folder) => in_force::open(&config.router, folder).await?,
+            None => in_force::at_start(&config.router, &config.catalogue).await?,
         };
         let mapping = Mapping::new(config.mapping.clone(), &config.experts);
         let chat = config
@@ -159,6 +160,7 @@ impl Composition {
             ),
             confidence: ruling.confidence,
             scores: ruling.scores,
+            tier: ruling.tier,
             reason: ruling.reason,
             expert: choice.expert,
             fallbacks: choice.fallbacks,
@@ -183,7 +185,13 @@ impl Composition {
             usd_estimate: self.mapping.usd_estimate(&decision.expert, &demand),
             capabilities: demand.capabilities,
         };
-        Ok(Explained::new(decision, features))
+        let explanation = match decision.tier {
+            Some(tier) => self
+                .router
+                .explain(&features.question, &decision.scores, tier),
+            None => None,
+        };
+        Ok(Explained::new(decision, explanation, features))
     }
 
     fn asked_for(&self, expert: ExpertId, started: Instant) -> Decision {
@@ -191,6 +199,7 @@ impl Composition {
             category: None,
             confidence: 1.0,
             scores: Vec::new(),
+            tier: None,
             reason: Reason::ExpertNamed,
             expert,
             fallbacks: Vec::new(),
@@ -222,6 +231,7 @@ struct Ruling {
     category: Option<CategoryId>,
     confidence: f32,
     scores: Vec<Score>,
+    tier: Option<TierName>,
     reason: Reason,
 }
 
@@ -231,6 +241,7 @@ impl Ruling {
             category,
             confidence: 1.0,
             scores: Vec::new(),
+            tier: None,
             reason,
         }
     }
@@ -251,12 +262,14 @@ impl Ruling {
                     confidence_min,
                 },
             ),
+            Standing::OutOfDomain => (None, Reason::OutOfDomain),
             Standing::Empty => (None, Reason::Empty),
         };
         Self {
             category,
             confidence: best.probability,
             scores: verdict.scores,
+            tier: verdict.tier,
             reason,
         }
     }

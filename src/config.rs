@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use environment::Environment;
-pub use load::{DEFAULT_PATH, load, load_models, source_name};
+pub use load::{DEFAULT_PATH, load, load_models, load_routes, source_name};
 pub use mistake::{Mistake, Mistakes};
 pub use schema::{config_schema, route_schema};
 
@@ -130,8 +130,39 @@ pub struct RouterConfig {
     pub encoder: EncoderConfig,
     /// The folder of fitted routers.
     pub artefacts: PathBuf,
-    /// Below this confidence the default expert answers, 0 to 1.
-    pub confidence_min: f32,
+    /// Share of the routed questions that may be misrouted, above 0 and below 1.
+    pub misroute_max: f64,
+    /// What is read of a question.
+    pub features: Vec<FeatureKind>,
+    /// The folder of the static encoder; none: that of the shipped router.
+    pub static_encoder: Option<PathBuf>,
+}
+
+/// What is read of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum FeatureKind {
+    /// Words and pieces of words.
+    Sparse,
+    /// The static encoder's vector.
+    Static,
+    /// The transformer's vectors.
+    Transformer,
+}
+
+impl FeatureKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sparse, Self::Static, Self::Transformer];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sparse => "sparse",
+            Self::Static => "static",
+            Self::Transformer => "transformer",
+        }
+    }
 }
 
 /// `router.encoder`, of kind `fastembed`.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     config::Capability,
     ids::{CategoryId, ExpertId, RouterId},
+    router::{TierName, explain::Explanation},
 };
 
 /// Where a question goes, and why.
@@ -18,6 +19,8 @@ pub struct Decision {
     pub confidence: f32,
     /// Probability of every category, likeliest first; empty where nothing was classified.
     pub scores: Vec<Score>,
+    /// Which tier of the router settled it; none where nothing was classified.
+    pub tier: Option<TierName>,
     /// Why it goes there.
     pub reason: Reason,
     /// Who is asked first.
@@ -64,6 +67,8 @@ pub enum Reason {
         /// The threshold that it missed.
         confidence_min: f32,
     },
+    /// The question belongs to no category: the default expert answers.
+    OutOfDomain,
     /// There is nothing to classify in the question: the default expert answers.
     Empty,
     /// The router failed: the default expert answers.
@@ -83,6 +88,7 @@ impl Reason {
         match self {
             Self::Routed => "routed",
             Self::Unsure { .. } => "unsure",
+            Self::OutOfDomain => "out_of_domain",
             Self::Empty => "empty",
             Self::RouterFailed { .. } => "router_failed",
             Self::CategoryNamed => "category_named",
@@ -104,6 +110,10 @@ pub struct Explained {
     pub fallbacks: Vec<ExpertId>,
     /// Why.
     pub reason: Reason,
+    /// Which tier of the router settled it: `cheap` or `full`; null where nothing was classified.
+    pub tier: Option<TierName>,
+    /// What spoke for the likeliest class and for the next one; null where nothing was classified.
+    pub explanation: Option<Explanation>,
     /// Probability of every category, likeliest first.
     pub scores: Vec<Score>,
     /// Probability with which this expert was chosen.
@@ -133,13 +143,15 @@ pub struct Features {
 
 impl Explained {
     /// Tells a decision.
-    pub fn new(decision: Decision, features: Features) -> Self {
+    pub fn new(decision: Decision, explanation: Option<Explanation>, features: Features) -> Self {
         Self {
             category: decision.category,
             confidence: decision.confidence,
             expert: decision.expert,
             fallbacks: decision.fallbacks,
             reason: decision.reason,
+            tier: decision.tier,
+            explanation,
             scores: decision.scores,
             propensity: decision.propensity,
             router: decision.router,

@@ -1,51 +1,68 @@
 //! Step one: question → category, with a confidence. Knows nothing of HTTP, experts or SQL.
+//!
+//! A cheap tier reads the question's words and settles most questions in microseconds; a transformer is asked where it is
+//! unsure ([`model`]). Training makes what is read here ([`artefact`]); nothing here trains.
 
 pub mod artefact;
-mod calibration;
+pub mod calibration;
 pub mod encoder;
+pub mod explain;
 pub mod head;
+pub mod lexical;
+pub mod model;
+pub mod novelty;
+pub mod static_encoder;
 
-use std::{error::Error, path::Path};
+use std::error::Error;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, spawn_blocking};
-use tracing::{info, warn};
+use tracing::warn;
 
+pub use self::model::TierName;
 use self::{
     artefact::{Artefact, ArtefactError},
     encoder::{Encoder, EncoderError},
-    head::{Fit, FitError, FitOptions, Head},
+    model::{CheapFeatures, Said},
 };
 use crate::{
-    catalogue::Catalogue,
-    clock,
-    config::RouterConfig,
+    config::{EncoderConfig, RouterConfig},
     decision::Score,
-    ids::{CategoryId, RouterId},
+    ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
     query::Query,
+    risk,
 };
 
-/// Examples that are embedded in one call while the router is fitted: the step of the progress bar.
-const EXAMPLES_PER_CALL: usize = 32;
+/// How sure the bound on misrouted questions is.
+pub const RISK_CONFIDENCE: f64 = 0.95;
 
-/// Hexadecimal digits of the digest that name a router.
-const ID_DIGITS: usize = 12;
+/// The threshold where too few rows were held back to bound the share of misrouted questions.
+pub const CONFIDENCE_MIN_UNPROVEN: f32 = 0.5;
 
-/// An encoder and the head that reads it.
+/// Questions stranger than this share of in-domain ones are refused by the detector.
+const STRANGENESS_MAX: f32 = 0.99;
+
+/// A trained router with its encoders.
 pub struct Router {
-    encoder: Encoder,
     artefact: Artefact,
+    /// The transformer as it is; what `/v1/embeddings` reads.
+    encoder: Encoder,
+    /// The transformer as it was tuned, where it was.
+    tuned: Option<Encoder>,
+    categories: Vec<CategoryId>,
     confidence_min: f32,
 }
 
 /// What the router says of one question.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// Probability of every category, likeliest first; empty for an empty question.
+    /// Probability of every class, likeliest first; empty for an empty question.
     pub scores: Vec<Score>,
     /// How it was reached.
     pub standing: Standing,
+    /// Which tier settled it; none for an empty question.
+    pub tier: Option<TierName>,
+    /// How strange the question is: comparable between questions of one router, higher is stranger.
+    pub out_of_domain: f32,
 }
 
 /// Whether the router stands by the likeliest category.
@@ -53,8 +70,13 @@ pub struct Verdict {
 pub enum Standing {
     /// Its probability reaches the threshold.
     Confident,
-    /// It does not reach `confidence_min`.
-    Unsure { confidence_min: f32 },
+    /// It does not reach the threshold.
+    Unsure {
+        /// The threshold.
+        confidence_min: f32,
+    },
+    /// The question belongs to no category.
+    OutOfDomain,
     /// There was nothing to classify.
     Empty,
 }
@@ -68,26 +90,17 @@ pub enum RouterError {
     /// The router to open cannot be read.
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
-    /// The router to open reads vectors of another encoder.
+    /// The router to open reads another encoder.
     #[error(
-        "router {router} was fitted on another encoder than the one that is configured; train it again"
+        "router {router} was trained with another encoder ({trained_with}) than the one that is configured ({configured}); configure that one as `router.encoder.model`, or train the router again"
     )]
     OtherEncoder {
         /// The router.
         router: RouterId,
-    },
-    /// A category without examples.
-    #[error("routes/{category}.yaml has no examples; give it some questions that belong to it")]
-    NoExamples {
-        /// The category.
-        category: CategoryId,
-    },
-    /// The examples could not be fitted.
-    #[error("no router can be fitted from the routes' examples")]
-    Fit {
-        /// What is wrong with them.
-        #[from]
-        source: FitError,
+        /// The encoder that it needs.
+        trained_with: String,
+        /// The encoder that there is.
+        configured: String,
     },
     /// Work on another thread panicked.
     #[error("opening the router was cut short")]
@@ -99,95 +112,104 @@ pub enum RouterError {
 }
 
 impl Router {
-    /// Opens the encoder and takes the router for these routes from the artefacts, or fits it and leaves it there.
-    ///
-    /// Takes a second from an artefact and several to fit; the work is done on threads that may block.
+    /// Joins an artefact with the encoder that it was trained with, and takes the threshold that keeps the share of
+    /// misrouted questions below `misroute_max`.
     ///
     /// # Errors
-    /// If the encoder cannot be opened or the examples cannot be fitted. An artefact that cannot be read is fitted
-    /// again, and one that cannot be written is done without; both are logged.
-    pub async fn open(config: &RouterConfig, catalogue: &Catalogue) -> Result<Self, RouterError> {
-        if let Some(route) = catalogue
-            .routes
-            .iter()
-            .find(|route| route.examples.is_empty())
+    /// The encoder is another one, or the tuned one cannot be opened.
+    pub async fn new(
+        artefact: Artefact,
+        encoder: Encoder,
+        config: &RouterConfig,
+    ) -> Result<Self, RouterError> {
+        if let Some(needed) = &artefact.manifest.encoder
+            && needed.fingerprint != encoder.fingerprint()
         {
-            let category = route.category.clone();
-            return Err(RouterError::NoExamples { category });
-        }
-        let encoder = open_encoder(config).await?;
-        let options = FitOptions::default();
-        let id = identity(&encoder, catalogue, &options);
-        let artefact = match stored(&config.artefacts, &id) {
-            Some(artefact) => artefact,
-            None => {
-                let artefact = fit(id, &encoder, catalogue, options).await?;
-                if let Err(error) = artefact.save(&config.artefacts) {
-                    warn!(
-                        error = &error as &dyn Error,
-                        "the fitted router could not be stored and will be fitted again at the next start"
-                    );
-                }
-                artefact
-            }
-        };
-        Ok(Self {
-            encoder,
-            artefact,
-            confidence_min: config.confidence_min,
-        })
-    }
-
-    /// Opens the encoder and the router in `folder`, whatever it was trained from.
-    ///
-    /// # Errors
-    /// If either cannot be opened, or the router was fitted on another encoder's vectors.
-    pub async fn open_artefact(config: &RouterConfig, folder: &Path) -> Result<Self, RouterError> {
-        let artefact = Artefact::read(folder)?;
-        let encoder = open_encoder(config).await?;
-        if artefact.encoder != encoder.fingerprint() {
             return Err(RouterError::OtherEncoder {
-                router: artefact.id,
+                router: artefact.id().clone(),
+                trained_with: needed.name.clone(),
+                configured: encoder.name().to_owned(),
             });
         }
+        let (artefact, tuned) = open_tuned(artefact, config.encoder.clone()).await?;
+        let confidence_min = confidence_min(&artefact, config.misroute_max);
+        let categories = artefact.model.categories.iter();
         Ok(Self {
-            encoder,
+            categories: categories
+                .filter(|category| category.as_str() != OUT_OF_DOMAIN)
+                .cloned()
+                .collect(),
             artefact,
-            confidence_min: config.confidence_min,
+            encoder,
+            tuned,
+            confidence_min,
         })
     }
 
     /// Classifies one question.
     ///
     /// # Errors
-    /// If the encoder is busy or failed.
+    /// If the encoder is busy or failed, and there is no cheap tier whose word could stand.
     pub async fn classify(&self, query: &Query) -> Result<Verdict, RouterError> {
         if query.is_empty() {
             return Ok(Verdict {
                 scores: Vec::new(),
                 standing: Standing::Empty,
+                tier: None,
+                out_of_domain: f32::INFINITY,
             });
         }
-        let reading = self.encoder.embed_question(query.text.clone()).await?;
-        let scores = self.scores(&reading.vector);
-        let best = scores.first().map_or(0.0, |score| score.probability);
-        let confidence_min = self.confidence_min;
-        let standing = if best < confidence_min {
-            Standing::Unsure { confidence_min }
-        } else {
-            Standing::Confident
-        };
-        Ok(Verdict { scores, standing })
+        let model = &self.artefact.model;
+        let cheap = model.cheap(&self.cheap_features(&query.text));
+        if let Some(said) = cheap.as_ref().filter(|said| model.is_settled(said)) {
+            return Ok(self.verdict(said));
+        }
+        match self.transformer().embed_question(query.text.clone()).await {
+            Ok(reading) => {
+                let full = model.full(cheap.as_ref(), &reading).or(cheap);
+                full.map(|said| self.verdict(&said))
+                    .ok_or(EncoderError::Stopped.into())
+            }
+            Err(error) => match cheap {
+                Some(said) => {
+                    warn!(
+                        error = &error as &dyn Error,
+                        "the encoder failed; the cheap tier's word stands"
+                    );
+                    Ok(self.verdict(&said))
+                }
+                None => Err(error.into()),
+            },
+        }
     }
 
-    /// A digest of everything that it was fitted from.
+    /// What the cheap tier reads of a text.
+    pub(crate) fn cheap_features(&self, text: &str) -> CheapFeatures {
+        let lexicon = self.artefact.model.lexicon.as_ref();
+        let static_encoder = self.artefact.static_encoder.as_ref();
+        CheapFeatures {
+            sparse: lexicon
+                .map(|lexicon| lexicon.features(text))
+                .unwrap_or_default(),
+            vector: static_encoder
+                .map(|encoder| encoder.vector(text))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The encoder that the full tier reads.
+    pub(crate) fn transformer(&self) -> &Encoder {
+        self.tuned.as_ref().unwrap_or(&self.encoder)
+    }
+
+    /// A digest of everything that it was trained from.
     pub fn id(&self) -> &RouterId {
-        &self.artefact.id
+        self.artefact.id()
     }
 
-    /// What it tells apart.
+    /// What it tells apart; `out_of_domain` is no category.
     pub fn categories(&self) -> &[CategoryId] {
-        &self.artefact.categories
+        &self.categories
     }
 
     /// The encoder, for whoever wants vectors.
@@ -195,122 +217,86 @@ impl Router {
         &self.encoder
     }
 
-    /// The fitted head and how it came about.
+    /// What was trained and how it came about.
     pub fn artefact(&self) -> &Artefact {
         &self.artefact
     }
 
-    /// Likeliest first, ties by name.
-    fn scores(&self, vector: &[f32]) -> Vec<Score> {
-        let probabilities = self.artefact.head.probabilities(vector);
-        let categories = self.artefact.categories.iter().cloned();
-        let mut scores: Vec<Score> = categories
-            .zip(probabilities)
-            .map(|(category, probability)| Score {
-                category,
-                probability,
-            })
-            .collect();
-        scores.sort_by(|a, b| {
-            let by_probability = b.probability.total_cmp(&a.probability);
-            by_probability.then_with(|| a.category.cmp(&b.category))
+    /// The confidence from which a question is routed.
+    pub fn confidence_min(&self) -> f32 {
+        self.confidence_min
+    }
+
+    fn verdict(&self, said: &Said) -> Verdict {
+        let model = &self.artefact.model;
+        let scores = ranked(&model.categories, &said.probabilities);
+        let is_strange = said
+            .strangeness
+            .is_some_and(|share| share > STRANGENESS_MAX);
+        let confidence_min = self.confidence_min;
+        let standing = match scores.first() {
+            Some(best) if best.category.as_str() == OUT_OF_DOMAIN || is_strange => {
+                Standing::OutOfDomain
+            }
+            Some(best) if best.probability >= confidence_min => Standing::Confident,
+            _ => Standing::Unsure { confidence_min },
+        };
+        Verdict {
+            out_of_domain: model.out_of_domain_score(said),
+            tier: Some(said.tier),
+            scores,
+            standing,
+        }
+    }
+}
+
+/// Likeliest first, ties by name.
+fn ranked(categories: &[CategoryId], probabilities: &[f32]) -> Vec<Score> {
+    let scores = categories
+        .iter()
+        .zip(probabilities)
+        .map(|(category, probability)| Score {
+            category: category.clone(),
+            probability: *probability,
         });
-        scores
+    let mut scores: Vec<Score> = scores.collect();
+    scores.sort_by(|a, b| {
+        let by_probability = b.probability.total_cmp(&a.probability);
+        by_probability.then_with(|| a.category.cmp(&b.category))
+    });
+    scores
+}
+
+/// Opens the transformer as the artefact's adapter changes it.
+async fn open_tuned(
+    artefact: Artefact,
+    config: EncoderConfig,
+) -> Result<(Artefact, Option<Encoder>), RouterError> {
+    if artefact.adapter.is_none() {
+        return Ok((artefact, None));
     }
+    let opened = spawn_blocking(move || {
+        let layers = artefact
+            .manifest
+            .encoder
+            .as_ref()
+            .map_or(&[][..], |needed| &needed.layers);
+        let tuned = Encoder::open(&config, layers, artefact.adapter.as_ref())?;
+        Ok::<_, EncoderError>((artefact, Some(tuned)))
+    });
+    Ok(opened.await??)
 }
 
-async fn open_encoder(config: &RouterConfig) -> Result<Encoder, RouterError> {
-    let config = config.encoder.clone();
-    Ok(spawn_blocking(move || Encoder::open(&config, &[])).await??)
-}
-
-/// The artefact of that id, if there is a sound one.
-fn stored(artefacts: &Path, id: &RouterId) -> Option<Artefact> {
-    match Artefact::load(artefacts, id) {
-        Ok(artefact) => Some(artefact),
-        Err(error) if error.is_absent() => None,
-        Err(error) => {
+fn confidence_min(artefact: &Artefact, misroute_max: f64) -> f32 {
+    let threshold = risk::threshold_for(&artefact.held_back, misroute_max, RISK_CONFIDENCE);
+    threshold.map_or_else(
+        || {
             warn!(
-                error = &error as &dyn Error,
-                "the stored router cannot be used and is fitted again"
+                router = %artefact.id(), rows = artefact.held_back.len(), misroute_max,
+                "the router's rows are too few, or too often wrong, to promise that share of misrouted questions; the threshold is {CONFIDENCE_MIN_UNPROVEN}"
             );
-            None
-        }
-    }
-}
-
-/// Fits a head on the routes' examples, each read as a question would be.
-async fn fit(
-    id: RouterId,
-    encoder: &Encoder,
-    catalogue: &Catalogue,
-    options: FitOptions,
-) -> Result<Artefact, RouterError> {
-    let mut texts = Vec::new();
-    let mut labels = Vec::new();
-    for (label, route) in catalogue.routes.iter().enumerate() {
-        for example in &route.examples {
-            texts.push(Query::from_text(example).text);
-            labels.push(label);
-        }
-    }
-    let rows = embed_all(encoder, &texts).await?;
-    let classes = catalogue.routes.len();
-    let Fit { head, report } =
-        spawn_blocking(move || Head::fit(&rows, &labels, classes, &options)).await??;
-    info!(
-        router = %id, rows = report.rows, accuracy = report.accuracy, l2 = report.l2, temperature = report.temperature,
-        "fitted the router from the routes' examples"
-    );
-    Ok(Artefact {
-        id,
-        created_at_ms: clock::now_ms(),
-        parent: None,
-        encoder: encoder.fingerprint().to_owned(),
-        categories: catalogue
-            .routes
-            .iter()
-            .map(|route| route.category.clone())
-            .collect(),
-        head,
-        report,
-    })
-}
-
-/// Embeds the texts with a progress bar; there is none where standard error is no terminal.
-async fn embed_all(encoder: &Encoder, texts: &[String]) -> Result<Vec<Vec<f32>>, EncoderError> {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}");
-    let bar = ProgressBar::new(texts.len() as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message("reading the routes' examples");
-    let mut vectors = Vec::with_capacity(texts.len());
-    for texts in texts.chunks(EXAMPLES_PER_CALL) {
-        let readings = encoder.embed(texts.to_vec()).await?;
-        vectors.extend(readings.into_iter().map(|reading| reading.vector));
-        bar.inc(texts.len() as u64);
-    }
-    bar.finish_and_clear();
-    Ok(vectors)
-}
-
-/// A digest of what the fit depends on. Every part is preceded by its length, so that no two inputs look alike.
-fn identity(encoder: &Encoder, catalogue: &Catalogue, options: &FitOptions) -> RouterId {
-    let mut digest = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        digest.update((bytes.len() as u64).to_le_bytes());
-        digest.update(bytes);
-    };
-    part(&artefact::FORMAT.to_le_bytes());
-    part(encoder.fingerprint().as_bytes());
-    part(format!("{options:?}").as_bytes());
-    for route in &catalogue.routes {
-        part(route.category.as_str().as_bytes());
-        part(&(route.examples.len() as u64).to_le_bytes());
-        for example in &route.examples {
-            part(Query::from_text(example).text.as_bytes());
-        }
-    }
-    let mut id = hex::encode(digest.finalize());
-    id.truncate(ID_DIGITS);
-    RouterId::new(id)
+            CONFIDENCE_MIN_UNPROVEN
+        },
+        |threshold| threshold.confidence_min,
+    )
 }

@@ -176,6 +176,7 @@ fn because(decision: &Decision) -> String {
                 confidence_min * 100.0
             )
         }
+        Reason::OutOfDomain => "it belongs to no category".into(),
         Reason::Empty => "nothing to classify".into(),
         Reason::RouterFailed { detail } => format!("the router failed ({detail})"),
         Reason::CategoryNamed => "category as named".into(),

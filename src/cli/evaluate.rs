@@ -15,7 +15,7 @@ use crate::{
     composition::Composition,
     config::{Environment, Exposure},
     evaluate::{
-        Evaluation, Judged, plots,
+        Evaluation, Judged, Tier, plots,
         rows::{self, Labelled},
     },
     ids::OUT_OF_DOMAIN,
@@ -106,7 +106,7 @@ async fn judge(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Judged>, Rout
     let mut judged: Vec<(usize, Judged)> = stream::iter(others)
         .map(|(at, row)| async move {
             let verdict = router.classify(&row.query).await?;
-            Ok::<_, RouterError>((at, judgement(row, verdict, None)))
+            Ok::<_, RouterError>((at, judgement(router, row, verdict, None)))
         })
         .buffered(ROWS_AT_ONCE)
         .inspect(|_| bar.inc(1))
@@ -120,7 +120,7 @@ async fn judge(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Judged>, Rout
         let started = Instant::now();
         let verdict = router.classify(&row.query).await?;
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        judged.push((at, judgement(row, verdict, Some(took_us))));
+        judged.push((at, judgement(router, row, verdict, Some(took_us))));
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -129,21 +129,31 @@ async fn judge(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Judged>, Rout
 }
 
 /// What the router says, in the terms of the evaluation.
-fn judgement(row: Labelled, verdict: Verdict, took_us: Option<u64>) -> Judged {
+fn judgement(router: &Router, row: Labelled, verdict: Verdict, took_us: Option<u64>) -> Judged {
     let likeliest = verdict.scores.first();
-    let confidence = likeliest.map_or(0.0, |score| score.probability);
     let is_category = likeliest.is_some_and(|score| score.category.as_str() != OUT_OF_DOMAIN);
     Judged {
         id: row.id,
         label: row.category,
         routed: is_category && verdict.standing == Standing::Confident,
-        out_of_domain: 1.0 - confidence,
+        out_of_domain: verdict.out_of_domain,
+        tier: verdict.tier.map(|tier| Tier::new(tier.as_str())),
+        features: spoke_for(router, &row.query.text, &verdict),
         scores: verdict.scores,
-        tier: None,
         took_us,
         text: row.query.text,
-        features: Vec::new(),
     }
+}
+
+/// What spoke for a likeliest class that is wrong: only mistakes are explained.
+fn spoke_for(router: &Router, text: &str, verdict: &Verdict) -> Vec<String> {
+    let explanation = verdict
+        .tier
+        .and_then(|tier| router.explain(text, &verdict.scores, tier));
+    let features = explanation
+        .map(|explanation| explanation.features_for)
+        .unwrap_or_default();
+    features.into_iter().map(|share| share.feature).collect()
 }
 
 /// A progress bar; there is none where standard error is no terminal.

@@ -159,6 +159,7 @@ fn in_words(reason: &Reason) -> String {
         } => {
             format!("{best} is likeliest but below {confidence_min}: the default expert answers")
         }
+        Reason::OutOfDomain => "it belongs to no category: the default expert answers".into(),
         Reason::Empty => "there is nothing to classify: the default expert answers".into(),
         Reason::RouterFailed { detail } => format!("the router failed: {detail}"),
         Reason::CategoryNamed => "the category was named".into(),

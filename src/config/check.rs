@@ -171,16 +171,36 @@ pub(super) fn router(
     check: &mut Check<'_>,
 ) -> Option<RouterConfig> {
     let encoder = encoder(&raw.encoder, place.at("encoder"), check);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "between 0 and 1: only digits are lost"
-    )]
-    let confidence_min = raw.confidence_min as f32;
+    let misroute_max = misroute_max(&raw.misroute_max);
+    if misroute_max.is_none() {
+        let help = "write a share above 0 and below 1, such as `5%`";
+        let shown = match &raw.misroute_max {
+            raw::Share::Number(number) => number.to_string(),
+            raw::Share::Text(text) => text.clone(),
+        };
+        check.wrong(
+            place.at("misroute_max"),
+            format!("`misroute_max` is `{shown}`"),
+            help,
+        );
+    }
+    let static_encoder = raw.static_encoder.as_deref().map(|dir| check.resolve(dir));
     Some(RouterConfig {
         encoder: encoder?,
         artefacts: PathBuf::from(&raw.artefacts),
-        confidence_min,
+        misroute_max: misroute_max?,
+        features: raw.features.clone(),
+        static_encoder: static_encoder.flatten(),
     })
+}
+
+/// A share strictly between nothing and all: a bound of 0 could never be kept, and one of 1 would bound nothing.
+fn misroute_max(raw: &raw::Share) -> Option<f64> {
+    let share = match raw {
+        raw::Share::Number(number) => *number,
+        raw::Share::Text(text) => units::share(text)?,
+    };
+    (share > 0.0 && share < 1.0).then_some(share)
 }
 
 fn encoder(raw: &raw::Encoder, place: Place<'_>, check: &mut Check<'_>) -> Option<EncoderConfig> {

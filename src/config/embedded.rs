@@ -12,6 +12,7 @@ macro_rules! routes {
 }
 
 routes!(
+    "_other",
     "banking_support",
     "coding",
     "finance",

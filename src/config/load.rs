@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::catalogue::Catalogue;
+
 use super::{
     Config, Environment, Exposure, ModelsConfig,
     check::{self, Check, Known},
@@ -51,6 +53,17 @@ pub fn load_models(
         check::models(&raw, place.at("models"), environment, &mut mistakes)
     });
     mistakes.or(models)
+}
+
+/// Reads the routes of a folder alone.
+///
+/// # Errors
+/// Every mistake in them.
+pub fn load_routes(folder: &Path) -> Result<Catalogue, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let named_at = Place::start("--routes");
+    let catalogue = routes::read(folder, named_at, &mut mistakes).catalogue;
+    mistakes.or(Some(catalogue))
 }
 
 /// How the configuration that [`load`] reads is called in messages.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, ContentPolicy, defaults};
+use super::{Capability, ContentPolicy, FeatureKind, defaults};
 
 /// Coterie's configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -153,9 +153,25 @@ pub(super) struct Router {
     pub routes: String,
     /// The folder of fitted routers.
     pub artefacts: String,
-    /// Below this confidence the default expert answers.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub confidence_min: f64,
+    /// Of the questions that are routed, at most this share may be misrouted, with 95 % confidence: a number between 0 and
+    /// 1, or a share such as `5%`. What cannot be routed that surely goes to the default expert.
+    pub misroute_max: Share,
+    /// What is read of a question: any of sparse, static, transformer. Without the transformer no runtime library is
+    /// needed for routing.
+    #[schemars(length(min = 1))]
+    pub features: Vec<FeatureKind>,
+    /// The folder of a static encoder that `coterie encoder distill` wrote; without one: that of the shipped router.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub static_encoder: Option<String>,
+}
+
+/// A share: a number between 0 and 1, or a text such as `5%`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(super) enum Share {
+    Number(#[schemars(range(min = 0.0, max = 1.0))] f64),
+    Text(String),
 }
 
 impl Default for Router {
@@ -164,7 +180,9 @@ impl Default for Router {
             encoder: Encoder::default(),
             routes: defaults::ROUTES.to_owned(),
             artefacts: defaults::ARTEFACTS.to_owned(),
-            confidence_min: defaults::CONFIDENCE_MIN,
+            misroute_max: Share::Text(defaults::MISROUTE_MAX.to_owned()),
+            features: FeatureKind::ALL.to_vec(),
+            static_encoder: None,
         }
     }
 }
@@ -404,4 +422,7 @@ pub(super) struct Route {
     /// Questions that belong to the category: varied, short and long, in the words of those who ask.
     #[schemars(required, length(min = 1))]
     pub examples: Option<Vec<String>>,
+    /// Questions that look as if they belonged to the category, but do not.
+    #[serde(default)]
+    pub negatives: Vec<String>,
 }

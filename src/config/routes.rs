@@ -26,6 +26,9 @@ const ROUTES_MIN: usize = 2;
 /// Names that mean something else in `mapping` or in a decision.
 const RESERVED: [&str; 3] = ["default", "budget", OUT_OF_DOMAIN];
 
+/// The file of questions that belong to no category.
+const OTHER: &str = "_other";
+
 /// Reads every `*.yaml` and `*.yml` of `folder`; `named_at` is where the configuration names it.
 pub(super) fn read(folder: &Path, named_at: Place<'_>, mistakes: &mut Mistakes) -> Routes {
     let mut routes = Routes::new();
@@ -43,8 +46,8 @@ pub(super) fn read(folder: &Path, named_at: Place<'_>, mistakes: &mut Mistakes) 
         let document = Document::read(path, mistakes);
         routes.add(&stem, &path.display().to_string(), document, mistakes);
     }
-    if paths.len() < ROUTES_MIN {
-        let held = if paths.is_empty() {
+    if routes.files.len() < ROUTES_MIN {
+        let held = if routes.files.is_empty() {
             "no route"
         } else {
             "one route only"
@@ -99,13 +102,16 @@ impl Routes {
     }
 
     fn add(&mut self, stem: &str, file: &str, document: Option<Document>, mistakes: &mut Mistakes) {
-        self.claim(stem, file, mistakes);
+        if stem != OTHER {
+            self.claim(stem, file, mistakes);
+        }
         let Some(document) = document else { return };
         let place = document.place();
         let Some(raw) = shape::read::<raw::Route>("the file", place, &self.schema, mistakes) else {
             return;
         };
         let examples = self.examples(raw.examples.as_deref(), place.at("examples"), mistakes);
+        let negatives = self.examples(Some(&raw.negatives), place.at("negatives"), mistakes);
         if place.at("examples").is_empty_list() {
             let help = "write at least one question that belongs to this category".to_owned();
             let message = "`examples` is empty".to_owned();
@@ -117,11 +123,14 @@ impl Routes {
             let message = "`description` is empty".to_owned();
             mistakes.add(place.key("description"), message, help.to_owned());
         }
-        if let Some(description) = description {
+        if stem == OTHER {
+            self.catalogue.out_of_domain = examples;
+        } else if let Some(description) = description {
             self.catalogue.routes.push(Route {
                 category: CategoryId::new(stem),
                 description: description.to_owned(),
                 examples,
+                negatives,
             });
         }
     }

@@ -28,6 +28,15 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     (bytes > 0).then_some(bytes)
 }
 
+/// A share, such as `5%` or `0.05`.
+pub(super) fn share(text: &str) -> Option<f64> {
+    let text = text.trim();
+    match text.strip_suffix('%') {
+        Some(percent) => Some(percent.trim_end().parse::<f64>().ok()? / 100.0),
+        None => text.parse().ok(),
+    }
+}
+
 /// A web address under which more paths lie, without a slash at its end; or what is wrong with it.
 pub(super) fn base_url(text: &str) -> Result<Url, &'static str> {
     let Ok(mut url) = Url::parse(text.trim()) else {

@@ -1,7 +1,16 @@
-//! A fitted router on disk: `<artefacts>/<id>/router.json`.
+//! A trained router on disk: a folder with `manifest.json`, `router.safetensors` and what its encoders need.
 //!
-//! The file carries its format's version and a checksum over its content, and takes its final name only when it is
-//! whole: whoever reads it gets what was written, or is told why not.
+//! | file | holds |
+//! | --- | --- |
+//! | `manifest.json` | what it is and how good: format, categories, calibration, figures, where it comes from, the sum of each file |
+//! | `router.safetensors` | the numbers of the heads |
+//! | `table.safetensors`, `tokenizer.json` | the static encoder, where it is used |
+//! | `adapter.safetensors` | what tuning changed in the transformer, where it was tuned |
+//!
+//! The folder takes its final name only when it is whole: whoever reads it gets what was written, or is told why not.
+
+mod manifest;
+mod tensors;
 
 use std::{
     fs, io,
@@ -9,41 +18,60 @@ use std::{
     process,
 };
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::head::{FitReport, Head};
-use crate::ids::{CategoryId, RouterId};
+pub use self::manifest::{Cascade, EncoderNeeded, Figures, Manifest, Source, TierReport, Training};
+use super::{
+    encoder::adapter::Adapter,
+    model::Model,
+    static_encoder::{PIECES_FILE, StaticEncoder, StaticEncoderError, TABLE_FILE},
+};
+use crate::ids::RouterId;
 
-/// Raised whenever an older reader would misread the file.
-pub const FORMAT: u32 = 1;
+/// Raised whenever an older reader would misread the files.
+pub const FORMAT: u32 = 2;
 
-/// The file inside the artefact's folder.
-const FILE_NAME: &str = "router.json";
+/// The file that says what the others are.
+pub const MANIFEST_FILE: &str = "manifest.json";
 
-/// What a fit leaves behind.
-#[derive(Clone, Debug, PartialEq)]
+/// The file of the heads.
+pub const TENSORS_FILE: &str = "router.safetensors";
+
+/// The file of what tuning changed.
+pub const ADAPTER_FILE: &str = "adapter.safetensors";
+
+/// A trained router, open.
 pub struct Artefact {
-    /// A digest of everything that it was fitted from.
-    pub id: RouterId,
-    /// When it was fitted, milliseconds since 1970 UTC.
-    pub created_at_ms: i64,
-    /// The router that it was made to replace; none for one that was fitted from the routes' examples.
-    pub parent: Option<RouterId>,
-    /// The encoder whose vectors it reads ([`super::encoder::Encoder::fingerprint`]).
-    pub encoder: String,
-    /// The categories, in the order of the head's classes.
-    pub categories: Vec<CategoryId>,
-    /// The classifier.
-    pub head: Head,
-    /// How the fit went.
-    pub report: FitReport,
+    /// What it is.
+    pub manifest: Manifest,
+    /// What training found.
+    pub model: Model,
+    /// The static encoder, where the cheap tier reads it.
+    pub static_encoder: Option<StaticEncoder>,
+    /// What the transformer is changed by, where it was tuned.
+    pub adapter: Option<Adapter>,
+    /// Confidence of rows held back from training, and whether the category was right: what thresholds are taken from.
+    pub held_back: Vec<(f32, bool)>,
+}
+
+/// A trained router that is to be written.
+pub struct Draft<'d> {
+    /// What it is; the sums of files are filled in.
+    pub manifest: Manifest,
+    /// What training found.
+    pub model: &'d Model,
+    /// See [`Artefact::held_back`].
+    pub held_back: &'d [(f32, bool)],
+    /// The folder of the static encoder.
+    pub static_encoder: Option<&'d Path>,
+    /// The file of the adapter.
+    pub adapter: Option<&'d Path>,
 }
 
 /// Why an artefact could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtefactError {
-    /// The file or its folder.
+    /// A file or its folder.
     #[error("{} could not be read or written", path.display())]
     Io {
         /// The file.
@@ -51,13 +79,32 @@ pub enum ArtefactError {
         /// What went wrong.
         source: io::Error,
     },
-    /// Not what [`Artefact::save`] writes: cut off, edited, or of another format.
-    #[error("{}: {detail}", path.display())]
+    /// Not what was written: cut off, edited or mixed up.
+    #[error("the router {} is damaged: {detail}; train it again", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         detail: String,
+    },
+    /// Written by another version of Coterie.
+    #[error(
+        "{}: the router has format {found}, and this Coterie reads {FORMAT}; {}",
+        path.display(),
+        if *found > FORMAT { "use a newer Coterie, or train it again with this one" } else { "train it again" }
+    )]
+    Format {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Its static encoder.
+    #[error("the router's static encoder cannot be used")]
+    StaticEncoder {
+        /// Why not.
+        #[from]
+        source: StaticEncoderError,
     },
 }
 
@@ -66,263 +113,128 @@ impl ArtefactError {
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
+
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Io { path, source }
+    }
+
+    fn corrupt(path: &Path) -> impl FnOnce(String) -> Self {
+        let path = path.to_owned();
+        |detail| Self::Corrupt { path, detail }
+    }
 }
 
 impl Artefact {
-    /// Reads the artefact `id` under the folder `artefacts`.
+    /// Reads the artefact in `folder`.
     ///
     /// # Errors
-    /// `Io` if it cannot be read, `Corrupt` if it is not what was written.
-    pub fn load(artefacts: &Path, id: &RouterId) -> Result<Self, ArtefactError> {
-        let folder = artefacts.join(id.as_str());
-        let artefact = Self::read(&folder)?;
-        if artefact.id == *id {
-            return Ok(artefact);
-        }
-        Err(ArtefactError::Corrupt {
-            path: folder.join(FILE_NAME),
-            detail: format!("it is router {}, not {id}", artefact.id),
+    /// `Io` if a file cannot be read, `Format` if another version wrote it, `Corrupt` if it is not what was written.
+    pub fn read(folder: &Path) -> Result<Self, ArtefactError> {
+        let path = folder.join(MANIFEST_FILE);
+        let text = fs::read(&path).map_err(ArtefactError::io(&path))?;
+        let manifest = Manifest::parse(&text).map_err(|unreadable| match unreadable {
+            manifest::Unreadable::Format(found) => ArtefactError::Format {
+                path: path.clone(),
+                found,
+            },
+            manifest::Unreadable::Detail(detail) => ArtefactError::corrupt(&path)(detail),
+        })?;
+        let file = |name: &str| -> Result<Vec<u8>, ArtefactError> {
+            let path = folder.join(name);
+            let bytes = fs::read(&path).map_err(ArtefactError::io(&path))?;
+            let sum = hex::encode(Sha256::digest(&bytes));
+            match manifest.files.get(name) {
+                Some(expected) if *expected == sum => Ok(bytes),
+                _ => Err(ArtefactError::corrupt(&path)(
+                    "its checksum is not the manifest's".into(),
+                )),
+            }
+        };
+        let tensors_path = folder.join(TENSORS_FILE);
+        let (model, held_back) = tensors::unpack(&file(TENSORS_FILE)?, &manifest)
+            .map_err(ArtefactError::corrupt(&tensors_path))?;
+        let has = |name: &str| manifest.files.contains_key(name);
+        let static_encoder = has(TABLE_FILE)
+            .then(|| StaticEncoder::open(folder))
+            .transpose()?;
+        let adapter = has(ADAPTER_FILE).then(|| {
+            let adapter = Adapter::from_bytes(&file(ADAPTER_FILE)?);
+            adapter.map_err(ArtefactError::corrupt(&folder.join(ADAPTER_FILE)))
+        });
+        Ok(Self {
+            static_encoder,
+            adapter: adapter.transpose()?,
+            manifest,
+            model,
+            held_back,
         })
     }
 
-    /// Reads the artefact in `folder`, whatever its id.
-    ///
-    /// # Errors
-    /// `Io` if it cannot be read, `Corrupt` if it is not what was written.
-    pub fn read(folder: &Path) -> Result<Self, ArtefactError> {
-        let path = folder.join(FILE_NAME);
-        let text = fs::read(&path).map_err(|source| ArtefactError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        let corrupt = |detail: String| ArtefactError::Corrupt {
-            path: path.clone(),
-            detail,
-        };
-        let file: File =
-            serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
-        if file.format != FORMAT {
-            let detail = format!("format {} where {FORMAT} is expected", file.format);
-            return Err(corrupt(detail));
-        }
-        if file.sha256 != file.router.sha256() {
-            return Err(corrupt("the checksum does not match the content".into()));
-        }
-        file.router
-            .into_artefact()
-            .ok_or_else(|| corrupt("the weights do not fit together".into()))
+    /// Its id.
+    pub fn id(&self) -> &RouterId {
+        &self.manifest.id
     }
+}
 
-    /// Writes the artefact under the folder `artefacts`, in place of one with the same id.
+impl Draft<'_> {
+    /// Writes the artefact as `folder`, in place of what was there.
     ///
     /// # Errors
     /// `Io`; what was there before is then still there.
-    pub fn save(&self, artefacts: &Path) -> Result<(), ArtefactError> {
-        let path = path_of(artefacts, &self.id);
-        let router = Content::from(self);
-        let file = File {
-            format: FORMAT,
-            sha256: router.sha256(),
-            router,
-        };
-        write_whole(&path, &file).map_err(|source| ArtefactError::Io { path, source })
+    pub fn write(mut self, folder: &Path) -> Result<Manifest, ArtefactError> {
+        let read = |path: PathBuf| fs::read(&path).map_err(ArtefactError::io(&path));
+        let mut files = vec![(TENSORS_FILE, tensors::pack(self.model, self.held_back))];
+        if let Some(from) = self.static_encoder {
+            for name in [TABLE_FILE, PIECES_FILE] {
+                files.push((name, read(from.join(name))?));
+            }
+        }
+        if let Some(adapter) = self.adapter {
+            files.push((ADAPTER_FILE, read(adapter.to_owned())?));
+        }
+        let sums = files
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), hex::encode(Sha256::digest(bytes))));
+        self.manifest.files = sums.collect();
+        files.push((MANIFEST_FILE, self.manifest.to_json()));
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, bytes)| (*name, bytes.as_slice()))
+            .collect();
+        write_whole(folder, &files).map_err(ArtefactError::io(folder))?;
+        Ok(self.manifest)
     }
 }
 
-fn path_of(artefacts: &Path, id: &RouterId) -> PathBuf {
-    artefacts.join(id.as_str()).join(FILE_NAME)
-}
-
-/// Two processes may write the same artefact at once: each has a temporary file of its own, and the last one wins.
-fn write_whole(path: &Path, file: &File) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let temporary = folder.join(format!("{FILE_NAME}.{}.tmp", process::id()));
-    let written = fs::File::create(&temporary).and_then(|mut out| {
-        serde_json::to_writer_pretty(&mut out, file)?;
-        out.sync_all()?;
-        fs::rename(&temporary, path)
+/// Writes the files into a new folder beside `folder`, which then takes its place.
+///
+/// Two processes may write the same artefact at once: each has a folder of its own first, and the last one wins.
+pub fn write_whole(folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+    let aside = |what: &str| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        folder.with_file_name(format!(".{name}.{what}-{}", process::id()))
+    };
+    let (new, old) = (aside("new"), aside("old"));
+    fs::create_dir_all(&new)?;
+    let written = files.iter().try_for_each(|(name, bytes)| {
+        let file = fs::File::create(new.join(name))?;
+        io::Write::write_all(&mut &file, bytes)?;
+        file.sync_all()
     });
-    if written.is_err() {
-        // The first error is the one to report.
-        drop(fs::remove_file(&temporary));
-    }
-    written
-}
-
-/// The file as it is written.
-#[derive(Serialize, Deserialize)]
-struct File {
-    format: u32,
-    /// Of `router`, as compact JSON.
-    sha256: String,
-    router: Content,
-}
-
-/// Every number is an `f32` or an integer: those survive JSON to the bit, so the checksum can be taken of the content
-/// and not of its spelling.
-#[derive(Serialize, Deserialize)]
-struct Content {
-    id: RouterId,
-    created_at_ms: i64,
-    parent: Option<RouterId>,
-    encoder: String,
-    categories: Vec<CategoryId>,
-    report: FitReport,
-    temperature: f32,
-    bias: Vec<f32>,
-    /// classes × dimensions, row by row, each number as eight hexadecimal digits of its little-endian bytes.
-    weights: String,
-}
-
-impl Content {
-    fn sha256(&self) -> String {
-        // Nothing in it can fail to be written; if it did, no checksum would match.
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        hex::encode(Sha256::digest(json))
-    }
-
-    fn into_artefact(self) -> Option<Artefact> {
-        let bytes = hex::decode(&self.weights).ok()?;
-        let (weights, rest) = bytes.as_chunks::<4>();
-        let weights = weights.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        let head = Head::from_parts(weights.collect(), self.bias, self.temperature)?;
-        let sound = rest.is_empty() && head.classes() == self.categories.len();
-        sound.then_some(Artefact {
-            id: self.id,
-            created_at_ms: self.created_at_ms,
-            parent: self.parent,
-            encoder: self.encoder,
-            categories: self.categories,
-            head,
-            report: self.report,
-        })
-    }
-}
-
-impl From<&Artefact> for Content {
-    fn from(artefact: &Artefact) -> Self {
-        let weights = artefact.head.weights().iter();
-        Self {
-            id: artefact.id.clone(),
-            created_at_ms: artefact.created_at_ms,
-            parent: artefact.parent.clone(),
-            encoder: artefact.encoder.clone(),
-            categories: artefact.categories.clone(),
-            report: artefact.report.clone(),
-            temperature: artefact.head.temperature(),
-            bias: artefact.head.bias().to_vec(),
-            weights: hex::encode(weights.flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>()),
+    let placed = written.and_then(|()| match fs::rename(&new, folder) {
+        // A folder that is not empty is not replaced: it steps aside first.
+        Err(_) if folder.exists() => {
+            fs::rename(folder, &old)?;
+            fs::rename(&new, folder)
+        }
+        renamed => renamed,
+    });
+    // What could not be placed, and what was replaced, is of no more use.
+    for left in [&new, &old] {
+        if left.exists() {
+            fs::remove_dir_all(left)?;
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn artefact(weights: Vec<f32>, bias: Vec<f32>, temperature: f32) -> Artefact {
-        Artefact {
-            id: RouterId::new("0123456789ab"),
-            created_at_ms: 1_700_000_000_123,
-            parent: None,
-            encoder: "e5".into(),
-            categories: (0..bias.len())
-                .map(|n| CategoryId::new(format!("c{n}")))
-                .collect(),
-            report: FitReport {
-                rows: 7,
-                l2: 3e-4,
-                temperature,
-                accuracy: Some(0.912_345_7),
-                nll: None,
-            },
-            head: Head::from_parts(weights, bias, temperature).unwrap(),
-        }
-    }
-
-    fn any_artefact() -> impl Strategy<Value = Artefact> {
-        let number = || prop::num::f32::NORMAL | prop::num::f32::ZERO | prop::num::f32::SUBNORMAL;
-        (2..5_usize, 1..6_usize)
-            .prop_flat_map(move |(classes, dimensions)| {
-                (
-                    prop::collection::vec(number(), classes * dimensions),
-                    prop::collection::vec(number(), classes),
-                    1e-3_f32..1e3,
-                )
-            })
-            .prop_map(|(weights, bias, temperature)| artefact(weights, bias, temperature))
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_read_is_what_was_written_to_the_bit(written in any_artefact()) {
-            let folder = tempfile::tempdir().unwrap();
-            written.save(folder.path()).unwrap();
-            let read = Artefact::load(folder.path(), &written.id).unwrap();
-            let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
-            prop_assert_eq!(bits(read.head.weights()), bits(written.head.weights()));
-            prop_assert_eq!(bits(read.head.bias()), bits(written.head.bias()));
-            prop_assert_eq!(read, written);
-        }
-    }
-
-    fn saved() -> (tempfile::TempDir, Artefact, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let artefact = artefact(vec![0.1, 0.2, 0.3, 0.4], vec![0.5, 0.6], 1.5);
-        artefact.save(folder.path()).unwrap();
-        let path = path_of(folder.path(), &artefact.id);
-        (folder, artefact, path)
-    }
-
-    #[test]
-    fn every_kind_of_damage_is_noticed() {
-        let (folder, artefact, path) = saved();
-        let whole = fs::read_to_string(&path).unwrap();
-        let damages = [
-            (whole[..whole.len() / 2].to_owned(), "EOF"),
-            (String::new(), "EOF"),
-            (whole.replace("\"format\": 1", "\"format\": 2"), "format 2"),
-            (
-                whole.replace("\"temperature\": 1.5", "\"temperature\": 1.6"),
-                "checksum",
-            ),
-            (whole.replace("\"c1\"", "\"c7\""), "checksum"),
-            (whole.replace("cdcccc3d", "cdcccc3e"), "checksum"),
-        ];
-        for (damaged, complaint) in damages {
-            assert_ne!(damaged, whole, "{complaint}: nothing was damaged");
-            fs::write(&path, damaged).unwrap();
-            let error = Artefact::load(folder.path(), &artefact.id).unwrap_err();
-            assert!(error.to_string().contains(complaint), "{error}");
-            assert!(!error.is_absent());
-        }
-    }
-
-    #[test]
-    fn another_routers_file_is_refused() {
-        let (folder, _, path) = saved();
-        let other = RouterId::new("ba9876543210");
-        fs::create_dir(folder.path().join(other.as_str())).unwrap();
-        fs::copy(path, path_of(folder.path(), &other)).unwrap();
-        let error = Artefact::load(folder.path(), &other).unwrap_err();
-        assert!(error.to_string().contains("not ba9876543210"), "{error}");
-    }
-
-    #[test]
-    fn an_absent_artefact_is_told_from_a_broken_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = Artefact::load(folder.path(), &RouterId::new("none")).unwrap_err();
-        assert!(error.is_absent());
-    }
-
-    #[test]
-    fn nothing_is_left_beside_the_file() {
-        let (_folder, artefact, path) = saved();
-        let parent = path.parent().unwrap();
-        artefact.save(parent.parent().unwrap()).unwrap();
-        assert_eq!(fs::read_dir(parent).unwrap().count(), 1);
-    }
+    placed
 }

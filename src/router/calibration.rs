@@ -1,134 +1,322 @@
 //! From a head's logits to a confidence that means something. Pure.
+//!
+//! Three ways are fitted on logits of rows that the head has not seen, and cross-validation on those rows chooses: the
+//! one under which the labels are likeliest.
 
-use ndarray::{ArrayView1, ArrayView2};
+mod isotonic;
+mod temperature;
+mod vector;
 
-/// Temperatures below and above which no fit is trusted: beyond them confidences are all but 0/1 or all but equal.
-const TEMPERATURE_RANGE: (f64, f64) = (0.05, 20.0);
+use ndarray::{Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
 
-/// Halvings of the range of inverse temperatures: 2⁻⁴⁰ of it is far below what an `f32` can tell apart.
-const HALVINGS: usize = 40;
+pub use self::{isotonic::Curve, vector::Vector};
+
+/// Bins of the expected calibration error, each with the same number of rows.
+pub const ECE_BINS: usize = 15;
+
+/// A probability is taken to be no smaller: one row must not make a way of calibration infinitely bad.
+const PROBABILITY_MIN: f32 = 1e-6;
+
+/// How logits become probabilities.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Calibration {
+    /// All logits are divided by one number (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    Temperature {
+        /// The number.
+        temperature: f32,
+    },
+    /// Every class's logit is scaled and shifted for itself (Guo et al. 2017).
+    Vector(Vector),
+    /// Every class's probability at a temperature is sent through a rising curve, and all are divided by their sum
+    /// (Zadrozny & Elkan 2002, "Transforming Classifier Scores into Accurate Multiclass Probability Estimates").
+    Isotonic {
+        /// The temperature before.
+        temperature: f32,
+        /// One for each class.
+        curves: Vec<Curve>,
+    },
+}
+
+/// How one way of calibration did on rows held back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Which way.
+    pub kind: String,
+    /// Mean negative log-likelihood of the labels, in nats.
+    pub nll: f64,
+    /// Expected calibration error of the likeliest class over [`ECE_BINS`] bins of equal mass.
+    pub ece: f64,
+}
+
+/// A way to fit one kind of calibration.
+type Way = fn(ArrayView2<'_, f32>, &[usize]) -> Calibration;
+
+/// The simplest first: it is taken where the others are no better.
+const WAYS: [(&str, Way); 3] = [
+    ("temperature", temperature::fit),
+    ("vector", vector::fit),
+    ("isotonic", isotonic::fit),
+];
+
+/// The best way for these logits (rows × classes) of rows that the head has not seen, fitted on all of them, with what
+/// each way reached on the `folds` held back in turn.
+pub fn choose(
+    logits: ArrayView2<'_, f32>,
+    labels: &[usize],
+    folds: &[usize],
+) -> (Calibration, Vec<Trial>) {
+    let trials: Vec<Trial> = WAYS
+        .iter()
+        .map(|(kind, way)| {
+            let probabilities = cross_fitted(*way, logits, labels, folds);
+            Trial {
+                kind: (*kind).to_owned(),
+                nll: likelihood(probabilities.view(), labels),
+                ece: ece(&top(probabilities.view(), labels)),
+            }
+        })
+        .collect();
+    let best = (0..WAYS.len()).min_by(|a, b| trials[*a].nll.total_cmp(&trials[*b].nll));
+    let (_, way) = WAYS[best.unwrap_or(0)];
+    (way(logits, labels), trials)
+}
+
+/// Probabilities of all rows, each by the chosen `calibration`'s kind fitted on the other folds: what a fair figure or
+/// threshold is taken from.
+pub fn held_back(
+    calibration: &Calibration,
+    logits: ArrayView2<'_, f32>,
+    labels: &[usize],
+    folds: &[usize],
+) -> Array2<f32> {
+    let way = match calibration {
+        Calibration::Temperature { .. } => temperature::fit,
+        Calibration::Vector(_) => vector::fit,
+        Calibration::Isotonic { .. } => isotonic::fit as Way,
+    };
+    cross_fitted(way, logits, labels, folds)
+}
+
+fn cross_fitted(
+    way: Way,
+    logits: ArrayView2<'_, f32>,
+    labels: &[usize],
+    folds: &[usize],
+) -> Array2<f32> {
+    let mut probabilities = Array2::zeros(logits.raw_dim());
+    let count = folds.iter().max().map_or(1, |last| last + 1);
+    for fold in 0..count {
+        let seen: Vec<usize> = (0..labels.len())
+            .filter(|row| count == 1 || folds[*row] != fold)
+            .collect();
+        let of_seen: Vec<usize> = seen.iter().map(|row| labels[*row]).collect();
+        let calibration = way(logits.select(Axis(0), &seen).view(), &of_seen);
+        for row in (0..labels.len()).filter(|row| folds[*row] == fold) {
+            let of_row = calibration.probabilities(&logits.row(row).to_vec());
+            probabilities
+                .row_mut(row)
+                .assign(&ndarray::ArrayView1::from(&of_row));
+        }
+    }
+    probabilities
+}
+
+impl Calibration {
+    /// Probabilities of one row of logits; they add up to 1.
+    pub fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
+        match self {
+            Self::Temperature { temperature } => softmax(logits, *temperature),
+            Self::Vector(vector) => softmax(&vector.apply(logits), 1.0),
+            Self::Isotonic {
+                temperature,
+                curves,
+            } => {
+                let mut probabilities = softmax(logits, *temperature);
+                for (probability, curve) in probabilities.iter_mut().zip(curves) {
+                    *probability = curve.at(*probability).max(PROBABILITY_MIN);
+                }
+                let sum: f32 = probabilities.iter().sum();
+                probabilities
+                    .iter_mut()
+                    .for_each(|probability| *probability /= sum);
+                probabilities
+            }
+        }
+    }
+
+    /// Whether it fits a head of so many classes and every number is usable.
+    pub fn is_sound(&self, classes: usize) -> bool {
+        match self {
+            Self::Temperature { temperature } => *temperature > 0.0 && temperature.is_finite(),
+            Self::Vector(vector) => vector.is_sound(classes),
+            Self::Isotonic {
+                temperature,
+                curves,
+            } => {
+                *temperature > 0.0
+                    && temperature.is_finite()
+                    && curves.len() == classes
+                    && curves.iter().all(Curve::is_sound)
+            }
+        }
+    }
+}
 
 /// Probabilities of one row of logits at a temperature; they add up to 1.
-pub(super) fn softmax(logits: ArrayView1<'_, f64>, temperature: f64) -> Vec<f64> {
-    let greatest = greatest(logits);
-    let exponentials: Vec<f64> = logits
+pub fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
+    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut probabilities: Vec<f32> = logits
         .iter()
         .map(|logit| ((logit - greatest) / temperature).exp())
         .collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.into_iter().map(|e| e / sum).collect()
+    let sum: f32 = probabilities.iter().sum();
+    probabilities
+        .iter_mut()
+        .for_each(|probability| *probability /= sum);
+    probabilities
 }
 
-/// ln Σ exp(logit), without overflow: shifted by the greatest logit.
-pub(super) fn log_sum_exp(logits: ArrayView1<'_, f64>) -> f64 {
-    let greatest = greatest(logits);
-    greatest
-        + logits
-            .iter()
-            .map(|z| (z - greatest).exp())
-            .sum::<f64>()
-            .ln()
-}
-
-fn greatest(logits: ArrayView1<'_, f64>) -> f64 {
-    logits.iter().copied().fold(f64::NEG_INFINITY, f64::max)
-}
-
-/// Mean negative log-likelihood of the labels, in nats.
-pub(super) fn nll(logits: ArrayView2<'_, f64>, labels: &[usize], temperature: f64) -> f64 {
-    let total: f64 = logits
+/// Mean negative log-likelihood of the labels, in nats, with the logits as they are.
+pub fn nll(logits: ArrayView2<'_, f32>, labels: &[usize]) -> f64 {
+    let of_row = |(row, label): (ndarray::ArrayView1<'_, f32>, &usize)| {
+        let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = row.iter().map(|logit| (logit - greatest).exp()).sum();
+        f64::from(greatest + sum.ln() - row[*label])
+    };
+    logits
         .rows()
         .into_iter()
         .zip(labels)
-        .map(|(row, label)| {
-            let row = row.mapv(|logit| logit / temperature);
-            log_sum_exp(row.view()) - row[*label]
-        })
-        .sum();
-    total / labels.len() as f64
+        .map(of_row)
+        .sum::<f64>()
+        / labels.len() as f64
 }
 
-/// The temperature that makes labels likeliest, given logits of rows that the head has not seen (Guo et al. 2017, "On
-/// Calibration of Modern Neural Networks").
-///
-/// The loss is convex in the inverse temperature β, and its slope there is the mean over the rows of the expected logit less
-/// the label's: bisection finds where that is zero.
-pub(super) fn temperature(logits: ArrayView2<'_, f64>, labels: &[usize]) -> f64 {
-    let (lowest, highest) = TEMPERATURE_RANGE;
-    let (mut low, mut high) = (1.0 / highest, 1.0 / lowest);
-    for _ in 0..HALVINGS {
-        let middle = f64::midpoint(low, high);
-        if slope(logits, labels, middle) > 0.0 {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    1.0 / f64::midpoint(low, high)
+/// Mean negative log-likelihood of the labels, in nats, under these probabilities (rows × classes).
+pub fn likelihood(probabilities: ArrayView2<'_, f32>, labels: &[usize]) -> f64 {
+    let rows = probabilities.rows().into_iter().zip(labels);
+    let losses = rows.map(|(row, label)| -f64::from(row[*label].max(PROBABILITY_MIN)).ln());
+    losses.sum::<f64>() / labels.len() as f64
 }
 
-fn slope(logits: ArrayView2<'_, f64>, labels: &[usize], beta: f64) -> f64 {
-    let rows = logits.rows().into_iter().zip(labels);
+/// The likeliest class's probability of each row, and whether it is the right one.
+pub fn top(probabilities: ArrayView2<'_, f32>, labels: &[usize]) -> Vec<(f32, bool)> {
+    let rows = probabilities.rows().into_iter().zip(labels);
     rows.map(|(row, label)| {
-        let expected: f64 = softmax(row, 1.0 / beta)
-            .iter()
-            .zip(row)
-            .map(|(probability, logit)| probability * logit)
-            .sum();
-        expected - row[*label]
+        let best = argmax(row.as_slice().unwrap_or_default());
+        (row[best], best == *label)
     })
-    .sum()
+    .collect()
+}
+
+/// The place of the greatest value, the first of equals.
+pub fn argmax(values: &[f32]) -> usize {
+    let greater = |best: usize, at: usize| if values[at] > values[best] { at } else { best };
+    (1..values.len()).fold(0, greater)
+}
+
+/// Mean distance between confidence and the share that is right, over [`ECE_BINS`] bins of equal mass.
+pub fn ece(rows: &[(f32, bool)]) -> f64 {
+    let mut rows = rows.to_vec();
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let gaps = (0..ECE_BINS).map(|bin| {
+        let of_bin = &rows[rows.len() * bin / ECE_BINS..rows.len() * (bin + 1) / ECE_BINS];
+        let gap = |(confidence, right): &(f32, bool)| {
+            f64::from(*confidence) - f64::from(u8::from(*right))
+        };
+        of_bin.iter().map(gap).sum::<f64>().abs()
+    });
+    gaps.sum::<f64>() / rows.len().max(1) as f64
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, array};
+    use ndarray::array;
 
     use super::*;
 
+    /// Three classes; a row's true class has the greatest logit with the chance that the logits themselves say, once
+    /// divided by `sharpness`.
+    fn rows(count: usize, sharpness: f32) -> (Array2<f32>, Vec<usize>) {
+        let noise = |seed: usize| ((seed as f32 * 12.9898).sin() * 43_758.547).fract().abs();
+        let mut labels = Vec::new();
+        let logits =
+            Array2::from_shape_fn((count, 3), |(row, class)| noise(row * 3 + class + 1) * 4.0);
+        for row in 0..count {
+            let chances = softmax(&logits.row(row).to_vec(), 1.0);
+            let draw = noise(row * 7 + 100_003);
+            labels
+                .push(usize::from(draw > chances[0]) + usize::from(draw > chances[0] + chances[1]));
+        }
+        (logits * sharpness, labels)
+    }
+
+    fn in_turn(count: usize) -> Vec<usize> {
+        (0..count).map(|row| row % 5).collect()
+    }
+
     #[test]
     fn huge_logits_of_either_sign_neither_overflow_nor_vanish() {
-        for logits in [array![1000.0, 999.0], array![-1000.0, -1001.0]] {
-            let probabilities = softmax(logits.view(), 1.0);
-            assert!((probabilities[0] - 0.731_058_578_630_004_9).abs() < 1e-12);
-            assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        for logits in [[1000.0, 999.0], [-1000.0, -1001.0]] {
+            let probabilities = softmax(&logits, 1.0);
+            assert!((probabilities[0] - 0.731_058_6).abs() < 1e-6);
         }
-        assert!((log_sum_exp(array![-1000.0, -1000.0].view()) + 999.306_852_819_44).abs() < 1e-9);
-    }
-
-    /// Two classes, 8 of 10 labels agree with a logit difference of `gap`: the right confidence is 0.8.
-    fn eight_of_ten(gap: f64) -> (Array2<f64>, Vec<usize>) {
-        let labels = (0..10).map(|row| usize::from(row >= 8)).collect();
-        (
-            Array2::from_shape_fn((10, 2), |(_, class)| if class == 0 { gap } else { 0.0 }),
-            labels,
-        )
+        let loss = nll(array![[-1000.0_f32, -1000.0]].view(), &[0]);
+        assert!((loss - std::f64::consts::LN_2).abs() < 1e-6);
     }
 
     #[test]
-    fn temperature_brings_confidence_to_the_share_that_is_right() {
-        for gap in [0.3, 1.4, 9.0] {
-            let (logits, labels) = eight_of_ten(gap);
-            let temperature = temperature(logits.view(), &labels);
-            let confidence = softmax(logits.row(0), temperature)[0];
-            assert!((confidence - 0.8).abs() < 1e-6, "{gap}: {confidence}");
+    fn every_way_mends_logits_that_are_too_sharp() {
+        let (logits, labels) = rows(3000, 3.0);
+        let plain: Vec<f32> = logits
+            .rows()
+            .into_iter()
+            .flat_map(|row| softmax(&row.to_vec(), 1.0))
+            .collect();
+        let plain = Array2::from_shape_vec(logits.raw_dim(), plain).unwrap();
+        let before = ece(&top(plain.view(), &labels));
+        let (calibration, trials) = choose(logits.view(), &labels, &in_turn(3000));
+        assert!(before > 0.1, "{before}");
+        for trial in &trials {
+            assert!(trial.ece < 0.04, "{trial:?}");
+        }
+        assert!(calibration.is_sound(3) && !calibration.is_sound(0));
+        let fair = held_back(&calibration, logits.view(), &labels, &in_turn(3000));
+        assert!(ece(&top(fair.view(), &labels)) < 0.04);
+    }
+
+    #[test]
+    fn probabilities_add_up_to_one_whatever_the_way() {
+        let (logits, labels) = rows(400, 1.5);
+        for (kind, way) in WAYS {
+            let calibration = way(logits.view(), &labels);
+            for logits in [[0.0, 0.0, 0.0], [90.0, -90.0, 3.0], [-1.0, -2.0, -3.0]] {
+                let probabilities = calibration.probabilities(&logits);
+                let sum: f32 = probabilities.iter().sum();
+                assert!(
+                    (sum - 1.0).abs() < 1e-5 && probabilities.iter().all(|p| *p >= 0.0),
+                    "{kind}: {probabilities:?}"
+                );
+            }
         }
     }
 
     #[test]
-    fn no_other_temperature_is_likelier() {
-        let (logits, labels) = eight_of_ten(3.0);
-        let best = temperature(logits.view(), &labels);
-        let least = nll(logits.view(), &labels, best);
-        for other in [best * 0.9, best * 1.1] {
-            assert!(nll(logits.view(), &labels, other) > least);
-        }
+    fn a_class_that_is_shifted_is_found_by_the_ways_that_look_at_classes() {
+        let (mut logits, labels) = rows(3000, 1.0);
+        logits.column_mut(1).mapv_inplace(|logit| logit + 2.0);
+        let (_, trials) = choose(logits.view(), &labels, &in_turn(3000));
+        assert!(trials[1].nll < trials[0].nll - 0.05, "{trials:?}");
     }
 
     #[test]
-    fn rows_that_are_all_right_or_all_wrong_stay_inside_the_range() {
-        let logits = array![[2.0, 0.0], [2.0, 0.0]];
-        assert!((temperature(logits.view(), &[0, 0]) - TEMPERATURE_RANGE.0).abs() < 1e-6);
-        assert!((temperature(logits.view(), &[1, 1]) - TEMPERATURE_RANGE.1).abs() < 1e-3);
+    fn the_calibration_error_is_the_mean_gap_of_the_bins() {
+        let sure_and_wrong: Vec<(f32, bool)> = vec![(1.0, false); 30];
+        assert!((ece(&sure_and_wrong) - 1.0).abs() < 1e-9);
+        let fair: Vec<(f32, bool)> = (0..300).map(|row| (0.5, row % 2 == 0)).collect();
+        assert!(ece(&fair) < 1e-9);
+        assert!(ece(&[]).abs() < 1e-9);
     }
 }

@@ -19,6 +19,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
+    adapter::{Adapter, AdapterError},
     model::Model,
     places::{PLACES, Places},
     worker::{Job, Reply},
@@ -133,6 +134,9 @@ pub enum EncoderError {
         /// What is wrong with it.
         source: Box<fastembed::Error>,
     },
+    /// The adapter belongs to other weights.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// The operating system gave no thread.
     #[error("the operating system gave no thread for the encoder")]
     Thread {
@@ -173,11 +177,18 @@ impl Encoder {
     ///
     /// Its readings tell of these `layers` besides the last one: 1 is the first layer, 0 the embeddings before it.
     ///
+    /// An adapter changes the weights as they are read; the [fingerprint](Self::fingerprint) is that of the model's files,
+    /// with or without one.
+    ///
     /// # Errors
     /// Whatever is missing or unusable, with its path and what to do.
-    pub fn open(config: &EncoderConfig, layers: &[usize]) -> Result<Self, EncoderError> {
+    pub fn open(
+        config: &EncoderConfig,
+        layers: &[usize],
+        adapter: Option<&Adapter>,
+    ) -> Result<Self, EncoderError> {
         let environment = runtime::environment(&config.runtime)?;
-        let mut model = Model::open(&config.model_dir, layers, environment)?;
+        let mut model = Model::open(&config.model_dir, layers, adapter, environment)?;
         let fingerprint = model.fingerprint().to_owned();
         let probe = model
             .read(&["probe"])

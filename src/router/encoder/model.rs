@@ -14,7 +14,7 @@ use ndarray::Array2;
 use ort::environment::Environment;
 use sha2::{Digest as _, Sha256 as Hasher};
 
-use super::{EncoderError, Reading};
+use super::{EncoderError, Reading, adapter::Adapter};
 use crate::{
     models::Sha256,
     onnx::{self, Output, Weights, WeightsError},
@@ -56,6 +56,7 @@ impl Model {
     pub(super) fn open(
         dir: &Path,
         layers: &[usize],
+        adapter: Option<&Adapter>,
         environment: Environment,
     ) -> Result<Self, EncoderError> {
         let source = Source::in_folder(dir);
@@ -64,7 +65,14 @@ impl Model {
         // Taking the sum of the weights is as slow as building the graph from them.
         let (sum, session) = rayon::join(
             || Sha256::of_file(source.path()).map_err(unreadable(source.path())),
-            || session(dir, source.graph(dir, layers)?, tokenizer, environment),
+            || {
+                session(
+                    dir,
+                    source.graph(dir, layers, adapter)?,
+                    tokenizer,
+                    environment,
+                )
+            },
         );
         Ok(Self {
             session: session?,
@@ -163,10 +171,15 @@ impl Source {
         }
     }
 
-    fn graph(&self, dir: &Path, layers: &[usize]) -> Result<Graph, EncoderError> {
+    fn graph(
+        &self,
+        dir: &Path,
+        layers: &[usize],
+        adapter: Option<&Adapter>,
+    ) -> Result<Graph, EncoderError> {
         match self {
-            Self::Weights(_) => built(dir, layers),
-            Self::Onnx(path) if layers.is_empty() => Ok(Graph {
+            Self::Weights(_) => built(dir, layers, adapter),
+            Self::Onnx(path) if layers.is_empty() && adapter.is_none() => Ok(Graph {
                 onnx: fs::read(path).map_err(unreadable(path))?,
                 pieces_max: PIECES_MAX,
             }),
@@ -178,13 +191,17 @@ impl Source {
     }
 }
 
-/// The graph of the weights in `dir`, with an output for each of the layers.
-fn built(dir: &Path, layers: &[usize]) -> Result<Graph, EncoderError> {
-    // An adapter's deltas would be merged into `weights.tensors_mut()` here.
-    let weights = Weights::read(dir).map_err(|error| match error {
+/// The graph of the weights in `dir`, changed by the adapter, with an output for each of the layers.
+fn built(dir: &Path, layers: &[usize], adapter: Option<&Adapter>) -> Result<Graph, EncoderError> {
+    let mut weights = Weights::read(dir).map_err(|error| match error {
         WeightsError::Io { path, source } => EncoderError::ModelFile { path, source },
         source => EncoderError::Weights { source },
     })?;
+    if let Some(adapter) = adapter {
+        for (name, shape, values) in weights.tensors_mut() {
+            adapter.apply(name, shape, values)?;
+        }
+    }
     let mut outputs = vec![Output::LastHiddenState];
     outputs.extend(layers.iter().map(|layer| Output::HiddenState(*layer)));
     let onnx = onnx::bert(&weights, &outputs).map_err(|source| EncoderError::NoSuchLayer {

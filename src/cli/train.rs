@@ -1,0 +1,155 @@
+//! `coterie train`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{CliError, ConfigArgs, load, output};
+use crate::{
+    config::{Environment, Exposure},
+    router::artefact::{Manifest, Source, TierReport},
+    train::{
+        dataset::{self, Dataset},
+        in_force, labels,
+        router::{Job, Prepared},
+    },
+};
+
+/// Fewer rows than this in a category are warned of: cross-validation needs some to hold back.
+const ROWS_FEW: usize = 8;
+
+#[derive(Args)]
+pub(super) struct TrainArgs {
+    /// Files with a JSON object a line, each with `text` or `messages`, and the `category` that is right (or
+    /// `out_of_domain`). Later rows win over earlier ones.
+    #[arg(long, num_args = 1.., value_name = "F.jsonl")]
+    labels: Vec<PathBuf>,
+    /// Train on the examples of the routes in this folder as well.
+    #[arg(long, value_name = "DIR")]
+    routes: Option<PathBuf>,
+    /// Where to write the router.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Put a tuned encoder (`coterie encoder tune`) into the full tier, and learn from it in the cheap one.
+    #[arg(long, value_name = "DIR")]
+    tuned: Option<PathBuf>,
+    /// The static encoder (`coterie encoder distill`) [default: the configured one].
+    #[arg(long = "static", value_name = "DIR")]
+    static_encoder: Option<PathBuf>,
+    /// Decides which rows are held back together.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// A public set that rows come from, for the router's manifest; may be given several times.
+    #[arg(long = "source", value_name = "NAME=LICENCE", value_parser = source)]
+    sources: Vec<Source>,
+    /// Print the router's manifest as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<(), CliError> {
+    if args.labels.is_empty() && args.routes.is_none() {
+        return Err(CliError::Usage(
+            "there is nothing to train on; give --labels, --routes or both".into(),
+        ));
+    }
+    let config = load(&args.config, environment, Exposure::Insecure)?;
+    let mut rows = Vec::new();
+    let mut routes_sha256 = String::new();
+    if let Some(folder) = &args.routes {
+        let catalogue = crate::config::load_routes(folder).map_err(CliError::Config)?;
+        routes_sha256 = in_force::routes_sha256(&catalogue);
+        rows.extend(dataset::of_routes(&catalogue));
+    }
+    if !args.labels.is_empty() {
+        rows.extend(labels::read(&args.labels).map_err(CliError::usage)?);
+    }
+    let encoder = in_force::open_encoder(&config.router)
+        .await
+        .map_err(CliError::failed)?;
+    let job = Job {
+        rows,
+        seed: args.seed,
+        features: config.router.features.clone(),
+        static_encoder: args
+            .static_encoder
+            .or_else(|| config.router.static_encoder.clone()),
+        tuned: args.tuned,
+        routes_sha256,
+        sources: args.sources,
+        parent: None,
+    };
+    let prepared =
+        Prepared::new(job, &config.router.encoder, &encoder).map_err(CliError::failed)?;
+    warn_of_few_rows(prepared.dataset());
+    let trained = prepared
+        .train(&encoder, &config.router.artefacts, &args.out)
+        .await;
+    let manifest = trained.map_err(CliError::failed)?;
+    if args.json {
+        return output::json(&manifest).map_err(CliError::failed);
+    }
+    tell(&manifest, &args.out);
+    Ok(())
+}
+
+fn warn_of_few_rows(dataset: &Dataset) {
+    let few: Vec<String> = dataset
+        .categories
+        .iter()
+        .zip(dataset.sizes())
+        .filter(|(_, rows)| *rows < ROWS_FEW)
+        .map(|(category, rows)| format!("{category} ({rows})"))
+        .collect();
+    if !few.is_empty() {
+        output::note(&format!(
+            "warning: few rows in {}; figures and thresholds will mean little",
+            few.join(", ")
+        ));
+    }
+    if dataset.conflicts > 0 {
+        output::note(&format!(
+            "warning: {} texts have several categories; the most frequent one was taken, of equals the last",
+            dataset.conflicts
+        ));
+    }
+}
+
+fn tell(manifest: &Manifest, out: &std::path::Path) {
+    output::line(&format!("router      {} in {}", manifest.id, out.display()));
+    let training = &manifest.training;
+    output::line(&format!(
+        "rows        {} in {} classes",
+        training.rows,
+        manifest.categories.len()
+    ));
+    let tier = |name: &str, report: &Option<TierReport>| {
+        if let Some(report) = report {
+            let figures = &report.figures;
+            output::line(&format!(
+                "{name:<11} accuracy {:.3}, calibration error {:.3}",
+                figures.accuracy, figures.ece
+            ));
+        }
+    };
+    tier("cheap tier", &manifest.cheap);
+    tier("full tier", &manifest.full);
+    let cascade = &manifest.cascade;
+    output::line(&format!(
+        "cascade     accuracy {:.3}, calibration error {:.3}; the cheap tier settles {:.0} %",
+        cascade.figures.accuracy,
+        cascade.figures.ece,
+        cascade.cheap_share * 100.0
+    ));
+    output::line("            (on rows held back from what judges them)");
+}
+
+fn source(text: &str) -> Result<Source, String> {
+    let (name, licence) = text.split_once('=').ok_or("write NAME=LICENCE")?;
+    Ok(Source {
+        name: name.trim().to_owned(),
+        licence: licence.trim().to_owned(),
+    })
+}

@@ -1,0 +1,146 @@
+//! What an artefact says of itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::FORMAT;
+use crate::{
+    ids::{CategoryId, RouterId},
+    router::calibration::{Calibration, Trial},
+};
+
+/// `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format of the files.
+    pub format: u32,
+    /// A digest of everything that it was trained from.
+    pub id: RouterId,
+    /// When it was trained, milliseconds since 1970 UTC.
+    pub created_at_ms: i64,
+    /// The router that it was trained on top of.
+    pub parent: Option<RouterId>,
+    /// The classes, in the order of the heads'.
+    pub categories: Vec<CategoryId>,
+    /// What it reads: `sparse`, `static`, `transformer`.
+    pub features: Vec<String>,
+    /// The transformer that it was trained with.
+    pub encoder: Option<EncoderNeeded>,
+    /// The cheap tier.
+    pub cheap: Option<TierReport>,
+    /// The full tier.
+    pub full: Option<TierReport>,
+    /// When the full tier is asked.
+    pub cascade: Cascade,
+    /// What it was trained from.
+    pub training: Training,
+    /// SHA-256 of every other file, hexadecimal.
+    pub files: BTreeMap<String, String>,
+}
+
+/// A transformer without which the full tier cannot be asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncoderNeeded {
+    /// Its name, for people.
+    pub name: String,
+    /// What [`Encoder::fingerprint`](crate::router::encoder::Encoder::fingerprint) must say.
+    pub fingerprint: String,
+    /// The layers that are read.
+    pub layers: Vec<usize>,
+}
+
+/// One tier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TierReport {
+    /// How its logits become probabilities.
+    pub calibration: Calibration,
+    /// What each way of calibration reached on rows held back.
+    pub trials: Vec<Trial>,
+    /// The penalty on the weights of sparse features.
+    pub l2_sparse: f64,
+    /// The penalty on the weights of dense features.
+    pub l2_dense: f64,
+    /// How it did on rows held back.
+    pub figures: Figures,
+}
+
+/// Figures on rows that were held back from training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Share of rows whose likeliest class is right.
+    pub accuracy: f64,
+    /// The same over rows of categories, with `out_of_domain` left out.
+    pub in_domain_accuracy: f64,
+    /// Expected calibration error over 15 bins of equal mass.
+    pub ece: f64,
+    /// Mean negative log-likelihood in nats.
+    pub nll: f64,
+}
+
+/// How the tiers share the work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cascade {
+    /// Confidence from which the cheap tier settles a question; none: never.
+    pub settled_from: Option<f32>,
+    /// Share of rows held back that the cheap tier settles.
+    pub cheap_share: f64,
+    /// Share that the full tier settles.
+    pub full_share: f64,
+    /// Both together on rows held back.
+    pub figures: Figures,
+}
+
+/// What a router was trained from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Rows, examples of routes among them.
+    pub rows: usize,
+    /// SHA-256 over the texts and labels of all rows, hexadecimal.
+    pub data_sha256: String,
+    /// SHA-256 over the routes' examples, hexadecimal.
+    pub routes_sha256: String,
+    /// The seed.
+    pub seed: u64,
+    /// Public sets that rows were taken from.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// A public set of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// Its licence.
+    pub licence: String,
+}
+
+/// Why a manifest cannot be read.
+pub(super) enum Unreadable {
+    /// Another version wrote it.
+    Format(u32),
+    /// What is wrong with it.
+    Detail(String),
+}
+
+impl Manifest {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, Unreadable> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        // A newer format may have other fields: its number comes first.
+        let detail = |error: serde_json::Error| Unreadable::Detail(error.to_string());
+        let Versioned { format } = serde_json::from_slice(text).map_err(detail)?;
+        if format != FORMAT {
+            return Err(Unreadable::Format(format));
+        }
+        serde_json::from_slice(text).map_err(detail)
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        // Numbers, texts and maps with text keys: there is nothing that JSON could not hold.
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+}

@@ -1,0 +1,192 @@
+//! Rows to train a router on: distinct texts, each with one category.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sha2::{Digest as _, Sha256};
+
+use super::labels::Labelled;
+use crate::{
+    catalogue::Catalogue,
+    ids::{CategoryId, OUT_OF_DOMAIN},
+    query::Query,
+};
+
+/// Leading bytes of a text's SHA-256 that stand for it: no two texts will ever share them.
+pub const KEY_BYTES: usize = 16;
+
+/// Names a text by its content.
+pub type Key = [u8; KEY_BYTES];
+
+/// Distinct texts with their classes.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The classes: categories by name, `out_of_domain` last where there are such rows.
+    pub categories: Vec<CategoryId>,
+    /// The texts, in an order that depends on their content and the seed alone.
+    pub texts: Vec<String>,
+    /// The class of each text.
+    pub labels: Vec<usize>,
+    /// The key of each text.
+    pub keys: Vec<Key>,
+    /// Texts that came with several categories; the one that came most often is taken, of equals the last.
+    pub conflicts: usize,
+}
+
+impl Dataset {
+    /// Gathers rows; later ones win over earlier ones.
+    pub fn new(rows: impl IntoIterator<Item = Labelled>, seed: u64) -> Self {
+        let mut votes: HashMap<String, Vec<CategoryId>> = HashMap::new();
+        for row in rows.into_iter().filter(|row| !row.text.is_empty()) {
+            votes.entry(row.text).or_default().push(row.category);
+        }
+        let conflicts = votes
+            .values()
+            .filter(|votes| votes.iter().any(|vote| *vote != votes[0]))
+            .count();
+        let mut rows: Vec<(Key, String, CategoryId)> = votes
+            .into_iter()
+            .map(|(text, votes)| (key(&text), text, elected(&votes)))
+            .collect();
+        rows.sort_by_cached_key(|(key, ..)| shuffled(key, seed));
+        let names: BTreeSet<_> = rows.iter().map(|(.., category)| category.clone()).collect();
+        let (mut categories, outside): (Vec<_>, Vec<_>) = names
+            .into_iter()
+            .partition(|category| category.as_str() != OUT_OF_DOMAIN);
+        categories.extend(outside);
+        let class: BTreeMap<&CategoryId, usize> = categories.iter().zip(0..).collect();
+        let labels = rows.iter().map(|(.., category)| class[category]).collect();
+        let keys = rows.iter().map(|(key, ..)| *key).collect();
+        Self {
+            labels,
+            keys,
+            conflicts,
+            texts: rows.into_iter().map(|(_, text, _)| text).collect(),
+            categories,
+        }
+    }
+
+    /// How many rows each class has.
+    pub fn sizes(&self) -> Vec<usize> {
+        let mut sizes = vec![0; self.categories.len()];
+        for label in &self.labels {
+            sizes[*label] += 1;
+        }
+        sizes
+    }
+
+    /// SHA-256 over all texts with their categories, hexadecimal; the order of the rows does not matter.
+    pub fn sha256(&self) -> String {
+        let mut rows: Vec<(&Key, &str)> = self
+            .keys
+            .iter()
+            .zip(&self.labels)
+            .map(|(key, label)| (key, self.categories[*label].as_str()))
+            .collect();
+        rows.sort_unstable();
+        let mut digest = Sha256::new();
+        for (key, category) in rows {
+            digest.update(key);
+            digest.update((category.len() as u64).to_le_bytes());
+            digest.update(category);
+        }
+        hex::encode(digest.finalize())
+    }
+}
+
+/// The examples of the routes as rows, each read as a question would be.
+pub fn of_routes(catalogue: &Catalogue) -> Vec<Labelled> {
+    let of_route = |(category, examples): (CategoryId, &Vec<String>)| -> Vec<Labelled> {
+        let row = |example: &String| Labelled {
+            text: Query::from_text(example).text,
+            category: category.clone(),
+        };
+        examples.iter().map(row).collect()
+    };
+    let routes = catalogue
+        .routes
+        .iter()
+        .map(|route| (route.category.clone(), &route.examples));
+    let outside = (CategoryId::new(OUT_OF_DOMAIN), &catalogue.out_of_domain);
+    routes.chain([outside]).flat_map(of_route).collect()
+}
+
+/// The key of a text.
+pub fn key(text: &str) -> Key {
+    let digest = Sha256::digest(text.as_bytes());
+    let mut key = Key::default();
+    key.copy_from_slice(&digest[..KEY_BYTES]);
+    key
+}
+
+/// The category that was given most often, of equals the one given last.
+fn elected(votes: &[CategoryId]) -> CategoryId {
+    let count = |wanted: &CategoryId| votes.iter().filter(|vote| *vote == wanted).count();
+    let last_of_most = votes.iter().max_by_key(|vote| count(vote));
+    last_of_most.unwrap_or(&votes[0]).clone()
+}
+
+/// Where a row stands for a seed: as good as random, and the same for the same text.
+fn shuffled(key: &Key, seed: u64) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update(key)
+        .finalize()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(text: &str, category: &str) -> Labelled {
+        Labelled {
+            text: text.to_owned(),
+            category: CategoryId::new(category),
+        }
+    }
+
+    #[test]
+    fn a_text_counts_once_and_disputes_go_to_the_majority_then_to_the_last() {
+        let rows = [
+            row("a", "math"),
+            row("a", "math"),
+            row("a", "legal"),
+            row("b", "math"),
+            row("b", "legal"),
+            row("", "math"),
+        ];
+        let dataset = Dataset::new(rows, 7);
+        let of = |text: &str| {
+            let at = dataset
+                .texts
+                .iter()
+                .position(|known| known == text)
+                .unwrap();
+            dataset.categories[dataset.labels[at]].as_str()
+        };
+        assert_eq!((dataset.texts.len(), dataset.conflicts), (2, 2));
+        assert_eq!((of("a"), of("b")), ("math", "legal"));
+    }
+
+    #[test]
+    fn the_order_of_rows_means_nothing_and_the_seed_does() {
+        let rows: Vec<_> = (0..40)
+            .map(|n| row(&format!("question {n}"), ["math", "legal"][n % 2]))
+            .collect();
+        let mut reversed = rows.clone();
+        reversed.reverse();
+        let (one, other) = (Dataset::new(rows.clone(), 7), Dataset::new(reversed, 7));
+        assert_eq!((&one.texts, one.sha256()), (&other.texts, other.sha256()));
+        let reseeded = Dataset::new(rows, 8);
+        assert_ne!(one.texts, reseeded.texts);
+        assert_eq!(one.sha256(), reseeded.sha256());
+    }
+
+    #[test]
+    fn out_of_domain_is_the_last_class() {
+        let dataset = Dataset::new([row("a", OUT_OF_DOMAIN), row("b", "writing")], 7);
+        let names: Vec<_> = dataset.categories.iter().map(CategoryId::as_str).collect();
+        assert_eq!(names, ["writing", OUT_OF_DOMAIN]);
+        assert_eq!(dataset.sizes(), [1, 1]);
+    }
+}

@@ -1,0 +1,263 @@
+//! `coterie train`: rows → an artefact. Reads the rows by every encoder, fits, and writes the folder.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use indicatif::ProgressBar;
+use ndarray::{Array1, Array2};
+use sha2::{Digest as _, Sha256};
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::{
+    dataset::Dataset,
+    fit::{self, Material, Trained},
+    labels::Labelled,
+    reading::{self, ReadError},
+    tuned::{Tuned, TunedError},
+};
+use crate::{
+    clock,
+    config::{EncoderConfig, FeatureKind},
+    ids::RouterId,
+    progress,
+    router::{
+        artefact::{
+            ArtefactError, Cascade, Draft, EncoderNeeded, FORMAT, Manifest, Source, Training,
+        },
+        encoder::Encoder,
+        head::FitError,
+        static_encoder::{StaticEncoder, StaticEncoderError},
+    },
+};
+
+/// Hexadecimal digits of the digest that name a router.
+const ID_DIGITS: usize = 12;
+
+/// What is to be trained.
+pub struct Job {
+    /// The rows; later ones win over earlier ones.
+    pub rows: Vec<Labelled>,
+    /// Decides what is held back with what.
+    pub seed: u64,
+    /// What is read of a question.
+    pub features: Vec<FeatureKind>,
+    /// The folder of the static encoder.
+    pub static_encoder: Option<PathBuf>,
+    /// The folder of a tuned encoder.
+    pub tuned: Option<PathBuf>,
+    /// SHA-256 over the routes' examples.
+    pub routes_sha256: String,
+    /// Public sets that rows were taken from.
+    pub sources: Vec<Source>,
+    /// The router that this one is to replace.
+    pub parent: Option<RouterId>,
+}
+
+/// Why no router was trained.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The rows cannot be fitted.
+    #[error("no router can be trained from {rows} rows of {categories} categories")]
+    Fit {
+        /// Distinct rows.
+        rows: usize,
+        /// Classes.
+        categories: usize,
+        /// What is wrong.
+        source: FitError,
+    },
+    /// The static encoder is missing or unusable.
+    #[error(transparent)]
+    StaticEncoder(#[from] StaticEncoderError),
+    /// The tuned encoder is missing or unusable.
+    #[error(transparent)]
+    Tuned(#[from] TunedError),
+    /// The transformer failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The artefact cannot be written.
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    /// Work on another thread panicked.
+    #[error("training was cut short")]
+    Interrupted {
+        /// How it ended.
+        #[from]
+        source: JoinError,
+    },
+}
+
+/// A job whose encoders are open.
+pub struct Prepared {
+    job: Job,
+    dataset: Dataset,
+    static_encoder: Option<StaticEncoder>,
+    tuned: Option<Tuned>,
+    manifest: Manifest,
+}
+
+impl Prepared {
+    /// Gathers the rows and opens the encoders; `encoder` is the transformer as it is configured.
+    ///
+    /// # Errors
+    /// An encoder is missing or unusable.
+    pub fn new(job: Job, config: &EncoderConfig, encoder: &Encoder) -> Result<Self, TrainError> {
+        let dataset = Dataset::new(job.rows.iter().cloned(), job.seed);
+        let uses = |kind| job.features.contains(&kind);
+        let static_encoder = match &job.static_encoder {
+            Some(folder) if uses(FeatureKind::Static) => Some(StaticEncoder::open(folder)?),
+            _ => None,
+        };
+        let tuned = match &job.tuned {
+            Some(folder) if uses(FeatureKind::Transformer) => Some(Tuned::open(folder, config)?),
+            _ => None,
+        };
+        let manifest = describe(
+            &job,
+            &dataset,
+            encoder,
+            (static_encoder.as_ref(), tuned.as_ref()),
+        );
+        Ok(Self {
+            job,
+            dataset,
+            static_encoder,
+            tuned,
+            manifest,
+        })
+    }
+
+    /// A digest of everything that the router will be trained from.
+    pub fn id(&self) -> &RouterId {
+        &self.manifest.id
+    }
+
+    /// What it will be trained on.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Trains the router and writes it to `out`; `cache` is the folder of artefacts, beside which readings are kept.
+    ///
+    /// # Errors
+    /// [`TrainError`] says what is wrong.
+    pub async fn train(
+        self,
+        encoder: &Encoder,
+        cache: &Path,
+        out: &Path,
+    ) -> Result<Manifest, TrainError> {
+        let uses = |kind| self.job.features.contains(&kind);
+        let dataset = self.dataset;
+        let readings = match &self.tuned {
+            _ if !uses(FeatureKind::Transformer) => None,
+            Some(tuned) => Some(tuned.readings(&dataset).await?),
+            None => Some(reading::layers(&dataset, encoder, cache).await?),
+        };
+        let material = Material {
+            sparse: uses(FeatureKind::Sparse),
+            vectors: self
+                .static_encoder
+                .as_ref()
+                .map(|encoder| vectors(&dataset, encoder)),
+            readings,
+        };
+        let static_folder = self.static_encoder.and(self.job.static_encoder);
+        let adapter = self.tuned.map(Tuned::into_adapter_file);
+        let (manifest, out) = (self.manifest, out.to_owned());
+        let fit_and_write = move || {
+            let trained = fitted(&dataset, material)?;
+            let draft = Draft {
+                manifest: Manifest {
+                    cheap: trained.cheap.clone(),
+                    full: trained.full.clone(),
+                    cascade: trained.cascade,
+                    ..manifest
+                },
+                model: &trained.model,
+                held_back: &trained.held_back,
+                static_encoder: static_folder.as_deref(),
+                adapter: adapter.as_deref(),
+            };
+            Ok(draft.write(&out)?)
+        };
+        spawn_blocking(fit_and_write).await?
+    }
+}
+
+fn vectors(dataset: &Dataset, encoder: &StaticEncoder) -> Array2<f32> {
+    let mut vectors = Array2::zeros((dataset.texts.len(), encoder.dimensions()));
+    for (mut row, text) in vectors.rows_mut().into_iter().zip(&dataset.texts) {
+        row.assign(&Array1::from(encoder.vector(text)));
+    }
+    vectors
+}
+
+fn fitted(dataset: &Dataset, material: Material) -> Result<Trained, TrainError> {
+    let bar: ProgressBar = progress::bar(fit::steps(&material), "fitting");
+    let trained = fit::fit(dataset, material, || bar.inc(1));
+    bar.finish_and_clear();
+    trained.map_err(|source| TrainError::Fit {
+        rows: dataset.texts.len(),
+        categories: dataset.categories.len(),
+        source,
+    })
+}
+
+/// The manifest but for what the fit will find.
+fn describe(
+    job: &Job,
+    dataset: &Dataset,
+    encoder: &Encoder,
+    (static_encoder, tuned): (Option<&StaticEncoder>, Option<&Tuned>),
+) -> Manifest {
+    let transformer = job.features.contains(&FeatureKind::Transformer);
+    let features: Vec<String> = job
+        .features
+        .iter()
+        .map(|kind| kind.as_str().to_owned())
+        .collect();
+    let needed = transformer.then(|| EncoderNeeded {
+        name: encoder.name().to_owned(),
+        fingerprint: encoder.fingerprint().to_owned(),
+        layers: reading::LAYERS.to_vec(),
+    });
+    let parts = [
+        format!("{FORMAT} {} {features:?}", job.seed),
+        dataset.sha256(),
+        needed
+            .as_ref()
+            .map(|needed| needed.fingerprint.clone())
+            .unwrap_or_default(),
+        static_encoder
+            .map(|encoder| encoder.fingerprint().to_owned())
+            .unwrap_or_default(),
+        tuned
+            .map(|tuned| tuned.sha256().to_owned())
+            .unwrap_or_default(),
+    ];
+    let mut id = hex::encode(Sha256::digest(parts.join("\n")));
+    id.truncate(ID_DIGITS);
+    Manifest {
+        format: FORMAT,
+        id: RouterId::new(id),
+        created_at_ms: clock::now_ms(),
+        parent: job.parent.clone(),
+        categories: dataset.categories.clone(),
+        features,
+        encoder: needed,
+        cheap: None,
+        full: None,
+        cascade: Cascade::default(),
+        training: Training {
+            rows: dataset.texts.len(),
+            data_sha256: dataset.sha256(),
+            routes_sha256: job.routes_sha256.clone(),
+            seed: job.seed,
+            sources: job.sources.clone(),
+        },
+        files: BTreeMap::default(),
+    }
+}

@@ -1,0 +1,195 @@
+//! A tuned encoder as `coterie encoder tune` left it: what a head on top of it is fitted on.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use ndarray::Array2;
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    dataset::{Dataset, KEY_BYTES, Key},
+    fit::Readings,
+    reading::{self, ReadError},
+};
+use crate::{
+    config::EncoderConfig,
+    router::{
+        artefact::ADAPTER_FILE,
+        encoder::{
+            Encoder, EncoderError,
+            adapter::{Adapter, AdapterError},
+        },
+        model::Transformer,
+    },
+};
+
+/// Logits of the tuned rows, each by an encoder that has not seen the row.
+const HELD_BACK_FILE: &str = "held_back.safetensors";
+
+/// What the teacher says of a class that it does not know: that it is out of the question.
+const LOGIT_UNKNOWN: f32 = -20.0;
+
+/// A tuned encoder with what it said of rows that it had not seen.
+pub struct Tuned {
+    adapter: Adapter,
+    adapter_file: PathBuf,
+    sha256: String,
+    held_back: HashMap<Key, Vec<f32>>,
+    config: EncoderConfig,
+}
+
+/// Why a tuned encoder cannot be trained on.
+#[derive(Debug, thiserror::Error)]
+pub enum TunedError {
+    /// The adapter.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// A file cannot be read.
+    #[error("{} cannot be read; run `coterie encoder tune` with --folds, so that there are logits of rows held back", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The logits of rows held back are not what tuning writes.
+    #[error("{} cannot be used: {detail}; run `coterie encoder tune` again", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl Tuned {
+    /// Opens the folder that tuning wrote; `base` is the encoder that was tuned.
+    ///
+    /// # Errors
+    /// The file that is missing or damaged.
+    pub fn open(folder: &Path, base: &EncoderConfig) -> Result<Self, TunedError> {
+        let (adapter_file, held_back_file) =
+            (folder.join(ADAPTER_FILE), folder.join(HELD_BACK_FILE));
+        let unreadable = |path: &Path| {
+            let path = path.to_owned();
+            |source| TunedError::Io { path, source }
+        };
+        let adapter = Adapter::read(&adapter_file)?;
+        let bytes = fs::read(&adapter_file).map_err(unreadable(&adapter_file))?;
+        let logits = fs::read(&held_back_file).map_err(unreadable(&held_back_file))?;
+        let held_back = held_back(&logits, adapter.about().categories.len());
+        Ok(Self {
+            held_back: held_back.map_err(|detail| TunedError::Corrupt {
+                path: held_back_file,
+                detail,
+            })?,
+            sha256: hex::encode(Sha256::digest(&bytes)),
+            adapter,
+            adapter_file,
+            config: base.clone(),
+        })
+    }
+
+    /// What it says of every row: from those held back, and where a row was not among the tuned ones, by reading it.
+    ///
+    /// # Errors
+    /// The encoder failed.
+    pub async fn readings(&self, dataset: &Dataset) -> Result<Readings, ReadError> {
+        let head = self.head();
+        let classes = self.adapter.about().categories.len();
+        let mut logits = Array2::zeros((dataset.texts.len(), classes));
+        let mut unseen = Vec::new();
+        for (row, key) in dataset.keys.iter().enumerate() {
+            match self.held_back.get(key) {
+                Some(of_row) => logits
+                    .row_mut(row)
+                    .assign(&ndarray::ArrayView1::from(of_row)),
+                None => unseen.push(row),
+            }
+        }
+        if !unseen.is_empty() {
+            let (config, adapter) = (self.config.clone(), self.adapter.clone());
+            let opened =
+                tokio::task::spawn_blocking(move || Encoder::open(&config, &[], Some(&adapter)));
+            let encoder = opened.await.map_err(|_cancelled| EncoderError::Stopped)??;
+            let texts: Vec<&str> = unseen
+                .iter()
+                .map(|row| dataset.texts[*row].as_str())
+                .collect();
+            for (row, reading) in unseen.iter().zip(reading::read(&encoder, &texts).await?) {
+                logits
+                    .row_mut(*row)
+                    .assign(&ndarray::ArrayView1::from(&head.features(&reading)));
+            }
+        }
+        Ok(Readings::Tuned {
+            teacher: self.teacher(dataset, &logits),
+            logits,
+            head,
+        })
+    }
+
+    /// SHA-256 of the adapter's file, hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The adapter's file.
+    pub fn into_adapter_file(self) -> PathBuf {
+        self.adapter_file
+    }
+
+    fn head(&self) -> Transformer {
+        let head = self.adapter.head();
+        Transformer::Tuned {
+            weights: head.weight.clone(),
+            bias: head.bias.clone(),
+        }
+    }
+
+    /// The logits in the dataset's classes; none if it has more classes that were not tuned on than were.
+    fn teacher(&self, dataset: &Dataset, logits: &Array2<f32>) -> Option<Array2<f32>> {
+        let known = &self.adapter.about().categories;
+        let column_of = |category| known.iter().position(|known| known == category);
+        let columns: Vec<Option<usize>> = dataset.categories.iter().map(column_of).collect();
+        let unknown = columns.iter().filter(|column| column.is_none()).count();
+        (unknown == 0).then(|| {
+            Array2::from_shape_fn((logits.nrows(), columns.len()), |(row, class)| {
+                columns[class].map_or(LOGIT_UNKNOWN, |column| logits[(row, column)])
+            })
+        })
+    }
+}
+
+fn held_back(bytes: &[u8], classes: usize) -> Result<HashMap<Key, Vec<f32>>, String> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let tensor = |name: &str, dtype: Dtype, width: usize| match tensors.tensor(name) {
+        Ok(view) if view.dtype() == dtype && view.shape().last() == Some(&width) => Ok(view),
+        Ok(view) => Err(format!(
+            "`{name}` is {:?} of shape {:?}",
+            view.dtype(),
+            view.shape()
+        )),
+        Err(_absent) => Err(format!("there is no `{name}`")),
+    };
+    let keys = tensor("keys", Dtype::U8, KEY_BYTES)?;
+    let logits = tensor("logits", Dtype::F32, classes)?;
+    let numbers = logits
+        .data()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes));
+    let numbers: Vec<f32> = numbers.collect();
+    let rows = keys
+        .data()
+        .as_chunks::<KEY_BYTES>()
+        .0
+        .iter()
+        .zip(numbers.chunks_exact(classes.max(1)));
+    Ok(rows.map(|(key, logits)| (*key, logits.to_vec())).collect())
+}
