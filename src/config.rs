@@ -132,6 +132,19 @@ pub struct RouterConfig {
     pub artefacts: PathBuf,
     /// Below this confidence the default expert answers, 0 to 1.
     pub confidence_min: f32,
+    /// Whether a session may hold on to its category.
+    pub sticky: Sticky,
+}
+
+/// Whether a session may hold on to its category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Sticky {
+    /// It may, unless the evidence is against it.
+    On,
+    /// Every question is routed by what it says itself.
+    Off,
 }
 
 /// `router.encoder`, of kind `fastembed`.

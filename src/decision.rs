@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     config::Capability,
     ids::{CategoryId, ExpertId, RouterId},
+    session::Stickiness,
 };
 
 /// Where a question goes, and why.
@@ -14,12 +15,15 @@ use crate::{
 pub struct Decision {
     /// The category acted on; `out_of_domain` where the router was unsure, none where an expert was named.
     pub category: Option<CategoryId>,
-    /// Probability of the likeliest category, 0 to 1; 1 where the client named the category or the expert.
+    /// Probability of the likeliest category, 0 to 1; 1 where the client named the category or the expert. Where the
+    /// session stayed with its category: that category's, the session's past counted.
     pub confidence: f32,
-    /// Probability of every category, likeliest first; empty where nothing was classified.
+    /// Probability of every category by the router alone, likeliest first; empty where nothing was classified.
     pub scores: Vec<Score>,
     /// Why it goes there.
     pub reason: Reason,
+    /// What the session's past said; none where the question had none.
+    pub session: Option<Stickiness>,
     /// Who is asked first.
     pub expert: ExpertId,
     /// Who is asked next if that fails, in order.
@@ -64,6 +68,11 @@ pub enum Reason {
         /// The threshold that it missed.
         confidence_min: f32,
     },
+    /// The session stays with the category of its last question.
+    Stayed {
+        /// The likeliest category by the router alone.
+        best: CategoryId,
+    },
     /// There is nothing to classify in the question: the default expert answers.
     Empty,
     /// The router failed: the default expert answers.
@@ -83,6 +92,7 @@ impl Reason {
         match self {
             Self::Routed => "routed",
             Self::Unsure { .. } => "unsure",
+            Self::Stayed { .. } => "stayed",
             Self::Empty => "empty",
             Self::RouterFailed { .. } => "router_failed",
             Self::CategoryNamed => "category_named",
@@ -96,7 +106,7 @@ impl Reason {
 pub struct Explained {
     /// The category acted on; `out_of_domain` where the router was unsure, null where an expert was named.
     pub category: Option<CategoryId>,
-    /// Probability of the likeliest category.
+    /// Probability of the category acted on, or of the likeliest where the router was unsure.
     pub confidence: f32,
     /// Who would be asked first.
     pub expert: ExpertId,
@@ -104,7 +114,9 @@ pub struct Explained {
     pub fallbacks: Vec<ExpertId>,
     /// Why.
     pub reason: Reason,
-    /// Probability of every category, likeliest first.
+    /// What the session's past said; null where the question had none.
+    pub session: Option<Stickiness>,
+    /// Probability of every category by the router alone, likeliest first.
     pub scores: Vec<Score>,
     /// Probability with which this expert was chosen.
     pub propensity: f64,
@@ -121,6 +133,10 @@ pub struct Explained {
 pub struct Features {
     /// The text that was classified: the human ask.
     pub question: String,
+    /// The ask behind what it may lean on, which was classified too; null where it was read alone.
+    pub context: Option<String>,
+    /// The probability that the ask keeps to the topic of what came before it, from its words.
+    pub leaning: f32,
     /// The encoder that read it.
     pub encoder: String,
     /// Tokens of the conversation, estimated.
@@ -140,6 +156,7 @@ impl Explained {
             expert: decision.expert,
             fallbacks: decision.fallbacks,
             reason: decision.reason,
+            session: decision.session,
             scores: decision.scores,
             propensity: decision.propensity,
             router: decision.router,

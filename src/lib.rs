@@ -21,5 +21,6 @@ pub mod outcome;
 pub mod query;
 pub mod router;
 pub mod serve;
+pub mod session;
 pub mod store;
 pub mod telemetry;

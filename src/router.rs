@@ -2,6 +2,7 @@
 
 pub mod artefact;
 mod calibration;
+mod conversation;
 pub mod encoder;
 pub mod head;
 
@@ -168,8 +169,11 @@ impl Router {
                 standing: Standing::Empty,
             });
         }
-        let vector = self.encoder.embed_question(query.text.clone()).await?;
-        let scores = self.scores(&vector);
+        let alone = self.read(&query.text).await?;
+        let scores = match &query.context {
+            Some(context) => conversation::pool(alone, &self.read(context).await?, query.leaning),
+            None => alone,
+        };
         let best = scores.first().map_or(0.0, |score| score.probability);
         let confidence_min = self.confidence_min;
         let standing = if best < confidence_min {
@@ -198,6 +202,12 @@ impl Router {
     /// The fitted head and how it came about.
     pub fn artefact(&self) -> &Artefact {
         &self.artefact
+    }
+
+    /// The probabilities of one text's categories, likeliest first.
+    async fn read(&self, text: &str) -> Result<Vec<Score>, RouterError> {
+        let vector = self.encoder.embed_question(text.to_owned()).await?;
+        Ok(self.scores(&vector))
     }
 
     /// Likeliest first, ties by name.

@@ -180,6 +180,7 @@ pub(super) fn router(
         encoder: encoder?,
         artefacts: PathBuf::from(&raw.artefacts),
         confidence_min,
+        sticky: raw.sticky,
     })
 }
 

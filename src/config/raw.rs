@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, ContentPolicy, defaults};
+use super::{Capability, ContentPolicy, Sticky, defaults};
 
 /// Coterie's configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -156,6 +156,8 @@ pub(super) struct Router {
     /// Below this confidence the default expert answers.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub confidence_min: f64,
+    /// Whether a session stays with the category of its last question unless the evidence is against it.
+    pub sticky: Sticky,
 }
 
 impl Default for Router {
@@ -165,6 +167,7 @@ impl Default for Router {
             routes: defaults::ROUTES.to_owned(),
             artefacts: defaults::ARTEFACTS.to_owned(),
             confidence_min: defaults::CONFIDENCE_MIN,
+            sticky: Sticky::On,
         }
     }
 }

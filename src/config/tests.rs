@@ -26,6 +26,7 @@ fn a_short_file_is_completed_by_the_defaults() {
     assert_eq!(config.models.hub.as_str(), "https://huggingface.co/");
     assert_eq!(config.router.encoder.name, "all-MiniLM-L6-v2");
     assert!((config.router.confidence_min - 0.5).abs() < f32::EPSILON);
+    assert_eq!(config.router.sticky, Sticky::On);
 }
 
 #[test]

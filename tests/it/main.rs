@@ -14,5 +14,6 @@ mod models;
 mod process;
 mod remote;
 mod router;
+mod sessions;
 mod store;
 mod support;
