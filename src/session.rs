@@ -15,10 +15,10 @@ use crate::{
     router::{Standing, Verdict},
 };
 
-/// How much of the margin is left where the ask was read in its conversation: what came before is in the verdict
-/// already. Measured on 441 conversations, with the category of the turn before as the session's: 0.880 at 0.3, 0.878
+/// How much of the leaning's odds is left where the ask was read in its conversation: what came before is in the verdict
+/// already. Accuracy on 441 conversations, with the category of the turn before as the session's: 0.880 at 0.3, 0.878
 /// without a session, 0.871 at 0.5, 0.862 at 1.
-const MARGIN_WITH_CONTEXT: f32 = 0.3;
+const ODDS_WITH_CONTEXT: f32 = 0.3;
 
 /// The widest margin: whatever a session was about and however its next ask leans, overwhelming evidence leaves it.
 const MARGIN_MAX: f32 = 0.98;
@@ -67,16 +67,16 @@ pub enum Why {
 /// Whether a question stays with the category that its session was last routed to; none where there is nothing to weigh.
 ///
 /// With probability `l` (the leaning) the question keeps to the session's topic, so that the two beliefs make a mixture:
-/// `l` times the session's, and `1 − l` times the router's. The previous category is the likelier of two in it as long as
+/// `l` times the session's and `1 − l` times the router's. In it the previous category is the likelier of two as long as
 /// the other's lead in the router's probabilities is below `l ÷ (1 − l)` times the previous probability: the margin. An
 /// ask that leans on nothing leaves at the slightest evidence, one that means nothing by itself at the strongest alone.
 pub fn stay(held: &Held, verdict: &Verdict, query: &Query) -> Option<Stickiness> {
     let best = verdict.scores.first()?;
     let probability = probability(&held.category, verdict)?;
     let lead = best.probability - probability;
-    let margin = margin(held, query);
-    // The past weighs `margin` where the present weighs 1.
-    let confidence = (probability + margin) / (1.0 + margin);
+    let odds = odds(query);
+    let margin = (odds * held.probability).min(MARGIN_MAX);
+    let confidence = (odds * held.probability + probability) / (odds + 1.0);
     let why = match verdict.standing {
         Standing::Confident if best.category == held.category => Why::Same,
         Standing::Confident if lead < margin => Why::Margin,
@@ -107,13 +107,13 @@ impl Stickiness {
     }
 }
 
-fn margin(held: &Held, query: &Query) -> f32 {
+/// How many times likelier it is that the ask keeps to the session's topic than that it does not.
+fn odds(query: &Query) -> f32 {
     let odds = query.leaning / (1.0 - query.leaning).max(f32::EPSILON);
-    let weight = match query.context {
-        Some(_) => MARGIN_WITH_CONTEXT,
-        None => 1.0,
-    };
-    (weight * odds * held.probability).min(MARGIN_MAX)
+    match query.context {
+        Some(_) => ODDS_WITH_CONTEXT * odds,
+        None => odds,
+    }
 }
 
 fn probability(category: &CategoryId, verdict: &Verdict) -> Option<f32> {
@@ -217,7 +217,7 @@ mod tests {
     fn the_confidence_counts_the_past() {
         let verdict = verdict(UNSURE, &[("travel", 0.4), ("sql", 0.3)]);
         let stickiness = stay(&held("sql"), &verdict, &leaning(0.5)).unwrap();
-        let confidence = (0.3 + 0.9) / (1.0 + 0.9);
+        let confidence = 0.5 * 0.9 + 0.5 * 0.3;
         assert!(
             (stickiness.confidence - confidence).abs() < 1e-6,
             "{stickiness:?}"

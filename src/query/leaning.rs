@@ -30,7 +30,7 @@ const OPENS: f32 = 2.0;
 /// Log odds of an ask that points out of itself or speaks of the conversation.
 const POINTS: f32 = 3.0;
 
-/// Log odds of a short ask with a pronoun.
+/// Log odds of a short ask that begins with a pronoun, or nearly.
 const PRONOUN: f32 = 1.0;
 
 /// Asks of more words name what they point at.
@@ -38,6 +38,9 @@ const POINTING_WORDS_MAX: usize = 25;
 
 /// Asks of more words have room for what their pronouns stand for.
 const PRONOUN_WORDS_MAX: usize = 10;
+
+/// Words among which a pronoun stands for something said before: a later one stands for one of them, or joins a clause.
+const PRONOUN_PLACES: usize = 4;
 
 /// Letters of a word that are compared: "singer" repeats "singers".
 const STEM_LETTERS: usize = 5;
@@ -143,7 +146,7 @@ pub(super) fn of(ask: &str, before: &str) -> f32 {
         + sign(opens(&words), OPENS)
         + sign(length <= POINTING_WORDS_MAX && points(&words), POINTS)
         + sign(
-            length <= PRONOUN_WORDS_MAX && contains(&words, PRONOUNS),
+            length <= PRONOUN_WORDS_MAX && contains(first(&words, PRONOUN_PLACES), PRONOUNS),
             PRONOUN,
         );
     1.0 / (1.0 + (-log_odds).exp())
@@ -162,7 +165,7 @@ fn cohesion(ask: &str, before: &str) -> f32 {
 }
 
 fn announces_a_change(words: &[&str]) -> bool {
-    words[..words.len().min(CHANGE_PLACES)]
+    first(words, CHANGE_PLACES)
         .windows(2)
         .any(|pair| CHANGES.iter().any(|change| pair == change))
 }
@@ -178,11 +181,15 @@ fn points(words: &[&str]) -> bool {
             .iter()
             .enumerate()
             .filter(|(_, word)| DETERMINERS.contains(word))
-            .any(|(at, _)| contains(&words[at..words.len().min(at + 3)], SAID))
+            .any(|(at, _)| contains(first(&words[at..], 3), SAID))
 }
 
 fn contains(words: &[&str], wanted: &[&str]) -> bool {
     words.iter().any(|word| wanted.contains(word))
+}
+
+fn first<'s, 'w>(words: &'s [&'w str], count: usize) -> &'s [&'w str] {
+    &words[..words.len().min(count)]
 }
 
 /// The beginnings of the words in `text` that can belong to a topic, each once. Names in code and schemas are taken

@@ -12,7 +12,7 @@ use crate::support::{
 const QUERY: &str =
     "Write a SQL query that lists the name of every customer with more than ten orders.";
 const FOLLOW_UP: &str = "and for the other one?";
-const BREAD: &str = "What causes high blood pressure, and which medicines are used to treat it?";
+const MEDICINE: &str = "What causes high blood pressure, and which medicines are used to treat it?";
 
 /// Two experts: `small` holds short conversations alone and answers SQL.
 async fn serve(upstream: &Upstream, more: &str) -> Coterie {
@@ -93,7 +93,7 @@ async fn a_new_topic_leaves_the_session_and_takes_it_along() {
     let upstream = Upstream::always(Reply::answer(["yes"])).await;
     let coterie = serve(&upstream, "").await;
     asked(in_session(question(&coterie, QUERY), "s")).await;
-    let switched = asked(in_session(question(&coterie, BREAD), "s")).await;
+    let switched = asked(in_session(question(&coterie, MEDICINE), "s")).await;
     assert_eq!(switched, ("medical".into(), Some("left".into())));
     let back = asked(in_session(question(&coterie, FOLLOW_UP), "s")).await;
     assert_eq!(back, ("medical".into(), Some("stayed".into())));
