@@ -30,7 +30,7 @@ const OPENS: f32 = 2.0;
 /// Log odds of an ask that points out of itself or speaks of the conversation.
 const POINTS: f32 = 3.0;
 
-/// Log odds of a short ask that begins with a pronoun, or nearly.
+/// Log odds of a short ask with a pronoun that stands for nothing in it.
 const PRONOUN: f32 = 1.0;
 
 /// Asks of more words name what they point at.
@@ -39,8 +39,9 @@ const POINTING_WORDS_MAX: usize = 25;
 /// Asks of more words have room for what their pronouns stand for.
 const PRONOUN_WORDS_MAX: usize = 10;
 
-/// Words among which a pronoun stands for something said before: a later one stands for one of them, or joins a clause.
-const PRONOUN_PLACES: usize = 4;
+/// Words among which, or at the end, a pronoun stands for something said before: in between it stands for one of them, or
+/// joins a clause.
+const PRONOUN_PLACES: usize = 3;
 
 /// Letters of a word that are compared: "singer" repeats "singers".
 const STEM_LETTERS: usize = 5;
@@ -146,7 +147,7 @@ pub(super) fn of(ask: &str, before: &str) -> f32 {
         + sign(opens(&words), OPENS)
         + sign(length <= POINTING_WORDS_MAX && points(&words), POINTS)
         + sign(
-            length <= PRONOUN_WORDS_MAX && contains(first(&words, PRONOUN_PLACES), PRONOUNS),
+            length <= PRONOUN_WORDS_MAX && has_open_pronoun(&words),
             PRONOUN,
         );
     1.0 / (1.0 + (-log_odds).exp())
@@ -182,6 +183,11 @@ fn points(words: &[&str]) -> bool {
             .enumerate()
             .filter(|(_, word)| DETERMINERS.contains(word))
             .any(|(at, _)| contains(first(&words[at..], 3), SAID))
+}
+
+fn has_open_pronoun(words: &[&str]) -> bool {
+    let last = words.last().is_some_and(|last| PRONOUNS.contains(last));
+    last || contains(first(words, PRONOUN_PLACES), PRONOUNS)
 }
 
 fn contains(words: &[&str], wanted: &[&str]) -> bool {
