@@ -30,6 +30,13 @@ fn a_short_file_is_completed_by_the_defaults() {
 }
 
 #[test]
+fn sessions_can_be_kept_from_holding_on() {
+    let house = House::new();
+    let config = house.config("router: { sticky: off, routes: ROUTES }");
+    assert_eq!(config.load().unwrap().router.sticky, Sticky::Off);
+}
+
+#[test]
 fn experts_and_categories_keep_the_order_of_the_file() {
     let house = House::new();
     let config = house
