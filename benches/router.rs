@@ -18,7 +18,7 @@ use std::{
 use coterie::{
     catalogue::{Catalogue, Route},
     chat::ChatRequest,
-    config::{EncoderConfig, RouterConfig},
+    config::{EncoderConfig, RouterConfig, Sticky},
     ids::{CategoryId, OUT_OF_DOMAIN},
     query::Query,
     router::{
@@ -154,6 +154,7 @@ impl Call {
             },
             artefacts: artefacts.to_owned(),
             confidence_min: 0.0,
+            sticky: Sticky::Off,
         }
     }
 }

@@ -5,6 +5,7 @@ mod answer;
 mod auth;
 mod body;
 mod chat;
+mod claim;
 mod completions;
 mod embeddings;
 mod error;

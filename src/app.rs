@@ -15,6 +15,7 @@ use crate::{
     expert::{Experts, OpenError},
     ids::ExpertId,
     outcome::{Prices, Recorder, RecorderOptions},
+    session::Sessions,
     store::{Store, StoreError},
     train::in_force::InForceError,
 };
@@ -31,6 +32,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Router and mapping.
     pub composition: Composition,
+    /// What sessions were last routed to.
+    pub sessions: Sessions,
     /// Who answers.
     pub experts: Experts,
     /// The way of outcomes to the store.
@@ -86,6 +89,7 @@ impl App {
         Ok(Arc::new(Self {
             config,
             composition,
+            sessions: Sessions::default(),
             experts,
             recorder,
             cancel,

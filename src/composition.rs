@@ -11,7 +11,8 @@ use crate::{
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
     mapping::{Demand, Mapping, OverBudget},
     query::Query,
-    router::{Router, Standing, TierName, Verdict},
+    router::{Router, RouterError, Standing, TierName, Verdict},
+    session::{self, Held, Stickiness, Why},
     train::in_force::{self, InForceError},
 };
 
@@ -129,7 +130,8 @@ impl Composition {
             .map(Target::Expert)
     }
 
-    /// Decides who answers. A question that cannot be classified goes to the default expert.
+    /// Decides who answers. A question that cannot be classified goes to the default expert; one of a session that `held`
+    /// a category may stay with it.
     ///
     /// # Errors
     /// Nothing is served under the model name, or nobody may answer.
@@ -137,6 +139,7 @@ impl Composition {
         &self,
         query: &Query,
         request: &ChatRequest,
+        held: Option<&Held>,
     ) -> Result<Decision, Undecided> {
         let started = Instant::now();
         let Some(target) = self.target(&request.model) else {
@@ -144,14 +147,17 @@ impl Composition {
                 model: request.model.clone(),
             });
         };
+        let demand = Demand::of(request);
         let ruling = match target {
-            Target::Composition => self.classify(query).await,
+            Target::Composition => match (self.router.classify(query).await, held) {
+                (Ok(verdict), Some(held)) => self.weigh(held, verdict, query, &demand),
+                (Ok(verdict), None) => Ruling::from_verdict(verdict),
+                (Err(error), _) => Ruling::without_verdict(&error),
+            },
             Target::Category(category) => Ruling::named(Some(category), Reason::CategoryNamed),
             Target::Expert(expert) => return Ok(self.asked_for(expert, started)),
         };
-        let choice = self
-            .mapping
-            .choose(ruling.category.as_ref(), &Demand::of(request))?;
+        let choice = self.mapping.choose(ruling.category.as_ref(), &demand)?;
         Ok(Decision {
             category: Some(
                 ruling
@@ -162,6 +168,7 @@ impl Composition {
             scores: ruling.scores,
             tier: ruling.tier,
             reason: ruling.reason,
+            session: ruling.session,
             expert: choice.expert,
             fallbacks: choice.fallbacks,
             propensity: choice.propensity,
@@ -174,12 +181,18 @@ impl Composition {
     ///
     /// # Errors
     /// As [`decide`](Self::decide).
-    pub async fn explain(&self, request: &ChatRequest) -> Result<Explained, Undecided> {
+    pub async fn explain(
+        &self,
+        request: &ChatRequest,
+        held: Option<&Held>,
+    ) -> Result<Explained, Undecided> {
         let query = Query::from_messages(&request.messages);
-        let decision = self.decide(&query, request).await?;
+        let decision = self.decide(&query, request, held).await?;
         let demand = Demand::of(request);
         let features = Features {
             question: query.text,
+            context: query.context,
+            leaning: query.leaning,
             encoder: self.router.encoder().name().to_owned(),
             prompt_tokens_estimate: demand.prompt_tokens,
             usd_estimate: self.mapping.usd_estimate(&decision.expert, &demand),
@@ -201,6 +214,7 @@ impl Composition {
             scores: Vec::new(),
             tier: None,
             reason: Reason::ExpertNamed,
+            session: None,
             expert,
             fallbacks: Vec::new(),
             propensity: 1.0,
@@ -209,20 +223,20 @@ impl Composition {
         }
     }
 
-    async fn classify(&self, query: &Query) -> Ruling {
-        match self.router.classify(query).await {
-            Ok(verdict) => Ruling::from_verdict(verdict),
-            Err(error) => {
-                tracing::warn!(%error, "the router failed; the default expert answers");
-                let reason = Reason::RouterFailed {
-                    detail: error.to_string(),
-                };
-                Ruling {
-                    confidence: 0.0,
-                    ..Ruling::named(None, reason)
-                }
-            }
+    /// Weighs what the router says against what the session was last routed to.
+    fn weigh(&self, held: &Held, verdict: Verdict, query: &Query, demand: &Demand) -> Ruling {
+        let Some(mut stickiness) = session::stay(held, &verdict, query) else {
+            return Ruling::from_verdict(verdict);
+        };
+        if stickiness.why == Why::Margin && !self.mapping.serves(&held.category, demand) {
+            stickiness = stickiness.unserved();
         }
+        let mut ruling = Ruling::from_verdict(verdict);
+        if stickiness.why == Why::Margin {
+            ruling = ruling.staying(&stickiness);
+        }
+        ruling.session = Some(stickiness);
+        ruling
     }
 }
 
@@ -233,6 +247,7 @@ struct Ruling {
     scores: Vec<Score>,
     tier: Option<TierName>,
     reason: Reason,
+    session: Option<Stickiness>,
 }
 
 impl Ruling {
@@ -243,6 +258,34 @@ impl Ruling {
             scores: Vec::new(),
             tier: None,
             reason,
+            session: None,
+        }
+    }
+
+    fn without_verdict(error: &RouterError) -> Self {
+        tracing::warn!(%error, "the router failed; the default expert answers");
+        let reason = Reason::RouterFailed {
+            detail: error.to_string(),
+        };
+        Self {
+            confidence: 0.0,
+            ..Self::named(None, reason)
+        }
+    }
+
+    /// The same, with the session's category instead of the router's.
+    fn staying(self, stickiness: &Stickiness) -> Self {
+        let reason = match self.scores.first() {
+            Some(best) => Reason::Stayed {
+                best: best.category.clone(),
+            },
+            None => self.reason,
+        };
+        Self {
+            category: Some(stickiness.previous.clone()),
+            confidence: stickiness.confidence,
+            reason,
+            ..self
         }
     }
 
@@ -271,6 +314,7 @@ impl Ruling {
             scores: verdict.scores,
             tier: verdict.tier,
             reason,
+            session: None,
         }
     }
 }

@@ -136,6 +136,8 @@ pub struct RouterConfig {
     pub features: Vec<FeatureKind>,
     /// The folder of the static encoder; none: that of the shipped router.
     pub static_encoder: Option<PathBuf>,
+    /// Whether a session may hold on to its category.
+    pub sticky: Sticky,
 }
 
 /// What is read of a question.
@@ -163,6 +165,17 @@ impl FeatureKind {
             Self::Transformer => "transformer",
         }
     }
+}
+
+/// Whether a session may hold on to its category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Sticky {
+    /// It may, unless the evidence is against it.
+    On,
+    /// Every question is routed by what it says itself.
+    Off,
 }
 
 /// `router.encoder`, of kind `fastembed`.

@@ -8,6 +8,7 @@ use crate::{
     config::Capability,
     ids::{CategoryId, ExpertId, RouterId},
     router::{TierName, explain::Explanation},
+    session::Stickiness,
 };
 
 /// Where a question goes, and why.
@@ -15,14 +16,17 @@ use crate::{
 pub struct Decision {
     /// The category acted on; `out_of_domain` where the router was unsure, none where an expert was named.
     pub category: Option<CategoryId>,
-    /// Probability of the likeliest category, 0 to 1; 1 where the client named the category or the expert.
+    /// Probability of the likeliest category, 0 to 1; 1 where the client named the category or the expert. Where the
+    /// session stayed with its category: that category's, the session's past counted.
     pub confidence: f32,
-    /// Probability of every category, likeliest first; empty where nothing was classified.
+    /// Probability of every category by the router alone, likeliest first; empty where nothing was classified.
     pub scores: Vec<Score>,
     /// Which tier of the router settled it; none where nothing was classified.
     pub tier: Option<TierName>,
     /// Why it goes there.
     pub reason: Reason,
+    /// What the session's past said; none where the question had none.
+    pub session: Option<Stickiness>,
     /// Who is asked first.
     pub expert: ExpertId,
     /// Who is asked next if that fails, in order.
@@ -69,6 +73,11 @@ pub enum Reason {
     },
     /// The question belongs to no category: the default expert answers.
     OutOfDomain,
+    /// The session stays with the category of its last question.
+    Stayed {
+        /// The likeliest category by the router alone.
+        best: CategoryId,
+    },
     /// There is nothing to classify in the question: the default expert answers.
     Empty,
     /// The router failed: the default expert answers.
@@ -89,6 +98,7 @@ impl Reason {
             Self::Routed => "routed",
             Self::Unsure { .. } => "unsure",
             Self::OutOfDomain => "out_of_domain",
+            Self::Stayed { .. } => "stayed",
             Self::Empty => "empty",
             Self::RouterFailed { .. } => "router_failed",
             Self::CategoryNamed => "category_named",
@@ -102,7 +112,7 @@ impl Reason {
 pub struct Explained {
     /// The category acted on; `out_of_domain` where the router was unsure, null where an expert was named.
     pub category: Option<CategoryId>,
-    /// Probability of the likeliest category.
+    /// Probability of the category acted on, or of the likeliest where the router was unsure.
     pub confidence: f32,
     /// Who would be asked first.
     pub expert: ExpertId,
@@ -114,7 +124,9 @@ pub struct Explained {
     pub tier: Option<TierName>,
     /// What spoke for the likeliest class and for the next one; null where nothing was classified.
     pub explanation: Option<Explanation>,
-    /// Probability of every category, likeliest first.
+    /// What the session's past said; null where the question had none.
+    pub session: Option<Stickiness>,
+    /// Probability of every category by the router alone, likeliest first.
     pub scores: Vec<Score>,
     /// Probability with which this expert was chosen.
     pub propensity: f64,
@@ -131,6 +143,10 @@ pub struct Explained {
 pub struct Features {
     /// The text that was classified: the human ask.
     pub question: String,
+    /// The ask behind what it may lean on, which was classified too; null where it was read alone.
+    pub context: Option<String>,
+    /// The probability that the ask keeps to the topic of what came before it, from its words.
+    pub leaning: f32,
     /// The encoder that read it.
     pub encoder: String,
     /// Tokens of the conversation, estimated.
@@ -152,6 +168,7 @@ impl Explained {
             reason: decision.reason,
             tier: decision.tier,
             explanation,
+            session: decision.session,
             scores: decision.scores,
             propensity: decision.propensity,
             router: decision.router,

@@ -25,6 +25,7 @@ pub mod query;
 pub mod risk;
 pub mod router;
 pub mod serve;
+pub mod session;
 pub mod store;
 pub mod telemetry;
 pub mod train;

@@ -84,20 +84,7 @@ impl Mapping {
         category: Option<&CategoryId>,
         demand: &Demand,
     ) -> Result<Choice, OverBudget> {
-        let assigned = category
-            .and_then(|category| {
-                self.config
-                    .categories
-                    .iter()
-                    .find(|(known, _)| known == category)
-            })
-            .map(|(_, assignment)| assignment);
-        let wanted: Vec<&ExpertId> = match assigned {
-            Some(assigned) => std::iter::once(&assigned.expert)
-                .chain(&assigned.fallbacks)
-                .collect(),
-            None => vec![&self.config.default],
-        };
+        let wanted = self.wanted(category);
         let mut order: Vec<ExpertId> = wanted
             .iter()
             .filter(|expert| self.meets(expert, demand))
@@ -113,6 +100,13 @@ impl Mapping {
         })
     }
 
+    /// Whether one of a category's own experts meets the demand, so that its questions need no stand-in.
+    pub fn serves(&self, category: &CategoryId, demand: &Demand) -> bool {
+        self.wanted(Some(category))
+            .iter()
+            .any(|expert| self.meets(expert, demand))
+    }
+
     /// An estimate of what the answer will cost, in dollars.
     pub fn usd_estimate(&self, expert: &ExpertId, demand: &Demand) -> f64 {
         let per_million = |tokens: u64, usd: f64| tokens as f64 * usd / 1e6;
@@ -120,6 +114,20 @@ impl Mapping {
             per_million(demand.prompt_tokens, facts.usd_in)
                 + per_million(demand.answer_tokens, facts.usd_out)
         })
+    }
+
+    /// Whom the configuration wants for a category, in order.
+    fn wanted(&self, category: Option<&CategoryId>) -> Vec<&ExpertId> {
+        let assigned = category.and_then(|category| {
+            let mut categories = self.config.categories.iter();
+            categories.find(|(known, _)| known == category)
+        });
+        match assigned {
+            Some((_, assigned)) => std::iter::once(&assigned.expert)
+                .chain(&assigned.fallbacks)
+                .collect(),
+            None => vec![&self.config.default],
+        }
     }
 
     fn meets(&self, expert: &ExpertId, demand: &Demand) -> bool {
@@ -304,6 +312,18 @@ mod tests {
             mapping(None).choose(None, &easy).unwrap().expert.as_str(),
             "small"
         );
+    }
+
+    #[test]
+    fn a_category_is_served_by_its_own_experts_alone() {
+        let serves =
+            |category, demand: &Demand| mapping(None).serves(&CategoryId::new(category), demand);
+        let (easy, long) = (
+            demand(10, &[Capability::Chat]),
+            demand(9_000, &[Capability::Chat]),
+        );
+        assert!(serves("coding", &long) && serves("legal", &easy));
+        assert!(!serves("legal", &long), "the default expert holds less");
     }
 
     #[test]

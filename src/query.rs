@@ -1,14 +1,15 @@
-//! The human ask, taken out of a conversation: the only text that is classified. Pure: no I/O, no clock.
+//! The human ask, taken out of a conversation: what is classified. Pure: no I/O, no clock.
 //!
 //! 1. Of the turns only those of the user count, and of those only what a person wrote ([`boilerplate`]). The ask is the
 //!    last turn of which anything is left.
-//! 2. An ask that leans on what came before ([`follow_up`]) is put behind the turns that it leans on: back to the one
-//!    that stands alone, [`TURNS_BACK_MAX`] at most, and the beginning of the last answer. Any other ask stands alone,
-//!    so that a change of topic is not drowned by the past.
-//! 3. The text is tidied and cut to what an encoder reads ([`length`]).
+//! 2. What came before it is put together: the beginning of the system message, which may set the task; earlier turns,
+//!    back to the one that stands alone, [`TURNS_BACK_MAX`] at most; and the beginning of the last answer.
+//! 3. An ask that may lean on that ([`leaning`]) is read twice, alone and behind it, and whoever classifies weighs the two
+//!    readings by how much it leans. Any other ask is read alone, so that a change of topic is not drowned by the past.
+//! 4. Each text is tidied and cut to what an encoder reads ([`length`]).
 
 mod boilerplate;
-mod follow_up;
+mod leaning;
 mod length;
 
 use crate::chat::{Message, Role};
@@ -22,11 +23,24 @@ const EARLIER_TURN_PIECES_MAX: usize = 40;
 /// Pieces of the last answer that are kept: its first words tell code from prose.
 const ANSWER_PIECES_MAX: usize = 24;
 
+/// Pieces of the system message that are kept: its first sentences set the task.
+const SYSTEM_PIECES_MAX: usize = 80;
+
+/// Below this the second reading would weigh too little to change anything: it is not made.
+const LEANING_MIN: f32 = 0.2;
+
+/// From here on an ask is likelier understood behind what came before it than alone.
+const LEANING_LIKELY: f32 = 0.5;
+
 /// What is classified of one conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// The text to classify; empty where no person asked anything.
+    /// The ask, as if it stood alone; empty where no person asked anything.
     pub text: String,
+    /// The ask behind what it may lean on; none where nothing came before, or where it leans on none of it.
+    pub context: Option<String>,
+    /// The probability that the ask keeps to the topic of what came before it, 0 to 1, from its words.
+    pub leaning: f32,
 }
 
 impl Query {
@@ -34,32 +48,33 @@ impl Query {
     pub fn from_messages(messages: &[Message]) -> Self {
         let mut turns = human_turns(messages);
         let Some((ask_at, ask)) = turns.next() else {
-            return Self {
-                text: String::new(),
-            };
+            return Self::alone("");
         };
-        let mut parts = Vec::new();
-        if follow_up::leans_on_context(&ask) {
-            parts.extend(last_answer(&messages[..ask_at]));
-            for (_, turn) in turns.take(TURNS_BACK_MAX) {
-                parts.push(length::beginning(&turn, EARLIER_TURN_PIECES_MAX).to_owned());
-                if !follow_up::leans_on_context(&turn) {
-                    break;
-                }
-            }
-            parts.reverse();
+        let before = before(&messages[..ask_at], turns);
+        if before.is_empty() {
+            return Self::alone(&ask);
         }
-        parts.push(ask);
+        let text = length::cut(&ask);
+        let leaning = leaning::of(&text, &before);
+        let context = (leaning >= LEANING_MIN).then(|| length::cut(&format!("{before}\n{text}")));
         Self {
-            text: length::cut(&parts.join("\n")),
+            text,
+            context,
+            leaning,
         }
     }
 
     /// A question that stands alone: the same as a conversation of this one turn.
     pub fn from_text(text: &str) -> Self {
-        let human = length::tidy(&boilerplate::human_text(text));
+        Self::alone(&length::tidy(&boilerplate::human_text(text)))
+    }
+
+    fn alone(ask: &str) -> Self {
+        let text = length::cut(ask);
         Self {
-            text: length::cut(&human),
+            context: None,
+            leaning: leaning::of(&text, ""),
+            text,
         }
     }
 
@@ -67,6 +82,39 @@ impl Query {
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
+
+    /// The reading by which the ask is likelier understood: what is kept of a question, for people and for training.
+    pub fn likelier_reading(&self) -> &str {
+        match &self.context {
+            Some(context) if self.leaning >= LEANING_LIKELY => context,
+            _ => &self.text,
+        }
+    }
+}
+
+/// The first thing that a person wrote in a conversation; none where nobody did.
+pub fn first_turn(messages: &[Message]) -> Option<String> {
+    messages
+        .iter()
+        .filter(|message| message.role == Role::User)
+        .map(|message| length::tidy(&boilerplate::human_text(&message.text)))
+        .find(|human| !human.is_empty())
+}
+
+/// What an ask may lean on, oldest first: the task, the turns, the last answer. Empty where there is nothing.
+fn before(earlier: &[Message], turns: impl Iterator<Item = (usize, String)>) -> String {
+    let mut parts = Vec::from_iter(last_answer(earlier));
+    for (_, turn) in turns.take(TURNS_BACK_MAX) {
+        let turn = length::beginning(&turn, EARLIER_TURN_PIECES_MAX).to_owned();
+        let stands_alone = leaning::of(&turn, "") < LEANING_LIKELY;
+        parts.push(turn);
+        if stands_alone {
+            break;
+        }
+    }
+    parts.extend(task(earlier));
+    parts.reverse();
+    parts.join("\n")
 }
 
 /// What people wrote, latest turn first, each with its place in the conversation.
@@ -82,13 +130,25 @@ fn human_turns(messages: &[Message]) -> impl Iterator<Item = (usize, String)> {
 
 /// The beginning of the last answer that has any text.
 fn last_answer(messages: &[Message]) -> Option<String> {
-    let mut answers = messages
-        .iter()
-        .rev()
-        .filter(|message| message.role == Role::Assistant)
+    beginning_of(Role::Assistant, ANSWER_PIECES_MAX, messages.iter().rev())
+}
+
+/// The beginning of the system message.
+fn task(messages: &[Message]) -> Option<String> {
+    beginning_of(Role::System, SYSTEM_PIECES_MAX, messages.iter())
+}
+
+/// The beginning of the first of `messages` in a role that has any text.
+fn beginning_of<'m>(
+    role: Role,
+    pieces_max: usize,
+    messages: impl Iterator<Item = &'m Message>,
+) -> Option<String> {
+    let mut texts = messages
+        .filter(|message| message.role == role)
         .map(|message| length::tidy(&message.text));
-    let answer = answers.find(|answer| !answer.is_empty())?;
-    Some(length::beginning(&answer, ANSWER_PIECES_MAX).to_owned())
+    let text = texts.find(|text| !text.is_empty())?;
+    Some(length::beginning(&text, pieces_max).to_owned())
 }
 
 #[cfg(test)]
@@ -105,9 +165,18 @@ mod tests {
         }
     }
 
-    fn asked(turns: &[(Role, &str)]) -> String {
+    fn query(turns: &[(Role, &str)]) -> Query {
         let messages: Vec<Message> = turns.iter().map(message).collect();
-        Query::from_messages(&messages).text
+        Query::from_messages(&messages)
+    }
+
+    fn asked(turns: &[(Role, &str)]) -> String {
+        query(turns).text
+    }
+
+    /// What a leaning ask is put behind, itself at the end.
+    fn context(turns: &[(Role, &str)]) -> String {
+        query(turns).context.expect("the ask leans")
     }
 
     use Role::{Assistant, System, Tool, User};
@@ -130,10 +199,13 @@ mod tests {
             (Assistant, ""),
             (Tool, "{\"files\": [\"list.rs\"]}"),
         ];
+        let query = query(&turns);
         assert_eq!(
-            asked(&turns),
+            query.text,
             "Write a function that reverses a linked list in Rust."
         );
+        assert_eq!(query.context, None);
+        assert_eq!(query.likelier_reading(), query.text);
     }
 
     #[test]
@@ -143,8 +215,10 @@ mod tests {
             (Assistant, "Schindler's List."),
             (User, "and in 1995?"),
         ];
+        let query = query(&turns);
+        assert_eq!(query.text, "and in 1995?");
         assert_eq!(
-            asked(&turns),
+            query.likelier_reading(),
             "Which film won the award for best picture in the year 1994?\nSchindler's List.\nand in 1995?"
         );
     }
@@ -160,7 +234,7 @@ mod tests {
             (User, "and in 1995?"),
             (User, "who directed it?"),
         ];
-        let query = asked(&turns);
+        let query = context(&turns);
         assert!(query.starts_with("Which film"), "{query}");
         assert!(query.ends_with("and in 1995?\nwho directed it?"), "{query}");
     }
@@ -168,22 +242,60 @@ mod tests {
     #[test]
     fn a_chain_without_an_end_is_bounded() {
         let turns = [
-            (User, "one"),
-            (User, "two"),
-            (User, "three"),
-            (User, "four"),
-            (User, "five"),
+            (User, "and one?"),
+            (User, "and two?"),
+            (User, "and three?"),
+            (User, "and four?"),
+            (User, "and five?"),
         ];
-        assert_eq!(asked(&turns), "two\nthree\nfour\nfive");
+        assert_eq!(
+            context(&turns),
+            "and two?\nand three?\nand four?\nand five?"
+        );
     }
 
     #[test]
     fn the_past_does_not_outweigh_the_ask() {
         let long = "blah ".repeat(5000);
-        let query = asked(&[(User, &long), (Assistant, &long), (User, "why is that so?")]);
+        let turns = [
+            (System, long.as_str()),
+            (User, &long),
+            (Assistant, &long),
+            (User, "why is that so?"),
+        ];
+        let query = context(&turns);
         let blahs = query.matches("blah").count();
-        assert_eq!(blahs, EARLIER_TURN_PIECES_MAX + ANSWER_PIECES_MAX);
+        assert_eq!(
+            blahs,
+            SYSTEM_PIECES_MAX + EARLIER_TURN_PIECES_MAX + ANSWER_PIECES_MAX
+        );
         assert!(query.ends_with("why is that so?"));
+    }
+
+    #[test]
+    fn the_task_that_a_system_message_sets_is_context() {
+        let database = (System, "Database concert: singer(Singer_ID, Name, Age)");
+        let query = query(&[database, (User, "How old are the singers?")]);
+        assert_eq!(query.text, "How old are the singers?");
+        assert_eq!(
+            query.context.as_deref(),
+            Some("Database concert: singer(Singer_ID, Name, Age)\nHow old are the singers?")
+        );
+        let other = [database, (User, "Why does bread rise in a warm place?")];
+        assert_eq!(self::query(&other).context, None);
+    }
+
+    #[test]
+    fn the_first_turn_is_what_a_person_wrote_first() {
+        let turns = [
+            (System, "Be brief."),
+            (User, "<system-reminder>x</system-reminder>"),
+            FILMS,
+            (User, "and in 1995?"),
+        ];
+        let messages = turns.map(|turn| message(&turn));
+        assert_eq!(first_turn(&messages).as_deref(), Some(FILMS.1));
+        assert_eq!(first_turn(&messages[..2]), None);
     }
 
     #[test]
@@ -240,14 +352,17 @@ mod tests {
                 .iter()
                 .map(|(role, text)| message(&([System, User, Assistant, Tool][*role], text)))
                 .collect();
-            let query = Query::from_messages(&turns).text;
-            prop_assert!(query.len() <= 4 * 1024);
-            prop_assert_eq!(query.trim(), query.as_str());
+            let query = Query::from_messages(&turns);
+            for text in std::iter::once(&query.text).chain(&query.context) {
+                prop_assert!(text.len() <= 4 * 1024);
+                prop_assert_eq!(text.trim(), text.as_str());
+            }
+            prop_assert!((0.0..=1.0).contains(&query.leaning));
         }
 
         #[test]
         fn a_text_is_a_conversation_of_one_turn(text in any_text()) {
-            prop_assert_eq!(Query::from_text(&text).text, asked(&[(User, &text)]));
+            prop_assert_eq!(Query::from_text(&text), query(&[(User, &text)]));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod artefact;
 pub mod calibration;
+mod conversation;
 pub mod encoder;
 pub mod explain;
 pub mod head;
@@ -159,16 +160,25 @@ impl Router {
                 out_of_domain: f32::INFINITY,
             });
         }
+        let alone = self.read(&query.text).await?;
+        let said = match &query.context {
+            Some(context) => conversation::pool(alone, &self.read(context).await?, query.leaning),
+            None => alone,
+        };
+        Ok(self.verdict(&said))
+    }
+
+    /// What the tiers say of one text: the cheap one where it is sure, else the full one.
+    async fn read(&self, text: &str) -> Result<Said, RouterError> {
         let model = &self.artefact.model;
-        let cheap = model.cheap(&self.cheap_features(&query.text));
-        if let Some(said) = cheap.as_ref().filter(|said| model.is_settled(said)) {
-            return Ok(self.verdict(said));
+        let mut cheap = model.cheap(&self.cheap_features(text));
+        if let Some(said) = cheap.take_if(|said| model.is_settled(said)) {
+            return Ok(said);
         }
-        match self.transformer().embed_question(query.text.clone()).await {
+        match self.transformer().embed_question(text.to_owned()).await {
             Ok(reading) => {
                 let full = model.full(cheap.as_ref(), &reading).or(cheap);
-                full.map(|said| self.verdict(&said))
-                    .ok_or(EncoderError::Stopped.into())
+                full.ok_or(EncoderError::Stopped.into())
             }
             Err(error) => match cheap {
                 Some(said) => {
@@ -176,7 +186,7 @@ impl Router {
                         error = &error as &dyn Error,
                         "the encoder failed; the cheap tier's word stands"
                     );
-                    Ok(self.verdict(&said))
+                    Ok(said)
                 }
                 None => Err(error.into()),
             },

@@ -1,16 +1,17 @@
 //! `POST /v1/chat/completions`.
 
-use axum::{Extension, extract::State, response::Response};
+use axum::{extract::State, response::Response};
 
-use super::{ApiError, ApiState, answer, auth::Caller, body::JsonBody};
-use crate::chat::ChatRequest;
+use super::{ApiError, ApiState, answer, body::JsonBody, claim::SessionClaim};
+use crate::{app::Asked, chat::ChatRequest};
 
 /// Answers a conversation, whole or token by token.
 pub(super) async fn answer(
     State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
+    SessionClaim(claim): SessionClaim,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(body.value)?;
-    answer::answer(&state, caller, body.at, request, |object, _part| object).await
+    let asked = Asked { at: body.at, claim };
+    answer::answer(&state, asked, request, |object, _part| object).await
 }

@@ -1,11 +1,14 @@
 //! `POST /v1/completions`, OpenAI's older form: a prompt instead of a conversation. It is asked as a conversation of
 //! one turn and answered in its own shape.
 
-use axum::{Extension, extract::State, response::Response};
+use axum::{extract::State, response::Response};
 use serde_json::{Map, Value, json};
 
-use super::{ApiError, ApiState, answer, auth::Caller, body::JsonBody};
-use crate::chat::{ChatRequest, InvalidRequest};
+use super::{ApiError, ApiState, answer, body::JsonBody, claim::SessionClaim};
+use crate::{
+    app::Asked,
+    chat::{ChatRequest, InvalidRequest},
+};
 
 /// Fields that have no equal in a conversation; silently dropping them would answer another question.
 const UNSUPPORTED: [&str; 4] = ["suffix", "echo", "best_of", "logprobs"];
@@ -13,11 +16,12 @@ const UNSUPPORTED: [&str; 4] = ["suffix", "echo", "best_of", "logprobs"];
 /// Continues a prompt.
 pub(super) async fn answer(
     State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
+    SessionClaim(claim): SessionClaim,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(as_conversation(body.value)?)?;
-    answer::answer(&state, caller, body.at, request, as_text_completion).await
+    let asked = Asked { at: body.at, claim };
+    answer::answer(&state, asked, request, as_text_completion).await
 }
 
 fn as_conversation(body: Value) -> Result<Value, InvalidRequest> {

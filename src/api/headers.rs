@@ -10,6 +10,7 @@ const CATEGORY: HeaderName = HeaderName::from_static("x-coterie-category");
 const CONFIDENCE: HeaderName = HeaderName::from_static("x-coterie-confidence");
 const EXPERT: HeaderName = HeaderName::from_static("x-coterie-expert");
 const ROUTER: HeaderName = HeaderName::from_static("x-coterie-router");
+const SESSION: HeaderName = HeaderName::from_static("x-coterie-session");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-coterie-overhead-us");
 
 /// The headers of one answer.
@@ -29,6 +30,9 @@ pub(super) fn of(reply: &Reply) -> HeaderMap {
     put(CONFIDENCE, &format!("{:.4}", decision.confidence));
     put(EXPERT, reply.expert.as_str());
     put(ROUTER, decision.router.as_str());
+    if let Some(session) = &decision.session {
+        put(SESSION, if session.stayed { "stayed" } else { "left" });
+    }
     put(OVERHEAD, &reply.overhead.as_micros().to_string());
     headers
 }

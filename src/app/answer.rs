@@ -12,11 +12,13 @@ use super::App;
 use crate::{
     chat::{ChatRequest, Choices},
     composition::Undecided,
-    decision::Decision,
+    config::Sticky,
+    decision::{Decision, Explained, Reason},
     expert::{Answer, AnswerStream, Answered, Attempt, ExpertError},
     ids::ExpertId,
     outcome::{Ask, NoSlot, Ticket},
     query::Query,
+    session::{Claim, Held, Membership},
 };
 
 /// When a question came, and from whom.
@@ -24,8 +26,8 @@ use crate::{
 pub struct Asked {
     /// The moment at which its first byte was read.
     pub at: Instant,
-    /// The name of the key that asked, where keys are configured.
-    pub key_name: Option<String>,
+    /// Who asks, and in which session.
+    pub claim: Claim,
 }
 
 /// An answer that has begun.
@@ -69,13 +71,23 @@ impl App {
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
         let slot = self.recorder.reserve().await?;
         let query = Query::from_messages(&request.messages);
-        let decision = self.composition.decide(&query, &request).await?;
+        let session = self.session(&request, &asked);
+        let held = session
+            .as_ref()
+            .and_then(|session| self.held(session, &asked));
+        let decision = self
+            .composition
+            .decide(&query, &request, held.as_ref())
+            .await?;
         count(&decision);
+        if let Some(session) = session {
+            self.keep(session, &decision, &asked);
+        }
         let ask = Ask {
-            key_name: asked.key_name,
+            key_name: asked.claim.client,
             model: request.model.clone(),
             streamed: request.stream,
-            question: Some(query.text),
+            question: Some(query.likelier_reading().to_owned()),
         };
         let mut ticket = slot.open(ask, decision.clone(), asked.at);
         let order = decision.order();
@@ -106,6 +118,47 @@ impl App {
                 ticket.fail(&source);
                 Err(Refusal::Expert { outcome_id, source })
             }
+        }
+    }
+
+    /// Decides as [`answer`](Self::answer) would and tells why; nobody is asked, and nothing is recorded or remembered.
+    ///
+    /// # Errors
+    /// There is no decision.
+    pub async fn explain(
+        &self,
+        request: &ChatRequest,
+        asked: &Asked,
+    ) -> Result<Explained, Undecided> {
+        let session = self.session(request, asked);
+        let held = session.and_then(|session| self.held(&session, asked));
+        self.composition.explain(request, held.as_ref()).await
+    }
+
+    fn session(&self, request: &ChatRequest, asked: &Asked) -> Option<Membership> {
+        match self.config.router.sticky {
+            Sticky::On => asked.claim.membership(request),
+            Sticky::Off => None,
+        }
+    }
+
+    fn held(&self, session: &Membership, asked: &Asked) -> Option<Held> {
+        if session.begins {
+            return None;
+        }
+        self.sessions.held(&session.key, asked.at)
+    }
+
+    /// Remembers a category that the question was routed to; where the router was unsure, the session is as it was.
+    fn keep(&self, session: Membership, decision: &Decision, asked: &Asked) {
+        if let (Some(category), Reason::Routed | Reason::Stayed { .. }) =
+            (&decision.category, &decision.reason)
+        {
+            let held = Held {
+                category: category.clone(),
+                probability: decision.confidence,
+            };
+            self.sessions.keep(session.key, held, asked.at);
         }
     }
 

@@ -15,9 +15,10 @@ use crate::{
     app::{App, Asked, Reply},
     chat::{ChatRequest, Usage},
     composition::MODEL_NAME,
-    config::{Config, Environment, Exposure},
+    config::{Config, Environment, Exposure, Sticky},
     decision::{Decision, Reason},
     expert::{Answer, AnswerStream},
+    session::Claim,
 };
 
 /// Longest question that is read from standard input, in bytes.
@@ -111,7 +112,11 @@ fn request(args: &AskArgs) -> Result<ChatRequest, CliError> {
 async fn ask(app: &App, request: ChatRequest, as_json: bool) -> Result<(), CliError> {
     let asked = Asked {
         at: Instant::now(),
-        key_name: None,
+        claim: Claim {
+            client: None,
+            id: None,
+            sticky: Sticky::Off,
+        },
     };
     let reply = app
         .answer(request, asked.clone())
@@ -177,6 +182,7 @@ fn because(decision: &Decision) -> String {
             )
         }
         Reason::OutOfDomain => "it belongs to no category".into(),
+        Reason::Stayed { best } => format!("stays with its session, though {best} is likeliest"),
         Reason::Empty => "nothing to classify".into(),
         Reason::RouterFailed { detail } => format!("the router failed ({detail})"),
         Reason::CategoryNamed => "category as named".into(),

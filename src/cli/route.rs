@@ -95,7 +95,7 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
 async fn explain(composition: &Composition, row: Value) -> Result<Explained, String> {
     let request = composition::dry_run(row).map_err(|invalid| invalid.to_string())?;
     composition
-        .explain(&request)
+        .explain(&request, None)
         .await
         .map_err(|undecided| undecided.to_string())
 }
@@ -160,6 +160,7 @@ fn in_words(reason: &Reason) -> String {
             format!("{best} is likeliest but below {confidence_min}: the default expert answers")
         }
         Reason::OutOfDomain => "it belongs to no category: the default expert answers".into(),
+        Reason::Stayed { best } => format!("the session stays, though {best} is likeliest"),
         Reason::Empty => "there is nothing to classify: the default expert answers".into(),
         Reason::RouterFailed { detail } => format!("the router failed: {detail}"),
         Reason::CategoryNamed => "the category was named".into(),

@@ -191,6 +191,7 @@ pub(super) fn router(
         misroute_max: misroute_max?,
         features: raw.features.clone(),
         static_encoder: static_encoder.flatten(),
+        sticky: raw.sticky,
     })
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, ContentPolicy, FeatureKind, defaults};
+use super::{Capability, ContentPolicy, FeatureKind, Sticky, defaults};
 
 /// Coterie's configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -163,6 +163,8 @@ pub(super) struct Router {
     /// The folder of a static encoder that `coterie encoder distill` wrote; without one: that of the shipped router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub static_encoder: Option<String>,
+    /// Whether a session stays with the category of its last question unless the evidence is against it.
+    pub sticky: Sticky,
 }
 
 /// A share: a number between 0 and 1, or a text such as `5%`.
@@ -183,6 +185,7 @@ impl Default for Router {
             misroute_max: Share::Text(defaults::MISROUTE_MAX.to_owned()),
             features: FeatureKind::ALL.to_vec(),
             static_encoder: None,
+            sticky: Sticky::On,
         }
     }
 }

@@ -26,6 +26,14 @@ fn a_short_file_is_completed_by_the_defaults() {
     assert_eq!(config.models.hub.as_str(), "https://huggingface.co/");
     assert_eq!(config.router.encoder.name, "all-MiniLM-L6-v2");
     assert!((config.router.confidence_min - 0.5).abs() < f32::EPSILON);
+    assert_eq!(config.router.sticky, Sticky::On);
+}
+
+#[test]
+fn sessions_can_be_kept_from_holding_on() {
+    let house = House::new();
+    let config = house.config("router: { sticky: off, routes: ROUTES }");
+    assert_eq!(config.load().unwrap().router.sticky, Sticky::Off);
 }
 
 #[test]

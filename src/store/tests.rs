@@ -41,6 +41,7 @@ fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
                 best: CategoryId::new("coding"),
                 confidence_min: 0.5,
             },
+            session: None,
             expert: ExpertId::new("coder"),
             fallbacks: vec![ExpertId::new("general")],
             propensity: 0.5,

@@ -102,7 +102,7 @@ fn only_config_reads_the_environment() {
 
 #[test]
 fn router_and_mapping_know_nothing_of_http_or_sql_or_experts() {
-    let inside = ["router", "mapping", "query", "decision"];
+    let inside = ["router", "mapping", "query", "decision", "session"];
     nowhere(
         &inside,
         &[],
@@ -126,6 +126,8 @@ fn what_is_pure_does_no_io() {
         "decision",
         "mapping",
         "ids",
+        "session",
+        "router/conversation",
         "router/head",
         "expert/remote/sse",
         "outcome/redact",

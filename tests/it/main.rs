@@ -17,5 +17,6 @@ mod onnx;
 mod process;
 mod remote;
 mod router;
+mod sessions;
 mod store;
 mod support;

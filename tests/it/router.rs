@@ -7,7 +7,7 @@ use std::{
 
 use coterie::{
     catalogue::{Catalogue, Route},
-    config::{EncoderConfig, RouterConfig},
+    config::{EncoderConfig, RouterConfig, Sticky},
     ids::CategoryId,
     query::Query,
     router::{
@@ -23,6 +23,7 @@ fn router_config(artefacts: &Path, confidence_min: f32) -> RouterConfig {
         encoder: encoder_config(),
         artefacts: artefacts.to_owned(),
         confidence_min,
+        sticky: Sticky::On,
     }
 }
 

@@ -76,6 +76,7 @@ async fn open(recorder: &Recorder) -> Result<Ticket, NoSlot> {
         confidence: 1.0,
         scores: Vec::new(),
         reason: Reason::ExpertNamed,
+        session: None,
         expert: ExpertId::new("general"),
         fallbacks: Vec::new(),
         propensity: 1.0,

@@ -93,6 +93,7 @@ fn decision() -> Decision {
         confidence: 1.0,
         scores: Vec::new(),
         reason: Reason::ExpertNamed,
+        session: None,
         expert: expert(),
         fallbacks: Vec::new(),
         propensity: 1.0,
