@@ -84,10 +84,9 @@ pub fn stay(held: &Held, verdict: &Verdict, query: &Query) -> Option<Stickiness>
         Standing::Unsure { confidence_min } if lead < margin && confidence >= confidence_min => {
             Why::Margin
         }
-        Standing::Confident
-        | Standing::Unsure { .. }
-        | Standing::OutOfDomain
-        | Standing::Empty => Why::Evidence,
+        Standing::Confident | Standing::Unsure { .. } | Standing::OutOfDomain | Standing::Empty => {
+            Why::Evidence
+        }
     };
     Some(Stickiness {
         previous: held.category.clone(),
@@ -147,6 +146,8 @@ mod tests {
         Verdict {
             scores: probabilities.iter().map(score).collect(),
             standing,
+            tier: None,
+            out_of_domain: 0.0,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A question whose category is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Labelled {
     /// The row's own name, if it has one.
     pub id: Option<String>,

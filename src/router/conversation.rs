@@ -13,7 +13,9 @@ pub(super) fn pool(alone: Said, in_context: &Said, leaning: f32) -> Said {
     let probabilities = alone.probabilities.iter().zip(&in_context.probabilities);
     Said {
         tier: alone.tier.max(in_context.tier),
-        probabilities: probabilities.map(|(alone, other)| mean(*alone, *other)).collect(),
+        probabilities: probabilities
+            .map(|(alone, other)| mean(*alone, *other))
+            .collect(),
         strangeness: match (alone.strangeness, in_context.strangeness) {
             (Some(alone), Some(other)) => Some(mean(alone, other)),
             (alone, other) => alone.or(other),
@@ -38,7 +40,10 @@ mod tests {
 
     #[test]
     fn the_reading_that_the_ask_leans_to_wins() {
-        let (alone, in_context) = (said(TierName::Cheap, [0.9, 0.1]), said(TierName::Full, [0.0, 1.0]));
+        let (alone, in_context) = (
+            said(TierName::Cheap, [0.9, 0.1]),
+            said(TierName::Full, [0.0, 1.0]),
+        );
         let pooled = pool(alone.clone(), &in_context, 0.8);
         assert!((pooled.probabilities[1] - 0.82).abs() < 1e-6, "{pooled:?}");
         assert_eq!(pooled.tier, TierName::Full);
