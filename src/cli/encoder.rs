@@ -204,7 +204,63 @@ fn tell(report: &Report) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
     use super::*;
+    use crate::train::tune::tiny;
+
+    #[derive(Parser)]
+    struct Call {
+        #[command(flatten)]
+        encoder: EncoderArgs,
+    }
+
+    /// Runs `coterie encoder` in a folder with a tiny model and labels of one category.
+    async fn called(call: &[&str]) -> Result<(), CliError> {
+        let folder = tempfile::tempdir().unwrap();
+        tiny::write(&folder.path().join("base"));
+        let labels = r#"{"text": "soup", "category": "cooking"}"#;
+        fs::write(folder.path().join("labels.jsonl"), labels).unwrap();
+        let call = call.iter().map(|word| match *word {
+            "base" | "out" | "absent" | "labels.jsonl" => folder.path().join(word).into_os_string(),
+            word => word.into(),
+        });
+        let call = ["encoder".into()].into_iter().chain(call);
+        run(Call::try_parse_from(call).unwrap().encoder).await
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_the_call_is_told_from_what_failed() {
+        let tune = |model, labels| ["tune", "--model", model, "--labels", labels, "--out", "out"];
+        let distill = |model, n| {
+            [
+                "distill",
+                "--model",
+                model,
+                "--dimensions",
+                n,
+                "--out",
+                "out",
+            ]
+        };
+        let usage = [
+            (tune("base", "absent"), "absent"),
+            (tune("base", "labels.jsonl"), "cooking"),
+            (distill("base", "17"), "1 to 16"),
+        ];
+        for (call, complaint) in usage {
+            let error = called(&call).await.unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+            assert!(error.to_string().contains(complaint), "{error}");
+        }
+        for call in [tune("absent", "labels.jsonl"), distill("absent", "8")] {
+            let error = called(&call).await.unwrap_err();
+            assert_eq!(error.exit_code(), 1, "{error}");
+            assert!(error.to_string().contains("config.json"), "{error}");
+        }
+    }
 
     #[test]
     fn the_template_of_the_bar_is_valid() {

@@ -1,6 +1,6 @@
 //! Fine-tunes the transformer on labelled questions, offline.
 //!
-//! Low-rank changes of every linear map (LoRA; Hu et al. 2021), the biases and the norms are trained beside a linear
+//! Low-rank changes of every linear map (`LoRA`; Hu et al. 2021), the biases and the norms are trained beside a linear
 //! head, on cross-entropy and a supervised contrastive term. Before the final fit each of `folds` parts of the rows is
 //! scored by a model that was tuned on the others: logits from which a cheaper tier can be taught.
 //!

@@ -1,7 +1,7 @@
 //! What tuning changed in an encoder's weights, a few hundred kilobytes beside the base's ninety megabytes.
 //!
 //! A safetensors file, fp16. For a weight `NAME` (out × in): `NAME.lora_a` (rank × in) and `NAME.lora_b` (out × rank),
-//! whose product is added (LoRA; Hu et al. 2021). For a vector `NAME`: `NAME.delta`, which is added. `head.weight` and
+//! whose product is added (`LoRA`; Hu et al. 2021). For a vector `NAME`: `NAME.delta`, which is added. `head.weight` and
 //! `head.bias` are the linear classifier that the encoder was tuned with. Its metadata name the base.
 
 use std::{

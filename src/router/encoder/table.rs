@@ -1,5 +1,7 @@
-//! The static encoder's table: a vector for each word piece, mapped into memory. A text's vector is the mean of its
-//! pieces' (`Model2Vec`; Minish Lab 2024): no transformer and no library at run time, and a few microseconds.
+//! The static encoder's table: a vector for each word piece, mapped into memory.
+//!
+//! A text's vector is the mean of its pieces' (`Model2Vec`; Minish Lab 2024): no transformer and no library at run time,
+//! and a few microseconds.
 //!
 //! A safetensors file: `table` (pieces × dimensions, I8), `scale` (one F32 a piece, what its numbers are multiplied
 //! by), and metadata that name the transformer it was distilled from and hold a checksum of both tensors.

@@ -1,5 +1,7 @@
-//! Text → word pieces, as `tokenizers` cuts them for BERT's uncased vocabularies, ten times as fast: a question is cut in
-//! a few microseconds, so that the tokenizer is no longer what the cheap tier's time goes into.
+//! Text → word pieces, as `tokenizers` cuts them for BERT's uncased vocabularies.
+//!
+//! Ten times as fast: a question is cut in a few microseconds, so that the tokenizer is no longer what the cheap tier's
+//! time goes into.
 //!
 //! BERT's basic tokenizer (lower case, accents off, punctuation and Chinese characters alone), then the longest piece
 //! that fits, again and again (Wu et al. 2016). ASCII goes through a table of 128 rules; what becomes of any other
@@ -9,11 +11,13 @@ mod rules;
 mod vocabulary;
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use self::{
     rules::{Rule, Rules},
@@ -228,10 +232,9 @@ struct File {
 struct AddedToken {
     id: u32,
     content: String,
-    single_word: bool,
-    lstrip: bool,
-    rstrip: bool,
-    normalized: bool,
+    /// How it is looked for in a text; only the plain way is known here.
+    #[serde(flatten)]
+    flags: HashMap<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -257,7 +260,7 @@ struct Model {
     unk_token: String,
     continuing_subword_prefix: String,
     max_input_chars_per_word: usize,
-    vocab: std::collections::HashMap<String, u32>,
+    vocab: HashMap<String, u32>,
 }
 
 impl File {
@@ -279,13 +282,11 @@ impl File {
             return Err("its pieces are not found by WordPiece".into());
         }
         let strange = self.added_tokens.iter().find(|added| {
-            let flags = [
-                added.single_word,
-                added.lstrip,
-                added.rstrip,
-                added.normalized,
-            ];
-            added.content.as_bytes().first() != Some(&ADDED_START) || flags.contains(&true)
+            let is_set = |flag: &str| added.flags.get(flag) == Some(&Value::Bool(true));
+            added.content.as_bytes().first() != Some(&ADDED_START)
+                || ["single_word", "lstrip", "rstrip", "normalized"]
+                    .into_iter()
+                    .any(is_set)
         });
         match strange {
             Some(added) => Err(format!(

@@ -1,4 +1,4 @@
-//! A linear map that may carry a change of low rank: `W' = W + s·B·A` (LoRA; Hu et al. 2021).
+//! A linear map that may carry a change of low rank: `W' = W + s·B·A` (`LoRA`; Hu et al. 2021).
 //!
 //! The change is merged into the weight once a step, so that a forward and a backward pass each cost one product with
 //! the weight. The gradients of `A` and `B` come from thin products, and the frozen weight's own is never made: a third

@@ -29,6 +29,8 @@ const DIGEST_BYTES: usize = 32;
 /// The key of the metadata under which the notes stand.
 const NOTES: &str = "notes";
 
+type Tensors = HashMap<String, Tensor>;
+
 /// The folder of the work in progress.
 pub(super) struct Workplace {
     dir: PathBuf,
@@ -183,10 +185,7 @@ impl Workplace {
         write_whole(&path, &bytes).map_err(TuneError::io(&path))
     }
 
-    fn kept<N: DeserializeOwned>(
-        &self,
-        name: &str,
-    ) -> Result<Option<(HashMap<String, Tensor>, N)>, TuneError> {
+    fn kept<N: DeserializeOwned>(&self, name: &str) -> Result<Option<(Tensors, N)>, TuneError> {
         let path = self.dir.join(name);
         let Ok(bytes) = fs::read(&path) else {
             return Ok(None);

@@ -39,6 +39,11 @@ pub(super) fn fill(
     write: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     let mut numbers = vec![0.0; count];
+    if count <= piece {
+        // Waking another core would take longer.
+        write(0, &mut numbers);
+        return numbers;
+    }
     numbers
         .par_chunks_mut(piece.max(1))
         .enumerate()
