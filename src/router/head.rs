@@ -156,11 +156,11 @@ impl Quantised {
     }
 }
 
-/// Logarithm of the number of buckets for so many classes: the weights of the sparse features stay below 2 MB, whatever
+/// Logarithm of the number of buckets for so many classes: the weights of the sparse features stay below 1 MB, whatever
 /// the number of classes.
 pub fn bucket_bits(classes: usize) -> u32 {
     /// Weights of the sparse features, at most.
-    const WEIGHTS_MAX: usize = 1 << 21;
+    const WEIGHTS_MAX: usize = 1 << 20;
     let buckets = (WEIGHTS_MAX / classes.max(1)).max(2);
     buckets.ilog2().clamp(lexical::BITS_MIN, lexical::BITS_MAX)
 }
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn many_classes_get_fewer_buckets() {
-        assert_eq!(bucket_bits(13), 17);
+        assert_eq!(bucket_bits(13), 16);
         assert!(bucket_bits(150) < 15);
         assert!(bucket_bits(100_000) >= lexical::BITS_MIN);
     }

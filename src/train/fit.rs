@@ -88,12 +88,12 @@ pub struct Trained {
 pub fn fit(
     dataset: &Dataset,
     material: Material,
-    mut step: impl FnMut(),
+    step: &(dyn Fn() + Sync),
 ) -> Result<Trained, FitError> {
     let problem = Problem::new(dataset);
-    let mut cheap = problem.cheap(&material, &mut step)?;
+    let mut cheap = problem.cheap(&material, step)?;
     let full = match &material.readings {
-        Some(readings) => Some(problem.full(cheap.as_ref(), readings, &mut step)?),
+        Some(readings) => Some(problem.full(cheap.as_ref(), readings, step)?),
         None => None,
     };
     let lexicon = cheap.as_mut().and_then(|cheap| cheap.lexicon.take());
@@ -125,11 +125,11 @@ pub fn fit(
     })
 }
 
-/// How often [`fit`] calls back.
+/// How often [`fit`] calls back, unless some class has too few rows for all folds.
 pub fn steps(material: &Material) -> u64 {
     let tiers = usize::from(material.sparse || material.vectors.is_some())
         + usize::from(material.readings.is_some());
-    (tiers * (head::FOLDS_MAX * PENALTIES.len() + 1)) as u64
+    (tiers * (head::FOLDS_MAX + 1)) as u64
 }
 
 /// The rows, and how they are held back.
@@ -196,7 +196,7 @@ impl<'d> Problem<'d> {
     fn cheap(
         &self,
         material: &Material,
-        step: &mut impl FnMut(),
+        step: &(dyn Fn() + Sync),
     ) -> Result<Option<CheapTier>, FitError> {
         if !material.sparse && material.vectors.is_none() {
             return Ok(None);
@@ -246,7 +246,7 @@ impl<'d> Problem<'d> {
         &self,
         cheap: Option<&CheapTier>,
         readings: &Readings,
-        step: &mut impl FnMut(),
+        step: &(dyn Fn() + Sync),
     ) -> Result<(FittedTier, FullParts), FitError> {
         let (transformer, features, novelty) = match readings {
             Readings::Layers { vectors, width } => {
@@ -285,14 +285,14 @@ impl<'d> Problem<'d> {
         &self,
         rows: &Rows,
         targets: &Targets,
-        step: &mut impl FnMut(),
+        step: &(dyn Fn() + Sync),
     ) -> Result<FittedTier, FitError> {
         let share = |penalty: f64| penalty / rows.len().max(1) as f64;
         let penalties = PENALTIES.map(|penalty| Penalty {
             sparse: share(penalty),
             dense: share(penalty),
         });
-        let held = head::held_back(rows, targets, &self.folds, &penalties, &mut *step)?;
+        let held = head::held_back(rows, targets, &self.folds, &penalties, step)?;
         let fitted = head::fit(rows, targets, held.penalty)?;
         step();
         let labels = &self.dataset.labels;
@@ -430,6 +430,8 @@ fn centred(vectors: ArrayView2<'_, f32>, means: &[f32], width: usize) -> Array2<
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::{ids::CategoryId, train::labels::Labelled};
 
@@ -468,8 +470,11 @@ mod tests {
             vectors: None,
             readings: Some(readings(&dataset)),
         };
-        let (expected, mut steps_taken) = (steps(&material), 0);
-        let trained = fit(&dataset, material, || steps_taken += 1).unwrap();
+        let (expected, taken) = (steps(&material), AtomicU64::new(0));
+        let step = || {
+            taken.fetch_add(1, Ordering::Relaxed);
+        };
+        let trained = fit(&dataset, material, &step).unwrap();
         let (cheap, full) = (
             trained.cheap.unwrap().figures,
             trained.full.unwrap().figures,
@@ -482,7 +487,7 @@ mod tests {
             "{:?}",
             trained.cascade
         );
-        assert_eq!(steps_taken, expected);
+        assert_eq!(taken.into_inner(), expected);
         assert!(trained.model.full.unwrap().novelty.is_some());
         assert_eq!(trained.held_back.len(), dataset.labels.len());
     }
@@ -512,7 +517,7 @@ mod tests {
             vectors: None,
             readings: Some(readings(&dataset)),
         };
-        let trained = fit(&dataset, material, || ()).unwrap();
+        let trained = fit(&dataset, material, &|| ()).unwrap();
         assert!(trained.model.full.unwrap().novelty.is_none());
         let refused = trained
             .held_back

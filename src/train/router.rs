@@ -197,7 +197,7 @@ fn vectors(dataset: &Dataset, encoder: &StaticEncoder) -> Array2<f32> {
 
 fn fitted(dataset: &Dataset, material: Material) -> Result<Trained, TrainError> {
     let bar: ProgressBar = progress::bar(fit::steps(&material), "fitting");
-    let trained = fit::fit(dataset, material, || bar.inc(1));
+    let trained = fit::fit(dataset, material, &|| bar.inc(1));
     bar.finish_and_clear();
     trained.map_err(|source| TrainError::Fit {
         rows: dataset.texts.len(),
