@@ -110,7 +110,7 @@ pub struct Progress {
     pub steps: usize,
     /// Word pieces in the last batch.
     pub pieces: usize,
-    /// The loss of the last batch.
+    /// The loss of the last batch whose loss is known: on a GPU one of the last few dozen.
     pub loss: f32,
 }
 

@@ -90,12 +90,12 @@ impl Workplace {
         optimiser: &AdamW,
     ) -> Result<(), TuneError> {
         let mut tensors = Vec::new();
-        for (parameter, moments) in model.parameters.iter().zip(&optimiser.moments) {
-            let Parameter { name, variable, .. } = parameter;
+        for Parameter { name, variable, .. } in &model.parameters {
             tensors.push((format!("value.{name}"), variable.as_tensor().clone()));
-            tensors.push((format!("mean.{name}"), moments.mean.clone()));
-            tensors.push((format!("square.{name}"), moments.square.clone()));
         }
+        let Moments { mean, square } = &optimiser.moments;
+        tensors.push(("mean".into(), mean.clone()));
+        tensors.push(("square".into(), square.clone()));
         self.keep(STATE, tensors, place)
     }
 
@@ -116,22 +116,20 @@ impl Workplace {
         if place.fit != fit {
             return Ok(beginning);
         }
-        let take = |kind: &str, name: &str| {
-            let name = format!("{kind}.{name}");
-            tensors
-                .get(&name)
-                .cloned()
-                .ok_or_else(|| self.damaged(STATE, format!("there is no {name}")))
+        let device = optimiser.moments.mean.device().clone();
+        let take = |name: &str| -> Result<Tensor, TuneError> {
+            let tensor = tensors
+                .get(name)
+                .ok_or_else(|| self.damaged(STATE, format!("there is no {name}")))?;
+            Ok(tensor.to_device(&device)?)
         };
-        for (parameter, moments) in model.parameters.iter().zip(&mut optimiser.moments) {
-            let Parameter { name, variable, .. } = parameter;
-            let device = variable.device();
-            variable.set(&take("value", name)?.to_device(device)?)?;
-            *moments = Moments {
-                mean: take("mean", name)?.to_device(device)?,
-                square: take("square", name)?.to_device(device)?,
-            };
+        for Parameter { name, variable, .. } in &model.parameters {
+            variable.set(&take(&format!("value.{name}"))?)?;
         }
+        optimiser.moments = Moments {
+            mean: take("mean")?,
+            square: take("square")?,
+        };
         Ok(place)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Instant};
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::{
     FitReport, Observer, Options, Progress, TuneError, batches,
@@ -19,6 +19,10 @@ use crate::train::{
 
 /// The share of numbers that dropout takes: of the embeddings, the attention, the hidden outputs and the head's input.
 const DROPOUT: f32 = 0.1;
+
+/// Losses that are left on a GPU before they are read together: whoever reads one waits for the GPU, which then waits
+/// in turn. Few enough that a fit which diverged ends within seconds.
+const UNREAD_LOSSES_MAX: usize = 50;
 
 /// A fit to be made.
 pub(super) struct Fit<'a> {
@@ -39,6 +43,17 @@ pub(super) struct Fitted {
     pub(super) report: FitReport,
 }
 
+/// A fit under way.
+struct Course {
+    model: Model,
+    optimiser: AdamW,
+    place: Place,
+    /// Losses that are still on the device.
+    unread: Vec<Tensor>,
+    /// The last loss that was read.
+    loss: f32,
+}
+
 impl Fit<'_> {
     /// Makes the fit, from where the workplace says that it was.
     pub(super) fn run(
@@ -46,32 +61,29 @@ impl Fit<'_> {
         workplace: &Workplace,
         observer: Observer<'_>,
     ) -> Result<Fitted, TuneError> {
-        let addition = Addition {
-            rank: self.options.rank,
-            classes: self.dataset.categories.len(),
-        };
-        let mut model = Model::new(self.base, addition, self.seed, self.device)?;
-        let mut optimiser = AdamW::new(&model.parameters)?;
-        let mut place = workplace.restore(self.number, &model, &mut optimiser)?;
+        let mut course = self.begin(workplace)?;
         let mut kept_at = Instant::now();
-        while place.losses.len() < self.options.epochs {
-            let epoch = place.losses.len();
+        while course.place.losses.len() < self.options.epochs {
+            let epoch = course.place.losses.len();
             let batches = self.batches(epoch);
-            for batch in &batches[place.step - epoch * batches.len()..] {
+            for batch in &batches[course.place.step - epoch * batches.len()..] {
                 let started = Instant::now();
-                let progress = self.step(&mut model, &mut optimiser, batch, &mut place)?;
-                place.seconds += started.elapsed().as_secs_f64();
-                let wanted = observer(progress);
+                let pieces = self.step(&mut course, batch)?;
+                course.place.seconds += started.elapsed().as_secs_f64();
+                let wanted = observer(self.progress(&course, pieces));
                 if wanted.is_break() || kept_at.elapsed() >= workplace.interval {
-                    workplace.keep_state(&place, &model, &optimiser)?;
+                    course.read_losses()?;
+                    workplace.keep_state(&course.place, &course.model, &course.optimiser)?;
                     kept_at = Instant::now();
                 }
                 if wanted == ControlFlow::Break(()) {
                     return Err(TuneError::Interrupted);
                 }
             }
-            place.end_epoch(batches.len());
+            course.read_losses()?;
+            course.place.end_epoch(batches.len());
         }
+        let Course { model, place, .. } = course;
         Ok(Fitted {
             model,
             report: FitReport {
@@ -83,53 +95,93 @@ impl Fit<'_> {
         })
     }
 
+    fn begin(&self, workplace: &Workplace) -> Result<Course, TuneError> {
+        let addition = Addition {
+            rank: self.options.rank,
+            classes: self.dataset.categories.len(),
+        };
+        let model = Model::new(self.base, addition, self.seed, self.device)?;
+        let mut optimiser = AdamW::new(&model.parameters)?;
+        let place = workplace.restore(self.number, &model, &mut optimiser)?;
+        if !self.device.is_cpu() {
+            // A GPU draws the dropout from a generator of its own; to make one for every step would take too long.
+            self.device
+                .set_seed(self.dropout_seed(place.step).value())?;
+        }
+        Ok(Course {
+            model,
+            optimiser,
+            place,
+            unread: Vec::new(),
+            loss: f32::NAN,
+        })
+    }
+
     fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
         let length = |row: usize| self.dataset.rows[row].trained_pieces.len();
         let seed = self.seed.stream("epoch", epoch as u64);
         batches::of_epoch(&self.rows, length, seed)
     }
 
-    /// Learns from one batch.
-    fn step(
-        &self,
-        model: &mut Model,
-        optimiser: &mut AdamW,
-        batch: &[usize],
-        place: &mut Place,
-    ) -> Result<Progress, TuneError> {
-        let steps = batches::count(self.rows.len()) * self.options.epochs;
+    /// Learns from one batch; what comes back is how many word pieces it had.
+    fn step(&self, course: &mut Course, batch: &[usize]) -> Result<usize, TuneError> {
         let rows = || batch.iter().map(|row| &self.dataset.rows[*row]);
         let texts: Vec<&[u32]> = rows().map(|row| &row.trained_pieces[..]).collect();
         let classes: Vec<u32> = rows().map(|row| row.class).collect();
         let texts = Batch::new(&texts);
-        let mut noise = self.noise(place.step)?;
+        let step = course.place.step;
+        let mut noise = Noise::dropout(DROPOUT, self.dropout_seed(step));
+        let Course {
+            model, optimiser, ..
+        } = course;
         let (loss, gradients) = model.gradients(&texts, &classes, &mut noise)?;
-        if !loss.is_finite() {
-            return Err(TuneError::Diverged {
-                step: place.step,
-                loss,
-            });
+        optimiser.step(&model.parameters, &gradients, (step, self.steps()))?;
+        course.unread.push(loss);
+        course.place.step += 1;
+        if self.device.is_cpu() || course.unread.len() >= UNREAD_LOSSES_MAX {
+            course.read_losses()?;
         }
-        optimiser.step(&model.parameters, &gradients, (place.step, steps))?;
-        place.step += 1;
-        place.loss_sum += f64::from(loss);
-        Ok(Progress {
-            fit: self.number,
-            fits: self.options.folds + 1,
-            step: place.step,
-            steps,
-            pieces: texts.pieces(),
-            loss,
-        })
+        Ok(texts.pieces())
     }
 
-    /// The dropout of one step; a GPU draws it from its own generator.
-    fn noise(&self, step: usize) -> Result<Noise, TuneError> {
-        let seed = self.seed.stream("dropout", step as u64);
-        if !self.device.is_cpu() {
-            self.device.set_seed(seed.value())?;
+    fn dropout_seed(&self, step: usize) -> Seed {
+        self.seed.stream("dropout", step as u64)
+    }
+
+    /// Batches in all.
+    fn steps(&self) -> usize {
+        batches::count(self.rows.len()) * self.options.epochs
+    }
+
+    fn progress(&self, course: &Course, pieces: usize) -> Progress {
+        Progress {
+            fit: self.number,
+            fits: self.options.folds + 1,
+            step: course.place.step,
+            steps: self.steps(),
+            pieces,
+            loss: course.loss,
         }
-        Ok(Noise::dropout(DROPOUT, seed))
+    }
+}
+
+impl Course {
+    /// Takes the losses off the device, which has to do all that was asked of it first.
+    fn read_losses(&mut self) -> Result<(), TuneError> {
+        if self.unread.is_empty() {
+            return Ok(());
+        }
+        let first = self.place.step - self.unread.len();
+        let losses: Vec<f32> = Tensor::stack(&self.unread, 0)?.to_vec1()?;
+        self.unread.clear();
+        for (step, loss) in (first..).zip(losses) {
+            if !loss.is_finite() {
+                return Err(TuneError::Diverged { step, loss });
+            }
+            self.place.loss_sum += f64::from(loss);
+            self.loss = loss;
+        }
+        Ok(())
     }
 }
 

@@ -75,16 +75,16 @@ impl Model {
         })
     }
 
-    /// The loss of a batch of texts, and its gradients.
+    /// The loss of a batch of texts, a scalar still on the device, and its gradients.
     pub(super) fn gradients(
         &mut self,
         batch: &Batch,
         classes: &[u32],
         noise: &mut Noise,
-    ) -> Result<(f32, GradStore)> {
+    ) -> Result<(Tensor, GradStore)> {
         let loss = self.loss(batch, classes, noise)?;
         let gradients = loss.backward()?;
-        Ok((loss.to_scalar()?, gradients))
+        Ok((loss.detach(), gradients))
     }
 
     pub(super) fn loss(

@@ -1,6 +1,6 @@
 //! `AdamW` (Loshchilov and Hutter 2019) whose moments can be written down, which candle's own cannot.
 
-use candle_core::{DType, Result, Tensor, backprop::GradStore};
+use candle_core::{D, Result, Tensor, backprop::GradStore};
 
 use super::model::Parameter;
 
@@ -14,12 +14,15 @@ const GRADIENT_NORM_MAX: f64 = 1.0;
 /// The share of the steps in which the learning rate rises.
 const WARM_UP: f64 = 0.1;
 
-/// The running moments of every parameter, in the order of the parameters.
+/// Works on the numbers of all parameters as one long vector: a GPU would spend its time on starting some thousand
+/// small operations otherwise, and nothing here waits for it.
 pub(super) struct AdamW {
-    pub(super) moments: Vec<Moments>,
+    pub(super) moments: Moments,
+    /// The learning rate of each number, before the schedule.
+    rates: Tensor,
 }
 
-/// Of one parameter's gradient.
+/// The running moments of the gradient of all parameters, one parameter after the other.
 pub(super) struct Moments {
     pub(super) mean: Tensor,
     pub(super) square: Tensor,
@@ -27,14 +30,18 @@ pub(super) struct Moments {
 
 impl AdamW {
     pub(super) fn new(parameters: &[Parameter]) -> Result<Self> {
-        let moments = parameters.iter().map(|parameter| {
-            Ok(Moments {
-                mean: parameter.variable.zeros_like()?,
-                square: parameter.variable.zeros_like()?,
-            })
-        });
+        let rates = joined(parameters, |parameter| {
+            parameter
+                .variable
+                .ones_like()?
+                .affine(parameter.learning_rate, 0.0)
+        })?;
         Ok(Self {
-            moments: moments.collect::<Result<_>>()?,
+            moments: Moments {
+                mean: rates.zeros_like()?,
+                square: rates.zeros_like()?,
+            },
+            rates,
         })
     }
 
@@ -45,24 +52,24 @@ impl AdamW {
         gradients: &GradStore,
         (step, steps): (usize, usize),
     ) -> Result<()> {
-        let scale = clipping(parameters, gradients)?;
-        let schedule = schedule(step, steps);
+        let gradient = joined(parameters, |parameter| {
+            gradients.get(&parameter.variable).map_or_else(
+                || parameter.variable.zeros_like(),
+                |gradient| Ok(gradient.clone()),
+            )
+        })?;
+        let gradient = gradient.broadcast_mul(&clipping(&gradient)?)?;
+        self.moments.update(&gradient)?;
         let power = i32::try_from(step + 1).unwrap_or(i32::MAX);
         let [unbias_mean, unbias_square] = BETAS.map(|beta| 1.0 / (1.0 - beta.powi(power)));
-        for (parameter, moments) in parameters.iter().zip(&mut self.moments) {
-            let Some(gradient) = gradients.get(&parameter.variable) else {
-                continue;
-            };
-            let gradient = gradient.affine(scale, 0.0)?;
-            moments.update(&gradient)?;
-            let rate = parameter.learning_rate * schedule;
-            let mean = moments.mean.affine(unbias_mean * rate, 0.0)?;
-            let deviation = moments.square.affine(unbias_square, 0.0)?.sqrt()?;
-            let change = (mean / deviation.affine(1.0, EPSILON)?)?;
-            let kept = parameter.variable.affine(1.0 - rate * WEIGHT_DECAY, 0.0)?;
-            parameter.variable.set(&(kept - change)?)?;
-        }
-        Ok(())
+        let mean = self.moments.mean.affine(unbias_mean, 0.0)?;
+        let deviation = self.moments.square.affine(unbias_square, 0.0)?.sqrt()?;
+        let descent = (mean / deviation.affine(1.0, EPSILON)?)?;
+        let values = joined(parameters, |parameter| Ok(parameter.variable.detach()))?;
+        let decay = values.affine(WEIGHT_DECAY, 0.0)?;
+        let rates = self.rates.affine(schedule(step, steps), 0.0)?;
+        let values = (values - ((descent + decay)? * rates)?)?;
+        set_all(parameters, &values)
     }
 }
 
@@ -76,21 +83,32 @@ impl Moments {
     }
 }
 
-/// What the gradients are multiplied by so that together they are not longer than [`GRADIENT_NORM_MAX`].
-fn clipping(parameters: &[Parameter], gradients: &GradStore) -> Result<f64> {
-    let squares = parameters
+/// What `part` makes of every parameter, in one vector.
+fn joined(parameters: &[Parameter], part: impl Fn(&Parameter) -> Result<Tensor>) -> Result<Tensor> {
+    let parts = parameters
         .iter()
-        .filter_map(|parameter| gradients.get(&parameter.variable))
-        .map(|gradient| gradient.sqr()?.sum_all())
-        .collect::<Result<Vec<_>>>()?;
-    if squares.is_empty() {
-        return Ok(1.0);
+        .map(|parameter| part(parameter)?.flatten_all());
+    Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+}
+
+/// Gives every parameter its part of a vector that is laid out as [`joined`] does it.
+fn set_all(parameters: &[Parameter], values: &Tensor) -> Result<()> {
+    let mut from = 0;
+    for Parameter { variable, .. } in parameters {
+        let count = variable.elem_count();
+        variable.set(&values.narrow(0, from, count)?.reshape(variable.shape())?)?;
+        from += count;
     }
-    let sum = Tensor::stack(&squares, 0)?
-        .to_dtype(DType::F64)?
-        .sum_all()?;
-    let norm = sum.to_scalar::<f64>()?.sqrt();
-    Ok((GRADIENT_NORM_MAX / (norm + 1e-6)).min(1.0))
+    Ok(())
+}
+
+/// What a gradient is multiplied by so that it is not longer than [`GRADIENT_NORM_MAX`].
+fn clipping(gradient: &Tensor) -> Result<Tensor> {
+    let norm = gradient.sqr()?.sum(D::Minus1)?.sqrt()?;
+    (norm + 1e-6)?
+        .recip()?
+        .affine(GRADIENT_NORM_MAX, 0.0)?
+        .minimum(1.0)
 }
 
 /// The share of the learning rate at one step: linearly up, then linearly down to 0 after the last.
@@ -133,18 +151,20 @@ mod tests {
 
     #[test]
     fn a_long_gradient_is_cut_and_a_short_one_is_not() {
-        let x = parameter(&[3.0, 4.0]);
-        let squared = x.variable.sqr().unwrap().sum_all().unwrap();
-        let scale = clipping(std::slice::from_ref(&x), &squared.backward().unwrap()).unwrap();
-        // The gradient is (6, 8).
+        let scale_of = |gradient: [f32; 2]| -> f32 {
+            let gradient = Tensor::new(&gradient, &Device::Cpu).unwrap();
+            clipping(&gradient).unwrap().to_scalar().unwrap()
+        };
+        let scale = scale_of([6.0, 8.0]);
         assert!((scale - 0.1).abs() < 1e-6, "{scale}");
-        let short = squared.affine(0.01, 0.0).unwrap().backward().unwrap();
-        assert!((clipping(&[x], &short).unwrap() - 1.0).abs() < 1e-9);
+        let scale = scale_of([0.06, 0.08]);
+        assert!((scale - 1.0).abs() < 1e-9, "{scale}");
     }
 
     #[test]
     fn a_parabola_is_descended_to_its_bottom() {
-        let parameters = [parameter(&[3.0, -2.0])];
+        // The second has no gradient, and keeps its place beside the first.
+        let parameters = [parameter(&[3.0, -2.0]), parameter(&[7.0])];
         let mut optimiser = AdamW::new(&parameters).unwrap();
         for step in 0..400 {
             let height = (parameters[0].variable.as_tensor() - 1.0).unwrap();
@@ -156,5 +176,7 @@ mod tests {
         }
         let found: Vec<f32> = parameters[0].variable.to_vec1().unwrap();
         assert!(found.iter().all(|x| (x - 1.0).abs() < 0.02), "{found:?}");
+        let decayed: Vec<f32> = parameters[1].variable.to_vec1().unwrap();
+        assert!(decayed[0] < 7.0 && decayed[0] > 5.0, "{decayed:?}");
     }
 }

@@ -33,5 +33,8 @@ pub(super) fn softmax(scores: &Tensor, scale: f32, lengths: &[usize]) -> Result<
     }
     let mask = Tensor::from_vec(mask, (texts, 1, 1, keys), scores.device())?;
     let scores = scores.affine(f64::from(scale), 0.0)?.broadcast_add(&mask)?;
-    candle_nn::ops::softmax(&scores, D::Minus1)
+    // As candle's softmax, but no gradient goes through the largest score, which cancels out.
+    let largest = scores.max_keepdim(D::Minus1)?.detach();
+    let shares = scores.broadcast_sub(&largest)?.exp()?;
+    shares.broadcast_div(&shares.sum_keepdim(D::Minus1)?)
 }
