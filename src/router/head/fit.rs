@@ -10,10 +10,10 @@ use super::{
 use crate::router::calibration;
 
 /// Steps after which a fit ends even if it still moves.
-const ITERATIONS_MAX: u64 = 60;
+const ITERATIONS_MAX: u64 = 80;
 
-/// The same where rows are held back: the last steps change a head's judgement of rows that it has not seen least.
-const ITERATIONS_HELD_BACK: u64 = 40;
+/// The same over dense features alone, which are quick to fit and harder to tell apart.
+const ITERATIONS_DENSE_MAX: u64 = 250;
 
 /// Up to so many rows every fold helps to choose the penalty.
 const ROWS_FEW: usize = 2000;
@@ -186,13 +186,7 @@ impl Held {
         let mut parameters = Parameters::zeros(rows, targets.classes());
         let mut logits = Vec::with_capacity(penalties.len());
         for penalty in penalties {
-            parameters = minimise(
-                rows,
-                targets,
-                &seen,
-                *penalty,
-                (parameters, ITERATIONS_HELD_BACK),
-            )?;
+            parameters = minimise(rows, targets, &seen, *penalty, parameters)?;
             let of_rows: Vec<f32> = held
                 .iter()
                 .flat_map(|row| parameters.logits(rows, *row))
@@ -219,7 +213,7 @@ pub fn fit(rows: &Rows, targets: &Targets, penalty: Penalty) -> Result<Fitted, F
     check(rows, targets)?;
     let all: Vec<usize> = (0..rows.len()).collect();
     let start = Parameters::zeros(rows, targets.classes());
-    let parameters = minimise(rows, targets, &all, penalty, (start, ITERATIONS_MAX))?;
+    let parameters = minimise(rows, targets, &all, penalty, start)?;
     Ok(Fitted {
         parameters,
         penalty,
@@ -231,13 +225,17 @@ fn minimise(
     targets: &Targets,
     at: &[usize],
     penalty: Penalty,
-    (start, iterations_max): (Parameters, u64),
+    start: Parameters,
 ) -> Result<Parameters, FitError> {
     let loss = Loss {
         rows,
         targets,
         at,
         penalty,
+    };
+    let iterations_max = match rows.bucket_count() {
+        0 => ITERATIONS_DENSE_MAX,
+        _ => ITERATIONS_MAX,
     };
     let minimum = loss.minimise(start, iterations_max);
     minimum.map_err(|error| FitError::Optimiser {
