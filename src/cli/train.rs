@@ -79,7 +79,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         tuned: args.tuned,
         routes_sha256,
         sources: args.sources,
-        parent: None,
+        base: None,
     };
     let prepared =
         Prepared::new(job, &config.router.encoder, &encoder).map_err(CliError::failed)?;

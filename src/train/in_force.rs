@@ -9,9 +9,10 @@ use super::{
     dataset,
     reading::LAYERS,
     router::{Job, Prepared, TrainError},
+    shipped,
 };
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, Route},
     config::RouterConfig,
     ids::CategoryId,
     router::{
@@ -91,15 +92,27 @@ pub async fn at_start(
         return Err(InForceError::NoExamples { category });
     }
     let encoder = open_encoder(config).await?;
+    let routes_sha256 = routes_sha256(catalogue);
+    let shipped = shipped(config);
+    let static_encoder = shipped.as_ref().map(|shipped| shipped.folder.clone());
+    let suits = |shipped: &Artefact| {
+        is_on_topic(shipped, catalogue) && reads_the_same(shipped, config, &encoder)
+    };
+    let base = shipped.filter(suits);
+    if let Some(shipped) = &base
+        && shipped.manifest.training.routes_sha256 == routes_sha256
+    {
+        return open_with(&shipped.folder, encoder, config).await;
+    }
     let job = Job {
         rows: dataset::of_routes(catalogue),
         seed: SEED,
         features: config.features.clone(),
-        static_encoder: config.static_encoder.clone(),
+        static_encoder: config.static_encoder.clone().or(static_encoder),
         tuned: None,
-        routes_sha256: routes_sha256(catalogue),
+        routes_sha256,
         sources: Vec::new(),
-        parent: None,
+        base,
     };
     let prepared = Prepared::new(job, &config.encoder, &encoder)?;
     let folder = config.artefacts.join(prepared.id().as_str());
@@ -111,8 +124,46 @@ pub async fn at_start(
         router = %manifest.id, rows = manifest.training.rows, accuracy = manifest.cascade.figures.accuracy,
         cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
     );
-    let artefact = Artefact::read(&folder)?;
-    Ok(Router::new(artefact, encoder, config).await?)
+    open_with(&folder, encoder, config).await
+}
+
+async fn open_with(
+    folder: &Path,
+    encoder: Encoder,
+    config: &RouterConfig,
+) -> Result<Router, InForceError> {
+    Ok(Router::new(Artefact::read(folder)?, encoder, config).await?)
+}
+
+/// The router that is built in; a folder of artefacts that cannot be written costs what it knows, no more.
+fn shipped(config: &RouterConfig) -> Option<Artefact> {
+    let folder = match shipped::unpack(&config.artefacts) {
+        Ok(folder) => folder,
+        Err(error) => {
+            warn!(
+                error = &error as &dyn Error,
+                "the router that is built in cannot be put into {}; the routes' examples alone must do",
+                config.artefacts.display()
+            );
+            return None;
+        }
+    };
+    stored(&folder)
+}
+
+/// Whether the routes are about what the shipped router is about: most of them are among its categories.
+fn is_on_topic(shipped: &Artefact, catalogue: &Catalogue) -> bool {
+    let known = |route: &&Route| shipped.model.categories.contains(&route.category);
+    catalogue.routes.iter().filter(known).count() * 2 > catalogue.routes.len()
+}
+
+/// Whether it reads what is configured to be read.
+fn reads_the_same(shipped: &Artefact, config: &RouterConfig, encoder: &Encoder) -> bool {
+    let features = config.features.iter().map(|kind| kind.as_str());
+    let needed = shipped.manifest.encoder.as_ref();
+    features.eq(shipped.manifest.features.iter())
+        && config.static_encoder.is_none()
+        && needed.is_none_or(|needed| needed.fingerprint == encoder.fingerprint())
 }
 
 /// Opens the configured transformer, with the layers that routers read.
