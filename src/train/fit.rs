@@ -440,14 +440,12 @@ mod tests {
         let rows = (0..per_class).flat_map(|n| {
             categories.iter().map(move |category| {
                 let hint = if n % 10 == 0 { "thing" } else { category };
-                Labelled {
-                    text: format!(
-                        "question {} about a {hint} of size {}",
-                        n * 37 % 101,
-                        category.len() * 1000 + n
-                    ),
-                    category: CategoryId::new(*category),
-                }
+                let text = format!(
+                    "question {} about a {hint} of size {}",
+                    n * 37 % 101,
+                    category.len() * 1000 + n
+                );
+                Labelled::from_text(&text, CategoryId::new(*category))
             })
         });
         Dataset::new(rows, 7)
