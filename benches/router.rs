@@ -1,118 +1,78 @@
-//! How long a routing decision takes, and how good decisions are.
+//! How long a routing decision takes: by tier and length, and by the number of categories.
 //!
 //! ```text
-//! cargo bench --bench router                              decision time at 20, 100 and 400 tokens
-//! cargo bench --bench router -- --labels F.jsonl …        accuracy, and what each threshold would do
+//! cargo bench --bench router [-- --routes DIR] [-- --static DIR]
 //! ```
-//! The head is fitted on the examples of `--routes DIR` (default `routes`). Needs the models: `scripts/models`.
+//! Routers are trained on the examples of `--routes DIR` (default `routes`); with `--static DIR` the cheap tier reads that
+//! static encoder too. Needs the models: `scripts/models`. How good decisions are is told by `coterie evaluate`.
 
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 use std::{
     error::Error,
-    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use coterie::{
     catalogue::{Catalogue, Route},
-    chat::ChatRequest,
-    config::{EncoderConfig, RouterConfig, Sticky},
-    ids::{CategoryId, OUT_OF_DOMAIN},
+    config::{self, EncoderConfig, FeatureKind, RouterConfig, Sticky},
+    ids::CategoryId,
     query::Query,
-    router::{
-        Router,
-        head::{FitOptions, Head},
-    },
+    router::{Router, artefact::Artefact},
+    train::in_force,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
-use serde::Deserialize;
-use serde_json::json;
 
-/// Decisions that are timed at each length.
+/// Decisions that are timed in each case.
 const ITERATIONS: usize = 500;
 
 /// Decisions before the clock starts.
 const WARM_UP: usize = 20;
 
-/// Labelled questions that are asked at once: fills the encoder's batches, but not its queue.
-const QUESTIONS_AT_ONCE: usize = 48;
+/// Tokens of the questions that are timed.
+const LENGTHS: [usize; 3] = [20, 100, 400];
 
-/// Thresholds that are compared.
-const THRESHOLDS: [f32; 10] = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7];
+/// Tokens of the question by which numbers of categories are compared.
+const LENGTH_COMPARED: usize = 20;
+
+/// Numbers of categories that are compared; the first is the measure of the others.
+const CATEGORIES: [usize; 3] = [12, 100, 1000];
+
+/// Rows of each made-up category.
+const ROWS_PER_CATEGORY: usize = 8;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let call = Call::read();
-    let artefacts = tempfile::tempdir()?;
-    let opening = Instant::now();
-    let router = Router::open(
-        &call.router_config(artefacts.path()),
-        &catalogue(&call.routes)?,
-    )
-    .await?;
-    println!(
-        "opened and fitted in {:?}: {:?}",
-        opening.elapsed(),
-        router.artefact().report
-    );
-    let opening = Instant::now();
-    drop(
-        Router::open(
-            &call.router_config(artefacts.path()),
-            &catalogue(&call.routes)?,
-        )
-        .await?,
-    );
-    println!("opened from the artefact in {:?}", opening.elapsed());
-    if call.labels.is_empty() {
-        time_fit(router.artefact().report.rows, router.categories().len())?;
-        for tokens in [20, 100, 400] {
-            time_decisions(&router, tokens).await?;
+    let catalogue = config::load_routes(&call.routes).map_err(|mistakes| mistakes.to_string())?;
+    let cheap = [FeatureKind::Sparse, FeatureKind::Static];
+    for (tier, features) in [("cheap", &cheap[..]), ("full", &[FeatureKind::Transformer])] {
+        println!("{tier} tier alone");
+        let bench = Bench::train(&call, features, &catalogue).await?;
+        bench.time_opening().await?;
+        for tokens in LENGTHS {
+            let took = time_decisions(&bench.router, tokens).await?;
+            println!("  {tokens:>4} tokens: {took}");
         }
     }
-    for labels in &call.labels {
-        println!("\n{}", labels.display());
-        Scored::all(&router, labels).await?.report();
+    let mut first = None;
+    println!("cheap tier by the number of categories, {LENGTH_COMPARED} tokens");
+    for categories in CATEGORIES {
+        let bench = Bench::train(&call, &cheap, &made_up(categories)).await?;
+        let took = time_decisions(&bench.router, LENGTH_COMPARED).await?;
+        let times = took.p50.as_secs_f64() / first.get_or_insert(took.p50).as_secs_f64();
+        println!("  {categories:>4} categories: {took}, {times:.2} times the first");
     }
-    Ok(())
-}
-
-/// Times the fit alone, on as many rows as the routes have examples, in loose clusters.
-fn time_fit(rows: usize, classes: usize) -> Outcome<()> {
-    let mut random = SmallRng::seed_from_u64(1);
-    let mut vector =
-        || -> Vec<f32> { (0..384).map(|_| random.random_range(-0.05..0.05)).collect() };
-    let centres: Vec<_> = (0..classes).map(|_| vector()).collect();
-    let labels: Vec<usize> = (0..rows).map(|row| row % classes).collect();
-    let rows: Vec<Vec<f32>> = labels
-        .iter()
-        .map(|label| {
-            centres[*label]
-                .iter()
-                .zip(vector())
-                .map(|(centre, off)| centre * 0.5 + off)
-                .collect()
-        })
-        .collect();
-    let start = Instant::now();
-    let report = Head::fit(&rows, &labels, classes, &FitOptions::default())?.report;
-    println!(
-        "fit of {} rows alone: {:?}, {report:?}",
-        rows.len(),
-        start.elapsed()
-    );
     Ok(())
 }
 
 struct Call {
     models: PathBuf,
     routes: PathBuf,
-    labels: Vec<PathBuf>,
+    static_encoder: Option<PathBuf>,
 }
 
 impl Call {
@@ -131,21 +91,21 @@ impl Call {
         let mut call = Self {
             models: models.unwrap_or_default(),
             routes: "routes".into(),
-            labels: Vec::new(),
+            static_encoder: None,
         };
         let mut arguments = std::env::args().skip(1);
+        // What else is there, cargo adds.
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--routes" => call.routes = arguments.next().unwrap_or_default().into(),
-                // What cargo itself adds.
-                "--bench" | "--labels" => {}
-                file => call.labels.push(file.into()),
+                "--static" => call.static_encoder = arguments.next().map(PathBuf::from),
+                _ => {}
             }
         }
         call
     }
 
-    fn router_config(&self, artefacts: &Path) -> RouterConfig {
+    fn router_config(&self, artefacts: &Path, features: &[FeatureKind]) -> RouterConfig {
         RouterConfig {
             encoder: EncoderConfig {
                 name: "all-MiniLM-L6-v2".into(),
@@ -153,185 +113,110 @@ impl Call {
                 runtime: self.models.join("onnxruntime/libonnxruntime.so"),
             },
             artefacts: artefacts.to_owned(),
-            confidence_min: 0.0,
+            misroute_max: 0.05,
+            features: features.to_vec(),
+            static_encoder: self.static_encoder.clone(),
             sticky: Sticky::Off,
         }
     }
 }
 
-fn catalogue(dir: &Path) -> Outcome<Catalogue> {
-    #[derive(Deserialize)]
-    struct File {
-        description: String,
-        examples: Vec<String>,
-    }
-    let mut routes = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        if let (Some(stem), Some("yaml")) = (stem, path.extension().and_then(|e| e.to_str())) {
-            let file: File = serde_saphyr::from_str(&fs::read_to_string(&path)?)?;
-            routes.push(Route {
-                category: CategoryId::new(stem),
-                description: file.description,
-                examples: file.examples,
-            });
-        }
-    }
-    routes.sort_by(|a, b| a.category.cmp(&b.category));
-    Ok(Catalogue { routes })
+/// A router in a folder of its own.
+struct Bench {
+    router: Router,
+    config: RouterConfig,
+    _artefacts: tempfile::TempDir,
 }
 
-/// Times the whole path from the text of a conversation to the verdict, one question after the other.
-async fn time_decisions(router: &Router, tokens: usize) -> Outcome<()> {
+impl Bench {
+    async fn train(call: &Call, features: &[FeatureKind], catalogue: &Catalogue) -> Outcome<Self> {
+        let artefacts = tempfile::tempdir()?;
+        let config = call.router_config(artefacts.path(), features);
+        let started = Instant::now();
+        let router = in_force::at_start(&config, catalogue).await?;
+        println!(
+            "  trained on {} rows in {:.1?}",
+            router.artefact().manifest.training.rows,
+            started.elapsed()
+        );
+        Ok(Self {
+            router,
+            config,
+            _artefacts: artefacts,
+        })
+    }
+
+    /// Times reading the artefact, and that with the encoder.
+    async fn time_opening(&self) -> Outcome<()> {
+        let folder = self.config.artefacts.join(self.router.id().as_str());
+        let started = Instant::now();
+        drop(Artefact::read(&folder)?);
+        let artefact = started.elapsed();
+        let started = Instant::now();
+        drop(in_force::open(&self.config, &folder).await?);
+        println!(
+            "  artefact read in {artefact:.1?}, opened with the transformer in {:.1?}",
+            started.elapsed()
+        );
+        Ok(())
+    }
+}
+
+/// Categories with words of their own among words that all have.
+fn made_up(categories: usize) -> Catalogue {
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut example = |category: usize| -> String {
+        let mut words = vec![format!("topic{category}"), format!("matter{category}")];
+        words.extend((0..8).map(|_| format!("word{}", random.random_range(0..2000))));
+        words.join(" ")
+    };
+    let routes = (0..categories).map(|category| Route {
+        category: CategoryId::new(format!("c{category:04}")),
+        description: String::new(),
+        examples: (0..ROWS_PER_CATEGORY).map(|_| example(category)).collect(),
+        negatives: Vec::new(),
+    });
+    Catalogue {
+        routes: routes.collect(),
+        out_of_domain: Vec::new(),
+    }
+}
+
+/// Quantiles of the time of a decision.
+struct Took {
+    p50: Duration,
+    p99: Duration,
+}
+
+impl std::fmt::Display for Took {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let us = |duration: Duration| duration.as_secs_f64() * 1e6;
+        write!(
+            f,
+            "p50 {:>8.1} µs, p99 {:>8.1} µs",
+            us(self.p50),
+            us(self.p99)
+        )
+    }
+}
+
+/// Times the whole path from a text to the verdict, one question after the other.
+async fn time_decisions(router: &Router, tokens: usize) -> Outcome<Took> {
     let text = "the cat sat on a mat and saw the dog run by ".repeat(tokens);
     let text = text.split_inclusive(' ').take(tokens).collect::<String>();
     let mut took = Vec::with_capacity(ITERATIONS);
     for iteration in 0..WARM_UP + ITERATIONS {
-        let start = Instant::now();
+        let started = Instant::now();
         let query = Query::from_text(&text);
         router.classify(&query).await?;
         if iteration >= WARM_UP {
-            took.push(start.elapsed());
+            took.push(started.elapsed());
         }
     }
     took.sort();
-    let quantile = |percent: usize| -> Duration { took[(took.len() - 1) * percent / 100] };
-    println!(
-        "{tokens:>4} tokens: p50 {:>6} µs, p99 {:>6} µs",
-        quantile(50).as_micros(),
-        quantile(99).as_micros()
-    );
-    Ok(())
-}
-
-/// One labelled question with the router's answer.
-struct Scored {
-    label: String,
-    best: CategoryId,
-    confidence: f32,
-}
-
-struct Report(Vec<Scored>);
-
-impl Scored {
-    async fn all(router: &Router, labels: &Path) -> Outcome<Report> {
-        #[derive(Deserialize)]
-        struct Row {
-            text: Option<String>,
-            messages: Option<serde_json::Value>,
-            category: String,
-        }
-        let text = fs::read_to_string(labels)?;
-        let mut rows = Vec::new();
-        for line in text.lines() {
-            let row: Row = serde_json::from_str(line)?;
-            let query = match (row.text, row.messages) {
-                (Some(text), _) => Query::from_text(&text),
-                (None, messages) => {
-                    let request = json!({"model": "coterie", "messages": messages});
-                    Query::from_messages(&ChatRequest::parse(request)?.messages)
-                }
-            };
-            rows.push((query, row.category));
-        }
-        let scored: Vec<Self> = stream::iter(rows)
-            .map(|(query, label)| async move {
-                let verdict = router.classify(&query).await?;
-                let best = verdict
-                    .scores
-                    .into_iter()
-                    .next()
-                    .ok_or("an empty question")?;
-                Ok::<_, Box<dyn Error>>(Self {
-                    label,
-                    best: best.category,
-                    confidence: best.probability,
-                })
-            })
-            .buffer_unordered(QUESTIONS_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(Report(scored))
-    }
-
-    fn is_right(&self) -> bool {
-        self.best.as_str() == self.label
-    }
-}
-
-impl Report {
-    fn report(&self) {
-        let (outside, inside): (Vec<_>, Vec<_>) =
-            self.0.iter().partition(|row| row.label == OUT_OF_DOMAIN);
-        let right = inside.iter().filter(|row| row.is_right()).count();
-        let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
-        println!(
-            "{} in-domain rows, accuracy {:.3}",
-            inside.len(),
-            share(right, inside.len())
-        );
-        if !outside.is_empty() {
-            let auroc = auroc(&inside, &outside);
-            println!(
-                "{} out-of-domain rows, AUROC of the confidence {auroc:.3}",
-                outside.len()
-            );
-        }
-        println!("mean confidence in-domain {:.3}", mean(&inside));
-        println!("threshold  routed  misrouted of routed  out-of-domain refused");
-        for threshold in THRESHOLDS {
-            let routed: Vec<_> = inside
-                .iter()
-                .filter(|row| row.confidence >= threshold)
-                .collect();
-            let wrong = routed.iter().filter(|row| !row.is_right()).count();
-            let refused = outside
-                .iter()
-                .filter(|row| row.confidence < threshold)
-                .count();
-            println!(
-                "{threshold:>9.2}  {:>6.3}  {:>19.3}  {:>21.3}",
-                share(routed.len(), inside.len()),
-                share(wrong, routed.len()),
-                share(refused, outside.len())
-            );
-        }
-        let mut categories: Vec<&str> = inside.iter().map(|row| row.label.as_str()).collect();
-        categories.sort_unstable();
-        categories.dedup();
-        for category in categories {
-            let rows: Vec<_> = inside.iter().filter(|row| row.label == category).collect();
-            let right = rows.iter().filter(|row| row.is_right()).count();
-            println!(
-                "{category:>20} {:>5} rows, recall {:.3}",
-                rows.len(),
-                share(right, rows.len())
-            );
-        }
-    }
-}
-
-fn mean(rows: &[&Scored]) -> f64 {
-    rows.iter()
-        .map(|row| f64::from(row.confidence))
-        .sum::<f64>()
-        / rows.len().max(1) as f64
-}
-
-/// The chance that an in-domain question gets more confidence than one from outside.
-fn auroc(inside: &[&Scored], outside: &[&Scored]) -> f64 {
-    let pairs = inside
-        .iter()
-        .flat_map(|inner| outside.iter().map(move |outer| (inner, outer)));
-    let points: f64 = pairs
-        .map(
-            |(inner, outer)| match inner.confidence.total_cmp(&outer.confidence) {
-                std::cmp::Ordering::Greater => 1.0,
-                std::cmp::Ordering::Equal => 0.5,
-                std::cmp::Ordering::Less => 0.0,
-            },
-        )
-        .sum();
-    points / (inside.len() * outside.len()).max(1) as f64
+    let quantile = |percent: usize| took[(took.len() - 1) * percent / 100];
+    Ok(Took {
+        p50: quantile(50),
+        p99: quantile(99),
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     chat::{ChatRequest, InvalidRequest, fields},
@@ -60,23 +60,7 @@ pub enum Undecided {
 pub fn dry_run(row: Value) -> Result<ChatRequest, InvalidRequest> {
     let mut body = fields::body(row)?;
     body.entry("model").or_insert_with(|| MODEL_NAME.into());
-    let has_messages = body.contains_key("messages");
-    match body.remove("text").filter(|text| !text.is_null()) {
-        Some(_) if has_messages => {
-            let message = "`text` and `messages` are both there; send one of them";
-            return Err(InvalidRequest::at("text", message));
-        }
-        Some(text) if text.is_string() => {
-            let conversation = json!([{"role": "user", "content": text}]);
-            body.insert("messages".into(), conversation);
-        }
-        Some(_) => return Err(InvalidRequest::at("text", "`text` must be a text")),
-        None if has_messages => {}
-        None => {
-            let message = "the question is missing; send `text` or `messages`";
-            return Err(InvalidRequest::at("messages", message));
-        }
-    }
+    fields::text_as_messages(&mut body)?;
     ChatRequest::parse(Value::Object(body))
 }
 
@@ -87,8 +71,8 @@ impl Composition {
     /// The router cannot be opened.
     pub async fn open(config: &Config, router: Option<&Path>) -> Result<Self, InForceError> {
         let router = match router {
-            Some(folder) => in_force::open(&config.router, folder).await?,
-            None => in_force::at_start(&config.router, &config.catalogue).await?,
+            Some(folder) => Box::pin(in_force::open(&config.router, folder)).await?,
+            None => Box::pin(in_force::at_start(&config.router, &config.catalogue)).await?,
         };
         let mapping = Mapping::new(config.mapping.clone(), &config.experts);
         let chat = config
@@ -321,6 +305,8 @@ impl Ruling {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! How good a router is, from rows whose category is known: judged rows → [`Evaluation`] → a table, plots, JSON.
 //!
-//! Everything but [`rows`] is pure: who judges the rows, with what router, is not known here. What each figure means is
-//! told to users in `docs/evaluation.md`.
+//! Pure: who reads and judges the rows, with what router, is not known here. What each figure means is told to users in
+//! `docs/evaluation.md`.
 
 mod calibration;
 mod confusion;
@@ -11,7 +11,6 @@ mod mistakes;
 mod one_line;
 pub mod plots;
 mod ranking;
-pub mod rows;
 mod table;
 mod tiers;
 

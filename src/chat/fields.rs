@@ -1,6 +1,6 @@
 //! Readers of single fields of a request: `null` counts as absent, as OpenAI's clients send it.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::InvalidRequest;
 
@@ -11,6 +11,28 @@ pub(crate) fn body(body: Value) -> Result<Body, InvalidRequest> {
     match body {
         Value::Object(body) => Ok(body),
         _ => Err(InvalidRequest::body("the body must be a JSON object")),
+    }
+}
+
+/// Turns a `text` into the conversation of one turn that it stands for; `messages` may be there instead.
+pub(crate) fn text_as_messages(body: &mut Body) -> Result<(), InvalidRequest> {
+    let has_messages = body.contains_key("messages");
+    match body.remove("text").filter(|text| !text.is_null()) {
+        Some(_) if has_messages => {
+            let message = "`text` and `messages` are both there; send one of them";
+            Err(InvalidRequest::at("text", message))
+        }
+        Some(text) if text.is_string() => {
+            let conversation = json!([{"role": "user", "content": text}]);
+            body.insert("messages".into(), conversation);
+            Ok(())
+        }
+        Some(_) => Err(InvalidRequest::at("text", "`text` must be a text")),
+        None if has_messages => Ok(()),
+        None => {
+            let message = "the question is missing; send `text` or `messages`";
+            Err(InvalidRequest::at("messages", message))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `coterie evaluate`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Instant,
@@ -14,12 +15,10 @@ use super::{CliError, ConfigArgs, load, output};
 use crate::{
     composition::Composition,
     config::{Environment, Exposure},
-    evaluate::{
-        Evaluation, Judged, Tier, plots,
-        rows::{self, Labelled},
-    },
-    ids::OUT_OF_DOMAIN,
+    evaluate::{Evaluation, Judged, Tier, plots},
+    ids::{CategoryId, OUT_OF_DOMAIN},
     router::{Router, RouterError, Standing, Verdict},
+    train::labels::{self, Labelled},
 };
 
 /// Rows that are judged at once: enough for the encoder to work in batches.
@@ -51,7 +50,7 @@ pub(super) struct EvaluateArgs {
 }
 
 pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result<(), CliError> {
-    let rows = rows::read(&args.labels).map_err(CliError::usage)?;
+    let rows = labels::read(&args.labels).map_err(CliError::usage)?;
     let config = load(&args.config, environment, Exposure::Insecure)?;
     let composition = Composition::open(&config, args.router.as_deref())
         .await
@@ -73,7 +72,7 @@ pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result
 
 /// Labels that the router cannot give are mostly misspelt, or the router is another one than was meant.
 fn warn_of_unknown_labels(rows: &[Labelled], router: &Router) {
-    let unknown = rows::unknown_labels(rows, router.categories());
+    let unknown = unknown_labels(rows, router.categories());
     if unknown.is_empty() {
         return;
     }
@@ -92,6 +91,20 @@ fn warn_of_unknown_labels(rows: &[Labelled], router: &Router) {
         router.id(),
         named.join(", ")
     ));
+}
+
+/// Labels that are not among the categories that a router tells apart, with how many rows have them.
+fn unknown_labels<'r>(
+    rows: &'r [Labelled],
+    categories: &[CategoryId],
+) -> BTreeMap<&'r CategoryId, usize> {
+    let mut unknown = BTreeMap::new();
+    for row in rows {
+        if row.category.as_str() != OUT_OF_DOMAIN && !categories.contains(&row.category) {
+            *unknown.entry(&row.category).or_default() += 1;
+        }
+    }
+    unknown
 }
 
 /// Judges every row, in order. A sample that is spread evenly over the rows is judged one at a time, and measured; the

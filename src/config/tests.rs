@@ -25,8 +25,64 @@ fn a_short_file_is_completed_by_the_defaults() {
     assert_eq!(config.store.flush_interval, Duration::from_millis(100));
     assert_eq!(config.models.hub.as_str(), "https://huggingface.co/");
     assert_eq!(config.router.encoder.name, "all-MiniLM-L6-v2");
-    assert!((config.router.confidence_min - 0.5).abs() < f32::EPSILON);
+    assert!((config.router.misroute_max - 0.05).abs() < f64::EPSILON);
+    assert_eq!(config.router.features, FeatureKind::ALL);
+    assert_eq!(config.router.static_encoder, None);
     assert_eq!(config.router.sticky, Sticky::On);
+}
+
+#[test]
+fn a_bound_on_misrouted_questions_is_a_number_or_a_share() {
+    for (written, expected) in [
+        ("0.1", 0.1),
+        ("2.5%", 0.025),
+        ("' 10 % '", 0.1),
+        ("'0.02'", 0.02),
+    ] {
+        let house = House::new();
+        let config = house.config(&format!(
+            "router: {{ misroute_max: {written}, routes: ROUTES }}"
+        ));
+        let share = config.load().unwrap().router.misroute_max;
+        assert!((share - expected).abs() < 1e-12, "{written}: {share}");
+    }
+}
+
+#[test]
+fn what_is_read_of_a_question_and_by_what_static_encoder_can_be_chosen() {
+    let house = House::new();
+    let config = house.config(
+        "router: { features: [sparse, static], static_encoder: models/small-table, routes: ROUTES }",
+    );
+    let router = config.load().unwrap().router;
+    assert_eq!(router.features, [FeatureKind::Sparse, FeatureKind::Static]);
+    let static_encoder = router.static_encoder.unwrap();
+    assert!(static_encoder.ends_with("store/small-table"));
+}
+
+#[test]
+fn questions_of_no_category_and_hard_negatives_are_read_with_the_routes() {
+    let house = House::new();
+    house.write(
+        "routes/_other.yaml",
+        "description: Small talk\nexamples: [Good morning, Thanks]\n",
+    );
+    house.write(
+        "routes/poem.yaml",
+        "description: P\nexamples: [Write a haiku]\nnegatives: [Count the lines of this file]\n",
+    );
+    let catalogue = house.config("").load().unwrap().catalogue;
+    let categories: Vec<&str> = catalogue
+        .routes
+        .iter()
+        .map(|route| route.category.as_str())
+        .collect();
+    assert_eq!(categories, ["coding", "math", "poem"]);
+    assert_eq!(catalogue.out_of_domain, ["Good morning", "Thanks"]);
+    assert_eq!(
+        catalogue.routes[2].negatives,
+        ["Count the lines of this file"]
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::{
     expert::Attempt,
     ids::{CategoryId, ExpertId, RouterId},
     outcome::{Ask, Ending, Feedback, FeedbackError, Outcome},
+    router::TierName,
 };
 
 async fn open(folder: &TempDir) -> Store {
@@ -37,6 +38,7 @@ fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
                 category: CategoryId::new("coding"),
                 probability: 0.75,
             }],
+            tier: Some(TierName::Cheap),
             reason: Reason::Unsure {
                 best: CategoryId::new("coding"),
                 confidence_min: 0.5,

@@ -8,7 +8,6 @@ use super::labels::Labelled;
 use crate::{
     catalogue::Catalogue,
     ids::{CategoryId, OUT_OF_DOMAIN},
-    query::Query,
 };
 
 /// Leading bytes of a text's SHA-256 that stand for it: no two texts will ever share them.
@@ -36,8 +35,8 @@ impl Dataset {
     /// Gathers rows; later ones win over earlier ones.
     pub fn new(rows: impl IntoIterator<Item = Labelled>, seed: u64) -> Self {
         let mut votes: HashMap<String, Vec<CategoryId>> = HashMap::new();
-        for row in rows.into_iter().filter(|row| !row.text.is_empty()) {
-            votes.entry(row.text).or_default().push(row.category);
+        for row in rows.into_iter().filter(|row| !row.query.is_empty()) {
+            votes.entry(row.query.text).or_default().push(row.category);
         }
         let conflicts = votes
             .values()
@@ -104,10 +103,7 @@ impl Dataset {
 /// The examples of the routes as rows, each read as a question would be.
 pub fn of_routes(catalogue: &Catalogue) -> Vec<Labelled> {
     let of_route = |(category, examples): (CategoryId, &Vec<String>)| -> Vec<Labelled> {
-        let row = |example: &String| Labelled {
-            text: Query::from_text(example).text,
-            category: category.clone(),
-        };
+        let row = |example: &String| Labelled::from_text(example, category.clone());
         examples.iter().map(row).collect()
     };
     let routes = catalogue
@@ -147,10 +143,7 @@ mod tests {
     use super::*;
 
     fn row(text: &str, category: &str) -> Labelled {
-        Labelled {
-            text: text.to_owned(),
-            category: CategoryId::new(category),
-        }
+        Labelled::from_text(text, CategoryId::new(category))
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Labelled questions: a JSON object a line, `{"id"?, "text" | "messages": […], "category"}`.
+//! Labelled questions: a JSON object a line, `{"id"?, "text" | "messages": […], "category"}`. Other fields are let be;
+//! blank lines are skipped.
 //!
 //! What is learnt from is what is classified at run time: texts and conversations go through [`Query`].
 
@@ -8,114 +9,169 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
-    chat::{ChatRequest, fields},
-    ids::CategoryId,
+    chat::{ChatRequest, InvalidRequest, fields},
+    ids::{CategoryId, OUT_OF_DOMAIN},
     query::Query,
 };
 
 /// A question and what it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Labelled {
-    /// The text to classify, as [`Query`] takes it out of the row; empty where no person asked anything.
-    pub text: String,
-    /// Its category; [`crate::ids::OUT_OF_DOMAIN`] is one like any other here.
+    /// The row's own name, if it has one.
+    pub id: Option<String>,
+    /// The question, as it would be classified.
+    pub query: Query,
+    /// Its category, or [`OUT_OF_DOMAIN`].
     pub category: CategoryId,
 }
 
 /// Why labelled questions cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelsError {
-    /// A file cannot be opened or read.
-    #[error("the labels {} cannot be read", path.display())]
-    Io {
+    /// The file cannot be opened.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// What the system says.
         source: io::Error,
     },
-    /// A line is no labelled question.
-    #[error("{}:{line}: {detail}", path.display())]
-    Row {
+    /// The file has no rows.
+    #[error("{} holds no rows; write a JSON object a line, with `text` and `category`", path.display())]
+    Empty {
         /// The file.
         path: PathBuf,
-        /// The line, the first one being 1.
-        line: usize,
-        /// What is wrong with it, and what to write instead.
-        detail: String,
     },
-    /// There is not one row.
-    #[error(
-        "the labels hold no row; write one JSON object a line: {{\"text\": …, \"category\": …}}"
-    )]
-    Empty,
+    /// A line is no labelled question.
+    #[error("{}:{line}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: LabelError,
+    },
 }
 
-/// Reads the labelled questions of these files, in order; blank lines are passed over.
+/// What is wrong with one line.
+#[derive(Debug, thiserror::Error)]
+pub enum LabelError {
+    /// It is not text.
+    #[error("the line cannot be read")]
+    Unreadable(#[from] io::Error),
+    /// It is not JSON.
+    #[error("column {column} is not JSON: {problem}")]
+    NotJson {
+        /// Where it breaks off, counted from 1.
+        column: usize,
+        /// What was expected there.
+        problem: String,
+    },
+    /// It has no question.
+    #[error(transparent)]
+    Question(#[from] InvalidRequest),
+    /// It has no label.
+    #[error("`category` is missing; write the category's name, or `{OUT_OF_DOMAIN}` if none fits")]
+    NoCategory,
+    /// Its label is no name.
+    #[error("`category` is {found}; it must be a category's name, such as \"coding\"")]
+    CategoryNotName {
+        /// What stands there.
+        found: Value,
+    },
+}
+
+/// Reads the labelled questions of every file, in order.
 ///
 /// # Errors
-/// The first file or line that cannot be read, or no row at all.
+/// The first file that cannot be read or is empty, or the first line that is no labelled question.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Labelled>, LabelsError> {
     let mut rows = Vec::new();
     for path in paths {
+        let before = rows.len();
         read_file(path, &mut rows)?;
-    }
-    if rows.is_empty() {
-        return Err(LabelsError::Empty);
+        if rows.len() == before {
+            return Err(LabelsError::Empty { path: path.clone() });
+        }
     }
     Ok(rows)
 }
 
+impl Labelled {
+    /// A question that stands alone.
+    pub fn from_text(text: &str, category: CategoryId) -> Self {
+        Self {
+            id: None,
+            query: Query::from_text(text),
+            category,
+        }
+    }
+
+    /// Reads one line; none if it is blank.
+    fn from_line(line: &str) -> Result<Option<Self>, LabelError> {
+        if line.trim().is_empty() {
+            return Ok(None);
+        }
+        let row = serde_json::from_str(line).map_err(|error| LabelError::not_json(&error))?;
+        let mut row = fields::body(row)?;
+        let id = row.remove("id").filter(|id| !id.is_null());
+        let category = match row.remove("category") {
+            Some(Value::String(name)) if !name.trim().is_empty() => CategoryId::new(name.trim()),
+            Some(Value::Null) | None => return Err(LabelError::NoCategory),
+            Some(found) => return Err(LabelError::CategoryNotName { found }),
+        };
+        fields::text_as_messages(&mut row)?;
+        row.insert("model".into(), "any".into());
+        let request = ChatRequest::parse(Value::Object(row))?;
+        Ok(Some(Self {
+            id: id.map(name),
+            query: Query::from_messages(&request.messages),
+            category,
+        }))
+    }
+}
+
+impl LabelError {
+    /// The place in the file is known better than by the parser, which saw one line.
+    fn not_json(error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        Self::NotJson {
+            column: error.column(),
+            problem: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+        }
+    }
+}
+
 fn read_file(path: &Path, rows: &mut Vec<Labelled>) -> Result<(), LabelsError> {
-    let failed = |source| LabelsError::Io {
+    let file = File::open(path).map_err(|source| LabelsError::Unreadable {
         path: path.to_owned(),
         source,
-    };
-    let file = File::open(path).map_err(failed)?;
+    })?;
     for (at, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(failed)?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let row = parse(&line).map_err(|detail| LabelsError::Row {
-            path: path.to_owned(),
-            line: at + 1,
-            detail,
-        })?;
-        rows.push(row);
+        let row = line
+            .map_err(LabelError::from)
+            .and_then(|line| Labelled::from_line(&line))
+            .map_err(|source| LabelsError::Line {
+                path: path.to_owned(),
+                line: at + 1,
+                source,
+            })?;
+        rows.extend(row);
     }
     Ok(())
 }
 
-fn parse(line: &str) -> Result<Labelled, String> {
-    let row: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let row = fields::body(row).map_err(|invalid| invalid.to_string())?;
-    let category = match row.get("category") {
-        Some(Value::String(category)) if !category.trim().is_empty() => category.trim(),
-        Some(_) => return Err("`category` must be the name of a category".into()),
-        None => return Err("`category` is missing; name the question's category".into()),
-    };
-    let given = |name: &str| row.get(name).filter(|value| !value.is_null());
-    let query = match (given("text"), given("messages")) {
-        (Some(Value::String(text)), None) => Query::from_text(text),
-        (None, Some(messages)) => conversation(messages)?,
-        (Some(_), None) => return Err("`text` must be a text".into()),
-        (Some(_), Some(_)) => return Err("give `text` or `messages`, not both".into()),
-        (None, None) => return Err("`text` is missing; give `text` or `messages`".into()),
-    };
-    Ok(Labelled {
-        text: query.text,
-        category: CategoryId::new(category),
-    })
-}
-
-fn conversation(messages: &Value) -> Result<Query, String> {
-    let request = json!({ "model": "labels", "messages": messages });
-    let request = ChatRequest::parse(request)
-        .map_err(|invalid| format!("{}: {}", invalid.param, invalid.message))?;
-    Ok(Query::from_messages(&request.messages))
+/// An id as text: a string itself, anything else as its JSON.
+fn name(id: Value) -> String {
+    match id {
+        Value::String(name) => name,
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +179,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::causes;
 
     fn read_lines(lines: &str) -> Result<Vec<Labelled>, LabelsError> {
         let folder = tempfile::tempdir().unwrap();
@@ -136,33 +193,63 @@ mod tests {
         let rows = read_lines(concat!(
             r#"{"id": 7, "text": "  Sum a list \n", "category": "coding", "source": "mine"}"#,
             "\n\n",
-            r#"{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is a tort?"}], "category": "legal"}"#,
+            r#"{"id": "t1", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is a tort?"}], "category": "legal"}"#,
         ))
         .unwrap();
         let rows: Vec<_> = rows
             .iter()
-            .map(|row| (row.text.as_str(), row.category.as_str()))
+            .map(|row| {
+                (
+                    row.id.as_deref(),
+                    row.query.text.as_str(),
+                    row.category.as_str(),
+                )
+            })
             .collect();
         assert_eq!(
             rows,
-            [("Sum a list", "coding"), ("What is a tort?", "legal")]
+            [
+                (Some("7"), "Sum a list", "coding"),
+                (Some("t1"), "What is a tort?", "legal")
+            ]
         );
+    }
+
+    #[test]
+    fn a_conversation_keeps_what_its_ask_leans_on() {
+        let rows = read_lines(
+            r#"{"messages": [{"role": "user", "content": "How do I knit a scarf?"}, {"role": "assistant", "content": "Cast on."}, {"role": "user", "content": "And then?"}], "category": "craft"}"#,
+        )
+        .unwrap();
+        let context = rows[0].query.context.as_deref().unwrap();
+        assert!(context.contains("scarf"), "{context}");
     }
 
     #[test]
     fn every_wrong_line_is_named_with_what_is_wrong() {
         let cases = [
-            ("{", "EOF"),
-            ("[1]", "object"),
+            ("{", "column 1 is not JSON: EOF"),
+            ("[1]", "the body must be a JSON object"),
             (r#"{"text": "a"}"#, "`category` is missing"),
-            (r#"{"text": "a", "category": " "}"#, "`category` must be"),
+            (
+                r#"{"text": "a", "category": null}"#,
+                "`category` is missing",
+            ),
+            (
+                r#"{"text": "a", "category": " "}"#,
+                "`category` is \" \"; it must be",
+            ),
+            (
+                r#"{"text": "a", "category": 1}"#,
+                "`category` is 1; it must be",
+            ),
             (r#"{"text": 1, "category": "a"}"#, "`text` must be"),
-            (r#"{"category": "a"}"#, "`text` is missing"),
+            (r#"{"category": "a"}"#, "the question is missing"),
             (r#"{"text": "a", "messages": [], "category": "a"}"#, "both"),
             (r#"{"messages": [7], "category": "a"}"#, "messages[0]"),
         ];
         for (line, complaint) in cases {
-            let error = read_lines(&format!("\n{line}\n")).unwrap_err().to_string();
+            let error = causes::in_full(&read_lines(&format!("\n{line}\n")).unwrap_err());
             assert!(error.contains("labels.jsonl:2: "), "{error}");
             assert!(error.contains(complaint), "{error}");
         }
@@ -172,6 +259,6 @@ mod tests {
     fn a_file_that_is_not_there_and_one_without_rows_are_refused() {
         let absent = read(&["absent.jsonl".into()]).unwrap_err();
         assert!(absent.to_string().contains("absent.jsonl"), "{absent}");
-        assert!(matches!(read_lines("\n"), Err(LabelsError::Empty)));
+        assert!(matches!(read_lines("\n"), Err(LabelsError::Empty { .. })));
     }
 }

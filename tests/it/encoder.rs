@@ -18,13 +18,13 @@ use crate::support::encoder::{TINY_LAYERS, TINY_POSITIONS, TinyBert, encoder_con
 const TOLERANCE: f32 = 1e-5;
 
 async fn read(config: &EncoderConfig, layers: &[usize], texts: &[&str]) -> Vec<Reading> {
-    let encoder = Encoder::open(config, layers).unwrap();
+    let encoder = Encoder::open(config, layers, None).unwrap();
     let texts = texts.iter().map(|text| (*text).to_owned()).collect();
     encoder.embed(texts).await.unwrap()
 }
 
 fn refusal(config: &EncoderConfig, layers: &[usize]) -> EncoderError {
-    match Encoder::open(config, layers) {
+    match Encoder::open(config, layers, None) {
         Ok(_) => panic!("the encoder opened"),
         Err(error) => error,
     }
@@ -158,7 +158,7 @@ fn a_layer_that_the_model_does_not_have_is_refused() {
 fn the_fingerprint_covers_the_weights_the_tokenizer_and_the_layers() {
     let mut tiny = TinyBert::new();
     let fingerprint = |tiny: &TinyBert, layers: &[usize]| {
-        let encoder = Encoder::open(&tiny.encoder_config(), layers).unwrap();
+        let encoder = Encoder::open(&tiny.encoder_config(), layers, None).unwrap();
         encoder.fingerprint().to_owned()
     };
     let first = fingerprint(&tiny, &[1]);

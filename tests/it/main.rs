@@ -8,6 +8,8 @@
 )]
 
 mod architecture;
+mod artefact;
+mod embedding;
 mod encoder;
 mod endings;
 mod evaluate;
@@ -20,3 +22,4 @@ mod router;
 mod sessions;
 mod store;
 mod support;
+mod training;

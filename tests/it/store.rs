@@ -75,6 +75,7 @@ async fn open(recorder: &Recorder) -> Result<Ticket, NoSlot> {
         category: None,
         confidence: 1.0,
         scores: Vec::new(),
+        tier: None,
         reason: Reason::ExpertNamed,
         session: None,
         expert: ExpertId::new("general"),

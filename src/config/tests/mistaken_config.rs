@@ -48,7 +48,7 @@ fn wrong_types() {
         "
 server: { grace: 30, keys: [7], body_max: 1.5 }
 store:
-router: { confidence_min: high, routes: ROUTES }
+router: { misroute_max: [5], routes: ROUTES }
 mapping: { default: [general], coding: true }
 ",
         &[
@@ -56,7 +56,7 @@ mapping: { default: [general], coding: true }
             "coterie.yaml:1:29: an entry of `keys` must be a map with `name`, not a number",
             "coterie.yaml:1:43: `body_max` must be a whole number or text, not a number with a fraction",
             "coterie.yaml:2:1: `store` has no value; give it a map, or leave it out",
-            "coterie.yaml:3:27: `confidence_min` must be a number, not text",
+            "coterie.yaml:3:25: `misroute_max` must be a number or text, not a list",
             "coterie.yaml:4:21: `default` must be text, not a list",
             "coterie.yaml:4:40: `coding` must be text or a map with `expert`, not true or false",
         ],
@@ -68,19 +68,39 @@ fn values_out_of_range() {
     assert_mistakes(
         "
 server: { body_max: 0 }
-router: { confidence_min: 1.4, routes: ROUTES }
+router: { misroute_max: 1.4, routes: ROUTES }
 experts:
   general: { kind: local, model: models/small, params_b: 0, usd_in: -1 }
   gpt: { kind: remote, base_url: 'https://api.example.com/v1', model: big, concurrent_max: 0 }
 ",
         &[
             "coterie.yaml:1:21: `body_max` is 0; it must be at least 1",
-            "coterie.yaml:2:27: `confidence_min` is 1.4; it must be between 0 and 1",
+            "coterie.yaml:2:25: `misroute_max` is 1.4; it must be between 0 and 1",
             "coterie.yaml:4:58: `params_b` is 0; it must be greater than 0",
             "coterie.yaml:4:69: `usd_in` is -1; it must be at least 0",
             "coterie.yaml:5:92: `concurrent_max` is 0; it must be between 1 and 10000",
         ],
     );
+}
+
+#[test]
+fn a_bound_on_misrouted_questions_that_bounds_nothing_or_all() {
+    for (written, shown) in [
+        ("0", "0"),
+        ("1", "1"),
+        ("0%", "0%"),
+        ("100%", "100%"),
+        ("few", "few"),
+        ("'5 %%'", "5 %%"),
+    ] {
+        let mistake = format!(
+            "coterie.yaml:1:25: `misroute_max` is `{shown}`; write a share above 0 and below 1, such as `5%`"
+        );
+        assert_mistakes(
+            &format!("router: {{ misroute_max: {written}, routes: ROUTES }}"),
+            &[&mistake],
+        );
+    }
 }
 
 #[test]

@@ -62,6 +62,36 @@ fn examples_that_are_here_twice_in_one_route_or_in_two() {
 }
 
 #[test]
+fn negatives_and_questions_of_no_category_are_checked_like_examples() {
+    assert_eq!(
+        mistakes_with(&[
+            (
+                "_other.yaml",
+                "description: O\nexamples: [Fix my loop, '']\n"
+            ),
+            (
+                "poem.yaml",
+                "description: P\nexamples: [One]\nnegatives: [' ', One]\n"
+            ),
+        ]),
+        [
+            "routes/_other.yaml:2:25: this example is blank; write a question, or take the entry out",
+            "routes/coding.yaml:2:12: this example is here twice; the first is at routes/_other.yaml:2: keep one",
+            "routes/poem.yaml:3:13: this example is blank; write a question, or take the entry out",
+            "routes/poem.yaml:3:18: this example is here twice; the first is at routes/poem.yaml:2: keep one",
+        ]
+    );
+}
+
+#[test]
+fn nothing_can_be_mapped_to_the_file_of_questions_of_no_category() {
+    let house = House::new();
+    house.write("routes/_other.yaml", "description: O\nexamples: [Hello]\n");
+    house.config("mapping: { default: general, _other: gpt }");
+    assert_eq!(house.mistakes(), ["coterie.yaml:1:30: x"]);
+}
+
+#[test]
 fn categories_that_are_here_twice() {
     assert_eq!(
         mistakes_with(&[
@@ -132,11 +162,13 @@ fn mistakes_of_all_files_come_at_once_in_their_order() {
     house.write("routes/poem.yaml", "description: P\nexamples: []\n");
     house.write("routes/broken.yaml", "description: [\n");
     house.write("routes/latin.yaml", b"description: caf\xe9\n");
-    house.config("router: { confidence_mn: 1, routes: ROUTES }\nmapping: { default: nobody, broken: general }");
+    house.config(
+        "router: { misroute_mx: 1, routes: ROUTES }\nmapping: { default: nobody, broken: general }",
+    );
     assert_eq!(
         house.mistakes(),
         [
-            "coterie.yaml:1:11: unknown key `confidence_mn`; did you mean `confidence_min`?",
+            "coterie.yaml:1:11: unknown key `misroute_mx`; did you mean `misroute_max`?",
             "coterie.yaml:2:21: there is no expert `nobody`; known here: `general` and `gpt`",
             "routes/broken.yaml:1:14: the YAML cannot be read: unclosed bracket '['",
             "routes/latin.yaml:1:17: this is not UTF-8; save the file as UTF-8",

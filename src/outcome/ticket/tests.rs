@@ -92,6 +92,7 @@ fn decision() -> Decision {
         category: None,
         confidence: 1.0,
         scores: Vec::new(),
+        tier: None,
         reason: Reason::ExpertNamed,
         session: None,
         expert: expert(),

@@ -66,7 +66,7 @@ enum Kind {
     Script,
 }
 
-/// Mixes a kind and hashes into one (the finaliser of SplitMix64, Steele et al. 2014).
+/// Mixes a kind and hashes into one (the finaliser of `SplitMix64`, Steele et al. 2014).
 fn mix(kind: Kind, parts: &[u64]) -> u64 {
     let mut hash = (kind as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for part in parts {

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, ArrayView1};
 
-/// A lower triangular matrix M with MᵀM = covariance⁻¹: the squared length of M·x is x's Mahalanobis distance.
+/// A lower triangular matrix M with `MᵀM` = covariance⁻¹: the squared length of M·x is x's Mahalanobis distance.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Whitening {
     dimensions: usize,

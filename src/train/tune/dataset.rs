@@ -56,7 +56,8 @@ impl Dataset {
         let (scored, trained) = (read(SCORED_PIECES_MAX)?, read(TRAINED_PIECES_MAX)?);
         let mut digest = Sha256::new();
         let mut rows = Vec::with_capacity(labelled.len());
-        for (number, Labelled { text, category }) in labelled.iter().enumerate() {
+        for (number, row) in labelled.iter().enumerate() {
+            let (text, category) = (&row.query.text, &row.category);
             for part in [text.as_str(), category.as_str()] {
                 digest.update(part.len().to_le_bytes());
                 digest.update(part);

@@ -77,10 +77,8 @@ fn rows() -> Vec<Labelled> {
     for one in 0..6 {
         for other in 0..6 {
             for (topic, category) in [(code, "coding"), (food, "cooking")] {
-                rows.push(Labelled {
-                    text: format!("{} {}s", topic[one], topic[other]),
-                    category: CategoryId::new(category),
-                });
+                let text = format!("{} {}s", topic[one], topic[other]);
+                rows.push(Labelled::from_text(&text, CategoryId::new(category)));
             }
         }
     }
@@ -101,7 +99,7 @@ fn tuning_learns_and_scores_every_row_by_a_model_that_has_not_seen_it() {
     let held_back = candle_core::safetensors::load_buffer(&held_back, &Device::Cpu).unwrap();
     assert_eq!(held_back["logits"].dims(), [72, 2]);
     assert_eq!(held_back["keys"].dims(), [72, 16]);
-    let key = &Sha256::digest(&toy.job.rows[5].text)[..16];
+    let key = &Sha256::digest(&toy.job.rows[5].query.text)[..16];
     assert_eq!(
         held_back["keys"].get(5).unwrap().to_vec1::<u8>().unwrap(),
         key

@@ -168,12 +168,14 @@ pub(crate) fn write_config(folder: &Path, yaml: &str) -> PathBuf {
             folder.display()
         ));
     }
-    let routes = Path::new(env!("CARGO_MANIFEST_DIR")).join("routes");
-    text.push_str(&format!(
-        "\nrouter: {{ artefacts: '{}', routes: '{}' }}\n",
-        fitted.display(),
-        routes.display()
-    ));
+    if !yaml.contains("router:") {
+        let routes = Path::new(env!("CARGO_MANIFEST_DIR")).join("routes");
+        text.push_str(&format!(
+            "\nrouter: {{ artefacts: '{}', routes: '{}' }}\n",
+            fitted.display(),
+            routes.display()
+        ));
+    }
     let file = folder.join("coterie.yaml");
     std::fs::write(&file, text).unwrap();
     file
