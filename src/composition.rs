@@ -70,7 +70,7 @@ impl Composition {
     /// # Errors
     /// The router cannot be opened.
     pub async fn open(config: &Config, router: Option<&Path>) -> Result<Self, InForceError> {
-        let router = match router {
+        let router = match router.or(config.router.artefact.as_deref()) {
             Some(folder) => Box::pin(in_force::open(&config.router, folder)).await?,
             None => Box::pin(in_force::at_start(&config.router, &config.catalogue)).await?,
         };

@@ -134,8 +134,10 @@ pub struct RouterConfig {
     pub misroute_max: f64,
     /// What is read of a question.
     pub features: Vec<FeatureKind>,
-    /// The folder of the static encoder; none: that of the shipped router.
+    /// The folder of the static encoder; none: that of the router that is built in.
     pub static_encoder: Option<PathBuf>,
+    /// The folder of the trained router to use; none: the one that is built in, or that the routes make of it.
+    pub artefact: Option<PathBuf>,
     /// Whether a session may hold on to its category.
     pub sticky: Sticky,
 }

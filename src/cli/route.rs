@@ -15,6 +15,7 @@ use crate::{
     composition::{self, Composition},
     config::{Environment, Exposure},
     decision::{Explained, Reason},
+    router::explain::{Explanation, FeatureShare},
 };
 
 /// Rows that are decided at once: enough for the encoder to work in batches.
@@ -142,12 +143,32 @@ fn tell(explained: &Explained) -> Result<(), CliError> {
         .map(|s| format!("{} {:.3}", s.category, s.probability))
         .collect();
     output::line(&format!("scores      {}", scores.join(", ")));
+    if let Some(explanation) = &explained.explanation {
+        tell_why(explanation);
+    }
     output::line(&format!("router      {}", explained.router));
     output::line(&format!(
         "took        {:.1} ms",
         explained.took_us as f64 / 1000.0
     ));
     Ok(())
+}
+
+/// What the likeliest class has over the next one.
+fn tell_why(why: &Explanation) {
+    let settles = |from| format!("; the cheap one settles from {from:.3}");
+    let settles = why.settled_from.map_or_else(String::new, settles);
+    output::line(&format!("tier        {}{settles}", why.tier.as_str()));
+    let (margin, from) = (why.margin, why.confidence_min);
+    output::line(&format!("margin      {margin:.3}; routed from {from:.3}"));
+    for (class, shares) in [
+        (&why.winner, &why.features_for),
+        (&why.runner_up, &why.features_against),
+    ] {
+        let named = |share: &FeatureShare| format!("{} {:.2}", share.feature, share.share.abs());
+        let shares: Vec<String> = shares.iter().map(named).collect();
+        output::line(&format!("spoke for   {class}: {}", shares.join(", ")));
+    }
 }
 
 fn in_words(reason: &Reason) -> String {

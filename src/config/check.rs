@@ -191,6 +191,7 @@ pub(super) fn router(
         misroute_max: misroute_max?,
         features: raw.features.clone(),
         static_encoder: static_encoder.flatten(),
+        artefact: raw.artefact.as_deref().map(PathBuf::from),
         sticky: raw.sticky,
     })
 }

@@ -156,13 +156,16 @@ pub(super) struct Router {
     /// Of the questions that are routed, at most this share may be misrouted, with 95 % confidence: a number between 0 and
     /// 1, or a share such as `5%`. What cannot be routed that surely goes to the default expert.
     pub misroute_max: Share,
-    /// What is read of a question: any of sparse, static, transformer. Without the transformer no runtime library is
-    /// needed for routing.
+    /// What is read of a question: any of sparse, static, transformer.
     #[schemars(length(min = 1))]
     pub features: Vec<FeatureKind>,
     /// The folder of a static encoder that `coterie encoder distill` wrote; without one: that of the shipped router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub static_encoder: Option<String>,
+    /// The folder of a trained router (`coterie train --out`) to use; without one: the router that is built in, or for
+    /// routes of your own one that is learned on top of it at start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artefact: Option<String>,
     /// Whether a session stays with the category of its last question unless the evidence is against it.
     pub sticky: Sticky,
 }
@@ -185,6 +188,7 @@ impl Default for Router {
             misroute_max: Share::Text(defaults::MISROUTE_MAX.to_owned()),
             features: FeatureKind::ALL.to_vec(),
             static_encoder: None,
+            artefact: None,
             sticky: Sticky::On,
         }
     }

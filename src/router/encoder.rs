@@ -41,6 +41,7 @@ pub struct Encoder {
     name: String,
     fingerprint: String,
     dimensions: usize,
+    layers: Vec<usize>,
 }
 
 /// What was read out of one text.
@@ -52,6 +53,16 @@ pub struct Reading {
     pub layers: Vec<Vec<f32>>,
     /// Word pieces that were read, with the two marks that frame the text.
     pub pieces: usize,
+}
+
+impl Reading {
+    /// The vectors of the layers that were asked for, or of the last one where none was.
+    pub fn vectors(&self) -> Vec<&[f32]> {
+        match self.layers.as_slice() {
+            [] => vec![&self.vector],
+            layers => layers.iter().map(Vec::as_slice).collect(),
+        }
+    }
 }
 
 /// Why texts could not be turned into vectors.
@@ -210,6 +221,7 @@ impl Encoder {
             name: config.name.clone(),
             fingerprint,
             dimensions,
+            layers: layers.to_vec(),
         })
     }
 
@@ -257,6 +269,11 @@ impl Encoder {
     /// A digest of everything that decides what its readings are.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// The layers that its readings tell of besides the last one.
+    pub fn layers(&self) -> &[usize] {
+        &self.layers
     }
 
     /// How long its vectors are.

@@ -133,7 +133,7 @@ impl Model {
         let mut features = cheap.map(|said| said.logits.clone()).unwrap_or_default();
         features.extend(full.transformer.features(reading));
         let logits = full.tier.head.logits(&[], &features);
-        let strangeness = full.novelty.as_ref().zip(reading.layers.first());
+        let strangeness = full.novelty.as_ref().zip(reading.vectors().into_iter().next());
         Some(Said {
             tier: TierName::Full,
             probabilities: full.tier.calibration.probabilities(&logits),
@@ -167,7 +167,7 @@ impl Transformer {
             Self::Layers { means } => {
                 let mut features = Vec::with_capacity(means.len());
                 let mut rest = means.as_slice();
-                for layer in &reading.layers {
+                for layer in reading.vectors() {
                     let (means, after) = rest.split_at(layer.len().min(rest.len()));
                     rest = after;
                     let from = features.len();

@@ -403,7 +403,7 @@ impl<'d> Problem<'d> {
             (Some(cheap), Some(full)) => self.shared(cheap, full),
             (Some(tier), None) => alone(tier, 1.0),
             (None, Some(tier)) => alone(tier, 0.0),
-            // There is always one feature at least: a configuration without any is refused.
+            // There is always one feature at least: a job without any is refused.
             (None, None) => Shared {
                 cascade: Cascade::default(),
                 probabilities: Array2::zeros((0, 0)),
@@ -417,6 +417,8 @@ impl<'d> Problem<'d> {
         let (of_cheap, of_full) = (top(cheap), top(full));
         let settled_from = match &self.base {
             Some(base) => Some(base.model.settled_from).filter(|from| from.is_finite()),
+            // Without strange rows to learn from only the full tier's detector knows what is strange: it must see everything.
+            None if self.out_of_domain.is_none() => None,
             None => lowest_settling(&of_cheap, &of_full),
         };
         let mut probabilities = full.probabilities.clone();

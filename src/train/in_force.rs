@@ -172,7 +172,14 @@ fn reads_the_same(shipped: &Artefact, config: &RouterConfig, encoder: &Encoder) 
 /// Whatever is missing or unusable.
 pub async fn open_encoder(config: &RouterConfig) -> Result<Encoder, InForceError> {
     let config = config.encoder.clone();
-    Ok(spawn_blocking(move || Encoder::open(&config, &LAYERS, None)).await??)
+    let opened = spawn_blocking(move || match Encoder::open(&config, &LAYERS, None) {
+        // Someone else's graph, or another depth: its last layer must do.
+        Err(EncoderError::OnlyLastLayer { .. } | EncoderError::NoSuchLayer { .. }) => {
+            Encoder::open(&config, &[], None)
+        }
+        opened => opened,
+    });
+    Ok(opened.await??)
 }
 
 /// A digest of the examples of all routes.

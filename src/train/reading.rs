@@ -40,8 +40,9 @@ pub async fn layers(
     artefacts: &Path,
 ) -> Result<Readings, ReadError> {
     let width = encoder.dimensions();
+    let numbers_a_row = width * encoder.layers().len().max(1);
     let folder = artefacts.join(CACHE_FOLDER);
-    let mut cache = match Cache::open(&folder, encoder.fingerprint(), width * LAYERS.len()) {
+    let mut cache = match Cache::open(&folder, encoder.fingerprint(), numbers_a_row) {
         Ok(cache) => Some(cache),
         Err(error) => {
             warn!(
@@ -55,14 +56,14 @@ pub async fn layers(
     let missing: Vec<usize> = (0..dataset.texts.len())
         .filter(|row| !known(&dataset.keys[*row]))
         .collect();
-    let mut vectors = Array2::zeros((dataset.texts.len(), width * LAYERS.len()));
+    let mut vectors = Array2::zeros((dataset.texts.len(), numbers_a_row));
     let mut fresh = Vec::new();
     let texts: Vec<&str> = missing
         .iter()
         .map(|row| dataset.texts[*row].as_str())
         .collect();
     for (row, reading) in missing.iter().zip(read(encoder, &texts).await?) {
-        let numbers = reading.layers.concat();
+        let numbers = reading.vectors().concat();
         vectors
             .row_mut(*row)
             .assign(&ndarray::ArrayView1::from(&numbers));

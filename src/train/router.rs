@@ -79,6 +79,11 @@ pub enum TrainError {
     /// The transformer failed.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// Nothing would be read of a question.
+    #[error(
+        "nothing would be read of a question: `router.features` is [static] alone and there is no static encoder; add a feature, or name a folder that `coterie encoder distill` wrote"
+    )]
+    NoFeatures,
     /// The artefact cannot be written.
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
@@ -133,6 +138,10 @@ impl Prepared {
             Some((adapter, base)) => Some(Tuned::unseen(adapter, base, config)),
             None => tuned,
         };
+        let others = uses(FeatureKind::Sparse) || uses(FeatureKind::Transformer);
+        if static_encoder.is_none() && !others {
+            return Err(TrainError::NoFeatures);
+        }
         let manifest = describe(
             &job,
             &dataset,
@@ -249,7 +258,7 @@ fn describe(
     let needed = transformer.then(|| EncoderNeeded {
         name: encoder.name().to_owned(),
         fingerprint: encoder.fingerprint().to_owned(),
-        layers: reading::LAYERS.to_vec(),
+        layers: encoder.layers().to_vec(),
     });
     let parts = [
         format!("{FORMAT} {} {features:?}", job.seed),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest as _, Sha256};
 
@@ -29,9 +29,6 @@ use crate::{
 
 /// Logits of the tuned rows, each by an encoder that has not seen the row.
 const HELD_BACK_FILE: &str = "held_back.safetensors";
-
-/// What the teacher says of a class that it does not know: that it is out of the question.
-const LOGIT_UNKNOWN: f32 = -20.0;
 
 /// A tuned encoder with what it said of rows that it had not seen.
 pub struct Tuned {
@@ -165,17 +162,12 @@ impl Tuned {
         }
     }
 
-    /// The logits in the dataset's classes; none if it has more classes that were not tuned on than were.
+    /// The logits in the dataset's classes; none if one of those was not tuned on.
     fn teacher(&self, dataset: &Dataset, logits: &Array2<f32>) -> Option<Array2<f32>> {
         let known = &self.adapter.about().categories;
         let column_of = |category| known.iter().position(|known| known == category);
-        let columns: Vec<Option<usize>> = dataset.categories.iter().map(column_of).collect();
-        let unknown = columns.iter().filter(|column| column.is_none()).count();
-        (unknown == 0).then(|| {
-            Array2::from_shape_fn((logits.nrows(), columns.len()), |(row, class)| {
-                columns[class].map_or(LOGIT_UNKNOWN, |column| logits[(row, column)])
-            })
-        })
+        let columns: Option<Vec<usize>> = dataset.categories.iter().map(column_of).collect();
+        columns.map(|columns| logits.select(Axis(1), &columns))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What tuning changed in an encoder's weights, a few hundred kilobytes beside the base's ninety megabytes.
+//! What tuning changed in an encoder's weights, a megabyte or two beside the base's ninety.
 //!
 //! A safetensors file, fp16. For a weight `NAME` (out × in): `NAME.lora_a` (rank × in) and `NAME.lora_b` (out × rank),
 //! whose product is added (`LoRA`; Hu et al. 2021). For a vector `NAME`: `NAME.delta`, which is added. `head.weight` and
@@ -66,6 +66,16 @@ enum Change {
 /// Why an adapter cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
+    /// Another encoder's weights.
+    #[error(
+        "the adapter changes the weights with SHA-256 {expected}, and the encoder's `model.safetensors` has {found}; configure the encoder that was tuned"
+    )]
+    OtherBase {
+        /// Of the base that was tuned.
+        expected: String,
+        /// Of the base that there is.
+        found: String,
+    },
     /// The file cannot be read.
     #[error("the adapter {} cannot be read", path.display())]
     Io {
@@ -167,6 +177,20 @@ impl Adapter {
     /// Whether [`Self::apply`] changes the tensor `name`.
     pub fn changes(&self, name: &str) -> bool {
         self.changes.contains_key(name)
+    }
+
+    /// Checks that `sha256`, of a base's `model.safetensors`, is that of the base that was tuned.
+    ///
+    /// # Errors
+    /// `OtherBase` if it is not.
+    pub fn check_base(&self, sha256: &str) -> Result<(), AdapterError> {
+        if self.about.base_sha256 == sha256 {
+            return Ok(());
+        }
+        Err(AdapterError::OtherBase {
+            expected: self.about.base_sha256.clone(),
+            found: sha256.to_owned(),
+        })
     }
 
     /// Checks that every change has its tensor among those of the base, given by name and shape.

@@ -74,13 +74,17 @@ impl Model {
                 )
             },
         );
+        let sum = sum?.to_string();
+        if let Some(adapter) = adapter {
+            adapter.check_base(&sum)?;
+        }
         Ok(Self {
             session: session?,
             layers: layers
                 .iter()
                 .map(|n| Output::HiddenState(*n).to_string())
                 .collect(),
-            fingerprint: hex::encode(digest.chain_update(sum?.to_string()).finalize()),
+            fingerprint: hex::encode(digest.chain_update(sum).finalize()),
         })
     }
 

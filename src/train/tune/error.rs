@@ -7,6 +7,12 @@ use crate::{ids::CategoryId, router::encoder::adapter::AdapterError, train::Base
 /// Why an encoder could not be tuned.
 #[derive(Debug, thiserror::Error)]
 pub enum TuneError {
+    /// The tuned weights cannot be made into a graph.
+    #[error("the tuned weights cannot be made into an ONNX graph")]
+    Graph {
+        /// Why not.
+        source: Box<crate::onnx::WeightsError>,
+    },
     /// The model to start from.
     #[error(transparent)]
     Base(#[from] BaseError),

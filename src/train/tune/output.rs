@@ -16,6 +16,7 @@ use super::{
     model::{Parameter, written_scale},
 };
 use crate::{
+    onnx::{self, Output, Weights},
     router::encoder::adapter::{self, About, Adapter, AdapterError},
     train::{
         base::{Base, COMPANIONS, WEIGHTS, floats},
@@ -24,6 +25,8 @@ use crate::{
 };
 
 const ADAPTER: &str = "adapter.safetensors";
+/// The tuned weights as a graph for ONNX Runtime.
+const GRAPH: &str = "model.onnx";
 const HELD_BACK: &str = "held_back.safetensors";
 const REPORT: &str = "tuned.json";
 
@@ -54,7 +57,12 @@ impl Outputs<'_> {
         write(ADAPTER, &adapter)?;
         let weights = self.merged(&read_back(&adapter)?)?;
         write(WEIGHTS, &weights)?;
-        // CALL SITE: `model.onnx`, made from `weights` by the ONNX writer, is written here.
+        let graph = Weights::read(out).map_err(|source| TuneError::Graph {
+            source: Box::new(source),
+        })?;
+        // There always is a last layer.
+        let graph = onnx::bert(&graph, &[Output::LastHiddenState]).unwrap_or_default();
+        write(GRAPH, &graph)?;
         if !folds.is_empty() {
             write(HELD_BACK, &self.held_back(folds)?)?;
         }
