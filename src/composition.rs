@@ -71,8 +71,8 @@ impl Composition {
     /// The router cannot be opened.
     pub async fn open(config: &Config, router: Option<&Path>) -> Result<Self, InForceError> {
         let router = match router.or(config.router.artefact.as_deref()) {
-            Some(folder) => Box::pin(in_force::open(&config.router, folder)).await?,
-            None => Box::pin(in_force::at_start(&config.router, &config.catalogue)).await?,
+            Some(folder) => in_force::open(&config.router, folder).await?,
+            None => in_force::at_start(&config.router, &config.catalogue).await?,
         };
         let mapping = Mapping::new(config.mapping.clone(), &config.experts);
         let chat = config

@@ -133,7 +133,10 @@ impl Model {
         let mut features = cheap.map(|said| said.logits.clone()).unwrap_or_default();
         features.extend(full.transformer.features(reading));
         let logits = full.tier.head.logits(&[], &features);
-        let strangeness = full.novelty.as_ref().zip(reading.vectors().into_iter().next());
+        let strangeness = full
+            .novelty
+            .as_ref()
+            .zip(reading.vectors().into_iter().next());
         Some(Said {
             tier: TierName::Full,
             probabilities: full.tier.calibration.probabilities(&logits),

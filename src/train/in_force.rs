@@ -17,7 +17,7 @@ use crate::{
     ids::CategoryId,
     router::{
         Router, RouterError,
-        artefact::{Artefact, ArtefactError},
+        artefact::{Artefact, ArtefactError, Manifest},
         encoder::{Encoder, EncoderError},
     },
 };
@@ -116,15 +116,16 @@ pub async fn at_start(
     };
     let prepared = Prepared::new(job, &config.encoder, &encoder)?;
     let folder = config.artefacts.join(prepared.id().as_str());
-    if let Some(artefact) = stored(&folder) {
-        return Ok(Router::new(artefact, encoder, config).await?);
-    }
-    let manifest = prepared.train(&encoder, &config.artefacts, &folder).await?;
-    info!(
-        router = %manifest.id, rows = manifest.training.rows, accuracy = manifest.cascade.figures.accuracy,
-        cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
-    );
-    open_with(&folder, encoder, config).await
+    let artefact = match stored(&folder) {
+        Some(artefact) => artefact,
+        None => {
+            // On the heap: training holds far more than everything else here.
+            let training = Box::pin(prepared.train(&encoder, &config.artefacts, &folder));
+            told(&training.await?);
+            Artefact::read(&folder)?
+        }
+    };
+    Ok(Router::new(artefact, encoder, config).await?)
 }
 
 async fn open_with(
@@ -185,6 +186,13 @@ pub async fn open_encoder(config: &RouterConfig) -> Result<Encoder, InForceError
 /// A digest of the examples of all routes.
 pub fn routes_sha256(catalogue: &Catalogue) -> String {
     dataset::Dataset::new(dataset::of_routes(catalogue), SEED).sha256()
+}
+
+fn told(manifest: &Manifest) {
+    info!(
+        router = %manifest.id, rows = manifest.training.rows, accuracy = manifest.cascade.figures.accuracy,
+        cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
+    );
 }
 
 /// The sound artefact in `folder`, if there is one.
