@@ -12,6 +12,7 @@ use crate::{
         dataset::{self, Dataset},
         in_force, labels,
         router::{Job, Prepared},
+        shipped,
     },
 };
 
@@ -33,7 +34,8 @@ pub(super) struct TrainArgs {
     /// Put a tuned encoder (`coterie encoder tune`) into the full tier, and learn from it in the cheap one.
     #[arg(long, value_name = "DIR")]
     tuned: Option<PathBuf>,
-    /// The static encoder (`coterie encoder distill`) [default: the configured one].
+    /// The static encoder (`coterie encoder distill`) [default: the configured one, else
+    /// that of the router that is built in].
     #[arg(long = "static", value_name = "DIR")]
     static_encoder: Option<PathBuf>,
     /// Decides which rows are held back together.
@@ -75,7 +77,8 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         features: config.router.features.clone(),
         static_encoder: args
             .static_encoder
-            .or_else(|| config.router.static_encoder.clone()),
+            .or_else(|| config.router.static_encoder.clone())
+            .or_else(|| shipped::unpack(&config.router.artefacts).ok()),
         tuned: args.tuned,
         routes_sha256,
         sources: args.sources,

@@ -8,6 +8,7 @@ use super::labels::Labelled;
 use crate::{
     catalogue::Catalogue,
     ids::{CategoryId, OUT_OF_DOMAIN},
+    query::Query,
 };
 
 /// Leading bytes of a text's SHA-256 that stand for it: no two texts will ever share them.
@@ -100,18 +101,26 @@ impl Dataset {
     }
 }
 
-/// The examples of the routes as rows, each read as a question would be.
+/// The examples of the routes as rows, each read as a question would be. What looks like a category but is none of its
+/// (`negatives`) belongs nowhere; where it does belong somewhere, it is better an example there.
 pub fn of_routes(catalogue: &Catalogue) -> Vec<Labelled> {
-    let of_route = |(category, examples): (CategoryId, &Vec<String>)| -> Vec<Labelled> {
-        let row = |example: &String| Labelled::from_text(example, category.clone());
-        examples.iter().map(row).collect()
-    };
-    let routes = catalogue
-        .routes
-        .iter()
-        .map(|route| (route.category.clone(), &route.examples));
-    let outside = (CategoryId::new(OUT_OF_DOMAIN), &catalogue.out_of_domain);
-    routes.chain([outside]).flat_map(of_route).collect()
+    let outside = CategoryId::new(OUT_OF_DOMAIN);
+    let negatives = catalogue.routes.iter().flat_map(|route| &route.negatives);
+    let nowhere = negatives
+        .chain(&catalogue.out_of_domain)
+        .map(|text| (text, &outside));
+    let examples = catalogue.routes.iter().flat_map(|route| {
+        let of_route = |example| (example, &route.category);
+        route.examples.iter().map(of_route)
+    });
+    nowhere
+        .chain(examples)
+        .map(|(text, category)| Labelled {
+            id: None,
+            query: Query::from_text(text),
+            category: category.clone(),
+        })
+        .collect()
 }
 
 /// The key of a text.
