@@ -8,6 +8,7 @@ pub mod in_force;
 pub mod labels;
 pub mod reading;
 pub mod router;
+pub mod shipped;
 pub mod tune;
 pub mod tuned;
 

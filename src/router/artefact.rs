@@ -52,6 +52,8 @@ pub struct Artefact {
     pub adapter: Option<Adapter>,
     /// Confidence of rows held back from training, and whether the category was right: what thresholds are taken from.
     pub held_back: Vec<(f32, bool)>,
+    /// Where it lies.
+    pub folder: PathBuf,
 }
 
 /// A trained router that is to be written.
@@ -168,6 +170,7 @@ impl Artefact {
             manifest,
             model,
             held_back,
+            folder: folder.to_owned(),
         })
     }
 

@@ -7,7 +7,7 @@ mod objective;
 mod rows;
 
 pub use self::{
-    fit::{FOLDS_MAX, FitError, Fitted, HeldBack, Penalty, fit, folds, held_back},
+    fit::{FOLDS_MAX, FitError, Fitted, HeldBack, Penalty, Regularisation, fit, folds, held_back},
     objective::Parameters,
     rows::{Rows, Targets},
 };

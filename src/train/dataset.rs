@@ -64,6 +64,14 @@ impl Dataset {
         }
     }
 
+    /// Adds a class without rows, unless it is there.
+    pub fn with_class(mut self, category: &CategoryId) -> Self {
+        if !self.categories.contains(category) {
+            self.categories.push(category.clone());
+        }
+        self
+    }
+
     /// How many rows each class has.
     pub fn sizes(&self) -> Vec<usize> {
         let mut sizes = vec![0; self.categories.len()];

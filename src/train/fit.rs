@@ -7,11 +7,11 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
 
 use super::dataset::Dataset;
 use crate::{
-    ids::OUT_OF_DOMAIN,
+    ids::{CategoryId, OUT_OF_DOMAIN},
     router::{
         artefact::{Cascade, Figures, TierReport},
-        calibration::{self, argmax},
-        head::{self, FitError, Head, Penalty, Rows, Targets},
+        calibration::{self, Calibration, argmax},
+        head::{self, FitError, Head, Parameters, Penalty, Regularisation, Rows, Targets},
         lexical::Lexicon,
         model::{FullTier, Model, Tier, Transformer},
         novelty::Novelty,
@@ -21,6 +21,9 @@ use crate::{
 /// Penalties to choose from, times the number of rows: the more rows, the less each weight has to be held back. Chosen
 /// on public sets of 240 to 12,000 rows; the best was never at either end.
 const PENALTIES: [f64; 3] = [0.3, 0.1, 0.03];
+
+/// The same where the penalty pulls to what another model learned from many more rows.
+const PENALTIES_ON_TOP: [f64; 3] = [10.0, 3.0, 1.0];
 
 /// Share of a row's probability that is spread over all classes, so that no weight grows without end.
 const SMOOTHING: f32 = 0.02;
@@ -35,6 +38,9 @@ const TEACHER_TEMPERATURE: f32 = 2.0;
 
 /// How much accuracy the cascade may give away against always asking the full tier.
 const ACCURACY_GIVEN: f64 = 0.003;
+
+/// Standard deviations above the mean below which a normal variable stays with 95 % probability.
+const DEVIATIONS_95: f64 = 1.645;
 
 /// What is known of the rows of a dataset; every matrix has a row for each of them.
 #[derive(Default)]
@@ -81,16 +87,20 @@ pub struct Trained {
     pub held_back: Vec<(f32, bool)>,
 }
 
-/// Fits a model. `step` is called [`steps`] times.
+/// Fits a model, on top of another one where there is a `base`. `step` is called [`steps`] times.
+///
+/// A weight keeps to what it was in the base unless the rows speak against it; classes that the base does not know are
+/// added to it.
 ///
 /// # Errors
 /// [`FitError`] says what is wrong with the rows.
 pub fn fit(
     dataset: &Dataset,
     material: Material,
+    base: Option<&Model>,
     step: &(dyn Fn() + Sync),
 ) -> Result<Trained, FitError> {
-    let problem = Problem::new(dataset);
+    let problem = Problem::new(dataset, base);
     let mut cheap = problem.cheap(&material, step)?;
     let full = match &material.readings {
         Some(readings) => Some(problem.full(cheap.as_ref(), readings, step)?),
@@ -135,9 +145,29 @@ pub fn steps(material: &Material) -> u64 {
 /// The rows, and how they are held back.
 struct Problem<'d> {
     dataset: &'d Dataset,
+    base: Option<Base<'d>>,
     targets: Targets,
     folds: Vec<usize>,
     out_of_domain: Option<usize>,
+}
+
+/// The model that another one is fitted on top of.
+struct Base<'d> {
+    model: &'d Model,
+    /// Each class's place among the model's.
+    old_of: Vec<Option<usize>>,
+}
+
+impl Base<'_> {
+    /// Whether the classes are the model's, in the same order.
+    fn has_same_classes(&self) -> bool {
+        let same = self
+            .old_of
+            .iter()
+            .enumerate()
+            .all(|(new, old)| *old == Some(new));
+        same && self.old_of.len() == self.model.categories.len()
+    }
 }
 
 /// A tier with what it says of rows held back.
@@ -178,13 +208,21 @@ struct Shared {
 }
 
 impl<'d> Problem<'d> {
-    fn new(dataset: &'d Dataset) -> Self {
+    fn new(dataset: &'d Dataset, base: Option<&'d Model>) -> Self {
         let classes = dataset.categories.len();
-        let is_outside = |category: &crate::ids::CategoryId| category.as_str() == OUT_OF_DOMAIN;
+        let base = base.map(|model| {
+            let place = |new: &CategoryId| model.categories.iter().position(|old| old == new);
+            Base {
+                model,
+                old_of: dataset.categories.iter().map(place).collect(),
+            }
+        });
+        let is_outside = |category: &CategoryId| category.as_str() == OUT_OF_DOMAIN;
         Self {
             folds: head::folds(&dataset.labels, classes),
             targets: Targets::balanced(dataset.labels.clone(), classes, SMOOTHING),
             out_of_domain: dataset.categories.iter().position(is_outside),
+            base,
             dataset,
         }
     }
@@ -202,8 +240,12 @@ impl<'d> Problem<'d> {
             return Ok(None);
         }
         let texts = || self.dataset.texts.iter().map(String::as_str);
-        let bits = head::bucket_bits(self.classes());
-        let lexicon = material.sparse.then(|| Lexicon::fit(texts(), bits));
+        let known = self
+            .base
+            .as_ref()
+            .and_then(|base| base.model.lexicon.clone());
+        let new = || Lexicon::fit(texts(), head::bucket_bits(self.classes()));
+        let lexicon = material.sparse.then(|| known.unwrap_or_else(new));
         let sparse: Vec<_> = match &lexicon {
             Some(lexicon) => texts().map(|text| lexicon.features(text)).collect(),
             None => Vec::new(),
@@ -213,7 +255,8 @@ impl<'d> Problem<'d> {
             .vectors
             .clone()
             .unwrap_or_else(|| Array2::zeros((rows, 0)));
-        let rows = Rows::new(&sparse, 1 << bits, vectors);
+        let buckets = lexicon.as_ref().map_or(0, |lexicon| lexicon.idf().len());
+        let rows = Rows::new(&sparse, buckets, vectors);
         let teacher = match &material.readings {
             Some(Readings::Tuned { teacher, .. }) => teacher.as_ref(),
             _ => None,
@@ -222,7 +265,11 @@ impl<'d> Problem<'d> {
             || self.targets.clone(),
             |teacher| self.taught(teacher.view()),
         );
-        let fitted = self.tier(&rows, &targets, step)?;
+        let old = self
+            .base
+            .as_ref()
+            .and_then(|base| base.model.cheap.as_ref());
+        let fitted = self.tier((&rows, &targets), (old, 0), step)?;
         Ok(Some(CheapTier { fitted, lexicon }))
     }
 
@@ -248,9 +295,13 @@ impl<'d> Problem<'d> {
         readings: &Readings,
         step: &(dyn Fn() + Sync),
     ) -> Result<(FittedTier, FullParts), FitError> {
+        let old = self.base.as_ref().and_then(|base| base.model.full.as_ref());
         let (transformer, features, novelty) = match readings {
             Readings::Layers { vectors, width } => {
-                let means = vectors.mean_axis(Axis(0)).unwrap_or_default().to_vec();
+                let means = match old.map(|old| &old.transformer) {
+                    Some(Transformer::Layers { means }) => means.clone(),
+                    _ => vectors.mean_axis(Axis(0)).unwrap_or_default().to_vec(),
+                };
                 let features = centred(vectors.view(), &means, *width);
                 let first = vectors.slice(ndarray::s![.., ..*width]);
                 (Transformer::Layers { means }, features, self.novelty(first))
@@ -262,14 +313,20 @@ impl<'d> Problem<'d> {
             None => features,
         };
         let rows = Rows::new(&[], 0, dense);
-        let fitted = self.tier(&rows, &self.targets, step)?;
-        Ok((
-            fitted,
-            FullParts {
-                transformer,
-                novelty,
-            },
-        ))
+        let own = match &self.base {
+            Some(base) if cheap.is_some() => base.model.categories.len(),
+            _ => 0,
+        };
+        let fitted = self.tier(
+            (&rows, &self.targets),
+            (old.map(|old| &old.tier), own),
+            step,
+        )?;
+        let parts = FullParts {
+            transformer,
+            novelty: old.map_or(novelty, |old| old.novelty.clone()),
+        };
+        Ok((fitted, parts))
     }
 
     /// A detector is needed only where there are no strange rows to learn from.
@@ -280,25 +337,41 @@ impl<'d> Problem<'d> {
         }
     }
 
-    /// Chooses the penalty by cross-validation, fits all rows, and calibrates on rows held back.
+    /// Chooses the penalty by cross-validation, fits all rows, and calibrates on rows held back. The `old` tier's head
+    /// has `own` dense features that are its classes'.
     fn tier(
         &self,
-        rows: &Rows,
-        targets: &Targets,
+        (rows, targets): (&Rows, &Targets),
+        (old, own): (Option<&Tier>, usize),
         step: &(dyn Fn() + Sync),
     ) -> Result<FittedTier, FitError> {
-        let share = |penalty: f64| penalty / rows.len().max(1) as f64;
-        let penalties = PENALTIES.map(|penalty| Penalty {
-            sparse: share(penalty),
-            dense: share(penalty),
+        let old = self.base.as_ref().zip(old);
+        let prior = old.map(|(base, old)| Parameters::of_head(&old.head, &base.old_of, own));
+        let strengths = prior.as_ref().map_or(PENALTIES, |_| PENALTIES_ON_TOP);
+        let penalties = strengths.map(|strength| {
+            let penalty = strength / rows.len().max(1) as f64;
+            Penalty {
+                sparse: penalty,
+                dense: penalty,
+            }
         });
-        let held = head::held_back(rows, targets, &self.folds, &penalties, step)?;
-        let fitted = head::fit(rows, targets, held.penalty)?;
+        let regularisation = Regularisation {
+            penalties: &penalties,
+            prior: prior.as_ref(),
+        };
+        let held = head::held_back(rows, targets, &self.folds, regularisation, step)?;
+        let fitted = head::fit(rows, targets, held.penalty, prior.as_ref())?;
         step();
         let labels = &self.dataset.labels;
-        let (calibration, trials) = calibration::choose(held.logits.view(), labels, &self.folds);
-        let probabilities =
-            calibration::held_back(&calibration, held.logits.view(), labels, &self.folds);
+        let (calibration, trials) = match old {
+            // It was calibrated on many more rows than there are now.
+            Some((base, old)) if base.has_same_classes() => (old.calibration.clone(), Vec::new()),
+            _ => calibration::choose(held.logits.view(), labels, &self.folds),
+        };
+        let probabilities = match trials.is_empty() {
+            true => calibrated(&calibration, held.logits.view()),
+            false => calibration::held_back(&calibration, held.logits.view(), labels, &self.folds),
+        };
         Ok(FittedTier {
             report: TierReport {
                 calibration: calibration.clone(),
@@ -344,31 +417,19 @@ impl<'d> Problem<'d> {
         let top =
             |tier: &FittedTier| calibration::top(tier.probabilities.view(), &self.dataset.labels);
         let (of_cheap, of_full) = (top(cheap), top(full));
-        let mut order: Vec<usize> = (0..of_cheap.len()).collect();
-        order.sort_by(|a, b| of_cheap[*b].0.total_cmp(&of_cheap[*a].0));
-        let all_full = of_full.iter().filter(|(_, right)| *right).count() as f64;
-        let given = ACCURACY_GIVEN * order.len() as f64;
-        let mut right = all_full;
-        let mut settled_from = None;
-        for (at, row) in order.iter().enumerate() {
-            right += f64::from(u8::from(of_cheap[*row].1)) - f64::from(u8::from(of_full[*row].1));
-            // Rows of the same confidence are settled together or not at all.
-            let last_of_equals = order
-                .get(at + 1)
-                .is_none_or(|next| of_cheap[*next].0 < of_cheap[*row].0);
-            if last_of_equals && right >= all_full - given {
-                settled_from = Some(of_cheap[*row].0);
-            }
-        }
+        let settled_from = match &self.base {
+            Some(base) => Some(base.model.settled_from).filter(|from| from.is_finite()),
+            None => lowest_settling(&of_cheap, &of_full),
+        };
         let mut probabilities = full.probabilities.clone();
         let settled = |row: &usize| settled_from.is_some_and(|from| of_cheap[*row].0 >= from);
-        for row in order.iter().filter(|row| settled(row)) {
+        for row in (0..of_cheap.len()).filter(settled) {
             probabilities
-                .row_mut(*row)
-                .assign(&cheap.probabilities.row(*row));
+                .row_mut(row)
+                .assign(&cheap.probabilities.row(row));
         }
         let cheap_share =
-            order.iter().filter(|row| settled(row)).count() as f64 / order.len().max(1) as f64;
+            (0..of_cheap.len()).filter(settled).count() as f64 / of_cheap.len().max(1) as f64;
         Shared {
             cascade: Cascade {
                 settled_from,
@@ -412,6 +473,40 @@ impl<'d> Problem<'d> {
             nll: calibration::likelihood(probabilities, labels),
         }
     }
+}
+
+/// The lowest confidence from which the cheap tier's word can be taken without giving away more accuracy than
+/// [`ACCURACY_GIVEN`], with [`RISK_CONFIDENCE`](crate::router::RISK_CONFIDENCE); none where it can never be. For each
+/// tier: confidence in each row, and whether it is right.
+///
+/// Rows where one tier is right and the other wrong each move the accuracy by one, up or down: the net loss is off by about
+/// the square root of their number.
+fn lowest_settling(of_cheap: &[(f32, bool)], of_full: &[(f32, bool)]) -> Option<f32> {
+    let mut order: Vec<usize> = (0..of_cheap.len()).collect();
+    order.sort_by(|a, b| of_cheap[*b].0.total_cmp(&of_cheap[*a].0));
+    let given = ACCURACY_GIVEN * order.len() as f64;
+    let (mut lost, mut disputed, mut settled_from) = (0.0, 0.0_f64, None);
+    for (at, row) in order.iter().enumerate() {
+        let (cheap, full) = (of_cheap[*row].1, of_full[*row].1);
+        lost += f64::from(u8::from(full)) - f64::from(u8::from(cheap));
+        disputed += f64::from(u8::from(cheap != full));
+        // Rows of the same confidence are settled together or not at all.
+        let next = order.get(at + 1);
+        let last_of_equals = next.is_none_or(|next| of_cheap[*next].0 < of_cheap[*row].0);
+        if last_of_equals && lost + DEVIATIONS_95 * disputed.sqrt() <= given {
+            settled_from = Some(of_cheap[*row].0);
+        }
+    }
+    settled_from
+}
+
+fn calibrated(calibration: &Calibration, logits: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut probabilities = logits.to_owned();
+    for mut row in probabilities.rows_mut() {
+        let of_row = calibration.probabilities(&row.to_vec());
+        row.assign(&ArrayView1::from(&of_row));
+    }
+    probabilities
 }
 
 /// Each layer's vector less its mean, brought to length 1: as [`Transformer::features`] does it at run time.
@@ -472,7 +567,7 @@ mod tests {
         let step = || {
             taken.fetch_add(1, Ordering::Relaxed);
         };
-        let trained = fit(&dataset, material, &step).unwrap();
+        let trained = fit(&dataset, material, None, &step).unwrap();
         let (cheap, full) = (
             trained.cheap.unwrap().figures,
             trained.full.unwrap().figures,
@@ -493,7 +588,7 @@ mod tests {
     #[test]
     fn a_teacher_is_heard() {
         let dataset = dataset(40, &["cooking", "sailing"]);
-        let problem = Problem::new(&dataset);
+        let problem = Problem::new(&dataset, None);
         let teacher =
             Array2::from_shape_fn((80, 2), |(_, class)| if class == 0 { 4.0 } else { 0.0 });
         let targets = problem.taught(teacher.view());
@@ -515,7 +610,7 @@ mod tests {
             vectors: None,
             readings: Some(readings(&dataset)),
         };
-        let trained = fit(&dataset, material, &|| ()).unwrap();
+        let trained = fit(&dataset, material, None, &|| ()).unwrap();
         assert!(trained.model.full.unwrap().novelty.is_none());
         let refused = trained
             .held_back

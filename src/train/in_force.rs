@@ -9,14 +9,15 @@ use super::{
     dataset,
     reading::LAYERS,
     router::{Job, Prepared, TrainError},
+    shipped,
 };
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, Route},
     config::RouterConfig,
     ids::CategoryId,
     router::{
         Router, RouterError,
-        artefact::{Artefact, ArtefactError, Manifest},
+        artefact::{Artefact, ArtefactError},
         encoder::{Encoder, EncoderError},
     },
 };
@@ -69,9 +70,9 @@ impl From<ArtefactError> for InForceError {
 /// # Errors
 /// It cannot be read, or was trained with another encoder.
 pub async fn open(config: &RouterConfig, folder: &Path) -> Result<Router, InForceError> {
-    let artefact = Artefact::read(folder)?;
     let encoder = open_encoder(config).await?;
-    Ok(Router::new(artefact, encoder, config).await?)
+    // On the heap, as below.
+    Box::pin(open_with(folder, encoder, config)).await
 }
 
 /// Takes the router that these routes make from the artefacts, or trains it and leaves it there.
@@ -79,6 +80,14 @@ pub async fn open(config: &RouterConfig, folder: &Path) -> Result<Router, InForc
 /// # Errors
 /// If the encoder cannot be opened or the examples cannot be fitted. An artefact that cannot be read is trained again.
 pub async fn at_start(
+    config: &RouterConfig,
+    catalogue: &Catalogue,
+) -> Result<Router, InForceError> {
+    // On the heap, since it holds several routers at once.
+    Box::pin(taken_or_trained(config, catalogue)).await
+}
+
+async fn taken_or_trained(
     config: &RouterConfig,
     catalogue: &Catalogue,
 ) -> Result<Router, InForceError> {
@@ -91,28 +100,78 @@ pub async fn at_start(
         return Err(InForceError::NoExamples { category });
     }
     let encoder = open_encoder(config).await?;
+    let routes_sha256 = routes_sha256(catalogue);
+    let shipped = shipped(config);
+    let static_encoder = shipped.as_ref().map(|shipped| shipped.folder.clone());
+    let suits = |shipped: &Artefact| {
+        is_on_topic(shipped, catalogue) && reads_the_same(shipped, config, &encoder)
+    };
+    let base = shipped.filter(suits);
+    if let Some(shipped) = &base
+        && shipped.manifest.training.routes_sha256 == routes_sha256
+    {
+        return open_with(&shipped.folder, encoder, config).await;
+    }
     let job = Job {
         rows: dataset::of_routes(catalogue),
         seed: SEED,
         features: config.features.clone(),
-        static_encoder: config.static_encoder.clone(),
+        static_encoder: config.static_encoder.clone().or(static_encoder),
         tuned: None,
-        routes_sha256: routes_sha256(catalogue),
+        routes_sha256,
         sources: Vec::new(),
-        parent: None,
+        base,
     };
     let prepared = Prepared::new(job, &config.encoder, &encoder)?;
     let folder = config.artefacts.join(prepared.id().as_str());
-    let artefact = match stored(&folder) {
-        Some(artefact) => artefact,
-        None => {
-            // On the heap: training holds far more than everything else here.
-            let training = Box::pin(prepared.train(&encoder, &config.artefacts, &folder));
-            told(&training.await?);
-            Artefact::read(&folder)?
+    if let Some(artefact) = stored(&folder) {
+        return Ok(Router::new(artefact, encoder, config).await?);
+    }
+    let manifest = prepared.train(&encoder, &config.artefacts, &folder).await?;
+    info!(
+        router = %manifest.id, rows = manifest.training.rows, accuracy = manifest.cascade.figures.accuracy,
+        cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
+    );
+    open_with(&folder, encoder, config).await
+}
+
+async fn open_with(
+    folder: &Path,
+    encoder: Encoder,
+    config: &RouterConfig,
+) -> Result<Router, InForceError> {
+    Ok(Router::new(Artefact::read(folder)?, encoder, config).await?)
+}
+
+/// The router that is built in; a folder of artefacts that cannot be written costs what it knows, no more.
+fn shipped(config: &RouterConfig) -> Option<Artefact> {
+    let folder = match shipped::unpack(&config.artefacts) {
+        Ok(folder) => folder,
+        Err(error) => {
+            warn!(
+                error = &error as &dyn Error,
+                "the router that is built in cannot be put into {}; the routes' examples alone must do",
+                config.artefacts.display()
+            );
+            return None;
         }
     };
-    Ok(Router::new(artefact, encoder, config).await?)
+    stored(&folder)
+}
+
+/// Whether the routes are about what the shipped router is about: most of them are among its categories.
+fn is_on_topic(shipped: &Artefact, catalogue: &Catalogue) -> bool {
+    let known = |route: &&Route| shipped.model.categories.contains(&route.category);
+    catalogue.routes.iter().filter(known).count() * 2 > catalogue.routes.len()
+}
+
+/// Whether it reads what is configured to be read.
+fn reads_the_same(shipped: &Artefact, config: &RouterConfig, encoder: &Encoder) -> bool {
+    let features = config.features.iter().map(|kind| kind.as_str());
+    let needed = shipped.manifest.encoder.as_ref();
+    features.eq(shipped.manifest.features.iter())
+        && config.static_encoder.is_none()
+        && needed.is_none_or(|needed| needed.fingerprint == encoder.fingerprint())
 }
 
 /// Opens the configured transformer, with the layers that routers read.
@@ -121,19 +180,19 @@ pub async fn at_start(
 /// Whatever is missing or unusable.
 pub async fn open_encoder(config: &RouterConfig) -> Result<Encoder, InForceError> {
     let config = config.encoder.clone();
-    Ok(spawn_blocking(move || Encoder::open(&config, &LAYERS, None)).await??)
+    let opened = spawn_blocking(move || match Encoder::open(&config, &LAYERS, None) {
+        // Someone else's graph, or another depth: its last layer must do.
+        Err(EncoderError::OnlyLastLayer { .. } | EncoderError::NoSuchLayer { .. }) => {
+            Encoder::open(&config, &[], None)
+        }
+        opened => opened,
+    });
+    Ok(opened.await??)
 }
 
 /// A digest of the examples of all routes.
 pub fn routes_sha256(catalogue: &Catalogue) -> String {
     dataset::Dataset::new(dataset::of_routes(catalogue), SEED).sha256()
-}
-
-fn told(manifest: &Manifest) {
-    info!(
-        router = %manifest.id, rows = manifest.training.rows, accuracy = manifest.cascade.figures.accuracy,
-        cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
-    );
 }
 
 /// The sound artefact in `folder`, if there is one.

@@ -20,14 +20,16 @@ use super::{
 use crate::{
     clock,
     config::{EncoderConfig, FeatureKind},
-    ids::RouterId,
+    ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
     progress,
     router::{
         artefact::{
-            ArtefactError, Cascade, Draft, EncoderNeeded, FORMAT, Manifest, Source, Training,
+            Artefact, ArtefactError, Cascade, Draft, EncoderNeeded, FORMAT, Manifest, Source,
+            Training,
         },
         encoder::Encoder,
         head::FitError,
+        model::Model,
         static_encoder::{StaticEncoder, StaticEncoderError},
     },
 };
@@ -51,8 +53,8 @@ pub struct Job {
     pub routes_sha256: String,
     /// Public sets that rows were taken from.
     pub sources: Vec<Source>,
-    /// The router that this one is to replace.
-    pub parent: Option<RouterId>,
+    /// The router that this one is trained on top of.
+    pub base: Option<Artefact>,
 }
 
 /// Why no router was trained.
@@ -104,7 +106,16 @@ impl Prepared {
     /// # Errors
     /// An encoder is missing or unusable.
     pub fn new(job: Job, config: &EncoderConfig, encoder: &Encoder) -> Result<Self, TrainError> {
-        let dataset = Dataset::new(job.rows.iter().cloned(), job.seed);
+        let mut dataset = Dataset::new(job.rows.iter().cloned(), job.seed);
+        let outside = CategoryId::new(OUT_OF_DOMAIN);
+        if job
+            .base
+            .as_ref()
+            .is_some_and(|base| base.model.categories.contains(&outside))
+        {
+            // What is strange was learned from rows that are not here any more.
+            dataset = dataset.with_class(&outside);
+        }
         let uses = |kind| job.features.contains(&kind);
         let static_encoder = match &job.static_encoder {
             Some(folder) if uses(FeatureKind::Static) => Some(StaticEncoder::open(folder)?),
@@ -113,6 +124,14 @@ impl Prepared {
         let tuned = match &job.tuned {
             Some(folder) if uses(FeatureKind::Transformer) => Some(Tuned::open(folder, config)?),
             _ => None,
+        };
+        let of_base = job
+            .base
+            .as_ref()
+            .and_then(|base| base.adapter.clone().zip(Some(base)));
+        let tuned = match of_base {
+            Some((adapter, base)) => Some(Tuned::unseen(adapter, base, config)),
+            None => tuned,
         };
         let manifest = describe(
             &job,
@@ -166,9 +185,13 @@ impl Prepared {
         };
         let static_folder = self.static_encoder.and(self.job.static_encoder);
         let adapter = self.tuned.map(Tuned::into_adapter_file);
-        let (manifest, out) = (self.manifest, out.to_owned());
+        let (manifest, base, out) = (self.manifest, self.job.base, out.to_owned());
         let fit_and_write = move || {
-            let trained = fitted(&dataset, material)?;
+            let model = base.as_ref().map(|base| &base.model);
+            let mut trained = fitted(&dataset, material, model)?;
+            if let Some(base) = &base {
+                trained.held_back.extend_from_slice(&base.held_back);
+            }
             let draft = Draft {
                 manifest: Manifest {
                     cheap: trained.cheap.clone(),
@@ -195,9 +218,13 @@ fn vectors(dataset: &Dataset, encoder: &StaticEncoder) -> Array2<f32> {
     vectors
 }
 
-fn fitted(dataset: &Dataset, material: Material) -> Result<Trained, TrainError> {
+fn fitted(
+    dataset: &Dataset,
+    material: Material,
+    base: Option<&Model>,
+) -> Result<Trained, TrainError> {
     let bar: ProgressBar = progress::bar(fit::steps(&material), "fitting");
-    let trained = fit::fit(dataset, material, &|| bar.inc(1));
+    let trained = fit::fit(dataset, material, base, &|| bar.inc(1));
     bar.finish_and_clear();
     trained.map_err(|source| TrainError::Fit {
         rows: dataset.texts.len(),
@@ -226,6 +253,10 @@ fn describe(
     });
     let parts = [
         format!("{FORMAT} {} {features:?}", job.seed),
+        job.base
+            .as_ref()
+            .map(|base| base.id().to_string())
+            .unwrap_or_default(),
         dataset.sha256(),
         needed
             .as_ref()
@@ -244,7 +275,7 @@ fn describe(
         format: FORMAT,
         id: RouterId::new(id),
         created_at_ms: clock::now_ms(),
-        parent: job.parent.clone(),
+        parent: job.base.as_ref().map(|base| base.id().clone()),
         categories: dataset.categories.clone(),
         features,
         encoder: needed,

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::EncoderConfig,
     router::{
-        artefact::ADAPTER_FILE,
+        artefact::{ADAPTER_FILE, Artefact},
         encoder::{
             Encoder, EncoderError,
             adapter::{Adapter, AdapterError},
@@ -94,6 +94,17 @@ impl Tuned {
         })
     }
 
+    /// The tuned encoder of a router, for rows that it was not tuned on.
+    pub fn unseen(adapter: Adapter, router: &Artefact, base: &EncoderConfig) -> Self {
+        Self {
+            adapter,
+            adapter_file: router.folder.join(ADAPTER_FILE),
+            sha256: router.id().to_string(),
+            held_back: HashMap::new(),
+            config: base.clone(),
+        }
+    }
+
     /// What it says of every row: from those held back, and where a row was not among the tuned ones, by reading it.
     ///
     /// # Errors
@@ -127,7 +138,10 @@ impl Tuned {
             }
         }
         Ok(Readings::Tuned {
-            teacher: self.teacher(dataset, &logits),
+            // Only what the rows were held back from is worth learning from.
+            teacher: Some(&self.held_back)
+                .filter(|held_back| !held_back.is_empty())
+                .and_then(|_| self.teacher(dataset, &logits)),
             logits,
             head,
         })

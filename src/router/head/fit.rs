@@ -30,6 +30,15 @@ pub struct Penalty {
     pub dense: f64,
 }
 
+/// What holds the weights back.
+#[derive(Clone, Copy, Debug)]
+pub struct Regularisation<'r> {
+    /// Penalties to choose from.
+    pub penalties: &'r [Penalty],
+    /// Where the penalty pulls to; none: to 0.
+    pub prior: Option<&'r Parameters>,
+}
+
 /// What cross-validation found.
 #[derive(Clone, Debug)]
 pub struct HeldBack {
@@ -108,10 +117,10 @@ pub fn held_back(
     rows: &Rows,
     targets: &Targets,
     folds: &[usize],
-    penalties: &[Penalty],
+    Regularisation { penalties, prior }: Regularisation<'_>,
     step: &(dyn Fn() + Sync),
 ) -> Result<HeldBack, FitError> {
-    check(rows, targets)?;
+    check(rows, targets, prior)?;
     let count = folds.iter().max().map_or(1, |last| last + 1);
     let choosing = if rows.len() <= ROWS_FEW { count } else { 1 };
     let penalties = if count == 1 {
@@ -120,7 +129,12 @@ pub fn held_back(
         penalties
     };
     let hold = |fold: &usize, penalties: &[Penalty]| {
-        let held = Held::new(rows, targets, folds, *fold, penalties);
+        let held = Held::new(
+            rows,
+            targets,
+            (folds, *fold),
+            Regularisation { penalties, prior },
+        );
         step();
         held
     };
@@ -173,9 +187,8 @@ impl Held {
     fn new(
         rows: &Rows,
         targets: &Targets,
-        folds: &[usize],
-        fold: usize,
-        penalties: &[Penalty],
+        (folds, fold): (&[usize], usize),
+        Regularisation { penalties, prior }: Regularisation<'_>,
     ) -> Result<Self, FitError> {
         let is_held = |row: &usize| folds[*row] == fold;
         let (held, mut seen): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(is_held);
@@ -183,10 +196,10 @@ impl Held {
             seen.clone_from(&held);
         }
         // The last penalty's solution is close to the next one's: starting there saves most of the steps.
-        let mut parameters = Parameters::zeros(rows, targets.classes());
+        let mut parameters = start(rows, targets, prior);
         let mut logits = Vec::with_capacity(penalties.len());
         for penalty in penalties {
-            parameters = minimise(rows, targets, &seen, *penalty, parameters)?;
+            parameters = minimise((rows, targets, &seen), (*penalty, prior), parameters)?;
             let of_rows: Vec<f32> = held
                 .iter()
                 .flat_map(|row| parameters.logits(rows, *row))
@@ -209,30 +222,33 @@ impl Held {
 ///
 /// # Errors
 /// [`FitError`] says what is wrong with the rows.
-pub fn fit(rows: &Rows, targets: &Targets, penalty: Penalty) -> Result<Fitted, FitError> {
-    check(rows, targets)?;
+pub fn fit(
+    rows: &Rows,
+    targets: &Targets,
+    penalty: Penalty,
+    prior: Option<&Parameters>,
+) -> Result<Fitted, FitError> {
+    check(rows, targets, prior)?;
     let all: Vec<usize> = (0..rows.len()).collect();
-    let start = Parameters::zeros(rows, targets.classes());
-    let parameters = minimise(rows, targets, &all, penalty, start)?;
+    let start = start(rows, targets, prior);
+    let parameters = minimise((rows, targets, &all), (penalty, prior), start)?;
     Ok(Fitted {
         parameters,
         penalty,
     })
 }
 
+fn start(rows: &Rows, targets: &Targets, prior: Option<&Parameters>) -> Parameters {
+    let zeros = || Parameters::zeros(rows, targets.classes());
+    prior.cloned().unwrap_or_else(zeros)
+}
+
 fn minimise(
-    rows: &Rows,
-    targets: &Targets,
-    at: &[usize],
-    penalty: Penalty,
+    (rows, targets, at): (&Rows, &Targets, &[usize]),
+    (penalty, prior): (Penalty, Option<&Parameters>),
     start: Parameters,
 ) -> Result<Parameters, FitError> {
-    let loss = Loss {
-        rows,
-        targets,
-        at,
-        penalty,
-    };
+    let loss = Loss::new((rows, targets, at), (penalty, prior));
     let iterations_max = match rows.bucket_count() {
         0 => ITERATIONS_DENSE_MAX,
         _ => ITERATIONS_MAX,
@@ -244,12 +260,14 @@ fn minimise(
     })
 }
 
-fn check(rows: &Rows, targets: &Targets) -> Result<(), FitError> {
+/// On top of a prior a class needs no rows of its own.
+fn check(rows: &Rows, targets: &Targets, prior: Option<&Parameters>) -> Result<(), FitError> {
     let classes = targets.classes();
     if classes < 2 {
         return Err(FitError::TooFewClasses { classes });
     }
-    if let Some(class) = (0..classes).find(|class| !targets.labels.contains(class)) {
+    let without_rows = |class: &usize| prior.is_none() && !targets.labels.contains(class);
+    if let Some(class) = (0..classes).find(without_rows) {
         return Err(FitError::EmptyClass { class });
     }
     match rows.not_finite() {
@@ -292,7 +310,14 @@ mod tests {
 
     fn fitted(rows: &Rows, labels: &[usize], classes: usize) -> Head {
         let targets = Targets::balanced(labels.to_vec(), classes, 0.0);
-        Head::new(&fit(rows, &targets, MILD).unwrap().parameters)
+        Head::new(&fit(rows, &targets, MILD, None).unwrap().parameters)
+    }
+
+    fn plain(penalties: &[Penalty]) -> Regularisation<'_> {
+        Regularisation {
+            penalties,
+            prior: None,
+        }
     }
 
     fn likeliest(logits: &[f32]) -> usize {
@@ -340,7 +365,7 @@ mod tests {
         let labels: Vec<usize> = (0..120).map(|row| row / 2 % 2).collect();
         let targets = Targets::balanced(labels.clone(), 2, 0.0);
         let folds = folds(&labels, 2);
-        let held = held_back(&rows, &targets, &folds, &[MILD], &|| ()).unwrap();
+        let held = held_back(&rows, &targets, &folds, plain(&[MILD]), &|| ()).unwrap();
         assert!(
             calibration::nll(held.logits.view(), &labels) > 0.66,
             "a coin has ln 2 = 0.693"
@@ -360,7 +385,7 @@ mod tests {
         let step = || {
             steps.fetch_add(1, Ordering::Relaxed);
         };
-        let held = held_back(&rows, &targets, &folds, &[heavy, MILD], &step).unwrap();
+        let held = held_back(&rows, &targets, &folds, plain(&[heavy, MILD]), &step).unwrap();
         assert_eq!((held.penalty, steps.into_inner()), (MILD, FOLDS_MAX));
     }
 
@@ -386,7 +411,7 @@ mod tests {
         };
         let refused = |rows: &Rows, labels: &[usize], classes| {
             let targets = Targets::balanced(labels.to_vec(), classes, 0.0);
-            fit(rows, &targets, MILD).unwrap_err().to_string()
+            fit(rows, &targets, MILD, None).unwrap_err().to_string()
         };
         assert_eq!(
             refused(&rows([1.0, 2.0]), &[0, 0], 1),

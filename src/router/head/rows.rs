@@ -71,6 +71,11 @@ impl Rows {
         self.dense.row(row)
     }
 
+    /// The dense features of some rows.
+    pub(super) fn dense_of(&self, at: &[usize]) -> Array2<f32> {
+        self.dense.select(ndarray::Axis(0), at)
+    }
+
     /// A row with a number that is not finite, if there is one.
     pub(super) fn not_finite(&self) -> Option<usize> {
         (0..self.len()).find(|row| {
