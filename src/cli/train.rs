@@ -87,10 +87,8 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
     let prepared =
         Prepared::new(job, &config.router.encoder, &encoder).map_err(CliError::failed)?;
     warn_of_few_rows(prepared.dataset());
-    let trained = prepared
-        .train(&encoder, &config.router.artefacts, &args.out)
-        .await;
-    let manifest = trained.map_err(CliError::failed)?;
+    let training = Box::pin(prepared.train(&encoder, &config.router.artefacts, &args.out));
+    let manifest = training.await.map_err(CliError::failed)?;
     if args.json {
         return output::json(&manifest).map_err(CliError::failed);
     }

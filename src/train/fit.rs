@@ -87,8 +87,10 @@ pub struct Trained {
     pub held_back: Vec<(f32, bool)>,
 }
 
-/// Fits a model, on top of another one where there is a `base`: a weight then keeps to what it was unless the rows speak
-/// against it, and classes that the base does not know are added to it. `step` is called [`steps`] times.
+/// Fits a model, on top of another one where there is a `base`. `step` is called [`steps`] times.
+///
+/// A weight keeps to what it was in the base unless the rows speak against it; classes that the base does not know are
+/// added to it.
 ///
 /// # Errors
 /// [`FitError`] says what is wrong with the rows.

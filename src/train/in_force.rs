@@ -17,7 +17,7 @@ use crate::{
     ids::CategoryId,
     router::{
         Router, RouterError,
-        artefact::{Artefact, ArtefactError, Manifest},
+        artefact::{Artefact, ArtefactError},
         encoder::{Encoder, EncoderError},
     },
 };
@@ -70,9 +70,9 @@ impl From<ArtefactError> for InForceError {
 /// # Errors
 /// It cannot be read, or was trained with another encoder.
 pub async fn open(config: &RouterConfig, folder: &Path) -> Result<Router, InForceError> {
-    let artefact = Artefact::read(folder)?;
     let encoder = open_encoder(config).await?;
-    Ok(Router::new(artefact, encoder, config).await?)
+    // On the heap, as below.
+    Box::pin(open_with(folder, encoder, config)).await
 }
 
 /// Takes the router that these routes make from the artefacts, or trains it and leaves it there.
@@ -80,6 +80,14 @@ pub async fn open(config: &RouterConfig, folder: &Path) -> Result<Router, InForc
 /// # Errors
 /// If the encoder cannot be opened or the examples cannot be fitted. An artefact that cannot be read is trained again.
 pub async fn at_start(
+    config: &RouterConfig,
+    catalogue: &Catalogue,
+) -> Result<Router, InForceError> {
+    // On the heap, since it holds several routers at once.
+    Box::pin(taken_or_trained(config, catalogue)).await
+}
+
+async fn taken_or_trained(
     config: &RouterConfig,
     catalogue: &Catalogue,
 ) -> Result<Router, InForceError> {
@@ -116,16 +124,15 @@ pub async fn at_start(
     };
     let prepared = Prepared::new(job, &config.encoder, &encoder)?;
     let folder = config.artefacts.join(prepared.id().as_str());
-    let artefact = match stored(&folder) {
-        Some(artefact) => artefact,
-        None => {
-            // On the heap: training holds far more than everything else here.
-            let training = Box::pin(prepared.train(&encoder, &config.artefacts, &folder));
-            told(&training.await?);
-            Artefact::read(&folder)?
-        }
-    };
-    Ok(Router::new(artefact, encoder, config).await?)
+    if let Some(artefact) = stored(&folder) {
+        return Ok(Router::new(artefact, encoder, config).await?);
+    }
+    let manifest = prepared.train(&encoder, &config.artefacts, &folder).await?;
+    info!(
+        router = %manifest.id, rows = manifest.training.rows, accuracy = manifest.cascade.figures.accuracy,
+        cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
+    );
+    open_with(&folder, encoder, config).await
 }
 
 async fn open_with(
@@ -186,13 +193,6 @@ pub async fn open_encoder(config: &RouterConfig) -> Result<Encoder, InForceError
 /// A digest of the examples of all routes.
 pub fn routes_sha256(catalogue: &Catalogue) -> String {
     dataset::Dataset::new(dataset::of_routes(catalogue), SEED).sha256()
-}
-
-fn told(manifest: &Manifest) {
-    info!(
-        router = %manifest.id, rows = manifest.training.rows, accuracy = manifest.cascade.figures.accuracy,
-        cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
-    );
 }
 
 /// The sound artefact in `folder`, if there is one.

@@ -57,7 +57,7 @@ pub(crate) async fn train(
         tuned: None,
         routes_sha256: String::new(),
         sources: Vec::new(),
-        parent: None,
+        base: None,
     };
     let prepared = Prepared::new(job, &config.encoder, &encoder).unwrap();
     let trained = prepared.train(&encoder, &config.artefacts, out).await;
