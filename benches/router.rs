@@ -73,6 +73,7 @@ struct Call {
     models: PathBuf,
     routes: PathBuf,
     static_encoder: Option<PathBuf>,
+    artefact: None,
 }
 
 impl Call {
@@ -92,6 +93,7 @@ impl Call {
             models: models.unwrap_or_default(),
             routes: "routes".into(),
             static_encoder: None,
+            artefact: None,
         };
         let mut arguments = std::env::args().skip(1);
         // What else is there, cargo adds.
@@ -116,6 +118,7 @@ impl Call {
             misroute_max: 0.05,
             features: features.to_vec(),
             static_encoder: self.static_encoder.clone(),
+            artefact: None,
             sticky: Sticky::Off,
         }
     }
