@@ -101,8 +101,9 @@ impl Dataset {
     }
 }
 
-/// The examples of the routes as rows, each read as a question would be. What looks like a category but is none of its
-/// (`negatives`) belongs nowhere; where it does belong somewhere, it is better an example there.
+/// The examples of the routes as rows, each read as a question would be.
+///
+/// What looks like a category but is none of its (`negatives`) belongs nowhere; where it does belong somewhere, it is better an example there.
 pub fn of_routes(catalogue: &Catalogue) -> Vec<Labelled> {
     let outside = CategoryId::new(OUT_OF_DOMAIN);
     let negatives = catalogue.routes.iter().flat_map(|route| &route.negatives);

@@ -360,7 +360,7 @@ mod tests {
             let halfway = head.logits(&[], &[1.0, 0.0]);
             halfway[0] - halfway[1]
         };
-        let mut targets = Targets::balanced(labels.clone(), 2, 0.0);
+        let mut targets = Targets::balanced(labels, 2, 0.0);
         let balanced = lead(&targets);
         targets.weights.fill(1.0);
         let unbalanced = lead(&targets);
