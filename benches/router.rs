@@ -115,6 +115,7 @@ impl Call {
                 runtime: self.models.join("onnxruntime/libonnxruntime.so"),
             },
             artefacts: artefacts.to_owned(),
+            artefact: None,
             misroute_max: 0.05,
             features: features.to_vec(),
             static_encoder: self.static_encoder.clone(),

@@ -171,7 +171,8 @@ mod tests {
         let mut mistakes = Mistakes::default();
         let config = Source::Embedded.config(&house.environment, Exposure::Guarded, &mut mistakes);
         let config = mistakes.or(config).unwrap();
-        assert_eq!(config.catalogue.routes.len(), embedded::ROUTES.len());
+        assert_eq!(config.catalogue.routes.len(), embedded::ROUTES.len() - 1);
+        assert!(!config.catalogue.out_of_domain.is_empty());
         assert_eq!(config.mapping.default.as_str(), "general");
     }
 }

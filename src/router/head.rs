@@ -208,9 +208,10 @@ mod tests {
         let sparse = Quantised::new(&[0.0, 0.0, 1.0, -0.5], 2);
         let head = Head::from_parts(sparse, vec![2.0, 0.0], vec![0.25, 0.0]).unwrap();
         let logits = head.logits(&[(1, 2.0), (99, 5.0)], &[3.0]);
-        assert!((logits[0] - 8.25).abs() < 1e-5, "{logits:?}");
+        // Scales have half precision.
+        assert!((logits[0] - 8.25).abs() < 1e-3, "{logits:?}");
         assert!((logits[1] + 1.0).abs() < 0.01, "{logits:?}");
-        assert!((head.sparse_weight(1, 0) - 1.0).abs() < 1e-6);
+        assert!((head.sparse_weight(1, 0) - 1.0).abs() < 1e-3);
         assert!((head.sparse_weight(7, 0)).abs() < 1e-6);
         assert!((head.dense_share(&[3.0], 0) - 6.0).abs() < 1e-6);
     }

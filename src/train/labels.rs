@@ -246,7 +246,10 @@ mod tests {
             (r#"{"text": 1, "category": "a"}"#, "`text` must be"),
             (r#"{"category": "a"}"#, "the question is missing"),
             (r#"{"text": "a", "messages": [], "category": "a"}"#, "both"),
-            (r#"{"messages": [7], "category": "a"}"#, "messages[0]"),
+            (
+                r#"{"messages": [7], "category": "a"}"#,
+                "a message must be an object",
+            ),
         ];
         for (line, complaint) in cases {
             let error = causes::in_full(&read_lines(&format!("\n{line}\n")).unwrap_err());

@@ -73,7 +73,7 @@ async fn a_streamed_answer_is_completed() {
     assert_eq!(outcome.propensity, Some(1.0));
     assert_eq!(
         list(&outcome.scores).len(),
-        12,
+        13,
         "the scores of every category are kept"
     );
 }

@@ -73,7 +73,7 @@ fn a_router_is_judged_from_a_file_of_labels() {
     assert_eq!(e["rows"], 7);
     assert_eq!(e["confusion"]["coding"]["coding"], 2);
     assert_eq!(e["per_category"]["surfing"]["recall"], 0.0);
-    assert_eq!(e["confusion"]["out_of_domain"]["out_of_domain"], 1);
+    assert_eq!(e["confusion"]["out_of_domain"]["out_of_domain"], 2);
     assert!(e["ood_auroc"].as_f64().unwrap() > 0.5, "{e}");
     assert!(e["latency_us"]["p50"].as_u64() <= e["latency_us"]["p99"].as_u64());
     assert!(!e["router"]["id"].as_str().unwrap().is_empty());

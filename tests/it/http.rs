@@ -279,7 +279,7 @@ async fn a_dry_run_tells_the_decision_and_why() {
     );
     assert_eq!(told["reason"]["kind"], "routed");
     let scores = told["scores"].as_array().unwrap();
-    assert_eq!(scores.len(), 12);
+    assert_eq!(scores.len(), 13);
     let sum: f64 = scores
         .iter()
         .map(|score| score["probability"].as_f64().unwrap())

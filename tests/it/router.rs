@@ -132,8 +132,9 @@ async fn without_the_transformer_the_cheap_tier_settles_everything_and_says_why(
     let shares = &why.features_for;
     assert!(shares.iter().all(|share| share.share > 0.0), "{shares:?}");
     assert!(shares.is_sorted_by(|a, b| a.share >= b.share), "{shares:?}");
-    let names_egg = |share: &coterie::router::explain::FeatureShare| share.feature.contains("egg");
-    assert!(shares.iter().any(names_egg), "{shares:?}");
+    // What is named stands between backticks and comes from the question.
+    let named = shares[0].feature.split('`').nth(1).unwrap();
+    assert!(question.to_lowercase().contains(named), "{shares:?}");
     assert!(why.features_against.iter().all(|share| share.share < 0.0));
 }
 

@@ -94,7 +94,7 @@ fn a_router_is_trained_judged_and_asked() {
     let evaluation: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(evaluation["rows"], 2);
     assert_eq!(evaluation["accuracy"], 1.0, "{evaluation}");
-    assert_eq!(evaluation["tiers"]["cheap"]["rows"], 2, "{evaluation}");
+    assert_eq!(evaluation["tiers"]["cheap"]["share"], 1.0, "{evaluation}");
 
     let with_router = [("--file", labels.as_path()), ("--router", router.as_path())];
     let output = bench.run("route", &with_router, &["--json"]);

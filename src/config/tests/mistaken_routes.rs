@@ -88,7 +88,12 @@ fn nothing_can_be_mapped_to_the_file_of_questions_of_no_category() {
     let house = House::new();
     house.write("routes/_other.yaml", "description: O\nexamples: [Hello]\n");
     house.config("mapping: { default: general, _other: gpt }");
-    assert_eq!(house.mistakes(), ["coterie.yaml:1:30: x"]);
+    assert_eq!(
+        house.mistakes(),
+        [
+            "coterie.yaml:1:30: no route describes the category `_other`; known here: `coding`, `math`, `default` and `budget`"
+        ]
+    );
 }
 
 #[test]

@@ -355,8 +355,16 @@ mod tests {
     #[test]
     fn a_small_class_is_not_drowned_by_a_large_one() {
         let (rows, labels) = corners(&[200, 8], 1.6);
-        let halfway = fitted(&rows, &labels, 2).logits(&[], &[1.0, 0.0]);
-        assert!((halfway[1] - halfway[0]).abs() < 1.0, "{halfway:?}");
+        let lead = |targets: &Targets| {
+            let head = Head::new(&fit(&rows, targets, MILD, None).unwrap().parameters);
+            let halfway = head.logits(&[], &[1.0, 0.0]);
+            halfway[0] - halfway[1]
+        };
+        let mut targets = Targets::balanced(labels, 2, 0.0);
+        let balanced = lead(&targets);
+        targets.weights.fill(1.0);
+        let unbalanced = lead(&targets);
+        assert!(balanced < unbalanced * 0.8, "{balanced} {unbalanced}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(crate) fn router_config(artefacts: &Path) -> RouterConfig {
     RouterConfig {
         encoder: encoder_config(),
         artefacts: artefacts.to_owned(),
+        artefact: None,
         misroute_max: 0.05,
         features: vec![FeatureKind::Sparse, FeatureKind::Transformer],
         static_encoder: None,
