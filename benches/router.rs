@@ -73,7 +73,6 @@ struct Call {
     models: PathBuf,
     routes: PathBuf,
     static_encoder: Option<PathBuf>,
-    artefact: None,
 }
 
 impl Call {
@@ -119,7 +118,6 @@ impl Call {
             misroute_max: 0.05,
             features: features.to_vec(),
             static_encoder: self.static_encoder.clone(),
-            artefact: None,
             sticky: Sticky::Off,
         }
     }

@@ -3,7 +3,7 @@
 //! Every figure and threshold is taken from rows that were held back from the fit that judges them: the cheap tier's
 //! logits that the full tier learns from, the calibration, the cascade, the confidences that bound the risk.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::dataset::Dataset;
 use crate::{
@@ -269,7 +269,7 @@ impl<'d> Problem<'d> {
             .base
             .as_ref()
             .and_then(|base| base.model.cheap.as_ref());
-        let fitted = self.tier((&rows, &targets), (old, 0), step)?;
+        let fitted = self.tier((&rows, &targets), (old, 0), &[], step)?;
         Ok(Some(CheapTier { fitted, lexicon }))
     }
 
@@ -308,20 +308,28 @@ impl<'d> Problem<'d> {
             }
             Readings::Tuned { logits, head, .. } => (head.clone(), logits.clone(), None),
         };
-        let dense = match cheap {
-            Some(cheap) => concatenate![Axis(1), cheap.fitted.logits, features],
-            None => features,
-        };
+        let mut parts: Vec<Array2<f32>> = cheap
+            .iter()
+            .map(|cheap| cheap.fitted.logits.clone())
+            .collect();
+        parts.push(features);
+        // Logits are many times longer than vectors of length 1, and the optimiser would hardly see the latter.
+        let mut factors = Vec::new();
+        for part in parts.iter_mut().filter(|_| self.base.is_none()) {
+            let factor = 1.0 / mean_length(part).max(f32::MIN_POSITIVE);
+            part.mapv_inplace(|value| value * factor);
+            factors.extend(vec![factor; part.ncols()]);
+        }
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        // Every part has a row for each row of the dataset.
+        let dense = ndarray::concatenate(Axis(1), &views).unwrap_or_default();
         let rows = Rows::new(&[], 0, dense);
         let own = match &self.base {
             Some(base) if cheap.is_some() => base.model.categories.len(),
             _ => 0,
         };
-        let fitted = self.tier(
-            (&rows, &self.targets),
-            (old.map(|old| &old.tier), own),
-            step,
-        )?;
+        let old_tier = old.map(|old| &old.tier);
+        let fitted = self.tier((&rows, &self.targets), (old_tier, own), &factors, step)?;
         let parts = FullParts {
             transformer,
             novelty: old.map_or(novelty, |old| old.novelty.clone()),
@@ -338,11 +346,12 @@ impl<'d> Problem<'d> {
     }
 
     /// Chooses the penalty by cross-validation, fits all rows, and calibrates on rows held back. The `old` tier's head
-    /// has `own` dense features that are its classes'.
+    /// has `own` dense features that are its classes'; the first dense features were multiplied by `factors`.
     fn tier(
         &self,
         (rows, targets): (&Rows, &Targets),
         (old, own): (Option<&Tier>, usize),
+        factors: &[f32],
         step: &(dyn Fn() + Sync),
     ) -> Result<FittedTier, FitError> {
         let old = self.base.as_ref().zip(old);
@@ -381,7 +390,7 @@ impl<'d> Problem<'d> {
                 figures: self.figures(probabilities.view()),
             },
             tier: Tier {
-                head: Head::new(&fitted.parameters),
+                head: Head::new(&fitted.parameters.of_unscaled(factors)),
                 calibration,
             },
             logits: held.logits,
@@ -500,6 +509,12 @@ fn lowest_settling(of_cheap: &[(f32, bool)], of_full: &[(f32, bool)]) -> Option<
         }
     }
     settled_from
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+fn mean_length(rows: &Array2<f32>) -> f32 {
+    let lengths = rows.rows().into_iter().map(|row| row.dot(&row).sqrt());
+    lengths.sum::<f32>() / rows.nrows().max(1) as f32
 }
 
 fn calibrated(calibration: &Calibration, logits: ArrayView2<'_, f32>) -> Array2<f32> {

@@ -87,6 +87,18 @@ impl Parameters {
         }
     }
 
+    /// The same for dense features that are not multiplied by `factors` before: one for each of the first of them.
+    #[must_use]
+    pub fn of_unscaled(mut self, factors: &[f32]) -> Self {
+        let dense = self.flat[self.buckets * self.classes..].chunks_exact_mut(self.classes);
+        for (weights, factor) in dense.zip(factors) {
+            weights
+                .iter_mut()
+                .for_each(|weight| *weight *= f64::from(*factor));
+        }
+        self
+    }
+
     pub(super) fn sparse(&self) -> &[f64] {
         &self.flat[..self.buckets * self.classes]
     }
