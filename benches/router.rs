@@ -92,7 +92,6 @@ impl Call {
             models: models.unwrap_or_default(),
             routes: "routes".into(),
             static_encoder: None,
-            artefact: None,
         };
         let mut arguments = std::env::args().skip(1);
         // What else is there, cargo adds.

@@ -25,7 +25,6 @@ pub(crate) fn router_config(artefacts: &Path) -> RouterConfig {
         misroute_max: 0.05,
         features: vec![FeatureKind::Sparse, FeatureKind::Transformer],
         static_encoder: None,
-        artefact: None,
         sticky: Sticky::On,
     }
 }
@@ -56,7 +55,6 @@ pub(crate) async fn train(
         seed,
         features: config.features.clone(),
         static_encoder: None,
-        artefact: None,
         tuned: None,
         routes_sha256: String::new(),
         sources: Vec::new(),
