@@ -574,7 +574,7 @@ mod tests {
 
     #[test]
     fn the_cheap_tier_settles_what_words_tell_and_the_full_one_the_rest() {
-        let dataset = dataset(60, &["cooking", "sailing", "knitting"]);
+        let dataset = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
         let material = Material {
             sparse: true,
             vectors: None,
@@ -598,8 +598,20 @@ mod tests {
             trained.cascade
         );
         assert_eq!(taken.into_inner(), expected);
-        assert!(trained.model.full.unwrap().novelty.is_some());
         assert_eq!(trained.held_back.len(), dataset.labels.len());
+    }
+
+    #[test]
+    fn without_strange_rows_the_detector_sees_every_question() {
+        let dataset = dataset(30, &["cooking", "sailing"]);
+        let material = Material {
+            sparse: true,
+            vectors: None,
+            readings: Some(readings(&dataset)),
+        };
+        let trained = fit(&dataset, material, None, &|| ()).unwrap();
+        assert_eq!(trained.cascade.settled_from, None);
+        assert!(trained.model.full.unwrap().novelty.is_some());
     }
 
     #[test]
