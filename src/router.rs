@@ -194,7 +194,7 @@ impl Router {
     }
 
     /// What the cheap tier reads of a text.
-    pub(crate) fn cheap_features(&self, text: &str) -> CheapFeatures {
+    fn cheap_features(&self, text: &str) -> CheapFeatures {
         let lexicon = self.artefact.model.lexicon.as_ref();
         let static_encoder = self.artefact.static_encoder.as_ref();
         CheapFeatures {
@@ -208,7 +208,7 @@ impl Router {
     }
 
     /// The encoder that the full tier reads.
-    pub(crate) fn transformer(&self) -> &Encoder {
+    fn transformer(&self) -> &Encoder {
         self.tuned.as_ref().unwrap_or(&self.encoder)
     }
 
@@ -309,4 +309,13 @@ fn confidence_min(artefact: &Artefact, misroute_max: f64) -> f32 {
         },
         |threshold| threshold.confidence_min,
     )
+}
+
+/// What a fit found, as it is kept.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "fitting needs the precision of f64, the result does not"
+)]
+fn narrow(number: f64) -> f32 {
+    number as f32
 }

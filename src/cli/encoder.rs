@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::task::spawn_blocking;
 
 use super::{CliError, output};
@@ -12,9 +12,6 @@ use crate::train::{
     labels,
     tune::{self, Job, Options, Processor, Progress, Report, TuneError},
 };
-
-/// Fits 80 columns; the loss is what tells whether all is well.
-const PROGRESS: &str = "{msg:24} {bar:20} {pos:>5} of {len:5} {eta:>4}";
 
 /// Dimensions of a static encoder unless others are asked for: nearly all the variance in two thirds of the bytes.
 const DIMENSIONS: usize = 256;
@@ -114,7 +111,7 @@ async fn tune(args: TuneArgs) -> Result<(), CliError> {
         },
     };
     let report = spawn_blocking(move || {
-        let bar = bar();
+        let bar = crate::progress::bar(0, "");
         let report = tune::tune(&job, &mut |progress| show(&bar, progress));
         bar.finish_and_clear();
         report
@@ -138,7 +135,7 @@ async fn distill(args: DistillArgs) -> Result<(), CliError> {
         dimensions: args.dimensions,
     };
     let report = spawn_blocking(move || {
-        let bar = bar();
+        let bar = crate::progress::bar(0, "");
         bar.set_message("word pieces");
         let report = distill::distill(&job, &mut |done, pieces| {
             bar.set_length(pieces as u64);
@@ -179,13 +176,6 @@ fn show(bar: &ProgressBar, progress: Progress) -> ControlFlow<()> {
     bar.set_position(progress.step as u64);
     bar.set_message(format!("{what}, loss {loss:.3}"));
     ControlFlow::Continue(())
-}
-
-/// Draws to standard error, if that is a terminal.
-fn bar() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template(PROGRESS).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
 }
 
 fn tell(report: &Report) {
@@ -260,10 +250,5 @@ mod tests {
             assert_eq!(error.exit_code(), 1, "{error}");
             assert!(error.to_string().contains("config.json"), "{error}");
         }
-    }
-
-    #[test]
-    fn the_template_of_the_bar_is_valid() {
-        assert!(ProgressStyle::with_template(PROGRESS).is_ok());
     }
 }

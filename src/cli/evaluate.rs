@@ -9,7 +9,6 @@ use std::{
 
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     config::{Environment, Exposure},
     evaluate::{Evaluation, Judged, Tier, plots},
     ids::{CategoryId, OUT_OF_DOMAIN},
+    progress,
     router::{Router, RouterError, Standing, Verdict},
     train::labels::{self, Labelled},
 };
@@ -110,7 +110,7 @@ fn unknown_labels<'r>(
 /// Judges every row, in order. A sample that is spread evenly over the rows is judged one at a time, and measured; the
 /// others are judged several at once.
 async fn judge(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Judged>, RouterError> {
-    let bar = progress(rows.len());
+    let bar = progress::bar(rows.len() as u64, "judging the rows");
     let stride = rows.len().div_ceil(MEASURED_MAX).max(1);
     let (measured, others): (Vec<_>, Vec<_>) = rows
         .into_iter()
@@ -167,14 +167,6 @@ fn spoke_for(router: &Router, text: &str, verdict: &Verdict) -> Vec<String> {
         .map(|explanation| explanation.features_for)
         .unwrap_or_default();
     features.into_iter().map(|share| share.feature).collect()
-}
-
-/// A progress bar; there is none where standard error is no terminal.
-fn progress(rows: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}");
-    ProgressBar::new(rows as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message("judging the rows")
 }
 
 fn draw(evaluation: &Evaluation, folder: &Path) -> Result<(), CliError> {

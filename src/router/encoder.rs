@@ -4,6 +4,7 @@
 //! its time. Knows nothing of categories.
 
 pub mod adapter;
+pub(crate) mod metadata;
 mod model;
 mod places;
 mod runtime;

@@ -14,7 +14,7 @@ pub use self::{
 
 use half::f16;
 
-use super::lexical;
+use super::{lexical, narrow};
 
 /// The greatest magnitude of a quantised weight.
 const QUANTUM_MAX: f32 = 127.0;
@@ -171,14 +171,6 @@ pub fn bucket_bits(classes: usize) -> u32 {
 )]
 fn to_byte(value: f32) -> i8 {
     value.round().clamp(-QUANTUM_MAX, QUANTUM_MAX) as i8
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "fitting needs the precision of f64, the result does not"
-)]
-fn narrow(number: f64) -> f32 {
-    number as f32
 }
 
 #[cfg(test)]

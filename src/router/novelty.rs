@@ -12,6 +12,7 @@ mod cholesky;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 use self::cholesky::Whitening;
+use super::narrow;
 
 /// Share of the mean variance that is added to every direction: there are few rows for so many directions.
 const SHRINKAGE: f64 = 0.1;
@@ -168,14 +169,6 @@ pub struct NoveltyParts {
 
 fn squared_distance(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "fitting needs the precision of f64, the result does not"
-)]
-fn narrow(number: f64) -> f32 {
-    number as f32
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use super::labels::Labelled;
 use crate::{
     catalogue::Catalogue,
     ids::{CategoryId, OUT_OF_DOMAIN},
-    query::Query,
 };
 
 /// Leading bytes of a text's SHA-256 that stand for it: no two texts will ever share them.
@@ -117,11 +116,7 @@ pub fn of_routes(catalogue: &Catalogue) -> Vec<Labelled> {
     });
     nowhere
         .chain(examples)
-        .map(|(text, category)| Labelled {
-            id: None,
-            query: Query::from_text(text),
-            category: category.clone(),
-        })
+        .map(|(text, category)| Labelled::from_text(text, category.clone()))
         .collect()
 }
 

@@ -106,12 +106,12 @@ async fn taken_or_trained(
     let suits = |shipped: &Artefact| {
         is_on_topic(shipped, catalogue) && reads_the_same(shipped, config, &encoder)
     };
-    let base = shipped.filter(suits);
-    if let Some(shipped) = &base
-        && shipped.manifest.training.routes_sha256 == routes_sha256
-    {
-        return open_with(&shipped.folder, encoder, config).await;
-    }
+    let base = match shipped.filter(suits) {
+        Some(shipped) if shipped.manifest.training.routes_sha256 == routes_sha256 => {
+            return Ok(Router::new(shipped, encoder, config).await?);
+        }
+        other => other,
+    };
     let job = Job {
         rows: dataset::of_routes(catalogue),
         seed: SEED,

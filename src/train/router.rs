@@ -126,17 +126,16 @@ impl Prepared {
             Some(folder) if uses(FeatureKind::Static) => Some(StaticEncoder::open(folder)?),
             _ => None,
         };
-        let tuned = match &job.tuned {
-            Some(folder) if uses(FeatureKind::Transformer) => Some(Tuned::open(folder, config)?),
-            _ => None,
-        };
         let of_base = job
             .base
             .as_ref()
             .and_then(|base| base.adapter.clone().zip(Some(base)));
-        let tuned = match of_base {
-            Some((adapter, base)) => Some(Tuned::unseen(adapter, base, config)),
-            None => tuned,
+        let tuned = match (of_base, &job.tuned) {
+            (Some((adapter, base)), _) => Some(Tuned::unseen(adapter, base, config)),
+            (None, Some(folder)) if uses(FeatureKind::Transformer) => {
+                Some(Tuned::open(folder, config)?)
+            }
+            _ => None,
         };
         let others = uses(FeatureKind::Sparse) || uses(FeatureKind::Transformer);
         if static_encoder.is_none() && !others {

@@ -4,6 +4,7 @@ use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::{Calibration, softmax, temperature};
+use crate::router::narrow;
 
 /// A curve that never falls, straight between its points.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,14 +68,6 @@ pub(super) fn fit(logits: ArrayView2<'_, f32>, labels: &[usize]) -> Calibration 
         temperature,
         curves: of_class.into_iter().map(Curve::fit).collect(),
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a probability needs no more digits"
-)]
-fn narrow(number: f64) -> f32 {
-    number as f32
 }
 
 #[cfg(test)]

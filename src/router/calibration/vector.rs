@@ -8,6 +8,7 @@ use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::{Calibration, softmax, temperature};
+use crate::router::narrow;
 
 /// Pull of every class's scale towards the temperature's and of its shift towards 0: a class with few rows keeps close
 /// to what holds for all.
@@ -126,12 +127,4 @@ impl Gradient for Problem<'_> {
     fn gradient(&self, flat: &Vec<f64>) -> Result<Vec<f64>, Error> {
         Ok(self.evaluate(flat).1)
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "fitting needs the precision of f64, the result does not"
-)]
-fn narrow(number: f64) -> f32 {
-    number as f32
 }

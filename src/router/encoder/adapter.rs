@@ -15,13 +15,11 @@ use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::metadata;
 use crate::ids::CategoryId;
 
 /// Raised whenever an older reader would misread the file.
 pub const FORMAT: u32 = 1;
-
-/// The key of the metadata under which [`About`] stands, as JSON.
-pub const METADATA_KEY: &str = "coterie";
 
 /// The changes, read.
 #[derive(Clone, Debug)]
@@ -135,7 +133,7 @@ impl Adapter {
     /// # Errors
     /// What is wrong with them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let about = about(bytes)?;
+        let about: About = metadata::read(bytes, FORMAT)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
         let head = TunedHead {
             weight: numbers(&tensors, "head.weight")?.1,
@@ -292,21 +290,6 @@ impl Change {
     }
 }
 
-fn about(bytes: &[u8]) -> Result<About, String> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
-    let metadata = metadata.metadata().as_ref();
-    let json = metadata
-        .and_then(|metadata| metadata.get(METADATA_KEY))
-        .ok_or("its metadata do not say what it is for")?;
-    let about: About = serde_json::from_str(json).map_err(|error| error.to_string())?;
-    if about.format == FORMAT {
-        Ok(about)
-    } else {
-        let format = about.format;
-        Err(format!("format {format} where {FORMAT} is expected"))
-    }
-}
-
 fn numbers(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<usize>, Vec<f32>), String> {
     let view = tensors
         .tensor(name)
@@ -349,7 +332,7 @@ mod tests {
             let view = TensorView::new(Dtype::F16, shape.clone(), data).unwrap();
             (*name, view)
         });
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), about.to_owned())]);
+        let metadata = HashMap::from([(metadata::KEY.to_owned(), about.to_owned())]);
         safetensors::serialize(views, Some(metadata)).unwrap()
     }
 

@@ -7,7 +7,6 @@
 //! by), and metadata that name the transformer it was distilled from and hold a checksum of both tensors.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io,
     ops::Range,
@@ -19,11 +18,10 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::metadata;
+
 /// Raised whenever an older reader would misread the file.
 pub const FORMAT: u32 = 1;
-
-/// The key of the metadata under which [`About`] stands, as JSON.
-const METADATA_KEY: &str = "coterie";
 
 /// A table, open.
 pub struct Table {
@@ -89,7 +87,7 @@ impl Table {
     }
 
     fn check(file: Mmap) -> Result<Self, String> {
-        let about = about(&file)?;
+        let about: About = metadata::read(&file, FORMAT)?;
         let tensors = SafeTensors::deserialize(&file).map_err(|error| error.to_string())?;
         let tensor = |name: &str, dtype: Dtype| match tensors.tensor(name) {
             Ok(view) if view.dtype() == dtype => Ok(view),
@@ -186,7 +184,6 @@ pub fn to_bytes(
     let pieces = scales.len();
     let scales: Vec<u8> = scales.into_iter().flat_map(f32::to_le_bytes).collect();
     let about = about(content_sha256(&numbers, &scales));
-    let json = serde_json::to_string(&about).unwrap_or_default();
     let views = [
         (
             "table",
@@ -194,10 +191,8 @@ pub fn to_bytes(
         ),
         ("scale", TensorView::new(Dtype::F32, vec![pieces], &scales)?),
     ];
-    safetensors::serialize(
-        views,
-        Some(HashMap::from([(METADATA_KEY.to_owned(), json)])),
-    )
+    // Texts and a number: there is nothing that JSON could not hold.
+    safetensors::serialize(views, metadata::of(&about).ok())
 }
 
 impl About {
@@ -238,21 +233,6 @@ fn content_sha256(numbers: &[u8], scales: &[u8]) -> String {
     digest.update(numbers);
     digest.update(scales);
     hex::encode(digest.finalize())
-}
-
-fn about(file: &[u8]) -> Result<About, String> {
-    let (_, metadata) = SafeTensors::read_metadata(file).map_err(|error| error.to_string())?;
-    let metadata = metadata.metadata().as_ref();
-    let json = metadata
-        .and_then(|metadata| metadata.get(METADATA_KEY))
-        .ok_or("its metadata do not say what it is")?;
-    let about: About = serde_json::from_str(json).map_err(|error| error.to_string())?;
-    if about.format == FORMAT {
-        Ok(about)
-    } else {
-        let format = about.format;
-        Err(format!("format {format} where {FORMAT} is expected"))
-    }
 }
 
 #[expect(

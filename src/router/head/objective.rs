@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 use super::{Head, Penalty, Rows, Targets};
+use crate::router::narrow;
 
 /// Pairs of steps and gradient changes that stand in for the Hessian (Nocedal & Wright advise 3 to 20).
 const MEMORY: usize = 7;
@@ -128,7 +129,7 @@ impl Parameters {
         for (weights, value) in self.dense().chunks_exact(self.classes).zip(rows.dense(row)) {
             add(weights, *value);
         }
-        logits.into_iter().map(super::narrow).collect()
+        logits.into_iter().map(narrow).collect()
     }
 }
 
@@ -205,7 +206,7 @@ impl<'r> Loss<'r> {
     }
 
     fn evaluate(&self, parameters: &[f64]) -> Point {
-        let weights: Vec<f32> = parameters.iter().copied().map(super::narrow).collect();
+        let weights: Vec<f32> = parameters.iter().copied().map(narrow).collect();
         let border = |part: usize| self.at.len() * part / PARTS;
         let parts: Vec<(f64, Vec<f32>)> = (0..PARTS)
             .into_par_iter()

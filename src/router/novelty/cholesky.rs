@@ -2,6 +2,8 @@
 
 use ndarray::{Array1, Array2, ArrayView1};
 
+use crate::router::narrow;
+
 /// A lower triangular matrix M with `MᵀM` = covariance⁻¹: the squared length of M·x is x's Mahalanobis distance.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Whitening {
@@ -24,7 +26,7 @@ impl Whitening {
         let triangle = (0..dimensions).flat_map(|row| (0..=row).map(move |column| (row, column)));
         Some(Self {
             dimensions,
-            packed: triangle.map(|at| super::narrow(inverse[at])).collect(),
+            packed: triangle.map(|at| narrow(inverse[at])).collect(),
         })
     }
 
@@ -103,7 +105,7 @@ mod tests {
         let whitening = Whitening::of(&rows, 0.0).unwrap();
         let mut whitened = Array2::<f64>::zeros((4, 2));
         for (mut to, from) in whitened.rows_mut().into_iter().zip(rows.rows()) {
-            let narrowed = from.mapv(super::super::narrow);
+            let narrowed = from.mapv(narrow);
             to.assign(&whitening.apply(narrowed.view()).mapv(f64::from));
         }
         let covariance = whitened.t().dot(&whitened) / 4.0;

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     onnx::{self, Output, Weights},
-    router::encoder::adapter::{self, About, Adapter, AdapterError},
+    router::encoder::{
+        adapter::{self, About, Adapter, AdapterError},
+        metadata,
+    },
     train::{
         base::{Base, COMPANIONS, WEIGHTS, floats},
         files::write_whole,
@@ -96,8 +99,7 @@ impl Outputs<'_> {
             base_sha256: self.base.sha256.clone(),
             categories: self.dataset.categories.clone(),
         };
-        let about = serde_json::to_string(&about).map_err(packing)?;
-        let metadata = HashMap::from([(adapter::METADATA_KEY.to_owned(), about)]);
+        let metadata = metadata::of(&about).map_err(packing)?;
         safetensors::serialize(tensors, Some(metadata)).map_err(packing)
     }
 

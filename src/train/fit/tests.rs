@@ -1,0 +1,107 @@
+//! Both tiers on questions whose words tell, and some whose words do not.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{cascade::ACCURACY_GIVEN, *};
+use crate::{ids::CategoryId, train::labels::Labelled};
+
+/// Questions whose words tell the category, and some whose words do not.
+fn dataset(per_class: usize, categories: &[&str]) -> Dataset {
+    let rows = (0..per_class).flat_map(|n| {
+        categories.iter().map(move |category| {
+            let hint = if n % 10 == 0 { "thing" } else { category };
+            let text = format!(
+                "question {} about a {hint} of size {}",
+                n * 37 % 101,
+                category.len() * 1000 + n
+            );
+            Labelled::from_text(&text, CategoryId::new(*category))
+        })
+    });
+    Dataset::new(rows, 7)
+}
+
+/// Readings that tell all categories apart.
+fn readings(dataset: &Dataset) -> Readings {
+    let vectors = Array2::from_shape_fn((dataset.labels.len(), 8), |(row, at)| {
+        let noise = ((row * 31 + at * 17) as f32).sin() * 0.2;
+        f32::from(u8::from(dataset.labels[row] == at % 4)) + noise
+    });
+    Readings::Layers { vectors, width: 4 }
+}
+
+#[test]
+fn the_cheap_tier_settles_what_words_tell_and_the_full_one_the_rest() {
+    let dataset = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
+    let material = Material {
+        sparse: true,
+        vectors: None,
+        readings: Some(readings(&dataset)),
+    };
+    let (expected, taken) = (steps(&material), AtomicU64::new(0));
+    let step = || {
+        taken.fetch_add(1, Ordering::Relaxed);
+    };
+    let trained = fit(&dataset, material, None, &step).unwrap();
+    let (cheap, full) = (
+        trained.cheap.unwrap().figures,
+        trained.full.unwrap().figures,
+    );
+    assert!((0.85..0.97).contains(&cheap.accuracy), "{cheap:?}");
+    assert!(full.accuracy > 0.98, "{full:?}");
+    assert!(trained.cascade.figures.accuracy >= full.accuracy - ACCURACY_GIVEN - 1e-9);
+    assert!(
+        (0.5..0.95).contains(&trained.cascade.cheap_share),
+        "{:?}",
+        trained.cascade
+    );
+    assert_eq!(taken.into_inner(), expected);
+    assert_eq!(trained.held_back.len(), dataset.labels.len());
+}
+
+#[test]
+fn without_strange_rows_the_detector_sees_every_question() {
+    let dataset = dataset(30, &["cooking", "sailing"]);
+    let material = Material {
+        sparse: true,
+        vectors: None,
+        readings: Some(readings(&dataset)),
+    };
+    let trained = fit(&dataset, material, None, &|| ()).unwrap();
+    assert_eq!(trained.cascade.settled_from, None);
+    assert!(trained.model.full.unwrap().novelty.is_some());
+}
+
+#[test]
+fn a_teacher_is_heard() {
+    let dataset = dataset(40, &["cooking", "sailing"]);
+    let problem = Problem::new(&dataset, None);
+    let teacher = Array2::from_shape_fn((80, 2), |(_, class)| if class == 0 { 4.0 } else { 0.0 });
+    let targets = problem.taught(teacher.view());
+    let row = targets
+        .probabilities
+        .rows()
+        .into_iter()
+        .zip(&dataset.labels)
+        .find(|(_, label)| **label == 1);
+    let (row, _) = row.unwrap();
+    assert!((row.sum() - 1.0).abs() < 1e-5 && row[0] > 0.5, "{row}");
+}
+
+#[test]
+fn with_out_of_domain_rows_no_detector_is_needed_and_such_rows_are_never_routed() {
+    let dataset = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
+    let material = Material {
+        sparse: true,
+        vectors: None,
+        readings: Some(readings(&dataset)),
+    };
+    let trained = fit(&dataset, material, None, &|| ()).unwrap();
+    assert!(trained.model.full.unwrap().novelty.is_none());
+    let refused = trained
+        .held_back
+        .iter()
+        .filter(|(confidence, _)| *confidence == 0.0)
+        .count();
+    assert!((55..=65).contains(&refused), "{refused}");
+}
