@@ -29,11 +29,8 @@ pub use self::{
 use crate::{
     decision::Score,
     ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
-    risk::misroute_upper,
+    risk::{CONFIDENCE_LEVEL, misroute_upper},
 };
-
-/// The confidence with which the true share of misrouted questions is below its upper bound.
-const CONFIDENCE_LEVEL: f64 = 0.95;
 
 /// A row with its label, and what the router said of it.
 #[derive(Clone, Debug)]

@@ -6,6 +6,9 @@
 
 use statrs::function::beta::inv_beta_reg;
 
+/// How sure Coterie's bounds on the share of misrouted questions are.
+pub const CONFIDENCE_LEVEL: f64 = 0.95;
+
 /// Steps of coverage at which [`threshold_for`] may stop: finer ones change the coverage by less than chance does.
 const COVERAGE_STEPS: usize = 100;
 

@@ -33,9 +33,6 @@ use crate::{
     risk,
 };
 
-/// How sure the bound on misrouted questions is.
-pub const RISK_CONFIDENCE: f64 = 0.95;
-
 /// The threshold where too few rows were held back to bound the share of misrouted questions.
 pub const CONFIDENCE_MIN_UNPROVEN: f32 = 0.5;
 
@@ -298,7 +295,7 @@ async fn open_tuned(
 }
 
 fn confidence_min(artefact: &Artefact, misroute_max: f64) -> f32 {
-    let threshold = risk::threshold_for(&artefact.held_back, misroute_max, RISK_CONFIDENCE);
+    let threshold = risk::threshold_for(&artefact.held_back, misroute_max, risk::CONFIDENCE_LEVEL);
     threshold.map_or_else(
         || {
             warn!(

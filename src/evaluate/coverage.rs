@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::{CONFIDENCE_LEVEL, Judged};
-use crate::risk::misroute_upper;
+use super::Judged;
+use crate::risk::{CONFIDENCE_LEVEL, misroute_upper};
 
 /// Points of the curve: one for every two hundredths of coverage, finer than what chance leaves to see.
 const POINTS_MAX: usize = 50;

@@ -74,7 +74,7 @@ impl Problem<'_> {
 }
 
 /// The lowest confidence from which the cheap tier's word can be taken without giving away more accuracy than
-/// [`ACCURACY_GIVEN`], with [`RISK_CONFIDENCE`](crate::router::RISK_CONFIDENCE); none where it can never be. For each
+/// [`ACCURACY_GIVEN`], with [`CONFIDENCE_LEVEL`](crate::risk::CONFIDENCE_LEVEL); none where it can never be. For each
 /// tier: confidence in each row, and whether it is right.
 ///
 /// Rows where one tier is right and the other wrong each move the accuracy by one, up or down: the net loss is off by about
