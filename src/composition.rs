@@ -209,7 +209,9 @@ impl Composition {
 
     /// Weighs what the router says against what the session was last routed to.
     fn weigh(&self, held: &Held, verdict: Verdict, query: &Query, demand: &Demand) -> Ruling {
-        let Some(mut stickiness) = session::stay(held, &verdict, query) else {
+        let is_known = self.router.categories().contains(&held.category);
+        let stickiness = session::stay(held, &verdict, query).filter(|_| is_known);
+        let Some(mut stickiness) = stickiness else {
             return Ruling::from_verdict(verdict);
         };
         if stickiness.why == Why::Margin && !self.mapping.serves(&held.category, demand) {

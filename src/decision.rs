@@ -19,7 +19,7 @@ pub struct Decision {
     /// Probability of the likeliest category, 0 to 1; 1 where the client named the category or the expert. Where the
     /// session stayed with its category: that category's, the session's past counted.
     pub confidence: f32,
-    /// Probability of every category by the router alone, likeliest first; empty where nothing was classified.
+    /// Probability of the likeliest categories by the router alone, likeliest first; empty where nothing was classified.
     pub scores: Vec<Score>,
     /// Which tier of the router settled it; none where nothing was classified.
     pub tier: Option<TierName>,
@@ -126,7 +126,7 @@ pub struct Explained {
     pub explanation: Option<Explanation>,
     /// What the session's past said; null where the question had none.
     pub session: Option<Stickiness>,
-    /// Probability of every category by the router alone, likeliest first.
+    /// Probability of the likeliest categories by the router alone, likeliest first.
     pub scores: Vec<Score>,
     /// Probability with which this expert was chosen.
     pub propensity: f64,
