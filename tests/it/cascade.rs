@@ -4,7 +4,7 @@ use coterie::store::StoredOutcome;
 use serde_json::{Value, json};
 
 use crate::support::{
-    coterie::Coterie,
+    coterie::{Coterie, chat},
     upstream::{Part, Reply, Upstream, close, finish, role, text, usage},
 };
 
@@ -259,4 +259,41 @@ async fn a_plain_answer_is_checked_as_well_and_other_categories_are_not() {
     assert_eq!(attempts[0]["rejected"], "its json does not parse");
     let detail: Value = serde_json::from_str(&outcomes[0].reason_detail).unwrap();
     assert_eq!(detail["mapping"]["cascade"]["first"], "cheap");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_experts_own_likelihood_accepts_its_answer_or_not() {
+    let strong = Upstream::always(Reply::answer(["Strong."])).await;
+    let yaml = format!(
+        "experts:
+  small: {{ kind: local, model: models/smollm2-135m-instruct }}
+  strong: {{ kind: remote, base_url: '{}', model: strong }}
+mapping:
+  default: strong
+  cascade:
+    coding: {{ first: small, accept: {{ likelihood_min: -50 }} }}
+    sql: {{ first: small, accept: {{ likelihood_min: 0 }} }}
+",
+        strong.base_url()
+    );
+    let coterie = Coterie::serve(&yaml).await;
+    for (model, expert) in [("coterie/coding", "small"), ("coterie/sql", "strong")] {
+        let mut body = chat(model, "How do I sort a list?", true);
+        body["max_tokens"] = json!(4);
+        let response = coterie
+            .post("/v1/chat/completions", &body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.headers()["x-coterie-expert"], expert);
+        response.bytes().await.unwrap();
+    }
+    let outcomes = coterie.stop().await.all().await;
+    let rejected = |at: usize| {
+        let attempts: Vec<Value> = serde_json::from_str(&outcomes[at].attempts).unwrap();
+        attempts[0]["rejected"].as_str().map(str::to_owned)
+    };
+    assert_eq!(rejected(0), None);
+    let why = rejected(1).unwrap();
+    assert!(why.starts_with("its mean log-probability is -"), "{why}");
 }
