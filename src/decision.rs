@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     config::Capability,
     ids::{CategoryId, ExpertId, RouterId},
+    mapping::Grounds,
     router::{TierName, explain::Explanation},
     session::Stickiness,
 };
@@ -27,12 +28,14 @@ pub struct Decision {
     pub reason: Reason,
     /// What the session's past said; none where the question had none.
     pub session: Option<Stickiness>,
-    /// Who is asked first.
+    /// Who is asked first; where `grounds` has a cascade, once its first expert's answer is not accepted.
     pub expert: ExpertId,
     /// Who is asked next if that fails, in order.
     pub fallbacks: Vec<ExpertId>,
     /// Probability with which this expert was chosen for this question; 1 without exploration.
     pub propensity: f64,
+    /// What the mapping went by.
+    pub grounds: Grounds,
     /// The router that decided.
     pub router: RouterId,
     /// Time from the question to the decision.
@@ -130,6 +133,8 @@ pub struct Explained {
     pub scores: Vec<Score>,
     /// Probability with which this expert was chosen.
     pub propensity: f64,
+    /// What the mapping went by: which one it was, who was passed over and why, and any cascade.
+    pub mapping: Grounds,
     /// The router that decided.
     pub router: RouterId,
     /// What the decision was made from.
@@ -171,6 +176,7 @@ impl Explained {
             session: decision.session,
             scores: decision.scores,
             propensity: decision.propensity,
+            mapping: decision.grounds,
             router: decision.router,
             features,
             took_us: u64::try_from(decision.took.as_micros()).unwrap_or(u64::MAX),
