@@ -1,6 +1,8 @@
 //! Step two: category → expert and its fallbacks, after the limits of the request. Knows nothing of HTTP or SQL, and
 //! nothing of how a category was found.
 
+pub mod fit;
+
 use std::collections::HashMap;
 
 use crate::{
