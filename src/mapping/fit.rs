@@ -4,3 +4,4 @@
 
 pub mod models;
 pub mod outcomes;
+pub mod solve;
