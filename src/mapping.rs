@@ -1,6 +1,7 @@
 //! Step two: category → expert and its fallbacks, after the limits of the request. Knows nothing of HTTP or SQL, and
 //! nothing of how a category was found.
 
+pub mod evaluate;
 pub mod fit;
 
 use std::collections::HashMap;
@@ -13,10 +14,10 @@ use crate::{
 
 /// Bytes of text that make a token, on the low side of what tokenizers do to English prose (about four): an estimate
 /// must rather refuse a long conversation than overrun a context or a budget.
-const BYTES_PER_TOKEN: usize = 3;
+pub(crate) const BYTES_PER_TOKEN: usize = 3;
 
 /// Tokens of an answer whose length the client did not bound, for estimates of cost.
-const ANSWER_TOKENS_ESTIMATE: u32 = 1_000;
+pub(crate) const ANSWER_TOKENS_ESTIMATE: u32 = 1_000;
 
 /// Which expert answers what.
 #[derive(Debug)]

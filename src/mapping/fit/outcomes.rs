@@ -65,9 +65,19 @@ impl Outcomes {
         self.scores[expert].get(row)
     }
 
+    /// The rows that an expert was scored on, with what it scored.
+    pub fn scores(&self, expert: usize) -> impl Iterator<Item = (usize, f64)> {
+        self.scores[expert].iter()
+    }
+
     /// What an expert's answer to a row's question cost, in dollars, where the files say.
     pub fn cost_usd(&self, row: usize, expert: usize) -> Option<f64> {
         self.costs_usd[expert].get(row)
+    }
+
+    /// The rows whose costs are known of an expert, with what its answer cost, in dollars.
+    pub fn costs_usd(&self, expert: usize) -> impl Iterator<Item = (usize, f64)> {
+        self.costs_usd[expert].iter()
     }
 
     /// A row's prompt; empty where texts were not kept.
@@ -142,4 +152,23 @@ pub enum OutcomesError {
     /// No row has a score.
     #[error("no row has a score; `scores` must hold a number for each expert that was tried")]
     NoScores,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Outcomes of lines, by `category`, texts kept.
+    pub(crate) fn outcomes(lines: &[impl AsRef<str>]) -> Outcomes {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outcomes.jsonl");
+        let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let options = Options {
+            by: Some("category".into()),
+            texts: Texts::Keep,
+            ..Options::default()
+        };
+        read(&[path], &options).unwrap()
+    }
 }

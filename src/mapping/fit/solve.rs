@@ -77,15 +77,21 @@ pub fn solve(problem: &Problem, effort: Effort) -> Result<Assignment, Infeasible
 fn best(problem: &Problem, effort: Effort) -> Option<Assignment> {
     let pairs = Pairs::of(problem);
     let every: Vec<usize> = (0..problem.params_b.len()).collect();
-    let gap_max = match effort {
-        Effort::Exact => TIE,
-        Effort::Near => NEAR_GAP,
-    };
-    let relaxed = knapsack::solve(&pairs, &every, f64::NEG_INFINITY, gap_max)?;
+    let relaxed = knapsack::solve(&pairs, &every, f64::NEG_INFINITY, effort)?;
     if problem.keeps_experts(&relaxed.expert_of) {
         return Some(relaxed.assignment());
     }
-    experts::solve(problem, &pairs, gap_max)
+    experts::solve(problem, &pairs, effort)
+}
+
+impl Effort {
+    /// How far from the optimum an answer may be, in score.
+    fn gap_max(self) -> f64 {
+        match self {
+            Self::Exact => TIE,
+            Self::Near => NEAR_GAP,
+        }
+    }
 }
 
 impl Problem {

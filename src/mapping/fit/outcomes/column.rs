@@ -18,6 +18,21 @@ impl Column {
         is_known.then(|| f64::from(self.values[row]))
     }
 
+    /// The rows that have a number, with it, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, f64)> {
+        let words = self.known.iter().enumerate();
+        let rows = words.flat_map(|(at, word)| {
+            let first = at * WORD_BITS;
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros() as usize;
+                left &= left.checked_sub(1)?;
+                Some(first + bit)
+            })
+        });
+        rows.map(|row| (row, f64::from(self.values[row])))
+    }
+
     /// Sets a row's number, over one that stood there.
     pub(super) fn set(&mut self, row: usize, value: f32) {
         if self.values.len() <= row {
@@ -49,6 +64,7 @@ mod tests {
             .filter_map(|row| Some((row, column.get(row)?)))
             .collect();
         assert_eq!(known, [(3, 0.25), (63, -1.0), (64, 0.0)]);
+        assert_eq!(column.iter().collect::<Vec<_>>(), known);
         assert_eq!(column.count(), 3);
     }
 }

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use self::{bounds::Bounded, room::Room};
 use super::{
-    Assignment, Pairs, Problem,
+    Assignment, Effort, Pairs, Problem,
     knapsack::{self, Packed},
 };
 
@@ -25,10 +25,10 @@ const ROOT_STEPS: usize = 300;
 const NODE_STEPS: usize = 20;
 
 /// The best assignment within all limits; none if there is none.
-pub(super) fn solve(problem: &Problem, pairs: &Pairs, gap_max: f64) -> Option<Assignment> {
+pub(super) fn solve(problem: &Problem, pairs: &Pairs, effort: Effort) -> Option<Assignment> {
     let every: Vec<usize> = (0..problem.params_b.len()).collect();
-    let prices = knapsack::prices(pairs, &every, gap_max)?;
-    let mut search = Search::new(problem, pairs, prices, gap_max);
+    let prices = knapsack::prices(pairs, &every, effort)?;
+    let mut search = Search::new(problem, pairs, prices, effort);
     search.run();
     let bound = search.bound;
     search.best.map(|best| Assignment {
@@ -40,6 +40,7 @@ pub(super) fn solve(problem: &Problem, pairs: &Pairs, gap_max: f64) -> Option<As
 struct Search<'p> {
     problem: &'p Problem,
     pairs: &'p Pairs,
+    effort: Effort,
     gap_max: f64,
     /// Gains less the price of what they take, by expert and category.
     priced: Vec<Vec<f64>>,
@@ -61,7 +62,7 @@ struct Node {
 }
 
 impl<'p> Search<'p> {
-    fn new(problem: &'p Problem, pairs: &'p Pairs, prices: Vec<f64>, gap_max: f64) -> Self {
+    fn new(problem: &'p Problem, pairs: &'p Pairs, prices: Vec<f64>, effort: Effort) -> Self {
         let priced = pairs.gain.outer_iter().enumerate().map(|(e, gains)| {
             let worth = |(c, gain): (usize, &f64)| {
                 let budgets = pairs.budgets.iter().zip(&prices);
@@ -76,7 +77,8 @@ impl<'p> Search<'p> {
             budgets_worth: prices.iter().sum(),
             problem,
             pairs,
-            gap_max,
+            gap_max: effort.gap_max(),
+            effort,
             best: None,
             tried: HashSet::new(),
             bound: f64::NEG_INFINITY,
@@ -199,7 +201,7 @@ impl<'p> Search<'p> {
         if !self.tried.insert(experts.clone()) {
             return;
         }
-        if let Some(packed) = knapsack::solve(self.pairs, &experts, self.floor(), self.gap_max)
+        if let Some(packed) = knapsack::solve(self.pairs, &experts, self.floor(), self.effort)
             && self
                 .best
                 .as_ref()

@@ -6,18 +6,16 @@
 //! the few that are left.
 
 mod core;
+mod enumerate;
+mod planes;
 
-use microlp::{ComparisonOp, OptimizationDirection, Problem, Variable};
 use ndarray::Array2;
 
-use self::core::CORE_PAIRS;
-use super::{Assignment, Pairs};
+use self::{core::CORE_PAIRS, planes::least_bound};
+use super::{Assignment, Effort, Pairs};
 
 /// Cutting planes after which the prices are taken as they are; each is exact for two budgets after some dozen.
 const PLANES_MAX: usize = 200;
-
-/// Highest price of a budget, in score for the whole of it: nothing is gained above.
-const PRICE_MAX: f64 = 1e6;
 
 /// By how much of itself a budget may be overrun: sums of many terms end beside a limit that they meet exactly.
 const SLACK: f64 = 1e-9;
@@ -64,9 +62,15 @@ impl Packed {
     }
 }
 
-/// The best assignment of categories to some of the experts, up to `gap_max`; none if none keeps to the budgets and is worth
+/// The best assignment of categories to some of the experts, as near to it as asked; none if none keeps to the budgets and is worth
 /// more than `floor`.
-pub(super) fn solve(pairs: &Pairs, experts: &[usize], floor: f64, gap_max: f64) -> Option<Packed> {
+pub(super) fn solve(
+    pairs: &Pairs,
+    experts: &[usize],
+    floor: f64,
+    effort: Effort,
+) -> Option<Packed> {
+    let gap_max = effort.gap_max();
     let knapsack = Knapsack { pairs, experts };
     let prices = vec![0.0; pairs.budgets.len()];
     let free = knapsack.cheapest_at(&prices)?;
@@ -81,6 +85,10 @@ pub(super) fn solve(pairs: &Pairs, experts: &[usize], floor: f64, gap_max: f64) 
         return None;
     }
     if dual.gap() > gap_max {
+        knapsack.enumerate(&mut dual, floor, gap_max);
+    }
+    let is_asked = effort == Effort::Exact || dual.floor(floor).is_infinite();
+    if is_asked && dual.proven - dual.floor(floor) > gap_max {
         // A few pairs are mostly enough to come so near the bound that it leaves no others open.
         let losses = knapsack.losses(&dual.prices);
         let core = losses.get(CORE_PAIRS).copied().unwrap_or(f64::INFINITY);
@@ -97,13 +105,13 @@ pub(super) fn solve(pairs: &Pairs, experts: &[usize], floor: f64, gap_max: f64) 
 }
 
 /// The highest worth of any assignment, budgets let be, at these prices of the budgets.
-pub(super) fn prices(pairs: &Pairs, experts: &[usize], gap_max: f64) -> Option<Vec<f64>> {
+pub(super) fn prices(pairs: &Pairs, experts: &[usize], effort: Effort) -> Option<Vec<f64>> {
     let knapsack = Knapsack { pairs, experts };
     let free = knapsack.cheapest_at(&vec![0.0; pairs.budgets.len()])?;
     if knapsack.fits(&free.expert_of) {
         return Some(vec![0.0; pairs.budgets.len()]);
     }
-    Some(knapsack.dual(free, gap_max).prices)
+    Some(knapsack.dual(free, effort.gap_max()).prices)
 }
 
 struct Knapsack<'p> {
@@ -126,6 +134,13 @@ impl Dual {
         self.best
             .as_ref()
             .map_or(f64::INFINITY, |best| self.proven - best.gain)
+    }
+
+    /// What must be beaten: the best, and whatever else is known.
+    fn floor(&self, known: f64) -> f64 {
+        self.best
+            .as_ref()
+            .map_or(known, |best| best.gain.max(known))
     }
 
     /// Takes an assignment that is better than what is there.
@@ -317,27 +332,4 @@ impl Knapsack<'_> {
         }
         Some(self.packed(expert_of))
     }
-}
-
-/// The prices at which the highest of the planes is lowest, and how low that is.
-fn least_bound(planes: &[(f64, Vec<f64>)]) -> Option<(Vec<f64>, f64)> {
-    let mut program = Problem::new(OptimizationDirection::Minimize);
-    let bound = program.add_var(1.0, (f64::NEG_INFINITY, f64::INFINITY));
-    let budgets = planes.first().map_or(0, |(_, taken)| taken.len());
-    let prices: Vec<Variable> = (0..budgets)
-        .map(|_| program.add_var(0.0, (0.0, PRICE_MAX)))
-        .collect();
-    for (gain, taken) in planes {
-        let slack = prices
-            .iter()
-            .zip(taken)
-            .map(|(price, taken)| (*price, taken - 1.0));
-        let terms: Vec<(Variable, f64)> = std::iter::once((bound, 1.0)).chain(slack).collect();
-        program.add_constraint(&terms, ComparisonOp::Ge, *gain);
-    }
-    let solution = program.solve().ok()?.into_solution().ok()?;
-    let prices = prices
-        .iter()
-        .map(|price| solution.var_value(*price).max(0.0));
-    Some((prices.collect(), solution.objective()))
 }
