@@ -4,6 +4,7 @@ mod ask;
 mod check;
 mod encoder;
 mod evaluate;
+mod map;
 mod models;
 mod output;
 mod route;
@@ -58,6 +59,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Say how good the router is, from questions whose category is known.
     Evaluate(evaluate::EvaluateArgs),
+    /// Choose which expert answers which category, from scores and under budgets; say what a mapping is worth.
+    Map(map::MapArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
     Check(check::CheckArgs),
     /// Make encoders of your own: fine-tune a transformer on labelled questions.
@@ -160,6 +163,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
         Command::Route(args) => route::run(args, environment).await?,
         Command::Train(args) => train::run(args, environment).await?,
         Command::Evaluate(args) => evaluate::run(args, environment).await?,
+        Command::Map(args) => Box::pin(map::run(args, environment)).await?,
         Command::Check(args) => {
             return check::run(&args, environment, &mut stdout(), &mut stderr())
                 .map_err(CliError::failed);

@@ -2,6 +2,8 @@
 //! nothing of how a category was found.
 
 mod demand;
+pub mod evaluate;
+pub mod fit;
 mod limits;
 mod quality;
 #[cfg(test)]

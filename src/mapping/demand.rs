@@ -7,10 +7,10 @@ use crate::{
 
 /// Bytes of text that make a token, on the low side of what tokenizers do to English prose (about four): an estimate
 /// must rather refuse a long conversation than overrun a context or a budget.
-const BYTES_PER_TOKEN: usize = 3;
+pub(crate) const BYTES_PER_TOKEN: usize = 3;
 
 /// Tokens of an answer whose length the client did not bound, for estimates of cost.
-const ANSWER_TOKENS_ESTIMATE: u32 = 1_000;
+pub(crate) const ANSWER_TOKENS_ESTIMATE: u32 = 1_000;
 
 /// What a request demands of whoever answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]

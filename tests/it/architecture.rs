@@ -142,9 +142,14 @@ fn what_is_pure_does_no_io() {
         "evaluate/table",
         "evaluate/tiers",
     ];
+    let readers = [
+        "mapping/fit/outcomes/read",
+        "mapping/fit/models",
+        "mapping/fit/written/read",
+    ];
     nowhere(
         &pure,
-        &[],
+        &readers,
         &[
             "std::fs",
             "std::net",

@@ -10,7 +10,7 @@ const QUANTUM_MAX: f32 = 127.0;
 pub(super) const KEPT: usize = 32;
 
 /// Up to so many columns a row keeps all: going through them one after the other is quicker than looking them up.
-const COLUMNS_WHOLE_MAX: usize = 2 * KEPT;
+const COLUMNS_WHOLE_MAX: usize = 8 * KEPT;
 
 /// A matrix whose rows each have a scale of their own, so that a weight is off by half a percent of its row's largest at
 /// most.
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_wide_row_keeps_what_sets_classes_apart() {
-        let columns = 100;
+        let columns = 300;
         let mut matrix = vec![-0.2_f32; 2 * columns];
         (matrix[3], matrix[99], matrix[columns + 50]) = (5.0, -4.0, 1.0);
         let quantised = Quantised::new(&matrix, columns);
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn parts_that_do_not_fit_together_are_told() {
-        let wide = Quantised::new(&vec![1.0; 300], 100);
-        assert!(wide.fits(100) && wide.fits(101) && !wide.fits(20));
+        let wide = Quantised::new(&vec![1.0; 900], 300);
+        assert!(wide.fits(300) && wide.fits(301) && !wide.fits(20));
         assert!(Quantised::new(&[1.0; 12], 4).fits(4));
         assert!(!Quantised::new(&[1.0; 12], 4).fits(3));
         assert!(
@@ -173,7 +173,7 @@ mod tests {
                 columns: vec![0],
                 ..wide
             }
-            .fits(100)
+            .fits(300)
         );
     }
 }

@@ -1,0 +1,317 @@
+//! `coterie map fit`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use clap::Args;
+
+use super::{
+    super::{CliError, output},
+    rows::RowsArgs,
+};
+use crate::{
+    clock,
+    config::Environment,
+    ids::{CategoryId, ExpertId},
+    mapping::fit::{
+        self, Options, Rules, plots, report::Report, solve::Limits, written::BY_COMMENT,
+    },
+};
+
+#[derive(Args)]
+pub(super) struct FitArgs {
+    #[command(flatten)]
+    rows: RowsArgs,
+    /// The field of the rows that gives their category [default: what the router in force says of `prompt`].
+    #[arg(long, value_name = "FIELD")]
+    by: Option<String>,
+    /// The experts to choose from [default: all that have scores].
+    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
+    experts: Vec<String>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// Decides which rows are held back together, and which are drawn in resamples.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Where to write the mapping.
+    #[arg(long, value_name = "mapping.yaml")]
+    out: PathBuf,
+    /// Draw the frontiers into this folder, as SVG.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Print the fit as one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the mapping may need.
+#[derive(Args)]
+struct LimitArgs {
+    /// Most billions of parameters of the expert that answers, weighted over categories.
+    #[arg(long, value_name = "B", value_parser = budget)]
+    budget_active: Option<f64>,
+    /// Most billions of parameters of all experts that the mapping uses.
+    #[arg(long, value_name = "B", value_parser = budget)]
+    budget_resident: Option<f64>,
+    /// Most dollars a question, weighted over categories.
+    #[arg(long, value_name = "D", value_parser = budget)]
+    budget_usd: Option<f64>,
+    /// Most experts that the mapping uses.
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    experts_max: Option<usize>,
+}
+
+/// Rules for single categories.
+#[derive(Args)]
+struct RuleArgs {
+    /// This expert answers this category; may be given several times.
+    #[arg(long, value_name = "CATEGORY=EXPERT", value_parser = pair)]
+    pin: Vec<(String, String)>,
+    /// This expert does not answer this category; may be given several times.
+    #[arg(long, value_name = "CATEGORY=EXPERT", value_parser = pair)]
+    forbid: Vec<(String, String)>,
+    /// At least this score must be expected in this category; may be given several times.
+    #[arg(long, value_name = "CATEGORY=S", value_parser = score)]
+    score_min: Vec<(String, f64)>,
+}
+
+pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), CliError> {
+    let experts = args
+        .experts
+        .iter()
+        .map(|expert| ExpertId::new(expert.trim()))
+        .collect();
+    let outcomes = args
+        .rows
+        .read(args.by.clone(), experts, environment)
+        .await?;
+    let models = args.rows.models(environment)?;
+    let options = Options {
+        weights: args.rows.weights.into(),
+        limits: args.limits.limits(),
+        rules: args.rules.rules(),
+        seed: args.seed,
+    };
+    // The fit keeps every core busy for seconds.
+    let report = tokio::task::spawn_blocking(move || fit::fit(&outcomes, &models, &options));
+    let report = report
+        .await
+        .map_err(CliError::failed)?
+        .map_err(CliError::failed)?;
+    let yaml = report.mapping.yaml(&args.comments(&report));
+    write_whole(&args.out, &yaml).map_err(|error| unwritten(&args.out, &error))?;
+    if let Some(folder) = &args.plots {
+        draw(&report, folder)?;
+    }
+    if args.json {
+        return output::json(&report).map_err(CliError::failed);
+    }
+    output::line(report.table().trim_end());
+    output::note(&format!("wrote {}", args.out.display()));
+    Ok(())
+}
+
+impl FitArgs {
+    /// How the mapping came about, for its file.
+    fn comments(&self, report: &Report) -> Vec<String> {
+        let now = Duration::from_millis(clock::now_ms().unsigned_abs());
+        let [low, high] = report.score_ci95;
+        let size = |size: Option<f64>| {
+            size.map_or_else(|| "unknown".to_owned(), |size| format!("{size:.2} B"))
+        };
+        let mut comments = vec![
+            format!(
+                "Fitted by `coterie map fit` {}.",
+                humantime::format_rfc3339_seconds(UNIX_EPOCH + now)
+            ),
+            format!("command: {}", self.command()),
+        ];
+        comments.extend(self.by.as_ref().map(|by| format!("{BY_COMMENT}{by}")));
+        comments.extend([
+            format!("rows: {}", report.rows),
+            format!(
+                "score on rows held back: {:.4} ({low:.4} to {high:.4} with 95 % confidence)",
+                report.score
+            ),
+            format!(
+                "parameters: {} active, {} resident",
+                size(report.active_b),
+                size(report.resident_b)
+            ),
+        ]);
+        let baselines = &report.baselines;
+        for (name, baseline) in [
+            ("best single", &baselines.best_single),
+            ("cheapest", &baselines.cheapest),
+            ("random", &baselines.random),
+            ("oracle", &baselines.oracle),
+        ] {
+            let expert = baseline
+                .expert
+                .as_ref()
+                .map_or_else(String::new, |expert| format!(" ({expert})"));
+            comments.push(format!(
+                "{name}{expert}: {:.4} at {}",
+                baseline.score,
+                size(baseline.active_b)
+            ));
+        }
+        comments.push(report.in_words());
+        // A line break in a name must not end the comment.
+        comments
+            .into_iter()
+            .map(|line| line.replace(['\n', '\r'], " "))
+            .collect()
+    }
+
+    /// The call, but for what changes nothing in the mapping.
+    fn command(&self) -> String {
+        let mut words = vec!["coterie map fit --outcomes".to_owned()];
+        words.extend(
+            self.rows
+                .outcomes
+                .iter()
+                .map(|path| path.display().to_string()),
+        );
+        let mut flag = |name: &str, value: Option<String>| {
+            words.extend(value.map(|value| format!("--{name} {value}")));
+        };
+        for path in &self.rows.models {
+            flag("models", Some(path.display().to_string()));
+        }
+        flag("by", self.by.clone());
+        flag(
+            "experts",
+            (!self.experts.is_empty()).then(|| self.experts.join(",")),
+        );
+        flag(
+            "weights",
+            Some(format!("{:?}", self.rows.weights).to_lowercase()),
+        );
+        flag(
+            "budget-active",
+            self.limits.budget_active.map(|b| b.to_string()),
+        );
+        flag(
+            "budget-resident",
+            self.limits.budget_resident.map(|b| b.to_string()),
+        );
+        flag(
+            "budget-usd",
+            self.limits.budget_usd.map(|usd| usd.to_string()),
+        );
+        flag(
+            "experts-max",
+            self.limits.experts_max.map(|n| n.to_string()),
+        );
+        for (category, expert) in &self.rules.pin {
+            flag("pin", Some(format!("{category}={expert}")));
+        }
+        for (category, expert) in &self.rules.forbid {
+            flag("forbid", Some(format!("{category}={expert}")));
+        }
+        for (category, score) in &self.rules.score_min {
+            flag("score-min", Some(format!("{category}={score}")));
+        }
+        flag("seed", Some(self.seed.to_string()));
+        words.join(" ")
+    }
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        Limits {
+            active_b: self.budget_active,
+            resident_b: self.budget_resident,
+            usd: self.budget_usd,
+            experts: self.experts_max,
+        }
+    }
+}
+
+impl RuleArgs {
+    fn rules(&self) -> Rules {
+        let pairs = |pairs: &[(String, String)]| {
+            let ids = pairs.iter().map(|(category, expert)| {
+                (
+                    CategoryId::new(category.as_str()),
+                    ExpertId::new(expert.as_str()),
+                )
+            });
+            ids.collect()
+        };
+        let scores = self
+            .score_min
+            .iter()
+            .map(|(category, score)| (CategoryId::new(category.as_str()), *score));
+        Rules {
+            pins: pairs(&self.pin),
+            forbidden: pairs(&self.forbid),
+            scores_min: scores.collect(),
+        }
+    }
+}
+
+fn draw(report: &Report, folder: &Path) -> Result<(), CliError> {
+    fs::create_dir_all(folder).map_err(|error| unwritten(folder, &error))?;
+    for (name, picture) in [
+        ("frontier-active.svg", plots::active(report)),
+        ("frontier-usd.svg", plots::usd(report)),
+    ] {
+        if let Some(svg) = picture.map_err(CliError::failed)? {
+            let path = folder.join(name);
+            fs::write(&path, svg).map_err(|error| unwritten(&path, &error))?;
+            output::note(&format!("wrote {}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Writes beside the file and renames: a server that watches it finds the old mapping or the new one.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut scratch = path.as_os_str().to_owned();
+    scratch.push(".part");
+    fs::write(&scratch, text)?;
+    fs::rename(&scratch, path)
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> CliError {
+    CliError::Failed(format!("{} cannot be written: {error}", path.display()))
+}
+
+fn budget(text: &str) -> Result<f64, String> {
+    let budget = text
+        .parse()
+        .ok()
+        .filter(|budget: &f64| budget.is_finite() && *budget >= 0.0);
+    budget.ok_or_else(|| "write a number of at least 0".to_owned())
+}
+
+/// The last `=` parts them: categories may have one in their name, experts hardly.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (category, expert) = text.rsplit_once('=').ok_or("write CATEGORY=EXPERT")?;
+    Ok((category.trim().to_owned(), expert.trim().to_owned()))
+}
+
+fn score(text: &str) -> Result<(String, f64), String> {
+    let (category, score) = text
+        .rsplit_once('=')
+        .ok_or("write CATEGORY=SCORE, such as math=0.7")?;
+    let score = score
+        .trim()
+        .parse()
+        .ok()
+        .filter(|score: &f64| score.is_finite());
+    Ok((
+        category.trim().to_owned(),
+        score.ok_or("the score must be a number")?,
+    ))
+}

@@ -1,0 +1,168 @@
+//! What a mapping is worth on rows that it was not fitted on.
+//!
+//! Nothing is chosen here but the best single expert that it is held against, so that only the rows are resampled for the
+//! intervals.
+
+use serde::Serialize;
+
+use super::fit::{
+    assess::{Estimate, deviation},
+    baselines, folds,
+    models::Models,
+    outcomes::Outcomes,
+    plan::{Frame, Judged},
+    pool::{Pool, Weights},
+    report::{BaselineReport, Baselines, known},
+    solve::used,
+    table,
+    tally::{Sums, Tally},
+    written::Written,
+};
+use crate::ids::{CategoryId, ExpertId};
+
+/// Resamples of the rows for the intervals: with two hundred, a standard error is known to a twentieth.
+const RESAMPLES: u64 = 200;
+
+/// What a mapping is worth on some rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// The mapping.
+    pub mapping: Written,
+    /// Weighted mean score.
+    pub score: f64,
+    /// What that lies between with 95 % confidence.
+    pub score_ci95: [f64; 2],
+    /// Billions of parameters of the expert that answers, weighted; none where a size is not known.
+    pub active_b: Option<f64>,
+    /// Billions of parameters of all experts that answer.
+    pub resident_b: Option<f64>,
+    /// Dollars a question, where prices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+    /// Questions.
+    pub rows: usize,
+    /// What the mapping is held against.
+    pub baselines: Baselines,
+    /// Score over the expert that is best on these very rows.
+    pub gain_over_best_single: f64,
+    /// What that lies between with 95 % confidence.
+    pub gain_ci95: [f64; 2],
+    /// Share of the weight of categories in which the mapping's expert has no score.
+    pub unscored: f64,
+}
+
+/// The mapping names an expert that rows know nothing of.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("no row has a score of `{expert}`, which answers `{category}`; scored are {}", known.join(", "))]
+pub struct UnknownExpert {
+    /// The expert.
+    pub expert: ExpertId,
+    /// The category that the mapping gives it.
+    pub category: CategoryId,
+    /// Who has scores.
+    pub known: Vec<String>,
+}
+
+/// Evaluates a mapping on rows with their categories.
+///
+/// # Errors
+/// The mapping names an expert that no row has a score of.
+pub fn evaluate(
+    mapping: Written,
+    outcomes: &Outcomes,
+    models: &Models,
+    weights: Weights,
+) -> Result<Evaluation, UnknownExpert> {
+    let expert_of = outcomes
+        .categories()
+        .iter()
+        .map(|category| seat(&mapping, category, outcomes));
+    let expert_of: Vec<usize> = expert_of.collect::<Result<_, _>>()?;
+    let frame = Frame::free(Pool::of(outcomes, models, weights));
+    let sums = sums(outcomes, &vec![1; outcomes.rows()]);
+    let singles =
+        (0..outcomes.experts().len()).map(|expert| baselines::single(expert, &sums, &frame));
+    let singles: Vec<baselines::Baseline> = singles.collect();
+    let best = singles
+        .iter()
+        .enumerate()
+        .reduce(|a, b| if b.1.score > a.1.score { b } else { a });
+    let best = best.map_or(0, |(expert, _)| expert);
+    let scores_of = |sums: &Sums| {
+        (
+            judged(&expert_of, sums, &frame).score(),
+            baselines::single(best, sums, &frame).score,
+        )
+    };
+    let resampled: Vec<(f64, f64)> = (0..RESAMPLES)
+        .map(|seed| scores_of(&self::sums(outcomes, &folds::draws(outcomes, seed))))
+        .collect();
+    let whole = judged(&expert_of, &sums, &frame);
+    let score = Estimate::new(
+        whole.score(),
+        deviation(resampled.iter().map(|(score, _)| *score)),
+    );
+    let gain = Estimate::new(
+        whole.score() - singles[best].score,
+        deviation(resampled.iter().map(|(score, single)| score - single)),
+    );
+    let level: Vec<f64> = singles.iter().map(|single| single.score).collect();
+    let cheapest = baselines::cheapest(&frame, &level);
+    let name = |expert: usize| Some(outcomes.experts()[expert].clone());
+    Ok(Evaluation {
+        score: score.value,
+        score_ci95: score.ci95,
+        active_b: known(whole.active_b()),
+        resident_b: known(
+            used(&expert_of)
+                .iter()
+                .map(|e| frame.pool.params_b[*e])
+                .sum(),
+        ),
+        usd: whole.usd().and_then(known),
+        rows: outcomes.rows(),
+        baselines: Baselines {
+            best_single: BaselineReport::of(name(best), &singles[best]),
+            cheapest: BaselineReport::of(name(cheapest), &singles[cheapest]),
+            random: BaselineReport::of(None, &baselines::random(&sums, &frame)),
+            oracle: BaselineReport::of(None, &baselines::oracle(outcomes, &frame)),
+        },
+        gain_over_best_single: gain.value,
+        gain_ci95: gain.ci95,
+        unscored: whole.unscored(),
+        mapping,
+    })
+}
+
+impl Evaluation {
+    /// The evaluation as text for a terminal.
+    pub fn table(&self) -> String {
+        table::of_evaluation(self)
+    }
+}
+
+/// The expert that answers a category, by its place among those scored.
+fn seat(
+    mapping: &Written,
+    category: &CategoryId,
+    outcomes: &Outcomes,
+) -> Result<usize, UnknownExpert> {
+    let expert = mapping.expert(category);
+    let found = outcomes.experts().iter().position(|known| known == expert);
+    found.ok_or_else(|| UnknownExpert {
+        expert: expert.clone(),
+        category: category.clone(),
+        known: outcomes.experts().iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn judged<'f>(expert_of: &[usize], sums: &Sums, frame: &'f Frame) -> Judged<'f> {
+    let mut judged = Judged::new(frame);
+    judged.add(expert_of, sums);
+    judged
+}
+
+fn sums(outcomes: &Outcomes, draws: &[u8]) -> Sums {
+    let (difficulties, blocks) = (vec![0.0; outcomes.rows()], vec![0; outcomes.rows()]);
+    Tally::of(outcomes, &difficulties, &blocks, draws).sums(|_| true)
+}

@@ -1,0 +1,94 @@
+//! The mapping from scores: outcome files → which expert answers which category, under budgets, and what that buys.
+//!
+//! Offline: nothing here is on the path of a question. Rows become sums by expert, category and block (`tally`), from which
+//! any part can be fitted (`cells`, `plan`, `solve`) and judged (`assess`) without going through the rows again. How and
+//! why is told to users in `docs/mapping.md`.
+
+pub mod assess;
+pub(in crate::mapping) mod baselines;
+pub mod cells;
+pub mod folds;
+mod frontier;
+pub mod models;
+pub mod outcomes;
+pub mod plan;
+pub mod plots;
+pub mod pool;
+pub mod report;
+mod rules;
+pub mod solve;
+pub(in crate::mapping) mod table;
+pub mod tally;
+pub mod written;
+
+pub use self::rules::{FitError, Rules};
+use self::{
+    assess::Bench,
+    cells::Caution,
+    frontier::Cost,
+    models::Models,
+    outcomes::Outcomes,
+    plan::Frame,
+    pool::{Pool, Weights},
+    report::Report,
+    solve::{Effort, Limits},
+    tally::Tally,
+};
+
+/// How a mapping is to be fitted.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How much each category counts.
+    pub weights: Weights,
+    /// What the mapping may need.
+    pub limits: Limits,
+    /// What else it must keep to.
+    pub rules: Rules,
+    /// Decides which rows are held back together, and which are drawn in resamples.
+    pub seed: u64,
+}
+
+/// Fits a mapping and says what it is worth.
+///
+/// # Errors
+/// A rule names what is not there, or no mapping keeps to the rules and limits.
+pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Report, FitError> {
+    let pool = Pool::of(outcomes, models, options.weights);
+    let difficulties = tally::difficulties(outcomes);
+    let blocks = folds::blocks(outcomes, options.seed);
+    let mut frame = Frame {
+        allowed: options.rules.allowed(outcomes)?,
+        limits: options.limits,
+        pool,
+    };
+    let once = vec![1; outcomes.rows()];
+    let tally = Tally::of(outcomes, &difficulties, &blocks, &once);
+    let all = tally.sums(|_| true);
+    let expected = cells::Cells::of(&all, &frame.pool.weights).scores(Caution::ALL[0]);
+    options
+        .rules
+        .forbid_low_scores(&mut frame.allowed, &expected, outcomes)?;
+    let named = |infeasible| rules::in_words(infeasible, &frame, outcomes);
+    let plan = plan::fit(&tally, &frame, |_| true, Effort::Exact).map_err(named)?;
+    let assessment = assess::assess(&tally, &frame).map_err(named)?;
+    let bench = Bench {
+        outcomes,
+        frame: &frame,
+        difficulties: &difficulties,
+        blocks: &blocks,
+        seed: options.seed,
+    };
+    let standard_errors = bench.standard_errors().map_err(named)?;
+    let frontier = |cost| frontier::frontier(&tally, &frame, &plan, cost).map_err(named);
+    let parts = report::Parts {
+        outcomes,
+        frame: &frame,
+        plan: &plan,
+        sums: &all,
+        assessment,
+        standard_errors,
+        frontier: frontier(Cost::Active)?,
+        frontier_usd: frontier(Cost::Usd)?,
+    };
+    Ok(Report::of(parts))
+}

@@ -1,0 +1,173 @@
+//! What a way of fitting is worth: nested cross-validation, a bootstrap around it, and the baselines beside it.
+
+use rayon::prelude::*;
+
+use super::{
+    cells::Caution,
+    folds::{self, OUTER, outer},
+    outcomes::Outcomes,
+    plan::{self, Frame, Judged, without},
+    solve::{Effort, Infeasible, Limits},
+    tally::Tally,
+};
+
+/// Resamples of the bootstrap: with two hundred, a standard error is known to a twentieth.
+const RESAMPLES: usize = 200;
+
+/// Resamples where they are dear: a standard error is known to a sixth then.
+const RESAMPLES_MIN: usize = 20;
+
+/// Scores and cells that all resamples together may go through: some seconds.
+const RESAMPLED_MAX: usize = 400_000_000;
+
+/// How many scores' time the assignments of one cell take in a resample.
+const SCORES_PER_CELL: usize = 200;
+
+/// Standard errors on either side of an estimate that 95 % of estimates lie within.
+const STANDARD_ERRORS_95: f64 = 1.959_963_985;
+
+/// A figure of rows held back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The estimate.
+    pub value: f64,
+    /// What it lies between with 95 % confidence.
+    pub ci95: [f64; 2],
+}
+
+/// What mappings score and take on rows held back from their fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Held {
+    /// Weighted mean score.
+    pub score: f64,
+    /// Billions of parameters of the expert that answers, weighted; infinite where one is not known.
+    pub active_b: f64,
+    /// Dollars a question, where any price is known.
+    pub usd: Option<f64>,
+}
+
+/// A fit's worth, on rows that were held back from it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Assessment {
+    /// The mapping.
+    pub mapping: Held,
+    /// The best single expert, chosen on the same rows as the mapping.
+    pub best_single: Held,
+    /// Share of the weight of categories in which no score speaks of the mapping.
+    pub unscored: f64,
+}
+
+/// Everything that is needed to fit on parts of the rows, again and again.
+pub(in crate::mapping) struct Bench<'o> {
+    pub(in crate::mapping) outcomes: &'o Outcomes,
+    pub(in crate::mapping) frame: &'o Frame,
+    pub(in crate::mapping) difficulties: &'o [f32],
+    pub(in crate::mapping) blocks: &'o [u8],
+    pub(in crate::mapping) seed: u64,
+}
+
+impl Bench<'_> {
+    /// Standard errors of the mapping's score and of its gain over the best single expert: the deviation over resamples of
+    /// the rows, in each of which everything is fitted and judged anew.
+    ///
+    /// # Errors
+    /// No assignment keeps to the limits.
+    pub(in crate::mapping) fn standard_errors(&self) -> Result<(f64, f64), Infeasible> {
+        let cells = self.outcomes.experts().len() * self.outcomes.categories().len();
+        let scores: usize = self.outcomes.rows_scored().iter().sum();
+        let dear = scores + cells * SCORES_PER_CELL;
+        let resamples = (RESAMPLED_MAX / dear.max(1)).clamp(RESAMPLES_MIN, RESAMPLES);
+        let resample = |number: usize| {
+            let draws = folds::draws(self.outcomes, self.seed.wrapping_add(1 + number as u64));
+            let tally = Tally::of(self.outcomes, self.difficulties, self.blocks, &draws);
+            let held = assess(&tally, self.frame)?;
+            Ok((
+                held.mapping.score,
+                held.mapping.score - held.best_single.score,
+            ))
+        };
+        let resampled: Vec<(f64, f64)> = (0..resamples)
+            .into_par_iter()
+            .map(resample)
+            .collect::<Result<_, _>>()?;
+        Ok((
+            deviation(resampled.iter().map(|(score, _)| *score)),
+            deviation(resampled.iter().map(|(_, gain)| *gain)),
+        ))
+    }
+}
+
+impl Estimate {
+    pub(in crate::mapping) fn new(value: f64, standard_error: f64) -> Self {
+        let half = STANDARD_ERRORS_95 * standard_error;
+        Self {
+            value,
+            ci95: [value - half, value + half],
+        }
+    }
+}
+
+/// Fits on all outer parts but one, the choice of caution included, and judges on that one, in turn.
+///
+/// # Errors
+/// No assignment keeps to the limits.
+pub(in crate::mapping) fn assess(tally: &Tally, frame: &Frame) -> Result<Assessment, Infeasible> {
+    let (mut mapping, mut single) = (Judged::new(frame), Judged::new(frame));
+    for part in 0..OUTER {
+        let plan = plan::fit(tally, frame, without(part), Effort::Near)?;
+        let held_back = tally.sums(|block| outer(block) == part);
+        mapping.add(&plan.assignment.expert_of, &held_back);
+        single.add(
+            &vec![plan.best_single; frame.pool.weights.len()],
+            &held_back,
+        );
+    }
+    Ok(Assessment {
+        mapping: Held::of(&mapping),
+        best_single: Held::of(&single),
+        unscored: mapping.unscored(),
+    })
+}
+
+/// The same for one caution and other limits: a point of the frontier.
+///
+/// # Errors
+/// No assignment keeps to the limits.
+pub(in crate::mapping) fn assess_within(
+    tally: &Tally,
+    frame: &Frame,
+    caution: Caution,
+    limits: Limits,
+) -> Result<Held, Infeasible> {
+    let frame = Frame {
+        limits,
+        ..frame.clone()
+    };
+    let mut judged = Judged::new(&frame);
+    for part in 0..OUTER {
+        let sums = tally.sums(without(part));
+        let plan = plan::fit_with(caution, &sums, &frame, Effort::Near)?;
+        judged.add(
+            &plan.assignment.expert_of,
+            &tally.sums(|block| outer(block) == part),
+        );
+    }
+    Ok(Held::of(&judged))
+}
+
+impl Held {
+    pub(in crate::mapping) fn of(judged: &Judged<'_>) -> Self {
+        Self {
+            score: judged.score(),
+            active_b: judged.active_b(),
+            usd: judged.usd(),
+        }
+    }
+}
+
+pub(in crate::mapping) fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let count = values.clone().count() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    let squares = values.map(|value| (value - mean).powi(2)).sum::<f64>();
+    (squares / (count - 1.0).max(1.0)).sqrt()
+}

@@ -1,0 +1,111 @@
+//! What a mapping is held against: one expert for everything, chance, and an oracle that knows every score beforehand.
+
+use super::{
+    outcomes::Outcomes,
+    plan::{Frame, Judged},
+    tally::Sums,
+};
+
+/// Score and size of a way to choose experts that nothing is fitted for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::mapping) struct Baseline {
+    pub(in crate::mapping) score: f64,
+    /// Billions of parameters; infinite where some are not known.
+    pub(in crate::mapping) active_b: f64,
+}
+
+/// The expert that is cheapest: the smallest, else that of the lowest price; of equally cheap ones the better.
+pub(in crate::mapping) fn cheapest(frame: &Frame, level: &[f64]) -> usize {
+    let usd = |e: usize| -> f64 {
+        let usd = frame.pool.usd.as_ref();
+        usd.map_or(0.0, |usd| {
+            usd.row(e)
+                .iter()
+                .zip(&frame.pool.weights)
+                .map(|(usd, weight)| usd * weight)
+                .sum()
+        })
+    };
+    let key = |e: usize| (frame.pool.params_b[e], usd(e), -level[e]);
+    let experts = 0..level.len();
+    experts
+        .min_by(|&a, &b| {
+            let (a, b) = (key(a), key(b));
+            a.0.total_cmp(&b.0)
+                .then(a.1.total_cmp(&b.1))
+                .then(a.2.total_cmp(&b.2))
+        })
+        .unwrap_or_default()
+}
+
+/// One expert for everything.
+pub(in crate::mapping) fn single(expert: usize, sums: &Sums, frame: &Frame) -> Baseline {
+    let mut judged = Judged::new(frame);
+    judged.add(&vec![expert; frame.pool.weights.len()], sums);
+    Baseline {
+        score: judged.score(),
+        active_b: judged.active_b(),
+    }
+}
+
+/// An expert by chance, each as likely as any other, for every question.
+pub(in crate::mapping) fn random(sums: &Sums, frame: &Frame) -> Baseline {
+    let mean = |c: usize| {
+        let means: Vec<f64> = sums
+            .cells
+            .column(c)
+            .iter()
+            .filter_map(|cell| cell.mean())
+            .collect();
+        (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
+    };
+    let params_b = &frame.pool.params_b;
+    Baseline {
+        score: weighted((0..frame.pool.weights.len()).map(mean), frame),
+        active_b: params_b.iter().sum::<f64>() / params_b.len() as f64,
+    }
+}
+
+/// The best of the experts that were tried on each question, of equally good ones the smallest.
+pub(in crate::mapping) fn oracle(outcomes: &Outcomes, frame: &Frame) -> Baseline {
+    let mut best = vec![(f64::NEG_INFINITY, f64::INFINITY); outcomes.rows()];
+    for (expert, &params_b) in frame.pool.params_b.iter().enumerate() {
+        for (row, score) in outcomes.scores(expert) {
+            let (known, known_b) = best[row];
+            if score > known || score == known && params_b < known_b {
+                best[row] = (score, params_b);
+            }
+        }
+    }
+    let mut sums = vec![(0.0, 0.0, 0.0); frame.pool.weights.len()];
+    for (row, (score, params_b)) in best
+        .iter()
+        .enumerate()
+        .filter(|(_, (score, _))| score.is_finite())
+    {
+        let (rows, scores, sizes) = &mut sums[outcomes.category(row)];
+        (*rows, *scores, *sizes) = (*rows + 1.0, *scores + score, *sizes + params_b);
+    }
+    let mean = |rows: f64, sum: f64| (rows > 0.0).then(|| sum / rows);
+    Baseline {
+        score: weighted(
+            sums.iter().map(|(rows, scores, _)| mean(*rows, *scores)),
+            frame,
+        ),
+        active_b: weighted(
+            sums.iter().map(|(rows, _, sizes)| mean(*rows, *sizes)),
+            frame,
+        ),
+    }
+}
+
+/// The weighted mean over the categories that have one.
+fn weighted(means: impl Iterator<Item = Option<f64>>, frame: &Frame) -> f64 {
+    let known = means
+        .zip(&frame.pool.weights)
+        .filter_map(|(mean, weight)| Some((mean?, weight)));
+    let (total, sum) = known.fold((0.0, 0.0), |(total, sum), (mean, weight)| {
+        (total + weight, sum + weight * mean)
+    });
+    sum / total
+}

@@ -1,0 +1,205 @@
+//! Sums over scores → the score that is to be expected of an expert in a category.
+//!
+//! A cell's mean is drawn towards the expert's overall mean plus the category's, the more the fewer scores it has and the
+//! noisier they are: the parametric empirical Bayes estimate of Morris ("Parametric empirical Bayes inference: theory and
+//! applications", JASA 1983). How much cells really differ from that plane is estimated from all of them, and how noisy
+//! scores are from those of each category.
+
+use ndarray::Array2;
+
+use super::tally::{Moments, Sums};
+
+/// Scores' worth of the noise of all categories that the noise of each is mixed with.
+const NOISE_PSEUDO_SCORES: f64 = 4.0;
+
+/// Rounds of the two iterations below, which settle after a few.
+const ROUNDS: usize = 50;
+
+/// Change after which they have settled.
+const SETTLED: f64 = 1e-12;
+
+/// How much more a cell's mean is distrusted than its noise asks for; infinite: cells are not believed to differ.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Caution(pub f64);
+
+impl Caution {
+    /// From as the noise asks for to that one expert is the best of all categories.
+    pub const ALL: [Self; 3] = [Self(1.0), Self(4.0), Self(f64::INFINITY)];
+}
+
+/// What is known of the cells.
+#[derive(Clone, Debug)]
+pub struct Cells {
+    /// What an expert scores over a category's mean, whatever the category.
+    pub level: Vec<f64>,
+    /// Mean of each category over the experts.
+    base: Vec<f64>,
+    /// What a cell has over both; zero where there is no score.
+    deviation: Array2<f64>,
+    /// Variance of a cell's mean; infinite where there is no score.
+    noise: Array2<f64>,
+    /// Variance of what cells really have over both.
+    spread: f64,
+}
+
+impl Cells {
+    /// `weights`: of the categories.
+    pub fn of(sums: &Sums, weights: &[f64]) -> Self {
+        let means = sums
+            .cells
+            .mapv(|cell| (cell.scores > 0.0).then(|| cell.adjusted / cell.scores));
+        let (level, base) = plane(&means, weights);
+        let deviation = Array2::from_shape_fn(means.raw_dim(), |(e, c)| {
+            means[[e, c]].map_or(0.0, |mean| mean - level[e] - base[c])
+        });
+        let noise = noise(&sums.cells);
+        let spread = spread(&deviation, &noise);
+        Self {
+            level,
+            base,
+            deviation,
+            noise,
+            spread,
+        }
+    }
+
+    /// The scores that are to be expected, experts by categories.
+    pub fn scores(&self, caution: Caution) -> Array2<f64> {
+        Array2::from_shape_fn(self.deviation.raw_dim(), |(e, c)| {
+            let doubt = caution.0 * self.noise[[e, c]];
+            let trust = if doubt.is_finite() && self.spread > 0.0 {
+                self.spread / (self.spread + doubt)
+            } else {
+                0.0
+            };
+            self.level[e] + self.base[c] + trust * self.deviation[[e, c]]
+        })
+    }
+
+    /// How many scores a cell must have to be trusted by half, over all cells on average; infinite where cells do not
+    /// differ.
+    pub fn pseudo_scores(&self, sums: &Sums) -> f64 {
+        let cells = self
+            .noise
+            .iter()
+            .zip(&sums.cells)
+            .filter(|(noise, _)| noise.is_finite());
+        let (total, count) = cells.fold((0.0, 0.0), |(total, count), (noise, cell)| {
+            (total + noise * cell.scores, count + 1.0)
+        });
+        total / f64::max(count, 1.0) / self.spread
+    }
+
+    /// The expert that scores best over all categories.
+    pub fn best_single(&self) -> usize {
+        let levels = self.level.iter().enumerate();
+        levels
+            .reduce(|a, b| if b.1 > a.1 { b } else { a })
+            .map_or(0, |(expert, _)| expert)
+    }
+}
+
+/// Levels of experts and means of categories that explain the cells' means best by their sum.
+fn plane(means: &Array2<Option<f64>>, weights: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let (experts, categories) = means.dim();
+    let (mut level, mut base) = (vec![0.0; experts], vec![0.0; categories]);
+    for _ in 0..ROUNDS {
+        let before = level.clone();
+        for (c, base) in base.iter_mut().enumerate() {
+            let left = (0..experts).filter_map(|e| Some((1.0, means[[e, c]]? - level[e])));
+            *base = weighted_mean(left).unwrap_or(0.0);
+        }
+        let known: Vec<Option<f64>> = (0..experts)
+            .map(|e| {
+                let left =
+                    (0..categories).filter_map(|c| Some((weights[c], means[[e, c]]? - base[c])));
+                weighted_mean(left)
+            })
+            .collect();
+        // Whoever was never tried is not better than the worst.
+        let worst = known
+            .iter()
+            .flatten()
+            .copied()
+            .fold(f64::INFINITY, f64::min);
+        let worst = if worst.is_finite() { worst } else { 0.0 };
+        level = known.iter().map(|known| known.unwrap_or(worst)).collect();
+        let moved = level
+            .iter()
+            .zip(&before)
+            .map(|(now, before)| (now - before).abs());
+        if moved.fold(0.0, f64::max) < SETTLED {
+            break;
+        }
+    }
+    (level, base)
+}
+
+fn weighted_mean(pairs: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let (total, sum) = pairs.fold((0.0, 0.0), |(total, sum), (weight, value)| {
+        (total + weight, sum + weight * value)
+    });
+    (total > 0.0).then(|| sum / total)
+}
+
+/// The variance of each cell's mean, from the variance of scores within the cells of its category.
+fn noise(cells: &Array2<Moments>) -> Array2<f64> {
+    let within = |cell: &Moments| {
+        (cell.squares - cell.adjusted * cell.adjusted / cell.scores.max(1.0)).max(0.0)
+    };
+    let freedom = |cell: &Moments| (cell.scores - 1.0).max(0.0);
+    let total = |of: &dyn Fn(&Moments) -> f64, cells: ndarray::ArrayView1<'_, Moments>| {
+        cells.iter().map(of).sum::<f64>()
+    };
+    let columns: Vec<(f64, f64)> = cells
+        .columns()
+        .into_iter()
+        .map(|column| (total(&within, column), total(&freedom, column)))
+        .collect();
+    let (all, all_freedom) = columns.iter().fold((0.0, 0.0), |sum, column| {
+        (sum.0 + column.0, sum.1 + column.1)
+    });
+    let pooled = all / all_freedom.max(1.0);
+    Array2::from_shape_fn(cells.raw_dim(), |(e, c)| {
+        let (within, freedom) = columns[c];
+        let variance = (within + NOISE_PSEUDO_SCORES * pooled) / (freedom + NOISE_PSEUDO_SCORES);
+        let scores = cells[[e, c]].scores;
+        if scores > 0.0 {
+            variance / scores
+        } else {
+            f64::INFINITY
+        }
+    })
+}
+
+/// The variance of what cells have over the plane, apart from noise: moments, weighted by how exactly each cell is known.
+fn spread(deviation: &Array2<f64>, noise: &Array2<f64>) -> f64 {
+    let (experts, categories) = deviation.dim();
+    if experts < 2 || categories < 2 {
+        return 0.0;
+    }
+    // The plane has followed the cells by as many parameters.
+    let (experts, categories) = (experts as f64, categories as f64);
+    let freedom = (experts - 1.0) * (categories - 1.0) / (experts * categories);
+    let cells: Vec<(f64, f64)> = deviation
+        .iter()
+        .zip(noise)
+        .filter(|(_, noise)| noise.is_finite())
+        .map(|(deviation, noise)| (deviation * deviation / freedom, *noise))
+        .collect();
+    let mut spread =
+        cells.iter().map(|(square, _)| square).sum::<f64>() / cells.len().max(1) as f64;
+    for _ in 0..ROUNDS {
+        let weighted = cells.iter().map(|(square, noise)| {
+            let known = (spread + noise).max(f64::MIN_POSITIVE).powi(-2);
+            (known, square - noise)
+        });
+        let next = weighted_mean(weighted).unwrap_or(0.0).max(0.0);
+        let has_settled = (next - spread).abs() < SETTLED;
+        spread = next;
+        if has_settled {
+            break;
+        }
+    }
+    spread
+}

@@ -1,0 +1,207 @@
+//! Sums over rows → a mapping: how cautious to be, chosen on rows held back from the rows at hand, then the best assignment.
+
+use ndarray::Array2;
+
+use super::{
+    cells::{Caution, Cells},
+    folds::{INNER, inner, outer},
+    pool::Pool,
+    solve::{Assignment, Effort, Infeasible, Limits, Problem, solve},
+    tally::{Sums, Tally},
+};
+
+/// What a mapping is fitted within.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Sizes, dollars and weights.
+    pub pool: Pool,
+    /// Which expert may answer which category.
+    pub allowed: Array2<bool>,
+    /// What the mapping may need.
+    pub limits: Limits,
+}
+
+/// A fitted mapping.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The expert of each category.
+    pub assignment: Assignment,
+    /// What experts are expected to score, experts by categories.
+    pub scores: Array2<f64>,
+    /// How cautious it is; infinite: categories are not believed to differ.
+    pub caution: Caution,
+    /// The expert that is best over all categories, whatever the limits.
+    pub best_single: usize,
+}
+
+/// Fits on the blocks that are wanted.
+///
+/// # Errors
+/// No assignment keeps to the limits.
+pub(in crate::mapping) fn fit(
+    tally: &Tally,
+    frame: &Frame,
+    wanted: impl Fn(usize) -> bool,
+    effort: Effort,
+) -> Result<Plan, Infeasible> {
+    let caution = caution(tally, frame, &wanted)?;
+    fit_with(caution, &tally.sums(&wanted), frame, effort)
+}
+
+/// Fits with the caution that is given.
+///
+/// # Errors
+/// No assignment keeps to the limits.
+pub(in crate::mapping) fn fit_with(
+    caution: Caution,
+    sums: &Sums,
+    frame: &Frame,
+    effort: Effort,
+) -> Result<Plan, Infeasible> {
+    let cells = Cells::of(sums, &frame.pool.weights);
+    plan(&cells, caution, frame, effort)
+}
+
+/// The caution whose mappings score best on blocks that they were not fitted on; of equally good ones the greatest.
+fn caution(
+    tally: &Tally,
+    frame: &Frame,
+    wanted: impl Fn(usize) -> bool,
+) -> Result<Caution, Infeasible> {
+    let mut judged = Caution::ALL.map(|_| Judged::new(frame));
+    for part in 0..INNER {
+        let sums = tally.sums(|block| wanted(block) && inner(block) != part);
+        let held_back = tally.sums(|block| wanted(block) && inner(block) == part);
+        let cells = Cells::of(&sums, &frame.pool.weights);
+        for (caution, judged) in Caution::ALL.into_iter().zip(&mut judged) {
+            let plan = plan(&cells, caution, frame, Effort::Near)?;
+            judged.add(&plan.assignment.expert_of, &held_back);
+        }
+    }
+    let scores = Caution::ALL
+        .into_iter()
+        .zip(judged.iter().map(Judged::score));
+    let best = scores.reduce(|a, b| if b.1 >= a.1 { b } else { a });
+    Ok(best.map_or(Caution(f64::INFINITY), |(caution, _)| caution))
+}
+
+fn plan(
+    cells: &Cells,
+    caution: Caution,
+    frame: &Frame,
+    effort: Effort,
+) -> Result<Plan, Infeasible> {
+    let problem = frame.problem(cells.scores(caution));
+    Ok(Plan {
+        assignment: solve(&problem, effort)?,
+        scores: problem.score,
+        caution,
+        best_single: cells.best_single(),
+    })
+}
+
+impl Frame {
+    /// A frame without limits or rules.
+    pub fn free(pool: Pool) -> Self {
+        Self {
+            allowed: Array2::from_elem((pool.params_b.len(), pool.weights.len()), true),
+            limits: Limits::default(),
+            pool,
+        }
+    }
+
+    /// The problem of these expected scores.
+    pub fn problem(&self, score: Array2<f64>) -> Problem {
+        Problem {
+            weights: self.pool.weights.clone(),
+            params_b: self.pool.params_b.clone(),
+            usd: self.pool.usd.clone(),
+            allowed: self.allowed.clone(),
+            limits: self.limits,
+            score,
+        }
+    }
+}
+
+/// What a mapping, or several that were fitted on different parts, scored on rows held back from them.
+#[derive(Clone, Debug)]
+pub(in crate::mapping) struct Judged<'f> {
+    frame: &'f Frame,
+    /// Scores and their sum, by category.
+    scored: Vec<(f64, f64)>,
+    /// Rows, and sums over them of billions of parameters and dollars, by category.
+    rows: Vec<(f64, f64, f64)>,
+}
+
+impl<'f> Judged<'f> {
+    pub(in crate::mapping) fn new(frame: &'f Frame) -> Self {
+        let categories = frame.pool.weights.len();
+        Self {
+            frame,
+            scored: vec![(0.0, 0.0); categories],
+            rows: vec![(0.0, 0.0, 0.0); categories],
+        }
+    }
+
+    /// Adds what a mapping does on rows held back.
+    pub(in crate::mapping) fn add(&mut self, expert_of: &[usize], held_back: &Sums) {
+        for (c, &e) in expert_of.iter().enumerate() {
+            let cell = &held_back.cells[[e, c]];
+            self.scored[c].0 += cell.scores;
+            self.scored[c].1 += cell.sum;
+            let rows = held_back.rows[c];
+            let usd = self.frame.pool.usd.as_ref().map_or(0.0, |usd| usd[[e, c]]);
+            self.rows[c].0 += rows;
+            if rows > 0.0 {
+                self.rows[c].1 += rows * self.frame.pool.params_b[e];
+                self.rows[c].2 += rows * usd;
+            }
+        }
+    }
+
+    /// The weighted mean score, over the categories in which there are scores.
+    pub(in crate::mapping) fn score(&self) -> f64 {
+        let scored = self
+            .scored
+            .iter()
+            .map(|(scores, sum)| (*scores, sum / scores));
+        self.weighted(scored)
+    }
+
+    pub(in crate::mapping) fn active_b(&self) -> f64 {
+        self.weighted(
+            self.rows
+                .iter()
+                .map(|(rows, params_b, _)| (*rows, params_b / rows)),
+        )
+    }
+
+    pub(in crate::mapping) fn usd(&self) -> Option<f64> {
+        let usd = self.weighted(self.rows.iter().map(|(rows, _, usd)| (*rows, usd / rows)));
+        self.frame.pool.usd.as_ref().map(|_| usd)
+    }
+
+    /// Share of the weight that no score speaks of.
+    pub(in crate::mapping) fn unscored(&self) -> f64 {
+        let unscored = self.scored.iter().zip(&self.frame.pool.weights);
+        unscored
+            .filter(|((scores, _), _)| *scores == 0.0)
+            .map(|(_, weight)| weight)
+            .sum()
+    }
+
+    fn weighted(&self, means: impl Iterator<Item = (f64, f64)>) -> f64 {
+        let known = means
+            .zip(&self.frame.pool.weights)
+            .filter(|((count, _), _)| *count > 0.0);
+        let (total, sum) = known.fold((0.0, 0.0), |(total, sum), ((_, mean), weight)| {
+            (total + weight, sum + weight * mean)
+        });
+        sum / total
+    }
+}
+
+/// Whether a block is outside an outer part, for [`fit`].
+pub(in crate::mapping) fn without(part: usize) -> impl Fn(usize) -> bool {
+    move |block| outer(block) != part
+}

@@ -1,0 +1,338 @@
+//! What a fit says: the mapping, what it is worth on rows held back from it, the baselines and the frontier.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    assess::{Assessment, Estimate, Held},
+    baselines::{self, Baseline},
+    frontier::Point,
+    outcomes::Outcomes,
+    plan::{Frame, Judged, Plan},
+    table,
+    tally::Sums,
+    written::Written,
+};
+use crate::ids::{CategoryId, ExpertId};
+
+/// A fitted mapping and what it is worth.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The mapping.
+    pub mapping: Written,
+    /// Weighted mean score on rows that were held back from the fit (nested cross-validation).
+    pub score: f64,
+    /// What that lies between with 95 % confidence.
+    pub score_ci95: [f64; 2],
+    /// What the mapping scores on the rows that it was fitted on: too good to be true of others.
+    pub score_fitted: f64,
+    /// Billions of parameters of the expert that answers, weighted; none where a size is not known.
+    pub active_b: Option<f64>,
+    /// Billions of parameters of all experts that the mapping uses.
+    pub resident_b: Option<f64>,
+    /// Dollars a question, where prices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+    /// Whether dollars come from prices and estimated lengths in part.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub usd_is_estimated: bool,
+    /// Questions.
+    pub rows: usize,
+    /// What the mapping is held against.
+    pub baselines: Baselines,
+    /// Score over the best single expert, on rows held back from the choice of either.
+    pub gain_over_best_single: f64,
+    /// What that lies between with 95 % confidence.
+    pub gain_ci95: [f64; 2],
+    /// Whether composing pays.
+    pub verdict: Verdict,
+    /// The categories: who answers them, and what the rows say.
+    pub categories: BTreeMap<CategoryId, CategoryReport>,
+    /// Score against active parameters, cheapest first.
+    pub frontier: Vec<FrontierPoint>,
+    /// Score against dollars a question, cheapest first, where prices are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub frontier_usd: Vec<FrontierPoint>,
+    /// Rows on which an expert was not tried, where there are some.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<ExpertId, usize>,
+    /// Share of the weight of categories in which the expert of the mapping was never tried on a row held back.
+    pub unscored: f64,
+    /// How much better another mapping could be at most by what is expected; next to nothing unless the search was cut.
+    pub optimality_gap: f64,
+    /// Factor on the noise of cells that was chosen on rows held back; none: categories are not believed to differ.
+    pub caution: Option<f64>,
+}
+
+/// What a mapping is held against.
+#[derive(Clone, Debug, Serialize)]
+pub struct Baselines {
+    /// The expert that is best over all categories, chosen on rows held back from its score.
+    pub best_single: BaselineReport,
+    /// The smallest expert.
+    pub cheapest: BaselineReport,
+    /// An expert by chance.
+    pub random: BaselineReport,
+    /// The best expert of each question, if that were known.
+    pub oracle: BaselineReport,
+}
+
+/// One baseline.
+#[derive(Clone, Debug, Serialize)]
+pub struct BaselineReport {
+    /// The expert, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expert: Option<ExpertId>,
+    /// Weighted mean score.
+    pub score: f64,
+    /// Billions of active parameters.
+    pub active_b: Option<f64>,
+}
+
+/// One category.
+#[derive(Clone, Debug, Serialize)]
+pub struct CategoryReport {
+    /// Questions.
+    pub rows: usize,
+    /// Share of the weight.
+    pub weight: f64,
+    /// Who answers.
+    pub expert: ExpertId,
+    /// What that expert is expected to score.
+    pub expected: f64,
+    /// What the best single expert is expected to score.
+    pub expected_best_single: f64,
+    /// Scores of that expert here.
+    pub scores: usize,
+}
+
+/// The best mapping within a budget.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrontierPoint {
+    /// Billions of active parameters of the mapping that is fitted on all rows.
+    pub active_b: Option<f64>,
+    /// Weighted mean score of mappings within this budget, on rows held back from their fit.
+    pub score: f64,
+    /// What the mapping that is fitted on all rows scores on them.
+    pub score_fitted: f64,
+    /// Billions of parameters of its experts together.
+    pub resident_b: Option<f64>,
+    /// Dollars a question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+    /// How many experts it uses.
+    pub experts: usize,
+}
+
+/// Whether a composition is worth more than its best expert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It scores better, beyond what chance explains.
+    Better,
+    /// It scores no worse for all that the rows tell, with fewer active parameters.
+    Cheaper,
+    /// Neither.
+    DoesNotPay,
+}
+
+/// What a report is made of.
+pub(super) struct Parts<'p> {
+    pub(super) outcomes: &'p Outcomes,
+    pub(super) frame: &'p Frame,
+    pub(super) plan: &'p Plan,
+    pub(super) sums: &'p Sums,
+    pub(super) assessment: Assessment,
+    pub(super) standard_errors: (f64, f64),
+    pub(super) frontier: Vec<Point>,
+    pub(super) frontier_usd: Vec<Point>,
+}
+
+impl Report {
+    pub(super) fn of(parts: Parts<'_>) -> Self {
+        let Parts {
+            outcomes,
+            frame,
+            plan,
+            sums,
+            assessment,
+            ..
+        } = &parts;
+        let expert_of = &plan.assignment.expert_of;
+        let problem = frame.problem(plan.scores.clone());
+        let mut fitted = Judged::new(frame);
+        fitted.add(expert_of, sums);
+        let Held { score, .. } = assessment.mapping;
+        let (score_error, gain_error) = parts.standard_errors;
+        let score = Estimate::new(score, score_error);
+        let gain = Estimate::new(score.value - assessment.best_single.score, gain_error);
+        let active_b = problem.active_b(expert_of);
+        let names = (outcomes.experts(), outcomes.categories());
+        let scored = outcomes.rows_scored();
+        let missing = outcomes
+            .experts()
+            .iter()
+            .zip(scored)
+            .filter(|(_, scored)| *scored < outcomes.rows());
+        Self {
+            mapping: Written::of(plan, &frame.pool, &frame.limits, names),
+            score: score.value,
+            score_ci95: score.ci95,
+            score_fitted: fitted.score(),
+            active_b: known(active_b),
+            resident_b: known(problem.resident_b(expert_of)),
+            usd: fitted.usd().and_then(known),
+            usd_is_estimated: frame.pool.usd_is_estimated,
+            rows: outcomes.rows(),
+            baselines: parts.baselines(),
+            gain_over_best_single: gain.value,
+            gain_ci95: gain.ci95,
+            verdict: Verdict::of(
+                &gain,
+                assessment.mapping.active_b,
+                assessment.best_single.active_b,
+            ),
+            categories: parts.categories(),
+            frontier: parts.frontier.iter().map(FrontierPoint::of).collect(),
+            frontier_usd: parts.frontier_usd.iter().map(FrontierPoint::of).collect(),
+            missing: missing
+                .map(|(expert, scored)| (expert.clone(), outcomes.rows() - scored))
+                .collect(),
+            unscored: assessment.unscored,
+            optimality_gap: plan.assignment.gap,
+            caution: known(plan.caution.0),
+        }
+    }
+
+    /// The report as text for a terminal.
+    pub fn table(&self) -> String {
+        table::of(self)
+    }
+
+    /// Whether composing pays, in a sentence.
+    pub fn in_words(&self) -> String {
+        table::verdict(self)
+    }
+}
+
+impl Parts<'_> {
+    fn baselines(&self) -> Baselines {
+        let Self {
+            outcomes,
+            frame,
+            plan,
+            sums,
+            assessment,
+            ..
+        } = self;
+        let level: Vec<f64> = plan
+            .scores
+            .rows()
+            .into_iter()
+            .map(|row| row.mean().unwrap_or_default())
+            .collect();
+        let cheapest = baselines::cheapest(frame, &level);
+        let report = |expert: Option<usize>, baseline: Baseline| {
+            BaselineReport::of(expert.map(|e| outcomes.experts()[e].clone()), &baseline)
+        };
+        let held = assessment.best_single;
+        Baselines {
+            best_single: report(
+                Some(plan.best_single),
+                Baseline {
+                    score: held.score,
+                    active_b: held.active_b,
+                },
+            ),
+            cheapest: report(Some(cheapest), baselines::single(cheapest, sums, frame)),
+            random: report(None, baselines::random(sums, frame)),
+            oracle: report(None, baselines::oracle(outcomes, frame)),
+        }
+    }
+
+    fn categories(&self) -> BTreeMap<CategoryId, CategoryReport> {
+        let Self {
+            outcomes,
+            frame,
+            plan,
+            sums,
+            ..
+        } = self;
+        let category = |(c, &e): (usize, &usize)| {
+            let report = CategoryReport {
+                rows: whole(sums.rows[c]),
+                weight: frame.pool.weights[c],
+                expert: outcomes.experts()[e].clone(),
+                expected: plan.scores[[e, c]],
+                expected_best_single: plan.scores[[plan.best_single, c]],
+                scores: whole(sums.cells[[e, c]].scores),
+            };
+            (outcomes.categories()[c].clone(), report)
+        };
+        plan.assignment
+            .expert_of
+            .iter()
+            .enumerate()
+            .map(category)
+            .collect()
+    }
+}
+
+impl BaselineReport {
+    pub(in crate::mapping) fn of(expert: Option<ExpertId>, baseline: &Baseline) -> Self {
+        Self {
+            expert,
+            score: baseline.score,
+            active_b: known(baseline.active_b),
+        }
+    }
+}
+
+impl FrontierPoint {
+    fn of(point: &Point) -> Self {
+        Self {
+            active_b: known(point.active_b),
+            score: point.held.score,
+            score_fitted: point.score_fitted,
+            resident_b: known(point.resident_b),
+            usd: point.usd,
+            experts: point.experts,
+        }
+    }
+}
+
+impl Verdict {
+    fn of(gain: &Estimate, active_b: f64, single_active_b: f64) -> Self {
+        if gain.ci95[0] > 0.0 {
+            Self::Better
+        } else if gain.ci95[1] >= 0.0
+            && gain.value > -LOSS_MAX
+            && active_b < single_active_b * CHEAPER_SHARE
+        {
+            Self::Cheaper
+        } else {
+            Self::DoesNotPay
+        }
+    }
+}
+
+/// What a cheaper mapping may score less than the best single expert, to be called as good.
+const LOSS_MAX: f64 = 0.005;
+
+/// Share of the best single expert's active parameters below which a mapping is called cheaper.
+const CHEAPER_SHARE: f64 = 0.95;
+
+/// None for what is not known, which is infinite where it is computed with.
+pub(in crate::mapping) fn known(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of rows"
+)]
+fn whole(count: f64) -> usize {
+    count.round() as usize
+}

@@ -1,0 +1,179 @@
+//! What a mapping must keep to beside its limits, and why it cannot.
+
+use ndarray::Array2;
+
+use super::{outcomes::Outcomes, plan::Frame, solve::Infeasible};
+use crate::ids::{CategoryId, ExpertId};
+
+/// Rules for single categories.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Categories with the one expert that answers them.
+    pub pins: Vec<(CategoryId, ExpertId)>,
+    /// Categories with an expert that does not answer them.
+    pub forbidden: Vec<(CategoryId, ExpertId)>,
+    /// Categories with the score that must be expected there at least.
+    pub scores_min: Vec<(CategoryId, f64)>,
+}
+
+/// Why a mapping cannot be fitted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FitError {
+    /// A rule is for a category that no row has.
+    #[error("no row is of category `{category}`; there are {}", known.join(", "))]
+    UnknownCategory {
+        /// The category.
+        category: CategoryId,
+        /// Those that rows have.
+        known: Vec<String>,
+    },
+    /// A rule is for an expert that no row has a score of.
+    #[error("no row has a score of `{expert}`; scored are {}", known.join(", "))]
+    UnknownExpert {
+        /// The expert.
+        expert: ExpertId,
+        /// Those that have scores.
+        known: Vec<String>,
+    },
+    /// Nobody may answer a category.
+    #[error(
+        "nobody may answer `{category}`: what is pinned, what is forbidden and experts of unknown size or price, which no \
+         budget admits, leave no expert"
+    )]
+    NoExpert {
+        /// The category.
+        category: CategoryId,
+    },
+    /// No expert that may answer a category is good enough.
+    #[error(
+        "`{category}` cannot reach a score of {wanted}: the most that is to be expected there is {most:.4}"
+    )]
+    ScoreTooHigh {
+        /// The category.
+        category: CategoryId,
+        /// What was asked for.
+        wanted: f64,
+        /// What the best expert is expected to score.
+        most: f64,
+    },
+    /// The experts are too few.
+    #[error("{limit} experts are too few: the pins and what is forbidden need at least {least}")]
+    TooFewExperts {
+        /// The limit.
+        limit: usize,
+        /// How many are needed.
+        least: usize,
+    },
+    /// A budget is too small.
+    #[error(
+        "{limit} {unit} are too few: with the rules and the limits before it kept, the least is {least:.6}"
+    )]
+    OverBudget {
+        /// The budget.
+        limit: f64,
+        /// What it is a budget of.
+        unit: &'static str,
+        /// The least that a mapping needs.
+        least: f64,
+    },
+}
+
+impl Rules {
+    /// Which expert may answer which category, experts by categories.
+    ///
+    /// # Errors
+    /// A rule names a category or an expert that no row has.
+    pub(super) fn allowed(&self, outcomes: &Outcomes) -> Result<Array2<bool>, FitError> {
+        let shape = (outcomes.experts().len(), outcomes.categories().len());
+        let mut allowed = Array2::from_elem(shape, true);
+        for (category, expert) in &self.pins {
+            let (c, pinned) = (place(category, outcomes)?, seat(expert, outcomes)?);
+            for (e, allowed) in allowed.column_mut(c).iter_mut().enumerate() {
+                *allowed &= e == pinned;
+            }
+        }
+        for (category, expert) in &self.forbidden {
+            allowed[[seat(expert, outcomes)?, place(category, outcomes)?]] = false;
+        }
+        Ok(allowed)
+    }
+
+    /// Forbids experts that are not expected to score enough.
+    ///
+    /// # Errors
+    /// A rule names a category that no row has, or nobody is expected to score enough there.
+    pub(super) fn forbid_low_scores(
+        &self,
+        allowed: &mut Array2<bool>,
+        expected: &Array2<f64>,
+        outcomes: &Outcomes,
+    ) -> Result<(), FitError> {
+        for (category, wanted) in &self.scores_min {
+            let c = place(category, outcomes)?;
+            let mut most = f64::NEG_INFINITY;
+            for (allowed, expected) in allowed.column_mut(c).iter_mut().zip(expected.column(c)) {
+                if *allowed {
+                    most = most.max(*expected);
+                }
+                *allowed &= expected >= wanted;
+            }
+            if most < *wanted {
+                return Err(FitError::ScoreTooHigh {
+                    category: category.clone(),
+                    wanted: *wanted,
+                    most,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A limit that cannot hold, with the names and numbers that the user knows it by.
+pub(super) fn in_words(infeasible: Infeasible, frame: &Frame, outcomes: &Outcomes) -> FitError {
+    let over = |limit: Option<f64>, unit, least| FitError::OverBudget {
+        limit: limit.unwrap_or_default(),
+        unit,
+        least,
+    };
+    let limits = &frame.limits;
+    match infeasible {
+        Infeasible::NoExpert { category } => FitError::NoExpert {
+            category: outcomes.categories()[category].clone(),
+        },
+        Infeasible::Experts { least } => FitError::TooFewExperts {
+            limit: limits.experts.unwrap_or_default(),
+            least,
+        },
+        Infeasible::Resident { least_b } => {
+            over(limits.resident_b, "billion resident parameters", least_b)
+        }
+        Infeasible::Active { least_b } => {
+            over(limits.active_b, "billion active parameters", least_b)
+        }
+        Infeasible::Usd { least } => over(limits.usd, "dollars a question", least),
+    }
+}
+
+fn place(category: &CategoryId, outcomes: &Outcomes) -> Result<usize, FitError> {
+    let found = outcomes
+        .categories()
+        .iter()
+        .position(|known| known == category);
+    found.ok_or_else(|| FitError::UnknownCategory {
+        category: category.clone(),
+        known: outcomes
+            .categories()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    })
+}
+
+fn seat(expert: &ExpertId, outcomes: &Outcomes) -> Result<usize, FitError> {
+    let found = outcomes.experts().iter().position(|known| known == expert);
+    found.ok_or_else(|| FitError::UnknownExpert {
+        expert: expert.clone(),
+        known: outcomes.experts().iter().map(ToString::to_string).collect(),
+    })
+}

@@ -1,0 +1,188 @@
+//! The exact optimum: an expert for each category that maximises the expected score under budgets.
+//!
+//! A multiple-choice knapsack with fixed charges. Without a limit on the set of experts it is one over categories
+//! (`knapsack`); with one, the sets are searched by branch and bound (`experts`), and each that is left is a knapsack.
+
+mod experts;
+mod infeasible;
+mod knapsack;
+
+use ndarray::Array2;
+
+pub use self::infeasible::Infeasible;
+use self::knapsack::Budget;
+
+/// Scores that differ by less than this are equal: the cheaper expert is taken, and what is so near the optimum is one.
+const TIE: f64 = 1e-6;
+
+/// How far from the optimum an answer may be that only serves to estimate what answers of this kind are worth.
+const NEAR_GAP: f64 = 1e-4;
+
+/// What is chosen from, and within which limits. Matrices are experts by categories.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Weight of each category; they add up to 1.
+    pub weights: Vec<f64>,
+    /// Expected score of an expert in a category.
+    pub score: Array2<f64>,
+    /// Billions of parameters of each expert; what is not known is infinite.
+    pub params_b: Vec<f64>,
+    /// Dollars a question; what is not known is infinite.
+    pub usd: Option<Array2<f64>>,
+    /// Which expert may answer which category.
+    pub allowed: Array2<bool>,
+    /// What the mapping may need.
+    pub limits: Limits,
+}
+
+/// What a mapping may need; none: as much as it likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Billions of parameters of the expert that answers, weighted by category.
+    pub active_b: Option<f64>,
+    /// Billions of parameters of all experts that are used.
+    pub resident_b: Option<f64>,
+    /// Dollars a question, weighted by category.
+    pub usd: Option<f64>,
+    /// Experts that are used.
+    pub experts: Option<usize>,
+}
+
+/// How near the optimum an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// The optimum.
+    Exact,
+    /// As good as the optimum for all that rows can tell.
+    Near,
+}
+
+/// An expert for each category.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// The expert of each category.
+    pub expert_of: Vec<usize>,
+    /// How much better an optimum could be at most, in score; next to nothing unless the search was cut.
+    pub gap: f64,
+}
+
+/// The best assignment. Of equally good ones a cheaper one, and always the same.
+///
+/// # Errors
+/// No assignment keeps to the limits.
+pub fn solve(problem: &Problem, effort: Effort) -> Result<Assignment, Infeasible> {
+    best(problem, effort).ok_or_else(|| infeasible::reason(problem))
+}
+
+fn best(problem: &Problem, effort: Effort) -> Option<Assignment> {
+    let pairs = Pairs::of(problem);
+    let every: Vec<usize> = (0..problem.params_b.len()).collect();
+    let relaxed = knapsack::solve(&pairs, &every, f64::NEG_INFINITY, effort)?;
+    if problem.keeps_experts(&relaxed.expert_of) {
+        return Some(relaxed.assignment());
+    }
+    experts::solve(problem, &pairs, effort)
+}
+
+impl Effort {
+    /// How far from the optimum an answer may be, in score.
+    fn gap_max(self) -> f64 {
+        match self {
+            Self::Exact => TIE,
+            Self::Near => NEAR_GAP,
+        }
+    }
+}
+
+impl Problem {
+    /// Parameters of the expert that answers, weighted by category, in billions.
+    pub fn active_b(&self, expert_of: &[usize]) -> f64 {
+        let weighted = self.weights.iter().zip(expert_of);
+        weighted.map(|(w, e)| w * self.params_b[*e]).sum()
+    }
+
+    /// Parameters of all experts that are used, in billions.
+    pub fn resident_b(&self, expert_of: &[usize]) -> f64 {
+        used(expert_of).iter().map(|e| self.params_b[*e]).sum()
+    }
+
+    /// Whether the set of experts is within its limits.
+    fn keeps_experts(&self, expert_of: &[usize]) -> bool {
+        let fits = |limit: Option<f64>| limit.is_none_or(|most| self.resident_b(expert_of) <= most);
+        let few = |limit: Option<usize>| limit.is_none_or(|most| used(expert_of).len() <= most);
+        fits(self.limits.resident_b) && few(self.limits.experts)
+    }
+}
+
+/// The experts that are used, in their order.
+pub fn used(expert_of: &[usize]) -> Vec<usize> {
+    let mut used = expert_of.to_vec();
+    used.sort_unstable();
+    used.dedup();
+    used
+}
+
+/// What every pair of expert and category adds to the objective, and takes from the budgets.
+#[derive(Debug)]
+struct Pairs {
+    /// Weighted score less what ties cost; minus infinity where a pair is not allowed.
+    gain: Array2<f64>,
+    budgets: Vec<Budget>,
+}
+
+impl Pairs {
+    fn of(problem: &Problem) -> Self {
+        let shape = problem.score.raw_dim();
+        let (limits, weights) = (&problem.limits, &problem.weights);
+        let active = Array2::from_shape_fn(shape, |(e, c)| weights[c] * problem.params_b[e]);
+        let usd = problem.usd.as_ref();
+        let usd = usd.map(|usd| Array2::from_shape_fn(shape, |(e, c)| weights[c] * usd[[e, c]]));
+        let mut allowed = problem.allowed.clone();
+        let mut forbid_unknown = |cost: &Array2<f64>| {
+            allowed.zip_mut_with(cost, |allowed, cost| *allowed &= cost.is_finite());
+        };
+        if limits.active_b.is_some() || limits.resident_b.is_some() {
+            forbid_unknown(&active);
+        }
+        if let (Some(_), Some(usd)) = (limits.usd, &usd) {
+            forbid_unknown(usd);
+        }
+        let (dear_b, dear_usd) = (
+            greatest(problem.params_b.iter()),
+            problem.usd.as_ref().map_or(1.0, |usd| greatest(usd.iter())),
+        );
+        let gain = Array2::from_shape_fn(shape, |(e, c)| {
+            if !allowed[[e, c]] {
+                return f64::NEG_INFINITY;
+            }
+            // The smaller wins a tie, of equally large ones the one with the lower price, then the first by name.
+            let size = problem.params_b[e].min(dear_b) / dear_b;
+            let price = problem
+                .usd
+                .as_ref()
+                .map_or(0.0, |usd| usd[[e, c]].min(dear_usd) / dear_usd);
+            weights[c] * (problem.score[[e, c]] - TIE * (size + price / 1e3 + e as f64 / 1e9))
+        });
+        let budget = |cost, limit: Option<f64>| Some(Budget::new(cost, limit?));
+        let budgets = [
+            budget(active, limits.active_b),
+            usd.and_then(|usd| budget(usd, limits.usd)),
+        ];
+        Self {
+            gain,
+            budgets: budgets.into_iter().flatten().collect(),
+        }
+    }
+}
+
+/// The greatest of the finite numbers; 1 where all are 0 or none is finite.
+fn greatest<'a>(numbers: impl Iterator<Item = &'a f64>) -> f64 {
+    let greatest = numbers
+        .copied()
+        .filter(|x| x.is_finite())
+        .fold(0.0, f64::max);
+    if greatest > 0.0 { greatest } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Rows → sums by expert, category and block: all that fitting and judging a mapping need, whatever is held back.
+
+use std::ops::AddAssign;
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use super::{folds::BLOCKS, outcomes::Outcomes};
+
+/// Share of the pool that must have been scored on a row for its difficulty to be known.
+const SCORED_SHARE_MIN: f64 = 0.5;
+
+/// Rounds in which what experts and what rows contribute to scores are told apart, where scores are missing.
+const ROUNDS: usize = 3;
+
+/// Sums over the scores of an expert in a category.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// How many scores there are.
+    pub scores: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// The same of scores that are adjusted for the difficulty of their rows.
+    pub adjusted: f64,
+    /// The sum of the squares of those.
+    pub squares: f64,
+}
+
+/// Sums over some rows: experts by categories.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    /// Over the scores of each expert in each category.
+    pub cells: Array2<Moments>,
+    /// Rows of each category.
+    pub rows: Vec<f64>,
+}
+
+/// Sums over the rows of each block.
+#[derive(Debug)]
+pub(in crate::mapping) struct Tally {
+    blocks: Vec<Sums>,
+}
+
+impl AddAssign for Moments {
+    fn add_assign(&mut self, other: Self) {
+        self.scores += other.scores;
+        self.sum += other.sum;
+        self.adjusted += other.adjusted;
+        self.squares += other.squares;
+    }
+}
+
+impl Moments {
+    /// The mean score; none where there is no score.
+    pub fn mean(&self) -> Option<f64> {
+        (self.scores > 0.0).then(|| self.sum / self.scores)
+    }
+}
+
+impl Tally {
+    /// Sums over rows that are drawn so often, in blocks. `difficulties`: of [`difficulties`].
+    pub(in crate::mapping) fn of(
+        outcomes: &Outcomes,
+        difficulties: &[f32],
+        blocks: &[u8],
+        draws: &[u8],
+    ) -> Self {
+        let (experts, categories) = (outcomes.experts().len(), outcomes.categories().len());
+        let of_expert = |expert: usize| {
+            let mut moments = vec![Moments::default(); BLOCKS * categories];
+            for (row, score) in outcomes.scores(expert).filter(|(row, _)| draws[*row] > 0) {
+                let (draws, adjusted) =
+                    (f64::from(draws[row]), score - f64::from(difficulties[row]));
+                moments[usize::from(blocks[row]) * categories + outcomes.category(row)] +=
+                    Moments {
+                        scores: draws,
+                        sum: draws * score,
+                        adjusted: draws * adjusted,
+                        squares: draws * adjusted * adjusted,
+                    };
+            }
+            moments
+        };
+        let by_expert: Vec<Vec<Moments>> = (0..experts).into_par_iter().map(of_expert).collect();
+        let mut rows = vec![vec![0.0; categories]; BLOCKS];
+        for row in 0..outcomes.rows() {
+            rows[usize::from(blocks[row])][outcomes.category(row)] += f64::from(draws[row]);
+        }
+        let block = |(block, rows): (usize, Vec<f64>)| Sums {
+            cells: Array2::from_shape_fn((experts, categories), |(e, c)| {
+                by_expert[e][block * categories + c]
+            }),
+            rows,
+        };
+        Self {
+            blocks: rows.into_iter().enumerate().map(block).collect(),
+        }
+    }
+
+    /// Sums over the blocks that are wanted.
+    pub(in crate::mapping) fn sums(&self, wanted: impl Fn(usize) -> bool) -> Sums {
+        let mut sums = Sums {
+            cells: Array2::default(self.blocks[0].cells.raw_dim()),
+            rows: vec![0.0; self.blocks[0].rows.len()],
+        };
+        for (_, block) in self.blocks.iter().enumerate().filter(|(at, _)| wanted(*at)) {
+            sums.cells
+                .zip_mut_with(&block.cells, |sum, block| *sum += *block);
+            for (sum, block) in sums.rows.iter_mut().zip(&block.rows) {
+                *sum += block;
+            }
+        }
+        sums
+    }
+}
+
+/// How much easier each row is than others of its category, in score: what all experts get more there.
+///
+/// Experts are compared on the same questions then, not on those that each happened to get. Zero where too few experts
+/// were scored to tell.
+pub(in crate::mapping) fn difficulties(outcomes: &Outcomes) -> Vec<f32> {
+    let experts = outcomes.experts().len();
+    let rows = outcomes.rows();
+    let scored = outcomes.rows_scored();
+    let is_complete = scored.iter().all(|scored| *scored == rows);
+    let mut level = vec![0.0; experts];
+    let mut means = row_means(outcomes, &level);
+    for _ in 0..if is_complete { 0 } else { ROUNDS } {
+        for (expert, level) in level.iter_mut().enumerate() {
+            let left = outcomes
+                .scores(expert)
+                .map(|(row, score)| score - means[row].0);
+            *level = left.sum::<f64>() / (scored[expert].max(1) as f64);
+        }
+        means = row_means(outcomes, &level);
+    }
+    let known = |tried: u32| tried > 1 && f64::from(tried) >= experts as f64 * SCORED_SHARE_MIN;
+    let mut category = vec![(0.0, 0.0); outcomes.categories().len()];
+    for (row, (mean, _)) in means
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, tried))| known(*tried))
+    {
+        let sums = &mut category[outcomes.category(row)];
+        (sums.0, sums.1) = (sums.0 + mean, sums.1 + 1.0);
+    }
+    let difficulty = |(row, (mean, tried)): (usize, &(f64, u32))| {
+        let (sum, rows) = category[outcomes.category(row)];
+        if known(*tried) {
+            narrow(mean - sum / rows)
+        } else {
+            0.0
+        }
+    };
+    means.iter().enumerate().map(difficulty).collect()
+}
+
+/// The mean of what each row's scores have over their experts' levels, and how many there are.
+fn row_means(outcomes: &Outcomes, level: &[f64]) -> Vec<(f64, u32)> {
+    let mut means = vec![(0.0, 0); outcomes.rows()];
+    for (expert, level) in level.iter().enumerate() {
+        for (row, score) in outcomes.scores(expert) {
+            means[row].0 += score - level;
+            means[row].1 += 1;
+        }
+    }
+    for (mean, tried) in &mut means {
+        *mean /= f64::from((*tried).max(1));
+    }
+    means
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "scores have no more digits"
+)]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}

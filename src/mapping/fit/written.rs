@@ -1,0 +1,170 @@
+//! A fitted mapping as it stands under `mapping:` in a configuration, or in a file of its own.
+
+mod read;
+
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::{
+    plan::Plan,
+    pool::Pool,
+    solve::{Limits, used},
+};
+use crate::ids::{CategoryId, ExpertId, OUT_OF_DOMAIN};
+
+pub use self::read::{WrittenError, read};
+
+/// What the comment begins with that names the field of outcomes that the mapping was fitted by.
+pub const BY_COMMENT: &str = "by field: ";
+
+/// Fallbacks of a category: more are hardly ever reached.
+const FALLBACKS_MAX: usize = 3;
+
+/// Which expert answers what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// Who answers what no category covers.
+    pub default: ExpertId,
+    /// Who answers each category's questions.
+    pub categories: Vec<(CategoryId, Answering)>,
+}
+
+/// Who answers a category's questions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answering {
+    /// Who is asked first.
+    pub expert: ExpertId,
+    /// Who is asked if that fails, in order.
+    pub fallbacks: Vec<ExpertId>,
+}
+
+impl Written {
+    /// A plan with the names of its experts and categories.
+    pub(super) fn of(
+        plan: &Plan,
+        pool: &Pool,
+        limits: &Limits,
+        names: (&[ExpertId], &[CategoryId]),
+    ) -> Self {
+        let (experts, categories) = names;
+        let expert_of = &plan.assignment.expert_of;
+        let used = used(expert_of);
+        let answering = |c: usize| {
+            let mut others: Vec<usize> = used
+                .iter()
+                .copied()
+                .filter(|e| *e != expert_of[c])
+                .collect();
+            others.sort_by(|a, b| plan.scores[[*b, c]].total_cmp(&plan.scores[[*a, c]]));
+            others.truncate(FALLBACKS_MAX);
+            Answering {
+                expert: experts[expert_of[c]].clone(),
+                fallbacks: others.into_iter().map(|e| experts[e].clone()).collect(),
+            }
+        };
+        let outside = categories
+            .iter()
+            .position(|category| category.as_str() == OUT_OF_DOMAIN);
+        let default = outside.map_or_else(|| default(plan, pool, limits, &used), |c| expert_of[c]);
+        Self {
+            default: experts[default].clone(),
+            categories: (0..categories.len())
+                .filter(|c| Some(*c) != outside)
+                .map(|c| (categories[c].clone(), answering(c)))
+                .collect(),
+        }
+    }
+
+    /// The expert of a category, or of what none covers.
+    pub fn expert(&self, category: &CategoryId) -> &ExpertId {
+        let mut categories = self.categories.iter();
+        let found = categories.find(|(known, _)| known == category);
+        found.map_or(&self.default, |(_, answering)| &answering.expert)
+    }
+
+    /// The file, below comments that say how it came about.
+    pub fn yaml(&self, comments: &[String]) -> String {
+        let mut yaml: String = comments.iter().map(|line| format!("# {line}\n")).collect();
+        yaml.push_str(&format!("default: {}\n", scalar(self.default.as_str())));
+        for (category, Answering { expert, fallbacks }) in &self.categories {
+            let fallbacks: Vec<String> = fallbacks
+                .iter()
+                .map(|expert| scalar(expert.as_str()))
+                .collect();
+            yaml.push_str(&format!(
+                "{}: {{ expert: {}, fallbacks: [{}] }}\n",
+                scalar(category.as_str()),
+                scalar(expert.as_str()),
+                fallbacks.join(", ")
+            ));
+        }
+        yaml
+    }
+}
+
+impl Serialize for Written {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(Some(self.categories.len() + 1))?;
+        map.serialize_entry("default", &self.default)?;
+        for (category, answering) in &self.categories {
+            map.serialize_entry(category, answering)?;
+        }
+        map.end()
+    }
+}
+
+/// The used expert that scores best over all categories, within the budget of active parameters if one is.
+fn default(plan: &Plan, pool: &Pool, limits: &Limits, used: &[usize]) -> usize {
+    let level = |e: usize| -> f64 {
+        plan.scores
+            .row(e)
+            .iter()
+            .zip(&pool.weights)
+            .map(|(score, weight)| score * weight)
+            .sum()
+    };
+    let within = |e: &usize| limits.active_b.is_none_or(|most| pool.params_b[*e] <= most);
+    let best = |experts: &mut dyn Iterator<Item = usize>| {
+        experts.reduce(|a, b| if level(b) > level(a) { b } else { a })
+    };
+    best(&mut used.iter().copied().filter(within))
+        .or_else(|| {
+            used.iter()
+                .copied()
+                .min_by(|a, b| pool.params_b[*a].total_cmp(&pool.params_b[*b]))
+        })
+        .unwrap_or_default()
+}
+
+/// A name as YAML: plain where that is surely a text, else in quotes.
+fn scalar(name: &str) -> String {
+    let is_plain = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+        && !["true", "false", "yes", "no", "on", "off", "null", "y", "n"]
+            .contains(&name.to_ascii_lowercase().as_str());
+    if is_plain {
+        name.to_owned()
+    } else {
+        serde_json::Value::from(name).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_yaml_would_misread_are_quoted() {
+        for (name, written) in [
+            ("Llama-3.1-8B", "Llama-3.1-8B"),
+            ("Llama-2-7b(base)", "\"Llama-2-7b(base)\""),
+            ("computer science", "\"computer science\""),
+            ("405", "\"405\""),
+            ("no", "\"no\""),
+            ("a: b", "\"a: b\""),
+        ] {
+            assert_eq!(scalar(name), written);
+        }
+    }
+}
