@@ -5,7 +5,7 @@ mod demand;
 pub mod evaluate;
 pub mod fit;
 mod limits;
-mod quality;
+pub mod quality;
 #[cfg(test)]
 mod tests;
 
