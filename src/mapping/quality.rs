@@ -12,8 +12,10 @@ mod form;
 mod model;
 pub mod prefer;
 mod solver;
+#[cfg(test)]
+mod tests;
 pub mod trial;
-//pub mod worth;
+pub mod worth;
 
 use std::fmt;
 

@@ -8,7 +8,18 @@
 
 use serde::Serialize;
 
-use super::super::fit::{assess::Estimate, assess::deviation};
+use super::{
+    super::{
+        Quality,
+        fit::{
+            assess::{Estimate, deviation},
+            folds,
+            outcomes::Outcomes,
+            written::Written,
+        },
+    },
+    choices,
+};
 use crate::ids::ExpertId;
 
 /// Points of the curve that are reported, from no question to all.
@@ -28,6 +39,14 @@ pub struct PairRow {
     pub weak: f64,
     /// How often the row counts.
     pub draws: u8,
+}
+
+impl PairRow {
+    /// Makes the strong expert the weak one.
+    pub(in crate::mapping) fn turn_round(&mut self) {
+        (self.strong, self.weak) = (self.weak, self.strong);
+        self.preference = -self.preference;
+    }
 }
 
 /// What a mapping is worth between two experts.
@@ -93,7 +112,55 @@ pub enum PairError {
     },
 }
 
-/// Evaluates the preferences of a mapping. `draw` says how often each row is drawn in the resample of a number.
+/// Evaluates a mapping between two experts, the better one first, on the rows that both answered.
+///
+/// With a quality model the strong expert is preferred by as much as it is predicted to score more. Without one it is
+/// preferred in the categories that it answers, and the weak one in those that it answers.
+///
+/// # Errors
+/// There are no such rows, or the strong expert does not score better than the weak one on them.
+pub fn evaluate(
+    mapping: &Written,
+    quality: Option<&dyn Quality>,
+    outcomes: &Outcomes,
+    (strong, weak): (ExpertId, ExpertId),
+) -> Result<PairReport, PairError> {
+    let seat = |expert: &ExpertId| outcomes.experts().iter().position(|known| known == expert);
+    let scored = |row: usize| {
+        let scores = seat(&strong).zip(seat(&weak));
+        scores.and_then(|(s, w)| outcomes.score(row, s).zip(outcomes.score(row, w)))
+    };
+    let by_question = |row: usize| {
+        let (quality, prefer) = (quality?, mapping.second_stage.as_ref()?.prefer);
+        let predicted = choices::predict((quality, prefer), row, outcomes);
+        let score = |expert: &ExpertId| Some(predicted.iter().find(|p| p.expert == *expert)?.score);
+        Some(score(&strong)? - score(&weak)?)
+    };
+    let by_category = |row: usize| {
+        let expert = mapping.expert(&outcomes.categories()[outcomes.category(row)]);
+        f64::from(u8::from(*expert == strong)) - f64::from(u8::from(*expert == weak))
+    };
+    let at: Vec<usize> = (0..outcomes.rows())
+        .filter(|row| scored(*row).is_some())
+        .collect();
+    let row = |row: &usize| {
+        let (strong, weak) = scored(*row)?;
+        Some(PairRow {
+            preference: by_question(*row).unwrap_or_else(|| by_category(*row)),
+            strong,
+            weak,
+            draws: 1,
+        })
+    };
+    let rows: Vec<PairRow> = at.iter().filter_map(row).collect();
+    let draw = |number| {
+        let draws = folds::draws(outcomes, number);
+        at.iter().map(|row| draws[*row]).collect()
+    };
+    report((strong.clone(), weak.clone()), &rows, draw)
+}
+
+/// Evaluates preferences, whoever has them. `draw` says how often each row is drawn in the resample of a number.
 ///
 /// # Errors
 /// There are no rows, or the strong expert does not score better than the weak one.
@@ -220,9 +287,16 @@ impl PairReport {
             ..
         } = self;
         let mut lines = vec![
-            format!("{rows} rows; strong `{strong}` {strong_score:.4}, weak `{weak}` {weak_score:.4}"),
-            format!("APGR          {apgr:>8.4}  {low:.4} to {high:.4} with 95 % confidence; 0.5 by chance"),
-            format!("CPT(50 %)     {:>7.1} % of the questions to the strong one; 50 % by chance", cpt50 * 100.0),
+            format!(
+                "{rows} rows; strong `{strong}` {strong_score:.4}, weak `{weak}` {weak_score:.4}"
+            ),
+            format!(
+                "APGR          {apgr:>8.4}  {low:.4} to {high:.4} with 95 % confidence; 0.5 by chance"
+            ),
+            format!(
+                "CPT(50 %)     {:>7.1} % of the questions to the strong one; 50 % by chance",
+                cpt50 * 100.0
+            ),
             format!("CPT(80 %)     {:>7.1} %; 80 % by chance", cpt80 * 100.0),
             String::new(),
             format!("{:>8}{:>10}{:>8}", "strong", "score", "PGR"),
@@ -288,14 +362,21 @@ mod tests {
     fn more_than_the_gap_can_be_recovered() {
         let rows = [row(2.0, 1.0, 0.0), row(1.0, 1.0, 0.0), row(0.0, 0.0, 1.0)];
         let report = of(&rows).unwrap();
-        let most = report.curve.iter().map(|point| point.pgr).fold(0.0, f64::max);
+        let most = report
+            .curve
+            .iter()
+            .map(|point| point.pgr)
+            .fold(0.0, f64::max);
         assert!(most > 1.9, "{most}");
     }
 
     #[test]
     fn without_a_gap_there_is_nothing_to_recover() {
         let error = of(&[row(0.0, 0.0, 1.0)]).unwrap_err();
-        assert!(error.to_string().contains("name the better one first"), "{error}");
+        assert!(
+            error.to_string().contains("name the better one first"),
+            "{error}"
+        );
         assert!(matches!(of(&[]), Err(PairError::NoRows { .. })));
     }
 

@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn logits_that_promise_too_much_are_brought_down() {
         // They say 0.95 and 0.05 where 0.8 and 0.2 come out.
-        let logits = Array2::from_shape_fn((200, 1), |(row, _)| if row % 2 == 0 { 3.0 } else { -3.0 });
+        let logits =
+            Array2::from_shape_fn((200, 1), |(row, _)| if row % 2 == 0 { 3.0 } else { -3.0 });
         let scores = Array2::from_shape_fn((200, 1), |(row, _)| {
             let wrong = row % 10 < 2;
             f32::from(u8::from((row % 2 == 0) != wrong))

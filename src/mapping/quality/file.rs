@@ -35,7 +35,7 @@ pub const FORMAT: u32 = 1;
 
 /// Why a quality model cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no quality model of this Coterie: {detail}; write it again with `coterie map fit --per-question`")]
+#[error("it is not what `coterie map fit --per-question` writes ({detail})")]
 pub struct Unusable {
     /// What is wrong with the bytes.
     pub detail: String,
@@ -63,7 +63,11 @@ impl QualityModel {
         let tensors = [
             ("categories", Dtype::F32, floats(&self.of_categories)),
             ("form.deviations", Dtype::F32, floats(&self.form.deviations)),
-            ("form.frequencies", Dtype::F32, floats(&self.form.frequencies)),
+            (
+                "form.frequencies",
+                Dtype::F32,
+                floats(&self.form.frequencies),
+            ),
             ("form.means", Dtype::F32, floats(&self.form.means)),
             ("form.phases", Dtype::F32, floats(&self.form.phases)),
             ("head.bias", Dtype::F32, floats(self.head.bias())),
@@ -78,7 +82,11 @@ impl QualityModel {
             categories: self.categories.clone(),
             costs: self.costs.clone(),
             preferences: self.preferences,
-            content_sha256: digest(tensors.iter().map(|(name, _, bytes)| (*name, bytes.as_slice()))),
+            content_sha256: digest(
+                tensors
+                    .iter()
+                    .map(|(name, _, bytes)| (*name, bytes.as_slice())),
+            ),
         };
         let views = tensors.iter().map(|(name, dtype, bytes)| {
             let length = bytes.len() * 8 / dtype.bitsize();
@@ -103,7 +111,9 @@ fn read(bytes: &[u8]) -> Result<QualityModel, String> {
     let tensors = Tensors(SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?);
     let mut names = tensors.0.names();
     names.sort_unstable();
-    let content = names.iter().filter_map(|name| Some((*name, tensors.0.tensor(name).ok()?.data())));
+    let content = names
+        .iter()
+        .filter_map(|name| Some((*name, tensors.0.tensor(name).ok()?.data())));
     if digest(content) != about.content_sha256 {
         return Err("its checksum is not that of its content".into());
     }
@@ -118,7 +128,11 @@ fn read(bytes: &[u8]) -> Result<QualityModel, String> {
         values: tensors.signed("head.sparse")?,
         columns: Vec::new(),
     };
-    let head = Head::from_parts(sparse, tensors.floats("head.dense")?, tensors.floats("head.bias")?);
+    let head = Head::from_parts(
+        sparse,
+        tensors.floats("head.dense")?,
+        tensors.floats("head.bias")?,
+    );
     let model = QualityModel {
         lexicon: Lexicon::from_idf(tensors.halves("lexicon.idf")?)
             .ok_or("`lexicon.idf` has a wrong length")?,
@@ -130,7 +144,11 @@ fn read(bytes: &[u8]) -> Result<QualityModel, String> {
         costs: about.costs,
         preferences: about.preferences,
     };
-    if is_sound(&model) { Ok(model) } else { Err("its parts do not fit together".into()) }
+    if is_sound(&model) {
+        Ok(model)
+    } else {
+        Err("its parts do not fit together".into())
+    }
 }
 
 /// Whether every part has the size that the others ask for.
@@ -164,12 +182,18 @@ impl Tensors<'_> {
 
     fn floats(&self, name: &str) -> Result<Vec<f32>, String> {
         let (numbers, _) = self.bytes(name, Dtype::F32)?.as_chunks::<4>();
-        Ok(numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        Ok(numbers
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect())
     }
 
     fn halves(&self, name: &str) -> Result<Vec<f32>, String> {
         let (numbers, _) = self.bytes(name, Dtype::F16)?.as_chunks::<2>();
-        Ok(numbers.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect())
+        Ok(numbers
+            .iter()
+            .map(|bytes| f16::from_le_bytes(*bytes).to_f32())
+            .collect())
     }
 
     fn signed(&self, name: &str) -> Result<Vec<i8>, String> {
@@ -179,11 +203,17 @@ impl Tensors<'_> {
 }
 
 fn floats(numbers: &[f32]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect()
 }
 
 fn halves(numbers: &[f32]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect()
+    numbers
+        .iter()
+        .flat_map(|number| f16::from_f32(*number).to_le_bytes())
+        .collect()
 }
 
 /// Of all tensors in the order of their names.

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     ids::{CategoryId, ExpertId},
     mapping::fit::outcomes::Outcomes,
+    query::Query,
     router::{
         head::{self, Head, Quantised, Rows},
         lexical::Lexicon,
@@ -34,7 +35,8 @@ const SCORE_MARGIN: f64 = 0.01;
 pub struct Sample<'o> {
     experts: &'o [ExpertId],
     categories: &'o [CategoryId],
-    texts: Vec<&'o str>,
+    /// As they are read at run time.
+    texts: Vec<String>,
     /// Of each text.
     measures: Vec<Vec<f32>>,
     category_of: Vec<usize>,
@@ -69,9 +71,6 @@ pub enum QualityError {
         /// The score.
         score: f64,
     },
-    /// There are no texts to read.
-    #[error("a row has no prompt, and there is nothing else to predict from; add `prompt` to the outcomes")]
-    NoPrompt,
     /// The weights are not finite.
     #[error("the fit of {rows} rows did not give finite weights")]
     NotFinite {
@@ -84,7 +83,7 @@ impl<'o> Sample<'o> {
     /// Takes the texts and scores out of outcomes that were read with their prompts.
     ///
     /// # Errors
-    /// There are too few experts or too many, no prompts, or all scores are equal.
+    /// There are too few experts or too many, or all scores are equal.
     pub fn of(outcomes: &'o Outcomes) -> Result<Self, QualityError> {
         let experts = outcomes.experts();
         if !(2..=EXPERTS_MAX).contains(&experts.len()) {
@@ -93,15 +92,13 @@ impl<'o> Sample<'o> {
             });
         }
         let rows = 0..outcomes.rows();
-        let texts: Vec<&str> = rows.clone().map(|row| outcomes.prompt(row)).collect();
-        if texts.iter().any(|text| text.is_empty()) {
-            return Err(QualityError::NoPrompt);
-        }
+        let text = |row| Query::from_text(outcomes.prompt(row)).text;
+        let texts: Vec<String> = rows.clone().into_par_iter().map(text).collect();
         let range = ScoreRange::of(outcomes)?;
         let mut scores = Array2::from_elem((outcomes.rows(), experts.len()), f32::NAN);
         for expert in 0..experts.len() {
             for (row, score) in outcomes.scores(expert) {
-                scores[[row, expert]] = narrow(range.share(score));
+                scores[[row, expert]] = range.share(score);
             }
         }
         Ok(Self {
@@ -148,14 +145,17 @@ impl<'o> Sample<'o> {
         seed: u64,
     ) -> Result<Vec<QualityModel>, QualityError> {
         let bits = head::bucket_bits(self.experts.len()).min(BUCKET_BITS_MAX);
-        let lexicon = Lexicon::fit(at.iter().map(|row| self.texts[*row]), bits);
+        let lexicon = Lexicon::fit(at.iter().map(|row| self.texts[*row].as_str()), bits);
         let measures: Vec<&[f32]> = at.iter().map(|row| &*self.measures[*row]).collect();
         let form = Form::fit(&measures, seed);
         let features = self.features(at, &lexicon, &form);
         let dense = Array2::from_shape_fn((at.len(), form.dimensions()), |(row, dimension)| {
             features[row].dense[dimension]
         });
-        let sparse: Vec<_> = features.into_iter().map(|features| features.sparse).collect();
+        let sparse: Vec<_> = features
+            .into_iter()
+            .map(|features| features.sparse)
+            .collect();
         let rows = Rows::new(&sparse, lexicon.idf().len(), dense);
         let categories: Vec<usize> = at.iter().map(|row| self.category_of[*row]).collect();
         let scores = self.scores.select(Axis(0), at);
@@ -177,7 +177,7 @@ impl<'o> Sample<'o> {
     fn features(&self, at: &[usize], lexicon: &Lexicon, form: &Form) -> Vec<Features> {
         at.par_iter()
             .map(|row| Features {
-                sparse: lexicon.features(self.texts[*row]),
+                sparse: lexicon.features(&self.texts[*row]),
                 dense: form.features(&self.measures[*row]),
             })
             .collect()
@@ -295,12 +295,17 @@ impl ScoreRange {
         self.greatest - self.least
     }
 
-    fn share(self, score: f64) -> f64 {
+    /// From the scores' own scale to 0 to 1.
+    pub(super) fn share(self, score: f64) -> f32 {
+        narrow(self.part(score))
+    }
+
+    fn part(self, score: f64) -> f64 {
         (score - self.least) / self.width()
     }
 
     fn logit(self, score: f64) -> f32 {
-        let share = self.share(score).clamp(SCORE_MARGIN, 1.0 - SCORE_MARGIN);
+        let share = self.part(score).clamp(SCORE_MARGIN, 1.0 - SCORE_MARGIN);
         narrow((share / (1.0 - share)).ln())
     }
 }

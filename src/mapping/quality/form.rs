@@ -92,9 +92,14 @@ impl Form {
         let mut features = Vec::with_capacity(self.dimensions());
         let share = 1.0 / (self.means.len().max(1) as f32).sqrt();
         let scales = self.means.iter().zip(&self.deviations);
-        features.extend(measures.iter().zip(scales).map(|(value, (mean, deviation))| {
-            ((value - mean) / deviation).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX) * share
-        }));
+        features.extend(
+            measures
+                .iter()
+                .zip(scales)
+                .map(|(value, (mean, deviation))| {
+                    ((value - mean) / deviation).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX) * share
+                }),
+        );
         let height = (2.0 / self.phases.len().max(1) as f32).sqrt();
         for (wave, phase) in self
             .frequencies
@@ -287,8 +292,11 @@ mod tests {
 
     #[test]
     fn a_harder_form_is_told_from_a_simpler_one() {
-        let [simple, hard] = ["What is 2 + 2?", "If each of 17 cars holds 2450.75 kg, how much is half?"]
-            .map(of_numbers);
+        let [simple, hard] = [
+            "What is 2 + 2?",
+            "If each of 17 cars holds 2450.75 kg, how much is half?",
+        ]
+        .map(of_numbers);
         assert!(hard[0] == simple[0] && hard[1] > simple[1] && hard[3] > simple[3]);
     }
 
@@ -300,7 +308,11 @@ mod tests {
         let form = Form::fit(&rows_of, 7);
         let (a, b) = (form.features(&rows[18]), form.features(&rows[22]));
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-        let apart: f32 = a[..3].iter().zip(&b[..3]).map(|(a, b)| (a - b).powi(2)).sum();
+        let apart: f32 = a[..3]
+            .iter()
+            .zip(&b[..3])
+            .map(|(a, b)| (a - b).powi(2))
+            .sum();
         let kernel = dot(&a[3..], &b[3..]);
         assert!((kernel - (-apart).exp()).abs() < 0.15, "{kernel} {apart}");
     }

@@ -1,5 +1,7 @@
 //! The model at run time: text and category → what each expert's answer would score.
 
+use std::fmt;
+
 use super::{
     Predicted, Quality, Question,
     form::{self, Form},
@@ -16,7 +18,7 @@ use crate::{
 /// Predicts the scores of some experts, 0 to 1.
 ///
 /// It reads a question's words, as the router's cheap tier does, and its form: some hundred microseconds, and no encoder.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct QualityModel {
     pub(super) experts: Vec<ExpertId>,
     /// The categories that it knows, sorted.
@@ -67,11 +69,7 @@ impl QualityModel {
     /// The predicted score of each expert, 0 to 1; none of those that may not answer the category.
     ///
     /// A category that the model does not know, or none, leaves the question's features to speak alone.
-    pub fn predict(
-        &self,
-        features: &Features,
-        category: Option<&CategoryId>,
-    ) -> Vec<Option<f32>> {
+    pub fn predict(&self, features: &Features, category: Option<&CategoryId>) -> Vec<Option<f32>> {
         let known = category.and_then(|category| self.categories.binary_search(category).ok());
         let logits = self.logits(features, known).into_iter().enumerate();
         logits
@@ -104,16 +102,28 @@ impl Quality for QualityModel {
         let features = self.features(question.text);
         let scores = self.predict(&features, question.category);
         let lambda = self.preferences.lambda(question.prefer);
-        let predicted = scores.into_iter().enumerate().filter_map(|(expert, score)| {
-            let score = f64::from(score?);
-            let cost = self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
-            Some(Predicted {
-                expert: self.experts[expert].clone(),
-                score,
-                value: score - lambda * cost,
-            })
-        });
+        let predicted = scores
+            .into_iter()
+            .enumerate()
+            .filter_map(|(expert, score)| {
+                let score = f64::from(score?);
+                let cost = self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
+                Some(Predicted {
+                    expert: self.experts[expert].clone(),
+                    score,
+                    value: score - lambda * cost,
+                })
+            });
         predicted.collect()
+    }
+}
+
+impl fmt::Debug for QualityModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut model = f.debug_struct("QualityModel");
+        model
+            .field("experts", &self.experts)
+            .finish_non_exhaustive()
     }
 }
 

@@ -179,11 +179,7 @@ impl Judged<'_> {
     }
 
     /// The least λ whose choices fit; none where not even the cheapest experts do.
-    pub fn lambda_where(
-        &self,
-        costs: &Costs,
-        fits: impl Fn(&[usize]) -> bool,
-    ) -> Option<f64> {
+    pub fn lambda_where(&self, costs: &Costs, fits: impl Fn(&[usize]) -> bool) -> Option<f64> {
         let fit = |lambda: f64| fits(&choices(self.predicted, costs, lambda));
         let (mut low, mut high) = (0.0, lambda_greatest(self.predicted, costs));
         if fit(low) {
@@ -289,7 +285,8 @@ mod tests {
             balanced,
             economy,
         } = judged.preferences(&costs());
-        let kept = |lambda: f64| judged.point(&costs(), lambda).score / judged.point(&costs(), 0.0).score;
+        let kept =
+            |lambda: f64| judged.point(&costs(), lambda).score / judged.point(&costs(), 0.0).score;
         assert!(quality < balanced && balanced < economy);
         assert!((kept(quality) - 1.0).abs() < 1e-9);
         assert!((BALANCED_KEEPS..1.0).contains(&kept(balanced)));

@@ -103,7 +103,13 @@ impl<'t> Fit<'t> {
         let experts = task.scores.ncols();
         let square = |row: usize| {
             let sparse: f32 = task.rows.sparse(row).map(|(_, value)| value * value).sum();
-            sparse + task.rows.dense(row).iter().map(|value| value * value).sum::<f32>()
+            sparse
+                + task
+                    .rows
+                    .dense(row)
+                    .iter()
+                    .map(|value| value * value)
+                    .sum::<f32>()
         };
         Self {
             weights: Weights {
@@ -138,11 +144,16 @@ impl<'t> Fit<'t> {
                 continue;
             }
             let given = &mut self.given[row * experts + expert];
-            let agreed = agreement(self.logits[expert] + (to_all + to_own) * *given, to_all + to_own);
+            let agreed = agreement(
+                self.logits[expert] + (to_all + to_own) * *given,
+                to_all + to_own,
+            );
             let by = *given - agreed;
             *given = agreed;
             self.moves[expert] = by;
-            self.logits.iter_mut().for_each(|logit| *logit += to_all * by);
+            self.logits
+                .iter_mut()
+                .for_each(|logit| *logit += to_all * by);
             self.logits[expert] += to_own * by;
             furthest = furthest.max(by.abs());
         }
@@ -189,7 +200,10 @@ impl<'t> Fit<'t> {
             }
         };
         for (bucket, value) in self.task.rows.sparse(row) {
-            add(&mut self.weights.sparse[bucket * experts..][..experts], value);
+            add(
+                &mut self.weights.sparse[bucket * experts..][..experts],
+                value,
+            );
         }
         let dense = self.weights.dense.chunks_exact_mut(experts);
         for (weights, value) in dense.zip(self.task.rows.dense(row)) {
@@ -217,4 +231,108 @@ fn agreement(sum: f32, bend: f32) -> f32 {
         }
     }
     sigmoid(z)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+
+    const MILD: Strength = Strength {
+        shared: 0.5,
+        own: 2.0,
+    };
+
+    /// Rows with one of three words each, and their scores by two experts.
+    fn fitted(scores: &Array2<f32>, strength: Strength) -> Weights {
+        let sparse: Vec<_> = (0_u32..)
+            .take(scores.nrows())
+            .map(|row| vec![(row % 3, 1.0)])
+            .collect();
+        let rows = Rows::new(&sparse, 3, Array2::zeros((scores.nrows(), 0)));
+        let task = Task {
+            rows: &rows,
+            categories: &vec![0; scores.nrows()],
+            starts: array![[0.4, -0.2]].view(),
+            scores: scores.view(),
+        };
+        fit(task, strength, 7)
+    }
+
+    #[test]
+    fn numbers_agree_with_their_logits() {
+        for (sum, bend) in [
+            (0.3, 1.0),
+            (-8.0, 30.0),
+            (25.0, 30.0),
+            (2.0, 0.01),
+            (500.0, 4.0),
+        ] {
+            let p = agreement(sum, bend);
+            // The logit of a probability next to 1 is known to few digits only.
+            if p < 0.999 {
+                let off = (p / (1.0 - p)).ln() + bend * p - sum;
+                assert!(off.abs() < 2e-3, "{sum} {bend}: {p}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_optimum_a_weight_is_what_its_rows_leave_unexplained() {
+        let scores = Array2::from_shape_fn((90, 2), |(row, expert)| match row % 3 {
+            0 => 1.0,
+            1 => f32::from(u8::from((row / 3 + expert).is_multiple_of(2))),
+            _ => f32::from(u8::from(expert == 0)),
+        });
+        let weights = fitted(&scores, MILD);
+        for word in 0..3 {
+            let of_word = (0..90).filter(|row| row % 3 == word);
+            let left = |expert: usize| -> f32 {
+                let logit = weights.sparse[word * 2 + expert] + weights.categories[expert];
+                let left = of_word
+                    .clone()
+                    .map(|row| scores[[row, expert]] - sigmoid(logit));
+                left.sum()
+            };
+            let together = left(0) + left(1);
+            for expert in 0..2 {
+                let expected = together / MILD.shared + left(expert) / MILD.own;
+                let found = weights.sparse[word * 2 + expert];
+                assert!(
+                    (found - expected).abs() < 0.05,
+                    "{word} {expert}: {found} {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_hard_for_one_is_held_to_be_hard_for_the_other() {
+        let scores = Array2::from_shape_fn((90, 2), |(row, expert)| {
+            if expert == 1 && row % 3 == 2 {
+                return f32::NAN;
+            }
+            f32::from(u8::from(row % 3 != 2))
+        });
+        let weights = fitted(&scores, MILD);
+        assert!(
+            weights.sparse[5] < -0.5,
+            "the word that the second expert was never tried on: {weights:?}"
+        );
+        let apart = fitted(
+            &scores,
+            Strength {
+                shared: 1e6,
+                own: 2.0,
+            },
+        );
+        assert!(apart.sparse[5].abs() < 0.01, "{apart:?}");
+    }
+
+    #[test]
+    fn the_same_rows_and_seed_give_the_same_weights() {
+        let scores = Array2::from_shape_fn((30, 2), |(row, _)| f32::from(u8::from(row % 4 == 0)));
+        assert_eq!(fitted(&scores, MILD), fitted(&scores, MILD));
+    }
 }

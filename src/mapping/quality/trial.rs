@@ -192,7 +192,9 @@ impl<'t, 'o> Trial<'t, 'o> {
         let (best, calibration) = self.learn_all();
         let strength = &self.strengths[best..=best];
         let expected = (self.split.expected)(&[]);
-        let models = self.sample.fit(&rows, &expected, strength, self.split.seed)?;
+        let models = self
+            .sample
+            .fit(&rows, &expected, strength, self.split.seed)?;
         let model = models.into_iter().next();
         let model = model.ok_or(QualityError::NotFinite { rows: rows.len() })?;
         Ok(model.completed(&calibration, priced, allowed))
