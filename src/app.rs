@@ -1,20 +1,23 @@
 //! The composition root: opens every part in order, and closes them in the reverse.
 
 mod answer;
+mod cascade;
+mod mapping;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use answer::{Asked, Refusal, Reply};
 
 use crate::{
+    clock,
     composition::Composition,
     config::{Config, ExpertConfig, ExpertKind},
     expert::{Experts, OpenError},
     ids::ExpertId,
-    outcome::{Prices, Recorder, RecorderOptions},
+    outcome::{Prices, Recorder, RecorderOptions, Spending},
     session::Sessions,
     store::{Store, StoreError},
     train::in_force::InForceError,
@@ -38,8 +41,12 @@ pub struct App {
     pub experts: Experts,
     /// The way of outcomes to the store.
     pub recorder: Recorder,
+    /// What has been spent today.
+    pub spending: Arc<Spending>,
     /// Cancelled when answers under way must end now.
     pub cancel: CancellationToken,
+    /// Somebody wants the mapping's file looked at now.
+    mapping_look: Notify,
     tasks: TaskTracker,
 }
 
@@ -74,6 +81,9 @@ impl App {
         let composition = Composition::open(&config, None).await?;
         let experts = loading.await??;
         let store = Store::open(&config.store.path).await?;
+        let now_ms = clock::now_ms();
+        let midnight_ms = Spending::midnight_ms(now_ms);
+        let spent_usd = store.spent_usd_since(midnight_ms).await?;
 
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -92,6 +102,8 @@ impl App {
             sessions: Sessions::default(),
             experts,
             recorder,
+            spending: Arc::new(Spending::new(now_ms, spent_usd)),
+            mapping_look: Notify::new(),
             cancel,
             tasks,
         }))

@@ -1,31 +1,55 @@
 //! Router and mapping together: request → decision. What is served under the model name `coterie`.
 
-use std::{path::Path, time::Instant};
+mod ruling;
 
+use std::{path::Path, sync::Arc, time::Instant};
+
+use arc_swap::ArcSwap;
 use serde_json::Value;
 
 use crate::{
     chat::{ChatRequest, InvalidRequest, fields},
-    config::{Capability, Config},
-    decision::{Decision, Explained, Features, Reason, Score},
+    config::{Capability, Config, ExpertConfig, MappingConfig, Prefer, Preference},
+    decision::{Decision, Explained, Features, Reason},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
-    mapping::{Demand, Mapping, OverBudget},
+    mapping::{Demand, Mapping, OverBudget, PreferNotAllowed, Today, Wanted},
     query::Query,
-    router::{Router, RouterError, Standing, TierName, Verdict},
-    session::{self, Held, Stickiness, Why},
+    router::{Router, Verdict},
+    session::{self, Held, Why},
     train::in_force::{self, InForceError},
 };
+use ruling::Ruling;
 
 /// The model name under which the composition is served.
 pub const MODEL_NAME: &str = "coterie";
 /// Its other name, the one that peers use.
 pub const MODEL_ALIAS: &str = "auto";
 
-/// A router and a mapping.
+/// A router and a mapping, which may be replaced while questions are decided.
 pub struct Composition {
     router: Router,
-    mapping: Mapping,
+    mapping: ArcSwap<Mapping>,
     experts: Vec<ExpertId>,
+}
+
+/// What a client wishes beside its request, and what is remembered of it.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// The category that its session was last routed to.
+    pub held: Option<Held>,
+    /// What counts for it; none leaves that to the mapping.
+    pub prefer: Option<Preference>,
+}
+
+/// A question of which it is known what it is about, and the mapping that decides the rest.
+pub struct Ruled {
+    mapping: Arc<Mapping>,
+    target: Target,
+    ruling: Ruling,
+    text: String,
+    prefer: Prefer,
+    demand: Demand,
+    started: Instant,
 }
 
 /// Who is to answer, by the model name that the client sent.
@@ -51,6 +75,9 @@ pub enum Undecided {
     /// Nobody may answer.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
+    /// The client may not prefer that.
+    #[error(transparent)]
+    PreferNotAllowed(#[from] PreferNotAllowed),
 }
 
 /// Reads a question for a dry run: a chat request that may leave out the model, or have a `text` for its conversation.
@@ -64,6 +91,11 @@ pub fn dry_run(row: Value) -> Result<ChatRequest, InvalidRequest> {
     ChatRequest::parse(Value::Object(body))
 }
 
+/// Joins a checked mapping with the experts that it chooses from.
+pub fn open_mapping(config: MappingConfig, experts: &[ExpertConfig]) -> Mapping {
+    Mapping::new(config, experts, None)
+}
+
 impl Composition {
     /// Opens the router in force, or the one in a folder, and joins it with the configured mapping.
     ///
@@ -74,14 +106,14 @@ impl Composition {
             Some(folder) => in_force::open(&config.router, folder).await?,
             None => in_force::at_start(&config.router, &config.catalogue).await?,
         };
-        let mapping = Mapping::new(config.mapping.clone(), &config.experts);
+        let mapping = open_mapping(config.mapping.clone(), &config.experts);
         let chat = config
             .experts
             .iter()
             .filter(|expert| expert.capabilities.contains(&Capability::Chat));
         Ok(Self {
             router,
-            mapping,
+            mapping: ArcSwap::from_pointee(mapping),
             experts: chat.map(|expert| expert.id.clone()).collect(),
         })
     }
@@ -89,6 +121,16 @@ impl Composition {
     /// The router in force.
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The mapping in force now. Whoever decides holds on to it, so that one mapping makes the whole decision.
+    pub fn mapping(&self) -> Arc<Mapping> {
+        self.mapping.load_full()
+    }
+
+    /// Puts another mapping in force. Decisions that have begun end by the one that they began with.
+    pub fn replace_mapping(&self, mapping: Mapping) {
+        self.mapping.store(Arc::new(mapping));
     }
 
     /// Reads a model name; none if nothing is served under it.
@@ -114,40 +156,79 @@ impl Composition {
             .map(Target::Expert)
     }
 
-    /// Decides who answers. A question that cannot be classified goes to the default expert; one of a session that `held`
-    /// a category may stay with it.
+    /// Step one: works out what the question is about. One that cannot be classified belongs to no category; one of a
+    /// session that `held` a category may stay with it.
     ///
     /// # Errors
-    /// Nothing is served under the model name, or nobody may answer.
-    pub async fn decide(
+    /// Nothing is served under the model name, or the client may not prefer what it prefers.
+    pub async fn rule(
         &self,
         query: &Query,
         request: &ChatRequest,
-        held: Option<&Held>,
-    ) -> Result<Decision, Undecided> {
+        wish: &Wish,
+    ) -> Result<Ruled, Undecided> {
         let started = Instant::now();
+        let mapping = self.mapping();
+        let prefer = mapping.prefer(wish.prefer)?;
         let Some(target) = self.target(&request.model) else {
             return Err(Undecided::UnknownModel {
                 model: request.model.clone(),
             });
         };
         let demand = Demand::of(request);
-        let ruling = match target {
+        // A session may be older than the router: it may hold a category that is no more.
+        let known = |held: &&Held| self.router.categories().contains(&held.category);
+        let held = wish.held.as_ref().filter(known);
+        let ruling = match &target {
             Target::Composition => match (self.router.classify(query).await, held) {
-                (Ok(verdict), Some(held)) => self.weigh(held, verdict, query, &demand),
+                (Ok(verdict), Some(held)) => weigh(held, verdict, query, |category| {
+                    mapping.serves(category, &demand)
+                }),
                 (Ok(verdict), None) => Ruling::from_verdict(verdict),
                 (Err(error), _) => Ruling::without_verdict(&error),
             },
-            Target::Category(category) => Ruling::named(Some(category), Reason::CategoryNamed),
-            Target::Expert(expert) => return Ok(self.asked_for(expert, started)),
+            Target::Category(category) => {
+                Ruling::named(Some(category.clone()), Reason::CategoryNamed)
+            }
+            Target::Expert(_) => Ruling::named(None, Reason::ExpertNamed),
         };
-        let choice = self.mapping.choose(ruling.category.as_ref(), &demand)?;
-        Ok(Decision {
-            category: Some(
-                ruling
-                    .category
-                    .unwrap_or_else(|| CategoryId::new(OUT_OF_DOMAIN)),
-            ),
+        Ok(Ruled {
+            mapping,
+            target,
+            ruling,
+            text: query.likelier_reading().to_owned(),
+            prefer,
+            demand,
+            started,
+        })
+    }
+
+    /// Step two: decides who answers, and what that may cost at the most, in dollars.
+    ///
+    /// # Errors
+    /// Nobody may answer.
+    pub fn choose(&self, ruled: Ruled, today: Today) -> Result<(Decision, f64), OverBudget> {
+        let Ruled {
+            mapping, ruling, ..
+        } = ruled;
+        let (category, choice) = match ruled.target {
+            Target::Expert(expert) => (None, mapping.named(expert, &ruled.demand, today)?),
+            Target::Composition | Target::Category(_) => {
+                let wanted = Wanted {
+                    category: ruling.category.as_ref(),
+                    text: &ruled.text,
+                    prefer: ruled.prefer,
+                    demand: &ruled.demand,
+                    today,
+                };
+                let choice = mapping.choose(&wanted)?;
+                let category = ruling.category;
+                let category = category.unwrap_or_else(|| CategoryId::new(OUT_OF_DOMAIN));
+                (Some(category), choice)
+            }
+        };
+        let decision = Decision {
+            category,
             confidence: ruling.confidence,
             scores: ruling.scores,
             tier: ruling.tier,
@@ -156,30 +237,34 @@ impl Composition {
             expert: choice.expert,
             fallbacks: choice.fallbacks,
             propensity: choice.propensity,
+            grounds: choice.grounds,
             router: self.router.id().clone(),
-            took: started.elapsed(),
-        })
+            took: ruled.started.elapsed(),
+        };
+        Ok((decision, choice.usd_estimate))
     }
 
     /// Decides for a dry run and tells what the decision was made from.
     ///
     /// # Errors
-    /// As [`decide`](Self::decide).
+    /// As [`rule`](Self::rule) and [`choose`](Self::choose).
     pub async fn explain(
         &self,
         request: &ChatRequest,
-        held: Option<&Held>,
+        wish: &Wish,
+        today: Today,
     ) -> Result<Explained, Undecided> {
         let query = Query::from_messages(&request.messages);
-        let decision = self.decide(&query, request, held).await?;
-        let demand = Demand::of(request);
+        let ruled = self.rule(&query, request, wish).await?;
+        let demand = ruled.demand.clone();
+        let (decision, usd_estimate) = self.choose(ruled, today)?;
         let features = Features {
             question: query.text,
             context: query.context,
             leaning: query.leaning,
             encoder: self.router.encoder().name().to_owned(),
             prompt_tokens_estimate: demand.prompt_tokens,
-            usd_estimate: self.mapping.usd_estimate(&decision.expert, &demand),
+            usd_estimate,
             capabilities: demand.capabilities,
         };
         let explanation = match decision.tier {
@@ -190,117 +275,27 @@ impl Composition {
         };
         Ok(Explained::new(decision, explanation, features))
     }
-
-    fn asked_for(&self, expert: ExpertId, started: Instant) -> Decision {
-        Decision {
-            category: None,
-            confidence: 1.0,
-            scores: Vec::new(),
-            tier: None,
-            reason: Reason::ExpertNamed,
-            session: None,
-            expert,
-            fallbacks: Vec::new(),
-            propensity: 1.0,
-            router: self.router.id().clone(),
-            took: started.elapsed(),
-        }
-    }
-
-    /// Weighs what the router says against what the session was last routed to.
-    fn weigh(&self, held: &Held, verdict: Verdict, query: &Query, demand: &Demand) -> Ruling {
-        let Some(mut stickiness) = session::stay(held, &verdict, query) else {
-            return Ruling::from_verdict(verdict);
-        };
-        if stickiness.why == Why::Margin && !self.mapping.serves(&held.category, demand) {
-            stickiness = stickiness.unserved();
-        }
-        let mut ruling = Ruling::from_verdict(verdict);
-        if stickiness.why == Why::Margin {
-            ruling = ruling.staying(&stickiness);
-        }
-        ruling.session = Some(stickiness);
-        ruling
-    }
 }
 
-/// What the mapping is asked with, and why.
-struct Ruling {
-    category: Option<CategoryId>,
-    confidence: f32,
-    scores: Vec<Score>,
-    tier: Option<TierName>,
-    reason: Reason,
-    session: Option<Stickiness>,
-}
-
-impl Ruling {
-    fn named(category: Option<CategoryId>, reason: Reason) -> Self {
-        Self {
-            category,
-            confidence: 1.0,
-            scores: Vec::new(),
-            tier: None,
-            reason,
-            session: None,
-        }
+/// Weighs what the router says against what the session was last routed to, if that category's experts serve.
+fn weigh(
+    held: &Held,
+    verdict: Verdict,
+    query: &Query,
+    serves: impl FnOnce(&CategoryId) -> bool,
+) -> Ruling {
+    let Some(mut stickiness) = session::stay(held, &verdict, query) else {
+        return Ruling::from_verdict(verdict);
+    };
+    if stickiness.why == Why::Margin && !serves(&held.category) {
+        stickiness = stickiness.unserved();
     }
-
-    fn without_verdict(error: &RouterError) -> Self {
-        tracing::warn!(%error, "the router failed; the default expert answers");
-        let reason = Reason::RouterFailed {
-            detail: error.to_string(),
-        };
-        Self {
-            confidence: 0.0,
-            ..Self::named(None, reason)
-        }
+    let mut ruling = Ruling::from_verdict(verdict);
+    if stickiness.why == Why::Margin {
+        ruling = ruling.staying(&stickiness);
     }
-
-    /// The same, with the session's category instead of the router's.
-    fn staying(self, stickiness: &Stickiness) -> Self {
-        let reason = match self.scores.first() {
-            Some(best) => Reason::Stayed {
-                best: best.category.clone(),
-            },
-            None => self.reason,
-        };
-        Self {
-            category: Some(stickiness.previous.clone()),
-            confidence: stickiness.confidence,
-            reason,
-            ..self
-        }
-    }
-
-    fn from_verdict(verdict: Verdict) -> Self {
-        let Some(best) = verdict.scores.first().cloned() else {
-            return Self {
-                confidence: 0.0,
-                ..Self::named(None, Reason::Empty)
-            };
-        };
-        let (category, reason) = match verdict.standing {
-            Standing::Confident => (Some(best.category), Reason::Routed),
-            Standing::Unsure { confidence_min } => (
-                None,
-                Reason::Unsure {
-                    best: best.category,
-                    confidence_min,
-                },
-            ),
-            Standing::OutOfDomain => (None, Reason::OutOfDomain),
-            Standing::Empty => (None, Reason::Empty),
-        };
-        Self {
-            category,
-            confidence: best.probability,
-            scores: verdict.scores,
-            tier: verdict.tier,
-            reason,
-            session: None,
-        }
-    }
+    ruling.session = Some(stickiness);
+    ruling
 }
 
 #[cfg(test)]

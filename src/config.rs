@@ -9,6 +9,7 @@ mod document;
 mod embedded;
 mod environment;
 mod load;
+mod mapping;
 mod mistake;
 mod raw;
 mod routes;
@@ -23,13 +24,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 pub use environment::Environment;
 pub use load::{DEFAULT_PATH, load, load_models, load_routes, source_name};
+pub use mapping::{MappingSource, read as read_mapping};
 pub use mistake::{Mistake, Mistakes};
-pub use schema::{config_schema, route_schema};
+pub use schema::{config_schema, mapping_schema, route_schema};
 
 use crate::{
     catalogue::Catalogue,
@@ -51,6 +53,8 @@ pub struct Config {
     pub experts: Vec<ExpertConfig>,
     /// Which expert answers which category.
     pub mapping: MappingConfig,
+    /// Where that is written, to read it once more.
+    pub mapping_source: MappingSource,
     /// The categories, with their examples.
     pub catalogue: Catalogue,
 }
@@ -265,8 +269,8 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
-/// `mapping`.
-#[derive(Clone, Debug)]
+/// `mapping`, wherever it is written.
+#[derive(Clone, Debug, Serialize)]
 pub struct MappingConfig {
     /// Who answers what no category covers.
     pub default: ExpertId,
@@ -274,13 +278,109 @@ pub struct MappingConfig {
     pub categories: Vec<(CategoryId, Assignment)>,
     /// Experts whose answer may cost more than this many dollars are passed over (`budget.usd_per_question`).
     pub usd_per_question_max: Option<f64>,
+    /// What all answers of a day may cost together, in dollars (`budget.usd_per_day`).
+    pub usd_per_day_max: Option<f64>,
+    /// What counts where experts differ in quality and in cost.
+    pub prefer: Prefer,
+    /// What clients may prefer instead.
+    pub prefer_allowed: Vec<Preference>,
+    /// What predicts experts' success question by question.
+    pub quality: Option<QualityFile>,
+    /// Categories whose questions are put to a cheaper expert first.
+    pub cascades: Vec<(CategoryId, CascadeConfig)>,
+}
+
+impl MappingConfig {
+    /// Who answers a category; none where it has no entry, so that the default expert does.
+    pub fn assigned(&self, category: &CategoryId) -> Option<&Assignment> {
+        let mut categories = self.categories.iter();
+        categories.find_map(|(known, assigned)| (known == category).then_some(assigned))
+    }
 }
 
 /// Who answers a category.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Assignment {
     /// Who is asked first.
     pub expert: ExpertId,
     /// Who is asked next if that fails, in order.
     pub fallbacks: Vec<ExpertId>,
+}
+
+/// What counts where experts differ in quality and in cost.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Prefer {
+    /// A word for it.
+    Word(Preference),
+    /// The predicted score that a unit of cost must bring, at least 0.
+    CostWeight(f64),
+}
+
+/// A word for what counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Preference {
+    /// The best answer, whatever it costs.
+    Quality,
+    /// Quality where it is worth its cost.
+    Balanced,
+    /// The cheapest answer that is likely to do.
+    Economy,
+}
+
+impl Preference {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Quality, Self::Balanced, Self::Economy];
+
+    /// The word itself.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quality => "quality",
+            Self::Balanced => "balanced",
+            Self::Economy => "economy",
+        }
+    }
+}
+
+/// `mapping.quality`: a file, and what it held when the mapping was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QualityFile {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A cheaper expert that is asked first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CascadeConfig {
+    /// Who is asked before the category's own expert.
+    pub first: ExpertId,
+    /// What its answer must pass to be taken.
+    pub accept: Accept,
+    /// Longest wait for the answer and its checks.
+    #[serde(rename = "within_ms", serialize_with = "millis")]
+    pub within: Duration,
+}
+
+fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(duration.as_millis())
+}
+
+/// What a first expert's answer must pass: all that is set, at least one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Accept {
+    /// The least mean log-probability of its tokens by the model itself, at most 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood_min: Option<f64>,
+    /// Its code must parse.
+    pub code_parses: bool,
+    /// Who is asked whether it is right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<ExpertId>,
+    /// The least predicted success, 0 to 1, below which the first expert is not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_success_min: Option<f64>,
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     config::Capability,
     ids::{CategoryId, ExpertId, RouterId},
+    mapping::Grounds,
     router::{TierName, explain::Explanation},
     session::Stickiness,
 };
@@ -19,7 +20,7 @@ pub struct Decision {
     /// Probability of the likeliest category, 0 to 1; 1 where the client named the category or the expert. Where the
     /// session stayed with its category: that category's, the session's past counted.
     pub confidence: f32,
-    /// Probability of every category by the router alone, likeliest first; empty where nothing was classified.
+    /// Probability of the likeliest categories by the router alone, likeliest first; empty where nothing was classified.
     pub scores: Vec<Score>,
     /// Which tier of the router settled it; none where nothing was classified.
     pub tier: Option<TierName>,
@@ -27,12 +28,14 @@ pub struct Decision {
     pub reason: Reason,
     /// What the session's past said; none where the question had none.
     pub session: Option<Stickiness>,
-    /// Who is asked first.
+    /// Who is asked first; where `grounds` has a cascade, once its first expert's answer is not accepted.
     pub expert: ExpertId,
     /// Who is asked next if that fails, in order.
     pub fallbacks: Vec<ExpertId>,
     /// Probability with which this expert was chosen for this question; 1 without exploration.
     pub propensity: f64,
+    /// What the mapping went by.
+    pub grounds: Grounds,
     /// The router that decided.
     pub router: RouterId,
     /// Time from the question to the decision.
@@ -126,10 +129,12 @@ pub struct Explained {
     pub explanation: Option<Explanation>,
     /// What the session's past said; null where the question had none.
     pub session: Option<Stickiness>,
-    /// Probability of every category by the router alone, likeliest first.
+    /// Probability of the likeliest categories by the router alone, likeliest first.
     pub scores: Vec<Score>,
     /// Probability with which this expert was chosen.
     pub propensity: f64,
+    /// What the mapping went by: which one it was, who was passed over and why, and any cascade.
+    pub mapping: Grounds,
     /// The router that decided.
     pub router: RouterId,
     /// What the decision was made from.
@@ -171,6 +176,7 @@ impl Explained {
             session: decision.session,
             scores: decision.scores,
             propensity: decision.propensity,
+            mapping: decision.grounds,
             router: decision.router,
             features,
             took_us: u64::try_from(decision.took.as_micros()).unwrap_or(u64::MAX),

@@ -114,6 +114,8 @@ pub struct Evaluation {
     pub ece_bins: Binning,
     /// Share of rows that were routed to a category.
     pub coverage: f64,
+    /// The same of the rows labelled with a category, which is what can be routed at best; null without such rows.
+    pub in_domain_coverage: Option<f64>,
     /// Share of wrong ones among the routed rows, those out of domain included; null if none was routed.
     pub misrouted: Option<f64>,
     /// What `misrouted` is at most for such questions, with 95 % confidence.
@@ -172,11 +174,12 @@ impl Evaluation {
             rows: rows.len(),
             accuracy: share(rows, Judged::is_right),
             macro_f1: f1 / per_category.len() as f64,
-            in_domain_accuracy: in_domain_accuracy(rows),
+            in_domain_accuracy: in_domain_share(rows, Judged::has_right_category),
             ood_auroc: ranking::ood_auroc(rows),
             ece: calibration::ece(&reliability, rows.len()),
             ece_bins: calibration::BINNING,
             coverage: share(rows, |row| row.routed),
+            in_domain_coverage: in_domain_share(rows, |row| row.routed),
             misrouted: (routed > 0).then(|| misrouted as f64 / routed as f64),
             misroute_upper95: misroute_upper(misrouted, routed, CONFIDENCE_LEVEL),
             latency_us: Latency::of(rows),
@@ -197,11 +200,11 @@ impl Evaluation {
     }
 }
 
-fn in_domain_accuracy(rows: &[Judged]) -> Option<f64> {
-    let in_domain = rows.iter().filter(|row| row.is_in_domain());
-    let right = rows.iter().filter(|row| row.has_right_category()).count();
-    let rows = in_domain.count();
-    (rows > 0).then(|| right as f64 / rows as f64)
+/// Share of the rows labelled with a category of which something is true.
+fn in_domain_share(rows: &[Judged], is_true: impl Fn(&Judged) -> bool) -> Option<f64> {
+    let in_domain: Vec<&Judged> = rows.iter().filter(|row| row.is_in_domain()).collect();
+    let count = in_domain.iter().filter(|row| is_true(row)).count();
+    (!in_domain.is_empty()).then(|| count as f64 / in_domain.len() as f64)
 }
 
 /// Share of the rows of which something is true; there is at least one row.

@@ -19,7 +19,7 @@ pub use gate::{Gate, Limits};
 pub use registry::{Answered, Embedder, Experts, OpenError};
 
 use crate::{
-    chat::{ChatRequest, Chunk, Completion},
+    chat::{ChatRequest, Chunk, Completion, Usage},
     ids::ExpertId,
 };
 
@@ -47,8 +47,44 @@ pub type AnswerStream = BoxStream<'static, Result<Chunk, ExpertError>>;
 pub struct Attempt {
     /// Who was asked.
     pub expert: ExpertId,
-    /// Time from the attempt's start to its first token or failure; none while it is under way.
+    /// What for.
+    pub role: Role,
+    /// Time from the attempt's start to its first token or failure, and of an answer that was held back to its end; none
+    /// while it is under way.
     pub took: Option<Duration>,
     /// The error's kind; none where the expert began to answer.
     pub error: Option<String>,
+    /// Why its answer was not taken; none where it was, or where there was none.
+    pub rejected: Option<String>,
+    /// Tokens, as the expert counted them; none where it did not.
+    pub usage: Option<Usage>,
+    /// Dollars; none where the price or the count is unknown.
+    pub cost_usd: Option<f64>,
+}
+
+/// What an expert is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// To answer.
+    Answer,
+    /// To answer, cheaply, if that will do.
+    First,
+    /// To say whether a first answer will do.
+    Judge,
+}
+
+impl Attempt {
+    /// One that begins.
+    pub fn begun(expert: ExpertId) -> Self {
+        Self {
+            expert,
+            role: Role::Answer,
+            took: None,
+            error: None,
+            rejected: None,
+            usage: None,
+            cost_usd: None,
+        }
+    }
 }

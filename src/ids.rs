@@ -46,6 +46,10 @@ id! {
     ExpertId
 }
 id! {
+    /// A mapping: a digest of everything that it says.
+    MappingId
+}
+id! {
     /// A fitted router: a digest of everything that it was fitted from.
     RouterId
 }

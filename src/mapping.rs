@@ -1,413 +1,348 @@
 //! Step two: category → expert and its fallbacks, after the limits of the request. Knows nothing of HTTP or SQL, and
 //! nothing of how a category was found.
 
+mod demand;
 pub mod evaluate;
 pub mod fit;
+mod limits;
+mod quality;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
+
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+pub use demand::Demand;
+pub use limits::{Limit, OverBudget, PassedOver, Today};
+pub use quality::{Predicted, Quality, Question};
 
 use crate::{
-    chat::{ChatRequest, Need},
-    config::{Capability, ExpertConfig, MappingConfig},
-    ids::{CategoryId, ExpertId},
+    config::{CascadeConfig, ExpertConfig, MappingConfig, Prefer, Preference},
+    ids::{CategoryId, ExpertId, MappingId},
 };
+use limits::ExpertFacts;
 
-/// Bytes of text that make a token, on the low side of what tokenizers do to English prose (about four): an estimate
-/// must rather refuse a long conversation than overrun a context or a budget.
-pub(crate) const BYTES_PER_TOKEN: usize = 3;
+/// Hexadecimal digits of a mapping's id: enough to tell all mappings of a house apart.
+const ID_DIGITS: usize = 12;
 
-/// Tokens of an answer whose length the client did not bound, for estimates of cost.
-pub(crate) const ANSWER_TOKENS_ESTIMATE: u32 = 1_000;
-
-/// Which expert answers what.
+/// Which expert answers what. Never changed; another mapping takes its place whole.
 #[derive(Debug)]
 pub struct Mapping {
+    id: MappingId,
     config: MappingConfig,
     facts: HashMap<ExpertId, ExpertFacts>,
+    quality: Option<Arc<dyn Quality>>,
 }
 
-#[derive(Debug)]
-struct ExpertFacts {
-    context_tokens: Option<u64>,
-    capabilities: Vec<Capability>,
-    usd_in: f64,
-    usd_out: f64,
+/// What an expert is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// What the question is about; none where no category covers it.
+    pub category: Option<&'a CategoryId>,
+    /// The question's text.
+    pub text: &'a str,
+    /// What counts for this question.
+    pub prefer: Prefer,
+    /// What it demands of whoever answers.
+    pub demand: &'a Demand,
+    /// What has been spent so far.
+    pub today: Today,
 }
 
 /// Who is asked, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// Who is asked first.
+    /// Who is asked first, or second where there is a cascade.
     pub expert: ExpertId,
     /// Who is asked next if that fails, in order.
     pub fallbacks: Vec<ExpertId>,
     /// Probability with which this expert was chosen; 1, since nothing is explored yet.
     pub propensity: f64,
-}
-
-/// Whoever could answer would cost more than a question may.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error(
-    "an answer would cost about ${usd_estimate:.6}, and a question may cost ${usd_max:.6} at most; ask for fewer tokens"
-)]
-pub struct OverBudget {
-    /// What the cheapest expert that can answer would cost, estimated, in dollars.
+    /// The most that the question is expected to cost, in dollars.
     pub usd_estimate: f64,
-    /// What a question may cost, in dollars.
-    pub usd_max: f64,
+    /// Why they were chosen.
+    pub grounds: Grounds,
 }
 
-/// What a request demands of whoever answers it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// Tokens of the conversation, estimated.
-    pub prompt_tokens: u64,
-    /// Tokens that the answer may have.
-    pub answer_tokens: u64,
-    /// What the expert must be able to do.
-    pub capabilities: Vec<Capability>,
+/// What the mapping went by.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Grounds {
+    /// The mapping in force.
+    pub id: MappingId,
+    /// What counted.
+    pub prefer: Prefer,
+    /// How well experts were predicted to answer, the best value first; empty where the category alone decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub predicted: Vec<Predicted>,
+    /// Who would have been asked but for a limit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOver>,
+    /// Who is asked before the expert, and what the answer must pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<CascadeConfig>,
+}
+
+/// What a client prefers is not for this house's clients to choose.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not among what this server lets clients prefer: {}", asked.as_str(), words(allowed))]
+pub struct PreferNotAllowed {
+    /// What was asked for.
+    pub asked: Preference,
+    /// `mapping.prefer_allowed`.
+    pub allowed: Vec<Preference>,
+}
+
+impl Grounds {
+    /// The mapping's word alone.
+    pub fn new(id: MappingId, prefer: Prefer) -> Self {
+        Self {
+            id,
+            prefer,
+            predicted: Vec::new(),
+            passed_over: Vec::new(),
+            cascade: None,
+        }
+    }
 }
 
 impl Mapping {
-    /// Joins the mapping with what it needs to know of each expert.
-    pub fn new(config: MappingConfig, experts: &[ExpertConfig]) -> Self {
+    /// Joins the mapping with what it needs to know of each expert, and with what predicts their success.
+    pub fn new(
+        config: MappingConfig,
+        experts: &[ExpertConfig],
+        quality: Option<Arc<dyn Quality>>,
+    ) -> Self {
         let facts = experts
             .iter()
             .map(|expert| (expert.id.clone(), ExpertFacts::of(expert)))
             .collect();
-        Self { config, facts }
+        Self {
+            id: id(&config),
+            config,
+            facts,
+            quality,
+        }
+    }
+
+    /// A digest of everything that the mapping says.
+    pub fn id(&self) -> &MappingId {
+        &self.id
+    }
+
+    /// What counts for a question whose client prefers something, or nothing.
+    ///
+    /// # Errors
+    /// The client may not choose that.
+    pub fn prefer(&self, asked: Option<Preference>) -> Result<Prefer, PreferNotAllowed> {
+        match asked {
+            None => Ok(self.config.prefer),
+            Some(asked) if self.config.prefer_allowed.contains(&asked) => Ok(Prefer::Word(asked)),
+            Some(asked) => Err(PreferNotAllowed {
+                asked,
+                allowed: self.config.prefer_allowed.clone(),
+            }),
+        }
     }
 
     /// Who answers a category's question, or one that no category covers.
     ///
+    /// Where there is a quality model the expert of the best predicted value goes first; the category's own follow.
+    ///
     /// # Errors
     /// There are experts that could answer, and none of them within the budget.
-    pub fn choose(
-        &self,
-        category: Option<&CategoryId>,
-        demand: &Demand,
-    ) -> Result<Choice, OverBudget> {
-        let wanted = self.wanted(category);
-        let mut order: Vec<ExpertId> = wanted
-            .iter()
-            .filter(|expert| self.meets(expert, demand))
-            .map(|&expert| expert.clone())
-            .collect();
-        if order.is_empty() {
-            order.push(self.stand_in(&wanted, demand)?);
+    pub fn choose(&self, wanted: &Wanted<'_>) -> Result<Choice, OverBudget> {
+        let predicted = self.predict(wanted);
+        let (mut order, mut passed_over) = (Vec::new(), Vec::new());
+        for expert in self.candidates(wanted, &predicted) {
+            match self.limit(expert, wanted.demand, wanted.today) {
+                None => order.push(expert.clone()),
+                Some(limit) => passed_over.push(PassedOver::new(expert, limit)),
+            }
         }
+        if order.is_empty() {
+            order.push(self.stand_in(wanted)?);
+        }
+        let cascade = self
+            .cascade(&order, wanted, &predicted)
+            .unwrap_or_else(|first| {
+                passed_over.push(first);
+                None
+            });
+        let usd_cascade = cascade.map_or(0.0, |cascade| self.usd_cascade(cascade, wanted.demand));
+        let usd_estimate = self.usd_most(&order, wanted.demand) + usd_cascade;
         Ok(Choice {
             expert: order.remove(0),
             fallbacks: order,
             propensity: 1.0,
+            usd_estimate,
+            grounds: Grounds {
+                predicted,
+                passed_over,
+                cascade: cascade.cloned(),
+                ..Grounds::new(self.id.clone(), wanted.prefer)
+            },
         })
+    }
+
+    /// Takes an expert that the client named, whom the day's budget alone can rule out.
+    ///
+    /// # Errors
+    /// It would exceed that budget.
+    pub fn named(
+        &self,
+        expert: ExpertId,
+        demand: &Demand,
+        today: Today,
+    ) -> Result<Choice, OverBudget> {
+        let usd_estimate = self.usd_estimate(&expert, demand);
+        if let Some(Limit::UsdPerDay { .. }) = self.limit_of_day(usd_estimate, today) {
+            return Err(self.over_day(usd_estimate, today));
+        }
+        Ok(Choice {
+            expert,
+            fallbacks: Vec::new(),
+            propensity: 1.0,
+            usd_estimate,
+            grounds: Grounds::new(self.id.clone(), self.config.prefer),
+        })
+    }
+
+    /// Who would answer a short plain question about a category, in order; nobody where the budget is used up.
+    pub fn listed(&self, category: Option<&CategoryId>, today: Today) -> Vec<ExpertId> {
+        let wanted = Wanted {
+            category,
+            text: "",
+            prefer: self.config.prefer,
+            demand: &Demand::plain(),
+            today,
+        };
+        let assigned = self.assigned(category).into_iter();
+        let within = |expert: &&ExpertId| self.limit(expert, wanted.demand, today).is_none();
+        let order: Vec<ExpertId> = assigned.filter(within).cloned().collect();
+        if order.is_empty() {
+            return self.stand_in(&wanted).into_iter().collect();
+        }
+        order
     }
 
     /// Whether one of a category's own experts meets the demand, so that its questions need no stand-in.
     pub fn serves(&self, category: &CategoryId, demand: &Demand) -> bool {
-        self.wanted(Some(category))
+        self.assigned(Some(category))
             .iter()
-            .any(|expert| self.meets(expert, demand))
-    }
-
-    /// An estimate of what the answer will cost, in dollars.
-    pub fn usd_estimate(&self, expert: &ExpertId, demand: &Demand) -> f64 {
-        let per_million = |tokens: u64, usd: f64| tokens as f64 * usd / 1e6;
-        self.facts.get(expert).map_or(0.0, |facts| {
-            per_million(demand.prompt_tokens, facts.usd_in)
-                + per_million(demand.answer_tokens, facts.usd_out)
-        })
+            .any(|expert| self.limit(expert, demand, Today::default()).is_none())
     }
 
     /// Whom the configuration wants for a category, in order.
-    fn wanted(&self, category: Option<&CategoryId>) -> Vec<&ExpertId> {
-        let assigned = category.and_then(|category| {
-            let mut categories = self.config.categories.iter();
-            categories.find(|(known, _)| known == category)
-        });
-        match assigned {
-            Some((_, assigned)) => std::iter::once(&assigned.expert)
+    fn assigned(&self, category: Option<&CategoryId>) -> Vec<&ExpertId> {
+        match category.and_then(|category| self.config.assigned(category)) {
+            Some(assigned) => std::iter::once(&assigned.expert)
                 .chain(&assigned.fallbacks)
                 .collect(),
             None => vec![&self.config.default],
         }
     }
 
-    fn meets(&self, expert: &ExpertId, demand: &Demand) -> bool {
-        let affordable = self
-            .config
-            .usd_per_question_max
-            .is_none_or(|most| self.usd_estimate(expert, demand) <= most);
-        affordable && self.can(expert, demand)
+    /// What the quality model says of the experts that there are, the best value first.
+    fn predict(&self, wanted: &Wanted<'_>) -> Vec<Predicted> {
+        let Some(quality) = &self.quality else {
+            return Vec::new();
+        };
+        let question = Question {
+            text: wanted.text,
+            category: wanted.category,
+            prefer: wanted.prefer,
+        };
+        let mut predicted = quality.predict(&question);
+        predicted.retain(|predicted| self.facts.contains_key(&predicted.expert));
+        predicted.sort_by(|a, b| {
+            let by_value = b.value.total_cmp(&a.value);
+            by_value.then_with(|| a.expert.cmp(&b.expert))
+        });
+        predicted
     }
 
-    /// Whether an expert can do what is demanded, whatever it costs.
-    fn can(&self, expert: &ExpertId, demand: &Demand) -> bool {
-        self.facts.get(expert).is_some_and(|facts| {
-            let mut capabilities = demand.capabilities.iter();
-            capabilities.all(|needed| facts.capabilities.contains(needed))
-                && facts
-                    .context_tokens
-                    .is_none_or(|most| demand.prompt_tokens < most)
-        })
-    }
-
-    /// When nobody wanted meets the demand: the default expert if it does, else the cheapest that can and may. Where
-    /// nobody can at any price the first wanted, whose refusal then tells the client what cannot be done.
-    fn stand_in(&self, wanted: &[&ExpertId], demand: &Demand) -> Result<ExpertId, OverBudget> {
-        if self.meets(&self.config.default, demand) {
-            return Ok(self.config.default.clone());
-        }
-        let cheapest = self
-            .facts
-            .keys()
-            .filter(|expert| self.can(expert, demand))
-            .min_by(|a, b| {
-                let by_price = self
-                    .usd_estimate(a, demand)
-                    .total_cmp(&self.usd_estimate(b, demand));
-                by_price.then_with(|| a.cmp(b))
-            });
-        match (cheapest, self.config.usd_per_question_max) {
-            (None, _) => Ok(wanted
-                .first()
-                .map_or(&self.config.default, |&first| first)
-                .clone()),
-            (Some(cheapest), Some(usd_max)) if !self.meets(cheapest, demand) => Err(OverBudget {
-                usd_estimate: self.usd_estimate(cheapest, demand),
-                usd_max,
-            }),
-            (Some(cheapest), _) => Ok(cheapest.clone()),
-        }
-    }
-}
-
-impl ExpertFacts {
-    fn of(expert: &ExpertConfig) -> Self {
-        Self {
-            context_tokens: expert.context_tokens.map(u64::from),
-            capabilities: expert.capabilities.clone(),
-            usd_in: expert.usd_in.unwrap_or(0.0),
-            usd_out: expert.usd_out.unwrap_or(0.0),
-        }
-    }
-}
-
-impl Demand {
-    /// Reads a request's demands from its body.
-    pub fn of(request: &ChatRequest) -> Self {
-        let bytes: usize = request
-            .messages
+    /// Everyone who may be asked, in order, each once: of the predicted the best that meets the demand, with those that
+    /// are better and do not; then the category's own.
+    fn candidates<'a>(
+        &'a self,
+        wanted: &Wanted<'_>,
+        predicted: &'a [Predicted],
+    ) -> Vec<&'a ExpertId> {
+        let meets = |predicted: &Predicted| {
+            self.limit(&predicted.expert, wanted.demand, wanted.today)
+                .is_none()
+        };
+        let best = predicted.iter().position(meets);
+        let mut candidates: Vec<&ExpertId> = best
+            .map_or(&[][..], |best| &predicted[..=best])
             .iter()
-            .map(|message| message.text.len())
-            .sum();
-        let mut capabilities = vec![Capability::Chat];
-        for needed in Need::all_of(request).into_iter().filter_map(capability) {
-            if !capabilities.contains(&needed) {
-                capabilities.push(needed);
+            .map(|predicted| &predicted.expert)
+            .collect();
+        for expert in self.assigned(wanted.category) {
+            if !candidates.contains(&expert) {
+                candidates.push(expert);
             }
         }
-        Self {
-            prompt_tokens: (bytes / BYTES_PER_TOKEN) as u64,
-            answer_tokens: request
-                .sampling
-                .answer_tokens_max
-                .unwrap_or(ANSWER_TOKENS_ESTIMATE)
-                .into(),
-            capabilities,
+        candidates
+    }
+
+    /// The category's cascade, where it has one, unless a limit keeps its first expert from being asked.
+    fn cascade(
+        &self,
+        order: &[ExpertId],
+        wanted: &Wanted<'_>,
+        predicted: &[Predicted],
+    ) -> Result<Option<&CascadeConfig>, PassedOver> {
+        let (demand, today) = (wanted.demand, wanted.today);
+        let cascade = wanted.category.and_then(|category| {
+            let mut cascades = self.config.cascades.iter();
+            cascades.find_map(|(known, cascade)| (known == category).then_some(cascade))
+        });
+        // One answer is checked, not several; and who answers anyway is not asked twice.
+        let Some(cascade) = cascade
+            .filter(|cascade| demand.choices_wanted == 1 && order.first() != Some(&cascade.first))
+        else {
+            return Ok(None);
+        };
+        let usd_estimate = self.usd_most(order, demand) + self.usd_cascade(cascade, demand);
+        let limit = self
+            .limit(&cascade.first, demand, today)
+            .or_else(|| self.limit_of_day(usd_estimate, today))
+            .or_else(|| limit_of_success(cascade, predicted));
+        match limit {
+            None => Ok(Some(cascade)),
+            Some(limit) => Err(PassedOver::new(&cascade.first, limit)),
         }
     }
 }
 
-/// The capability that covers a need; none where the configuration knows no name for it.
-fn capability(need: Need) -> Option<Capability> {
-    match need {
-        Need::Tools | Need::ToolResults => Some(Capability::Tools),
-        Need::OtherParts => Some(Capability::Images),
-        Need::Format => Some(Capability::Json),
-        Need::Choices | Need::LogProbs | Need::LogitBias => None,
-    }
+/// Whether too little is predicted of a cascade's first expert for it to be asked.
+fn limit_of_success(cascade: &CascadeConfig, predicted: &[Predicted]) -> Option<Limit> {
+    let success_min = cascade.accept.predicted_success_min?;
+    let mut predicted = predicted.iter();
+    let success = predicted
+        .find(|predicted| predicted.expert == cascade.first)
+        .map(|predicted| predicted.score);
+    let is_enough = success.is_some_and(|success| success >= success_min);
+    (!is_enough).then_some(Limit::PredictedSuccess {
+        success,
+        success_min,
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
+fn id(config: &MappingConfig) -> MappingId {
+    let mut digest = hex::encode(Sha256::digest(json!(config).to_string()));
+    digest.truncate(ID_DIGITS);
+    MappingId::new(digest)
+}
 
-    use serde_json::json;
-
-    use super::*;
-    use crate::config::{Assignment, ExpertKind, Timeouts};
-
-    fn expert(
-        id: &str,
-        context_tokens: Option<u32>,
-        usd: f64,
-        capabilities: &[Capability],
-    ) -> ExpertConfig {
-        let second = Duration::from_secs(1);
-        ExpertConfig {
-            id: ExpertId::new(id),
-            kind: ExpertKind::Local {
-                model_file: "model.gguf".into(),
-            },
-            params_b: None,
-            usd_in: Some(usd),
-            usd_out: Some(usd),
-            context_tokens,
-            capabilities: capabilities.to_vec(),
-            concurrent_max: 1,
-            queue_max: 1,
-            timeouts: Timeouts {
-                connect: second,
-                first_token: second,
-                idle: second,
-                total: second,
-            },
-        }
+fn words(allowed: &[Preference]) -> String {
+    if allowed.is_empty() {
+        return "nothing".to_owned();
     }
-
-    fn mapping(usd_per_question_max: Option<f64>) -> Mapping {
-        let all = [Capability::Chat, Capability::Tools];
-        let experts = [
-            expert("small", Some(1_000), 0.0, &all[..1]),
-            expert("middle", Some(8_000), 1.0, &all[..1]),
-            expert("large", None, 100.0, &all),
-        ];
-        let coding = Assignment {
-            expert: ExpertId::new("large"),
-            fallbacks: vec![ExpertId::new("middle"), ExpertId::new("small")],
-        };
-        let config = MappingConfig {
-            default: ExpertId::new("small"),
-            categories: vec![(CategoryId::new("coding"), coding)],
-            usd_per_question_max,
-        };
-        Mapping::new(config, &experts)
-    }
-
-    fn demand(prompt_tokens: u64, capabilities: &[Capability]) -> Demand {
-        Demand {
-            prompt_tokens,
-            answer_tokens: 1_000,
-            capabilities: capabilities.to_vec(),
-        }
-    }
-
-    fn order(mapping: &Mapping, category: &str, demand: &Demand) -> Vec<String> {
-        let choice = mapping
-            .choose(Some(&CategoryId::new(category)), demand)
-            .unwrap();
-        std::iter::once(&choice.expert)
-            .chain(&choice.fallbacks)
-            .map(ToString::to_string)
-            .collect()
-    }
-
-    #[test]
-    fn a_category_goes_to_its_expert_and_others_to_the_default() {
-        let easy = demand(10, &[Capability::Chat]);
-        assert_eq!(
-            order(&mapping(None), "coding", &easy),
-            ["large", "middle", "small"]
-        );
-        assert_eq!(order(&mapping(None), "legal", &easy), ["small"]);
-        assert_eq!(
-            mapping(None).choose(None, &easy).unwrap().expert.as_str(),
-            "small"
-        );
-    }
-
-    #[test]
-    fn a_category_is_served_by_its_own_experts_alone() {
-        let serves =
-            |category, demand: &Demand| mapping(None).serves(&CategoryId::new(category), demand);
-        let (easy, long) = (
-            demand(10, &[Capability::Chat]),
-            demand(9_000, &[Capability::Chat]),
-        );
-        assert!(serves("coding", &long) && serves("legal", &easy));
-        assert!(!serves("legal", &long), "the default expert holds less");
-    }
-
-    #[test]
-    fn an_expert_over_the_budget_is_passed_over() {
-        let easy = demand(1_000, &[Capability::Chat]);
-        assert!((mapping(None).usd_estimate(&ExpertId::new("large"), &easy) - 0.2).abs() < 1e-9);
-        assert_eq!(order(&mapping(Some(0.1)), "coding", &easy), ["middle"]);
-        assert_eq!(
-            order(&mapping(Some(0.2)), "coding", &easy),
-            ["large", "middle"]
-        );
-    }
-
-    #[test]
-    fn a_long_conversation_goes_to_an_expert_that_can_hold_it() {
-        let long = demand(2_000, &[Capability::Chat]);
-        assert_eq!(order(&mapping(None), "coding", &long), ["large", "middle"]);
-        assert_eq!(
-            order(&mapping(None), "legal", &long),
-            ["middle"],
-            "the cheapest that can"
-        );
-    }
-
-    #[test]
-    fn tools_need_an_expert_that_calls_them() {
-        let tools = demand(10, &[Capability::Chat, Capability::Tools]);
-        assert_eq!(order(&mapping(None), "legal", &tools), ["large"]);
-        let pictures = demand(10, &[Capability::Images]);
-        assert_eq!(
-            order(&mapping(Some(0.0)), "legal", &pictures),
-            ["small"],
-            "nobody can: the first wanted says so"
-        );
-    }
-
-    #[test]
-    fn a_budget_that_nobody_who_can_keeps_is_refused() {
-        let tools = demand(1_000, &[Capability::Chat, Capability::Tools]);
-        let over = mapping(Some(0.1)).choose(None, &tools).unwrap_err();
-        assert!((over.usd_estimate - 0.2).abs() < 1e-9, "{over}");
-        assert_eq!(order(&mapping(Some(0.2)), "legal", &tools), ["large"]);
-    }
-
-    #[test]
-    fn demands_are_read_from_the_request() {
-        let request = ChatRequest::parse(json!({
-            "model": "coterie",
-            "messages": [
-                {"role": "user", "content": [{"type": "text", "text": "abcdef"}, {"type": "image_url"}]},
-            ],
-            "tools": [{}],
-            "response_format": {"type": "json_schema"},
-            "max_tokens": 7,
-        }));
-        let demand = Demand::of(&request.unwrap());
-        assert_eq!((demand.prompt_tokens, demand.answer_tokens), (2, 7));
-        assert_eq!(
-            demand.capabilities,
-            [
-                Capability::Chat,
-                Capability::Tools,
-                Capability::Json,
-                Capability::Images
-            ]
-        );
-    }
-
-    #[test]
-    fn tools_that_cannot_be_called_demand_nothing() {
-        for tools in [
-            json!({"tools": []}),
-            json!({"tools": [{}], "tool_choice": "none"}),
-        ] {
-            let mut body =
-                json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
-            for (key, value) in tools.as_object().unwrap() {
-                body[key] = value.clone();
-            }
-            let demand = Demand::of(&ChatRequest::parse(body).unwrap());
-            assert_eq!(demand.capabilities, [Capability::Chat], "{tools}");
-        }
-    }
+    let words: Vec<&str> = allowed.iter().map(|allowed| allowed.as_str()).collect();
+    words.join(", ")
 }

@@ -4,6 +4,7 @@ mod content;
 mod feedback;
 mod recorder;
 mod redact;
+mod spending;
 mod ticket;
 mod writer;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub use feedback::{Feedback, FeedbackError};
 pub use recorder::{Behind, NoSlot, Prices, Recorder, RecorderOptions, Slot, Unrecorded};
+pub use spending::{Reserved, Spending};
 pub use ticket::Ticket;
 pub use writer::Writer;
 
@@ -37,9 +39,10 @@ pub struct Outcome {
     pub first_token: Option<Duration>,
     /// Time from the request to the ending.
     pub total: Duration,
-    /// Tokens, as counted by whoever answered; none if nobody counted.
+    /// Tokens of every answer that was made for it, those not taken and a judge's included, as counted by whoever made
+    /// them; none if one was not counted.
     pub usage: Option<Usage>,
-    /// Dollars, from the answering expert's prices and the usage; none if either is unknown.
+    /// Dollars for all of them, from each expert's prices and usage; none if one is unknown.
     pub cost_usd: Option<f64>,
     /// How it ended.
     pub ending: Ending,

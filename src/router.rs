@@ -36,6 +36,10 @@ use crate::{
 /// The threshold where too few rows were held back to bound the share of misrouted questions.
 pub const CONFIDENCE_MIN_UNPROVEN: f32 = 0.5;
 
+/// Classes that a verdict names: of a thousand, the others have next to nothing left, and sorting them would take longer
+/// than scoring them.
+pub const SCORES_MAX: usize = 32;
+
 /// Questions stranger than this share of in-domain ones are refused by the detector.
 const STRANGENESS_MAX: f32 = 0.99;
 
@@ -53,7 +57,7 @@ pub struct Router {
 /// What the router says of one question.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// Probability of every class, likeliest first; empty for an empty question.
+    /// The likeliest classes, [`SCORES_MAX`] at most, likeliest first; empty for an empty question.
     pub scores: Vec<Score>,
     /// How it was reached.
     pub standing: Standing,
@@ -257,21 +261,25 @@ impl Router {
     }
 }
 
-/// Likeliest first, ties by name.
+/// The likeliest first, ties by name.
 fn ranked(categories: &[CategoryId], probabilities: &[f32]) -> Vec<Score> {
-    let scores = categories
+    let mut ranked: Vec<(&CategoryId, f32)> = categories
         .iter()
-        .zip(probabilities)
-        .map(|(category, probability)| Score {
-            category: category.clone(),
-            probability: *probability,
-        });
-    let mut scores: Vec<Score> = scores.collect();
-    scores.sort_by(|a, b| {
-        let by_probability = b.probability.total_cmp(&a.probability);
-        by_probability.then_with(|| a.category.cmp(&b.category))
+        .zip(probabilities.iter().copied())
+        .collect();
+    let by_rank = |a: &(&CategoryId, f32), b: &(&CategoryId, f32)| {
+        b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0))
+    };
+    if ranked.len() > SCORES_MAX {
+        ranked.select_nth_unstable_by(SCORES_MAX, by_rank);
+        ranked.truncate(SCORES_MAX);
+    }
+    ranked.sort_unstable_by(by_rank);
+    let scores = ranked.into_iter().map(|(category, probability)| Score {
+        category: category.clone(),
+        probability,
     });
-    scores
+    scores.collect()
 }
 
 /// Opens the transformer as the artefact's adapter changes it.

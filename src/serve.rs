@@ -107,6 +107,7 @@ impl Server {
         let metrics = telemetry::metrics();
         self.app
             .spawn(telemetry::keep_up(metrics.clone(), self.app.cancel.clone()));
+        self.app.spawn(Arc::clone(&self.app).follow_mapping());
         let state = ApiState::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
         let mut connections = Connections::new(api::endpoints(state), Patience::default());
         connections.accept_until(&self.listener, stop).await;

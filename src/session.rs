@@ -72,7 +72,7 @@ pub enum Why {
 /// ask that leans on nothing leaves at the slightest evidence, one that means nothing by itself at the strongest alone.
 pub fn stay(held: &Held, verdict: &Verdict, query: &Query) -> Option<Stickiness> {
     let best = verdict.scores.first()?;
-    let probability = probability(&held.category, verdict)?;
+    let probability = probability(&held.category, verdict);
     let lead = best.probability - probability;
     let odds = odds(query);
     let margin = (odds * held.probability).min(MARGIN_MAX);
@@ -119,11 +119,11 @@ fn odds(query: &Query) -> f32 {
     }
 }
 
-fn probability(category: &CategoryId, verdict: &Verdict) -> Option<f32> {
+/// Of a category that is not among the likeliest next to nothing is left.
+fn probability(category: &CategoryId, verdict: &Verdict) -> f32 {
     let mut scores = verdict.scores.iter();
-    scores
-        .find(|score| score.category == *category)
-        .map(|score| score.probability)
+    let score = scores.find(|score| score.category == *category);
+    score.map_or(0.0, |score| score.probability)
 }
 
 #[cfg(test)]
@@ -230,10 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn there_is_nothing_to_weigh_without_scores_or_the_category() {
+    fn there_is_nothing_to_weigh_without_scores() {
         let empty = verdict(Standing::Empty, &[]);
         assert_eq!(stay(&held("sql"), &empty, &leaning(0.5)), None);
+    }
+
+    #[test]
+    fn a_category_that_is_not_among_the_likeliest_has_no_probability_left() {
         let other = verdict(Standing::Confident, &[("travel", 1.0)]);
-        assert_eq!(stay(&held("gone"), &other, &leaning(0.5)), None);
+        let stickiness = stay(&held("sql"), &other, &leaning(0.1)).unwrap();
+        assert!(!stickiness.stayed && (stickiness.lead - 1.0).abs() < 1e-6);
     }
 }

@@ -73,6 +73,26 @@ fn describe() {
         "Time to classify a question and choose its expert."
     );
     describe_counter!(
+        "coterie_experts_passed_over_total",
+        "Experts that would have been asked but for a limit, by expert and limit."
+    );
+    describe_counter!(
+        "coterie_cascades_total",
+        "First answers of cascades, by the first expert and whether or why not they were accepted."
+    );
+    describe_gauge!(
+        "coterie_mapping_in_force",
+        "1 for the mapping in force, 0 for those that were before it."
+    );
+    describe_counter!(
+        "coterie_mapping_changes_total",
+        "Changes of the mapping's file, taken or refused."
+    );
+    describe_gauge!(
+        "coterie_spent_today_usd",
+        "Dollars spent since midnight UTC, and reserved by questions under way."
+    );
+    describe_counter!(
         "coterie_expert_attempts_total",
         "Questions put to an expert, by how each began or failed."
     );

@@ -2,16 +2,16 @@
 
 use axum::{extract::State, response::Response};
 
-use super::{ApiError, ApiState, answer, body::JsonBody, claim::SessionClaim};
-use crate::{app::Asked, chat::ChatRequest};
+use super::{ApiError, ApiState, answer, body::JsonBody, claim::Claims};
+use crate::chat::ChatRequest;
 
 /// Answers a conversation, whole or token by token.
 pub(super) async fn answer(
     State(state): State<ApiState>,
-    SessionClaim(claim): SessionClaim,
+    claims: Claims,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(body.value)?;
-    let asked = Asked { at: body.at, claim };
+    let asked = claims.asked(body.at);
     answer::answer(&state, asked, request, |object, _part| object).await
 }

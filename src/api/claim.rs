@@ -1,20 +1,45 @@
-//! In which session a request says that it is.
+//! What a request's headers say of its session, and of what counts for it.
+
+use std::time::Instant;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, request::Parts},
+    http::{HeaderName, HeaderValue, request::Parts},
 };
 
 use super::{ApiError, ApiState, auth::Caller};
-use crate::{chat::InvalidRequest, config::Sticky, session::Claim};
+use crate::{
+    app::Asked,
+    chat::InvalidRequest,
+    config::{Preference, Sticky},
+    session::Claim,
+};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const STICKY: HeaderName = HeaderName::from_static("x-coterie-sticky");
+/// Also the field that is named where what it says is not allowed.
+pub(super) const PREFER: HeaderName = HeaderName::from_static("x-coterie-prefer");
 
-/// The caller's claim, read from the headers.
-pub(super) struct SessionClaim(pub(super) Claim);
+/// What the headers claim.
+pub(super) struct Claims {
+    /// Who asks, and in which session.
+    session: Claim,
+    /// What counts.
+    prefer: Option<Preference>,
+}
 
-impl FromRequestParts<ApiState> for SessionClaim {
+impl Claims {
+    /// The same of a question whose first byte was read at a moment.
+    pub(super) fn asked(self, at: Instant) -> Asked {
+        Asked {
+            at,
+            claim: self.session,
+            prefer: self.prefer,
+        }
+    }
+}
+
+impl FromRequestParts<ApiState> for Claims {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &ApiState) -> Result<Self, ApiError> {
@@ -28,12 +53,24 @@ impl FromRequestParts<ApiState> for SessionClaim {
         };
         let id = parts.headers.get(SESSION_ID);
         let caller = parts.extensions.get::<Caller>();
-        Ok(Self(Claim {
+        let session = Claim {
             client: caller.and_then(|caller| caller.key_name.clone()),
             id: id
                 .map(|id| id.as_bytes().to_vec())
                 .filter(|id| !id.is_empty()),
             sticky,
-        }))
+        };
+        let prefer = parts.headers.get(PREFER).map(preference).transpose()?;
+        Ok(Self { session, prefer })
     }
+}
+
+fn preference(value: &HeaderValue) -> Result<Preference, InvalidRequest> {
+    let mut words = Preference::ALL.into_iter();
+    words
+        .find(|word| word.as_str().as_bytes() == value.as_bytes())
+        .ok_or_else(|| {
+            let message = "`x-coterie-prefer` must be `quality`, `balanced` or `economy`";
+            InvalidRequest::at(PREFER.as_str(), message)
+        })
 }

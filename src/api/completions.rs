@@ -4,11 +4,8 @@
 use axum::{extract::State, response::Response};
 use serde_json::{Map, Value, json};
 
-use super::{ApiError, ApiState, answer, body::JsonBody, claim::SessionClaim};
-use crate::{
-    app::Asked,
-    chat::{ChatRequest, InvalidRequest},
-};
+use super::{ApiError, ApiState, answer, body::JsonBody, claim::Claims};
+use crate::chat::{ChatRequest, InvalidRequest};
 
 /// Fields that have no equal in a conversation; silently dropping them would answer another question.
 const UNSUPPORTED: [&str; 4] = ["suffix", "echo", "best_of", "logprobs"];
@@ -16,11 +13,11 @@ const UNSUPPORTED: [&str; 4] = ["suffix", "echo", "best_of", "logprobs"];
 /// Continues a prompt.
 pub(super) async fn answer(
     State(state): State<ApiState>,
-    SessionClaim(claim): SessionClaim,
+    claims: Claims,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(as_conversation(body.value)?)?;
-    let asked = Asked { at: body.at, claim };
+    let asked = claims.asked(body.at);
     answer::answer(&state, asked, request, as_text_completion).await
 }
 

@@ -9,13 +9,14 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::headers;
+use super::{claim, headers};
 use crate::{
     app::Refusal,
     causes::in_full,
     chat::InvalidRequest,
     composition::{MODEL_NAME, Undecided},
     expert::ExpertError,
+    mapping::OverBudget,
     outcome::{FeedbackError, NoSlot},
     router::encoder::EncoderError,
 };
@@ -174,7 +175,18 @@ fn unknown_model() -> Told {
 fn of_undecided(undecided: &Undecided) -> Told {
     match undecided {
         Undecided::UnknownModel { .. } => unknown_model(),
-        Undecided::OverBudget(_) => Told::invalid("budget_exceeded").at("max_tokens"),
+        Undecided::OverBudget(OverBudget::Question { .. }) => {
+            Told::invalid("budget_exceeded").at("max_tokens")
+        }
+        Undecided::OverBudget(OverBudget::Day { resets_in, .. }) => Told::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "insufficient_quota",
+            "daily_budget_exceeded",
+        )
+        .retry_after(Some(*resets_in)),
+        Undecided::PreferNotAllowed(_) => {
+            Told::invalid("unsupported_value").at(claim::PREFER.as_str())
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     let body = json!({
         "ready": ready,
         "router": state.app.composition.router().id(),
+        "mapping": state.app.composition.mapping().id(),
         "experts": state.app.experts.ids().collect::<Vec<_>>(),
         "uptime_s": state.started.elapsed().as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -37,6 +38,7 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
 
 /// Prometheus' text format.
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
+    state.app.publish_gauges();
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4")],
         state.metrics.render(),

@@ -8,14 +8,41 @@ use axum::{
 use serde::Serialize;
 
 use super::{ApiError, ApiState};
-use crate::composition::{MODEL_ALIAS, MODEL_NAME};
+use crate::{
+    clock,
+    composition::{MODEL_ALIAS, MODEL_NAME},
+    ids::{CategoryId, ExpertId, MappingId},
+};
 
+/// A model, with OpenAI's fields and what the mapping makes of it.
 #[derive(Serialize)]
 pub(super) struct Model {
     id: String,
     object: &'static str,
     created: i64,
     owned_by: &'static str,
+    #[serde(flatten)]
+    mapped: Mapped,
+}
+
+/// What the mapping in force makes of a model name, for a short question in plain text.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Mapped {
+    /// The composition: the mapping, and who answers what no category covers.
+    Whole {
+        mapping: MappingId,
+        experts: Vec<ExpertId>,
+    },
+    /// A category: who answers it, in order.
+    Category { experts: Vec<ExpertId> },
+    /// An expert: the categories that it answers first, and those for which it stands by.
+    Expert {
+        categories: Vec<CategoryId>,
+        fallback_of: Vec<CategoryId>,
+    },
+    /// Nothing: the mapping does not choose it.
+    Nothing {},
 }
 
 #[derive(Serialize)]
@@ -48,24 +75,60 @@ pub(super) async fn one(
 }
 
 fn all(state: &ApiState) -> Vec<Model> {
-    let router = state.app.composition.router();
+    let composition = &state.app.composition;
+    let (router, mapping) = (composition.router(), composition.mapping());
+    let today = state.app.spending.today(clock::now_ms());
     let created = state.started_at_s;
-    let model = |id: String, owned_by| Model {
-        id,
+    let model = |id: &str, owned_by, mapped| Model {
+        id: id.to_owned(),
         object: "model",
         created,
         owned_by,
+        mapped,
     };
-    let composition = [MODEL_NAME, MODEL_ALIAS].map(|name| model(name.to_owned(), "coterie"));
-    let categories = router
+    let orders: Vec<(&CategoryId, Vec<ExpertId>)> = router
         .categories()
         .iter()
-        .map(|category| format!("{MODEL_NAME}/{category}"));
+        .map(|category| (category, mapping.listed(Some(category), today)))
+        .collect();
+    let whole = [MODEL_NAME, MODEL_ALIAS].map(|name| {
+        let mapped = Mapped::Whole {
+            mapping: mapping.id().clone(),
+            experts: mapping.listed(None, today),
+        };
+        model(name, "coterie", mapped)
+    });
+    let categories = orders.iter().map(|(category, order)| {
+        let mapped = Mapped::Category {
+            experts: order.clone(),
+        };
+        model(&format!("{MODEL_NAME}/{category}"), "coterie", mapped)
+    });
     let experts = state.app.experts.ids();
-    composition
+    whole
         .into_iter()
-        .chain(categories.map(|id| model(id, "coterie")))
-        .chain(experts.map(|id| model(id.to_string(), "expert")))
-        .chain([model(router.encoder().name().to_owned(), "encoder")])
+        .chain(categories)
+        .chain(experts.map(|id| model(id.as_str(), "expert", of_expert(id, &orders))))
+        .chain([model(
+            router.encoder().name(),
+            "encoder",
+            Mapped::Nothing {},
+        )])
         .collect()
+}
+
+/// The categories whose order an expert is in.
+fn of_expert(expert: &ExpertId, orders: &[(&CategoryId, Vec<ExpertId>)]) -> Mapped {
+    let (mut categories, mut fallback_of) = (Vec::new(), Vec::new());
+    for (category, order) in orders {
+        match order.iter().position(|asked| asked == expert) {
+            Some(0) => categories.push((*category).clone()),
+            Some(_) => fallback_of.push((*category).clone()),
+            None => {}
+        }
+    }
+    Mapped::Expert {
+        categories,
+        fallback_of,
+    }
 }

@@ -2,16 +2,16 @@
 
 use axum::{Json, extract::State};
 
-use super::{ApiError, ApiState, body::JsonBody, claim::SessionClaim};
-use crate::{app::Asked, composition, decision::Explained};
+use super::{ApiError, ApiState, body::JsonBody, claim::Claims};
+use crate::{composition, decision::Explained};
 
 /// Decides, and tells why.
 pub(super) async fn decide(
     State(state): State<ApiState>,
-    SessionClaim(claim): SessionClaim,
+    claims: Claims,
     body: JsonBody,
 ) -> Result<Json<Explained>, ApiError> {
     let request = composition::dry_run(body.value)?;
-    let asked = Asked { at: body.at, claim };
+    let asked = claims.asked(body.at);
     Ok(Json(state.app.explain(&request, &asked).await?))
 }

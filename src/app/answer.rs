@@ -8,11 +8,12 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use super::App;
+use super::{App, cascade::Cascade};
 use crate::{
     chat::{ChatRequest, Choices},
-    composition::Undecided,
-    config::Sticky,
+    clock,
+    composition::{Undecided, Wish},
+    config::{Preference, Sticky},
     decision::{Decision, Explained, Reason},
     expert::{Answer, AnswerStream, Answered, Attempt, ExpertError},
     ids::ExpertId,
@@ -28,6 +29,8 @@ pub struct Asked {
     pub at: Instant,
     /// Who asks, and in which session.
     pub claim: Claim,
+    /// What counts for whoever asks; none leaves that to the mapping.
+    pub prefer: Option<Preference>,
 }
 
 /// An answer that has begun.
@@ -72,13 +75,14 @@ impl App {
         let slot = self.recorder.reserve().await?;
         let query = Query::from_messages(&request.messages);
         let session = self.session(&request, &asked);
-        let held = session
-            .as_ref()
-            .and_then(|session| self.held(session, &asked));
-        let decision = self
-            .composition
-            .decide(&query, &request, held.as_ref())
-            .await?;
+        let wish = self.wish(session.as_ref(), &asked);
+        let ruled = self.composition.rule(&query, &request, &wish).await?;
+        let (decision, reserved) = self
+            .spending
+            .admit(clock::now_ms(), |today| {
+                self.composition.choose(ruled, today)
+            })
+            .map_err(Undecided::OverBudget)?;
         count(&decision);
         if let Some(session) = session {
             self.keep(session, &decision, &asked);
@@ -89,12 +93,13 @@ impl App {
             streamed: request.stream,
             question: Some(query.likelier_reading().to_owned()),
         };
-        let mut ticket = slot.open(ask, decision.clone(), asked.at);
-        let order = decision.order();
+        let mut ticket = slot
+            .open(ask, decision.clone(), asked.at)
+            .reserving(reserved);
         let choices = Choices::new(request.choices_wanted);
         let request = Arc::new(request);
         let answered = tokio::select! {
-            answered = self.experts.answer(&order, &request, ticket.attempts()) => answered,
+            answered = self.ask(&decision, &request, ticket.attempts()) => answered,
             () = self.cancel.cancelled() => {
                 // The ticket, dropped here, knows why.
                 let outcome_id = ticket.id().to_owned();
@@ -131,8 +136,30 @@ impl App {
         asked: &Asked,
     ) -> Result<Explained, Undecided> {
         let session = self.session(request, asked);
-        let held = session.and_then(|session| self.held(&session, asked));
-        self.composition.explain(request, held.as_ref()).await
+        let wish = self.wish(session.as_ref(), asked);
+        let today = self.spending.today(clock::now_ms());
+        self.composition.explain(request, &wish, today).await
+    }
+
+    /// Asks whoever the decision names, a cascade's first expert before them.
+    async fn ask(
+        &self,
+        decision: &Decision,
+        request: &Arc<ChatRequest>,
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<Answered, ExpertError> {
+        if let Some(config) = &decision.grounds.cascade {
+            let cascade = Cascade {
+                experts: &self.experts,
+                config,
+                request,
+            };
+            if let Some(answered) = cascade.first(attempts).await {
+                return Ok(answered);
+            }
+        }
+        let order = decision.order();
+        self.experts.answer(&order, request, attempts).await
     }
 
     fn session(&self, request: &ChatRequest, asked: &Asked) -> Option<Membership> {
@@ -142,11 +169,12 @@ impl App {
         }
     }
 
-    fn held(&self, session: &Membership, asked: &Asked) -> Option<Held> {
-        if session.begins {
-            return None;
+    fn wish(&self, session: Option<&Membership>, asked: &Asked) -> Wish {
+        let session = session.filter(|session| !session.begins);
+        Wish {
+            held: session.and_then(|session| self.sessions.held(&session.key, asked.at)),
+            prefer: asked.prefer,
         }
-        self.sessions.held(&session.key, asked.at)
     }
 
     /// Remembers a category that the question was routed to; where the router was unsure, the session is as it was.
@@ -206,6 +234,14 @@ fn count(decision: &Decision) {
         "reason" => decision.reason.kind(),
     )
     .increment(1);
+    for passed_over in &decision.grounds.passed_over {
+        metrics::counter!(
+            "coterie_experts_passed_over_total",
+            "expert" => passed_over.expert.to_string(),
+            "limit" => passed_over.limit.kind(),
+        )
+        .increment(1);
+    }
     // Where nothing was classified, nothing was decided that takes time.
     if !decision.scores.is_empty() {
         metrics::histogram!("coterie_decision_seconds").record(decision.took);

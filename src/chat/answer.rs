@@ -43,6 +43,19 @@ fn usage(object: &Map<String, Value>) -> Option<Usage> {
     Usage::deserialize(object.get("usage")?).ok()
 }
 
+/// Where Coterie adds to an object what OpenAI has no field for.
+const OURS: &str = "coterie";
+
+fn mean_logprob(object: &Map<String, Value>) -> Option<f64> {
+    object.get(OURS)?.get("mean_logprob")?.as_f64()
+}
+
+fn insert_mean_logprob(object: &mut Map<String, Value>, mean: Option<f64>) {
+    if let Some(mean) = mean {
+        object.insert(OURS.into(), json!({"mean_logprob": mean}));
+    }
+}
+
 fn first_choice(object: &Map<String, Value>) -> Option<&Value> {
     object.get("choices")?.get(0)
 }
@@ -76,6 +89,17 @@ impl Completion {
     /// The tokens, where the expert counted them.
     pub fn usage(&self) -> Option<Usage> {
         usage(&self.0)
+    }
+
+    /// The mean log-probability of the answer's tokens by the model itself, where a local expert tells it.
+    pub fn mean_logprob(&self) -> Option<f64> {
+        mean_logprob(&self.0)
+    }
+
+    /// The same object that tells it.
+    pub fn with_mean_logprob(mut self, mean: Option<f64>) -> Self {
+        insert_mean_logprob(&mut self.0, mean);
+        self
     }
 }
 
@@ -121,6 +145,22 @@ impl Chunk {
     /// The tokens, in the chunk that counts them.
     pub fn usage(&self) -> Option<Usage> {
         usage(&self.0)
+    }
+
+    /// The mean log-probability of the answer's tokens by the model itself, in the chunk of a local expert that tells it.
+    pub fn mean_logprob(&self) -> Option<f64> {
+        mean_logprob(&self.0)
+    }
+
+    /// The same chunk that tells it.
+    pub fn with_mean_logprob(mut self, mean: Option<f64>) -> Self {
+        insert_mean_logprob(&mut self.0, mean);
+        self
+    }
+
+    /// The bytes that the chunk takes as JSON.
+    pub fn bytes(&self) -> usize {
+        serde_json::to_vec(&self.0).map_or(0, |json| json.len())
     }
 
     /// Whether the chunk does nothing but count tokens.

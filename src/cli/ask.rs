@@ -117,6 +117,7 @@ async fn ask(app: &App, request: ChatRequest, as_json: bool) -> Result<(), CliEr
             id: None,
             sticky: Sticky::Off,
         },
+        prefer: None,
     };
     let reply = app
         .answer(request, asked.clone())

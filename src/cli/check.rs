@@ -9,8 +9,9 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    composition,
     config::{self, Assignment, Config, Environment, ExpertConfig, ExpertKind, Exposure, Mistakes},
-    ids::ExpertId,
+    ids::{ExpertId, MappingId},
 };
 
 /// The call or the configuration is wrong.
@@ -81,13 +82,31 @@ fn summarise(path: Option<&Path>, config: &Config, out: &mut dyn Write) -> io::R
         examples(config)
     )?;
     writeln!(out, "  experts  {}", experts.join("\n           "))?;
-    writeln!(out, "  mapping  {} by default", config.mapping.default)?;
+    writeln!(out, "  mapping  {}", mapping_in_words(config))?;
+    writeln!(out, "           {} by default", config.mapping.default)?;
     for (category, assignment) in &config.mapping.categories {
         let order: Vec<&str> = order(assignment).map(ExpertId::as_str).collect();
         writeln!(out, "           {category} → {}", order.join(", else "))?;
     }
+    for (category, cascade) in &config.mapping.cascades {
+        writeln!(out, "           {category}: {} first", cascade.first)?;
+    }
     writeln!(out, "  store    {}", config.store.path.display())?;
     writeln!(out, "  models   {}", config.models.dir.display())
+}
+
+/// The mapping's id, and where it is.
+fn mapping_in_words(config: &Config) -> String {
+    let id = mapping_id(config);
+    match config.mapping_source.file() {
+        Some(file) => format!("{id}, in {}", file.display()),
+        None => id.to_string(),
+    }
+}
+
+fn mapping_id(config: &Config) -> MappingId {
+    let mapping = composition::open_mapping(config.mapping.clone(), &config.experts);
+    mapping.id().clone()
 }
 
 fn expert_in_words(expert: &ExpertConfig) -> String {
@@ -118,6 +137,12 @@ fn report(path: Option<&Path>, loaded: &Result<Config, Mistakes>) -> Value {
                     (category.to_string(), json!(order))
                 })
                 .collect();
+            let cascades: Map<String, Value> = config
+                .mapping
+                .cascades
+                .iter()
+                .map(|(category, cascade)| (category.to_string(), json!(cascade.first)))
+                .collect();
             json!({
                 "ok": true,
                 "config": file,
@@ -125,7 +150,13 @@ fn report(path: Option<&Path>, loaded: &Result<Config, Mistakes>) -> Value {
                 "routes": config.catalogue.routes.len(),
                 "examples": examples(config),
                 "experts": experts,
-                "mapping": { "default": config.mapping.default, "categories": categories },
+                "mapping": {
+                    "id": mapping_id(config),
+                    "file": config.mapping_source.file(),
+                    "default": config.mapping.default,
+                    "categories": categories,
+                    "cascades": cascades,
+                },
                 "store": config.store.path,
                 "models": config.models.dir,
             })

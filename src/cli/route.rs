@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
-    composition::{self, Composition},
+    composition::{self, Composition, Wish},
     config::{Environment, Exposure},
     decision::{Explained, Reason},
+    mapping::{Limit, PassedOver, Today},
     router::explain::{Explanation, FeatureShare},
 };
 
@@ -96,7 +97,7 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
 async fn explain(composition: &Composition, row: Value) -> Result<Explained, String> {
     let request = composition::dry_run(row).map_err(|invalid| invalid.to_string())?;
     composition
-        .explain(&request, None)
+        .explain(&request, &Wish::default(), Today::default())
         .await
         .map_err(|undecided| undecided.to_string())
 }
@@ -137,6 +138,15 @@ fn tell(explained: &Explained) -> Result<(), CliError> {
         .map(|expert| format!(", then {expert}"))
         .collect::<String>();
     output::line(&format!("expert      {}{fallbacks}", explained.expert));
+    if let Some(cascade) = &explained.mapping.cascade {
+        output::line(&format!(
+            "first       {}, if its answer passes",
+            cascade.first
+        ));
+    }
+    for passed_over in &explained.mapping.passed_over {
+        output::line(&format!("passed over {}", limit_in_words(passed_over)));
+    }
     output::line(&format!("reason      {}", in_words(&explained.reason)));
     let scores = explained.scores.iter().take(SCORES_SHOWN);
     let scores: Vec<String> = scores
@@ -147,6 +157,7 @@ fn tell(explained: &Explained) -> Result<(), CliError> {
         tell_why(explanation);
     }
     output::line(&format!("router      {}", explained.router));
+    output::line(&format!("mapping     {}", explained.mapping.id));
     output::line(&format!(
         "took        {:.1} ms",
         explained.took_us as f64 / 1000.0
@@ -187,4 +198,34 @@ fn in_words(reason: &Reason) -> String {
         Reason::CategoryNamed => "the category was named".into(),
         Reason::ExpertNamed => "the expert was named".into(),
     }
+}
+
+/// Who was passed over, and why.
+fn limit_in_words(passed_over: &PassedOver) -> String {
+    let why = match &passed_over.limit {
+        Limit::Capabilities { lacks } => {
+            let lacks: Vec<String> = lacks.iter().map(|lacks| format!("{lacks:?}")).collect();
+            format!("cannot do {}", lacks.join(", ").to_lowercase())
+        }
+        Limit::ContextTokens {
+            prompt_tokens,
+            context_tokens,
+        } => format!("holds {context_tokens} tokens, and there are some {prompt_tokens}"),
+        Limit::UsdPerQuestion {
+            usd_estimate,
+            usd_max,
+        } => format!("would cost some ${usd_estimate:.6}; a question may cost ${usd_max:.6}"),
+        Limit::UsdPerDay {
+            usd_estimate,
+            usd_left,
+        } => format!("would cost some ${usd_estimate:.6}; ${usd_left:.6} of today's are left"),
+        Limit::PredictedSuccess {
+            success,
+            success_min,
+        } => match success {
+            Some(success) => format!("is predicted {success:.3}, below {success_min:.3}"),
+            None => "has no predicted success".into(),
+        },
+    };
+    format!("{}: {why}", passed_over.expert)
 }

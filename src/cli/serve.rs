@@ -1,11 +1,15 @@
 //! `coterie serve`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use clap::Args;
 
-use super::{CliError, ConfigArgs, load, output, signals::Signals};
+use super::{
+    CliError, ConfigArgs, load, output,
+    signals::{Hangups, Signals},
+};
 use crate::{
+    app::App,
     config::{Environment, Exposure},
     serve::{ServeError, Server},
 };
@@ -38,6 +42,7 @@ pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<()
     config.server.listen = args.listen.unwrap_or(config.server.listen);
     // Before anything is loaded: a SIGTERM during start-up must not be lost.
     let mut signals = Signals::listen().map_err(CliError::failed)?;
+    let hangups = Hangups::listen().map_err(CliError::failed)?;
     let server = Server::bind(config, exposure)
         .await
         .map_err(|error| match error {
@@ -45,6 +50,16 @@ pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<()
             ServeError::Bind { .. } | ServeError::App(_) => CliError::failed(error),
         })?;
     output::note(&format!("coterie listens on http://{}", server.address()));
+    let app = Arc::clone(server.app());
+    server.app().spawn(look_when_told(app, hangups));
     server.run(signals.received()).await;
     Ok(())
+}
+
+/// Has the mapping's file read again at every SIGHUP, until the app closes.
+async fn look_when_told(app: Arc<App>, mut hangups: Hangups) {
+    let stop = app.cancel.clone();
+    while stop.run_until_cancelled(hangups.received()).await.is_some() {
+        app.look_at_mapping();
+    }
 }

@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C: the person or the service manager wants the process to end.
+//! SIGTERM and Ctrl-C: the person or the service manager wants the process to end. SIGHUP: to read its files again.
 
 use std::io;
 
@@ -26,5 +26,21 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// SIGHUP; from the moment that this exists, it does not end the process.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    /// # Errors
+    /// The system takes no handler.
+    pub(super) fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next.
+    pub(super) async fn received(&mut self) {
+        self.0.recv().await;
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
     config::{Environment, Exposure},
-    router::artefact::{Manifest, Source, TierReport},
+    router::artefact::{Figures, Manifest, Source, TierReport},
     train::{
         dataset::{self, Dataset},
         in_force, labels,
@@ -144,6 +144,21 @@ fn tell(manifest: &Manifest, out: &std::path::Path) {
         cascade.figures.ece,
         cascade.cheap_share * 100.0
     ));
+    for (file, figures) in &training.by_file {
+        let tier = |tier: &Option<Figures>| {
+            tier.map_or("none".to_owned(), |figures| {
+                format!("{:.3}", figures.accuracy)
+            })
+        };
+        output::line(&format!(
+            "{file}: {} rows, accuracy {:.3}, in domain {:.3} (cheap tier {}, full tier {})",
+            figures.rows,
+            figures.cascade.accuracy,
+            figures.cascade.in_domain_accuracy,
+            tier(&figures.cheap),
+            tier(&figures.full),
+        ));
+    }
     output::line("            (on rows held back from what judges them)");
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 
 pub(super) use experts::experts;
-pub(super) use mapping::{Known, mapping};
+pub(super) use mapping::{Known, Layer, mapping};
 
 /// What the encoder cannot do without: one of each list, the first for choice.
 pub(super) const ENCODER_FILES: [&[&str]; 5] = [

@@ -61,3 +61,8 @@ pub(super) const FIRST_TOKEN: &str = "120s";
 pub(super) const IDLE: &str = "60s";
 /// The longest answer that anybody waits for.
 pub(super) const TOTAL: &str = "10min";
+
+/// What a person waits for a first sign of an answer; a small model has answered most questions by then.
+pub(super) fn cascade_within() -> super::raw::DurationText {
+    super::raw::DurationText::new("30s")
+}

@@ -71,15 +71,19 @@ impl Document {
     /// Reads a file; whatever is wrong with it is a mistake.
     pub(super) fn read(path: &Path, mistakes: &mut Mistakes) -> Option<Self> {
         let file = path.display().to_string();
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
+        match fs::read(path) {
+            Ok(bytes) => Self::of_bytes(file, &bytes, mistakes),
             Err(error) => {
                 let message = format!("the file cannot be read: {error}");
                 mistakes.add(Place::start(&file), message, None);
-                return None;
+                None
             }
-        };
-        match str::from_utf8(&bytes) {
+        }
+    }
+
+    /// Reads a file's bytes.
+    pub(super) fn of_bytes(file: String, bytes: &[u8], mistakes: &mut Mistakes) -> Option<Self> {
+        match str::from_utf8(bytes) {
             Ok(text) => Self::parse(file, text, mistakes),
             Err(error) => {
                 let place = Place {

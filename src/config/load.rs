@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::catalogue::Catalogue;
 
 use super::{
-    Config, Environment, Exposure, ModelsConfig,
-    check::{self, Check, Known},
+    Config, Environment, Exposure, MappingSource, ModelsConfig,
+    check::{self, Check},
     defaults,
     document::{Document, Place},
     embedded,
@@ -135,17 +135,15 @@ impl<'a> Source<'a> {
         let server = check::server(&raw.server, place.at("server"), exposure, &mut check);
         let store = check::store(&raw.store, place.at("store"), &mut check);
         let router = check::router(&raw.router, place.at("router"), &mut check);
-        let experts_place = place.at("experts");
         let experts = raw.experts.as_ref();
-        let checked = experts.map(|raw| check::experts(raw, experts_place, &mut check));
-        let mapping = raw.mapping.and_then(|raw| {
-            let known = Known {
-                experts_place,
-                experts,
-                routes: &routes,
-            };
-            check::mapping(&raw, place.at("mapping"), known, &mut check)
-        });
+        let checked = experts.map(|raw| check::experts(raw, place.at("experts"), &mut check));
+        let mapping_source = raw.mapping.map(|mapping| MappingSource {
+            mapping,
+            experts: raw.experts,
+            categories: routes.categories().map(str::to_owned).collect(),
+            document,
+        })?;
+        let mapping = mapping_source.read(mistakes);
         Some(Config {
             server: server?,
             store: store?,
@@ -153,6 +151,7 @@ impl<'a> Source<'a> {
             router: router?,
             experts: checked?,
             mapping: mapping?,
+            mapping_source,
             catalogue: routes.catalogue,
         })
     }

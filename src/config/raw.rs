@@ -4,12 +4,15 @@
 //! The doc comments are what editors show. A key without a default is an `Option` that the schema requires, so that
 //! a file which lacks it can still be searched for further mistakes.
 
+mod mapping;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Capability, ContentPolicy, FeatureKind, Sticky, defaults};
+pub(super) use mapping::{Assignment, Cascade, MAPPING_KEYS, Mapping, Prefer};
 
 /// Coterie's configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -369,53 +372,6 @@ impl Default for Timeouts {
             total: DurationText::new(defaults::TOTAL),
         }
     }
-}
-
-/// Which expert answers which category. Every key but `default` and `budget` is a category.
-#[derive(Debug, Deserialize, JsonSchema)]
-pub(super) struct Mapping {
-    /// The expert that answers what no category covers, and every category without an entry.
-    #[schemars(required)]
-    pub default: Option<String>,
-    /// What an answer may cost.
-    #[serde(default)]
-    pub budget: Budget,
-    /// The expert of each category.
-    #[serde(flatten)]
-    pub categories: BTreeMap<String, Assignment>,
-}
-
-/// What an answer may cost.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Budget {
-    /// Experts whose answer may cost more dollars than this are passed over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0))]
-    pub usd_per_question: Option<f64>,
-}
-
-/// Who answers a category.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(super) enum Assignment {
-    /// An expert, by its id.
-    Expert(String),
-    /// An expert, and who is asked next if it fails.
-    WithFallbacks(Fallbacks),
-}
-
-/// An expert, and who is asked next if it fails.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(inline)]
-pub(super) struct Fallbacks {
-    /// Who is asked first.
-    #[schemars(required)]
-    pub expert: Option<String>,
-    /// Who is asked next if that fails, in order.
-    #[serde(default)]
-    pub fallbacks: Vec<String>,
 }
 
 /// One category, named by its file.

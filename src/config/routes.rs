@@ -23,8 +23,10 @@ use super::{
 /// A router chooses: one category is no choice.
 const ROUTES_MIN: usize = 2;
 
-/// Names that mean something else in `mapping` or in a decision.
-const RESERVED: [&str; 3] = ["default", "budget", OUT_OF_DOMAIN];
+/// Whether a name means something else in `mapping` or in a decision.
+fn is_reserved(name: &str) -> bool {
+    name == OUT_OF_DOMAIN || raw::MAPPING_KEYS.contains(&name)
+}
 
 /// The file of questions that belong to no category.
 const OTHER: &str = "_other";
@@ -143,7 +145,7 @@ impl Routes {
             let message = format!("a category cannot be called `{stem}`");
             let help = "name the file with a to z, 0 to 9 and `_` alone".to_owned();
             mistakes.add(place, message, help);
-        } else if RESERVED.contains(&stem) {
+        } else if is_reserved(stem) {
             let message = format!("a category cannot be called `{stem}`: the name is reserved");
             mistakes.add(place, message, "name the file otherwise".to_owned());
         }

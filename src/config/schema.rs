@@ -1,4 +1,4 @@
-//! The JSON Schemas of both kinds of file, generated from the raw types. Editors complete and validate by the copies
+//! The JSON Schemas of each kind of file, generated from the raw types. Editors complete and validate by the copies
 //! in `config/schema/`, [`shape`](super::shape) by these.
 
 use schemars::{
@@ -17,6 +17,11 @@ pub fn config_schema() -> Value {
 /// The schema of `routes/<category>.yaml`.
 pub fn route_schema() -> Value {
     generate::<raw::Route>()
+}
+
+/// The schema of a mapping in a file of its own.
+pub fn mapping_schema() -> Value {
+    generate::<raw::Mapping>()
 }
 
 /// The schema of `models` in `config/coterie.yaml`.
@@ -74,6 +79,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/schema");
         for (file, schema) in [
             ("coterie.schema.json", config_schema()),
+            ("mapping.schema.json", mapping_schema()),
             ("route.schema.json", route_schema()),
         ] {
             let path = folder.join(file);
@@ -99,7 +105,7 @@ mod tests {
             .iter()
             .flat_map(|words| words.split_whitespace())
             .collect();
-        for schema in [config_schema(), route_schema()] {
+        for schema in [config_schema(), mapping_schema(), route_schema()] {
             for keyword in keywords(&schema) {
                 assert!(known.contains(keyword), "nobody holds files to `{keyword}`");
             }

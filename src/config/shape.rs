@@ -192,6 +192,7 @@ impl<'a> Shape<'a> {
         if !inside {
             let bounds = match (min.or(above), max) {
                 (Some(min), Some(max)) => format!("between {min} and {max}"),
+                (None, Some(max)) => format!("at most {max}"),
                 (Some(min), None) if above.is_some() => format!("greater than {min}"),
                 (min, _) => format!("at least {}", min.unwrap_or(f64::NEG_INFINITY)),
             };
@@ -302,6 +303,9 @@ fn has(value: &Value, key: &str) -> bool {
 }
 
 fn fits(value: &Value, schema: &Json) -> bool {
+    if let Some(branches) = branches(schema) {
+        return branches.iter().any(|branch| fits(value, branch));
+    }
     match (schema["type"].as_str(), value) {
         (Some("object"), Value::Map(_))
         | (Some("array"), Value::List(_))
@@ -328,6 +332,9 @@ fn within_a_sentence(meaning: &str) -> String {
 
 /// What a schema asks for, in words.
 fn expected(schema: &Json) -> String {
+    if let Some(choices) = choices(schema) {
+        return quoted(&choices, "or");
+    }
     match schema["type"].as_str() {
         Some("string") => match schema["examples"][0].as_str() {
             Some(example) => format!("{TEXT} such as `{example}`"),

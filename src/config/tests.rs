@@ -1,6 +1,7 @@
 //! The whole way from files to the configuration, and every way in which it can fail.
 
 pub(super) mod house;
+mod mapping_file;
 mod mistaken_config;
 mod mistaken_routes;
 

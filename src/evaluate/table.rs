@@ -48,6 +48,13 @@ fn summary(e: &Evaluation) -> Vec<String> {
         || "-".to_owned(),
         |latency| format!("p50 {} µs, p99 {} µs", latency.p50, latency.p99),
     );
+    let routed = match e.in_domain_coverage {
+        Some(inside) => format!(
+            "routed to a category; {} of the in-domain rows",
+            figure(inside)
+        ),
+        None => "routed to a category".to_owned(),
+    };
     vec![
         line("router", one_line(e.router.id.as_str(), TEXT_CHARS), ""),
         line("rows", e.rows.to_string(), ""),
@@ -60,7 +67,7 @@ fn summary(e: &Evaluation) -> Vec<String> {
         ),
         line("out-of-domain AUROC", figure_or_dash(e.ood_auroc), ""),
         line("calibration error", figure(e.ece), &bins),
-        line("coverage", figure(e.coverage), "routed to a category"),
+        line("coverage", figure(e.coverage), &routed),
         line("misrouted", figure_or_dash(e.misrouted), &at_most),
         line("time of a decision", latency, ""),
     ]

@@ -113,6 +113,7 @@ fn each_class_has_its_figures_and_macro_f1_is_their_mean() {
 fn what_is_routed_is_misrouted_unless_its_category_is_right() {
     let e = evaluate(&seven());
     near(e.coverage, 5.0 / 7.0);
+    near(e.in_domain_coverage.unwrap(), 4.0 / 5.0);
     // Row 2 is legal's by mistake, row 6 belongs to nobody.
     near(e.misrouted.unwrap(), 2.0 / 5.0);
     near(e.misroute_upper95, misroute_upper(2, 5, 0.95));

@@ -9,6 +9,7 @@
 mod error;
 mod generator;
 mod gguf;
+mod likelihood;
 mod model;
 mod reader;
 mod sampler;
@@ -128,7 +129,10 @@ async fn whole(head: &AnswerHead, mut pieces: Pieces) -> Result<Completion, Expe
     loop {
         match next(&mut pieces).await? {
             Piece::Text(more) => text.push_str(&more),
-            Piece::End(ending) => return Ok(head.completion(&text, ending.reason, ending.usage)),
+            Piece::End(ending) => {
+                let completion = head.completion(&text, ending.reason, ending.usage);
+                return Ok(completion.with_mean_logprob(ending.mean_logprob));
+            }
         }
     }
 }
@@ -166,7 +170,11 @@ fn to_chunks(
     match piece {
         Ok(Piece::Text(text)) => vec![Ok(head.text(&text))],
         Ok(Piece::End(ending)) => {
-            vec![Ok(head.finish(ending.reason)), Ok(head.usage(ending.usage))]
+            let finish = head.finish(ending.reason);
+            vec![
+                Ok(finish.with_mean_logprob(ending.mean_logprob)),
+                Ok(head.usage(ending.usage)),
+            ]
         }
         Err(error) => vec![Err(error)],
     }

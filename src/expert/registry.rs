@@ -185,11 +185,7 @@ async fn attempt(
     attempts: &mut Vec<Attempt>,
 ) -> Result<Answer, ExpertError> {
     let started = Instant::now();
-    attempts.push(Attempt {
-        expert: expert.clone(),
-        took: None,
-        error: None,
-    });
+    attempts.push(Attempt::begun(expert.clone()));
     let result = gate.answer(Arc::clone(request)).await;
     let failed = result.as_ref().err().map(ExpertError::kind);
     if let Some(attempt) = attempts.last_mut() {

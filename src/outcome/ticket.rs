@@ -18,9 +18,9 @@ use crate::{
     clock,
     config::ContentPolicy,
     decision::Decision,
-    expert::{AnswerStream, Attempt, ExpertError},
+    expert::{AnswerStream, Attempt, ExpertError, Role},
     ids::ExpertId,
-    outcome::{Ask, Ending, Outcome},
+    outcome::{Ask, Ending, Outcome, Reserved},
 };
 
 /// Stands for one question from its decision to its end. Whatever ends it, one outcome goes to the writer.
@@ -31,8 +31,11 @@ pub struct Ticket {
     /// Leaves with the outcome.
     opened: Option<Opened>,
     attempts: Vec<Attempt>,
+    /// What the question may cost; settled when it has ended.
+    reserved: Option<Reserved>,
     answered_by: Option<ExpertId>,
     first_token: Option<Duration>,
+    /// Of the answer that the client gets.
     usage: Option<Usage>,
     answer: Option<String>,
     error: Option<&'static str>,
@@ -72,6 +75,7 @@ impl Ticket {
                 decision,
             }),
             attempts: Vec::new(),
+            reserved: None,
             answered_by: None,
             first_token: None,
             usage: None,
@@ -79,6 +83,12 @@ impl Ticket {
             error: None,
             ending: None,
         }
+    }
+
+    /// Holds on to what the question may cost until it is known what it did cost.
+    pub fn reserving(mut self, reserved: Reserved) -> Self {
+        self.reserved = Some(reserved);
+        self
     }
 
     /// The outcome's id.
@@ -157,9 +167,37 @@ impl Ticket {
         self.ending = Some(Ending::Completed);
     }
 
-    fn cost_usd(&self) -> Option<f64> {
-        let prices = self.shared.prices.get(self.answered_by.as_ref()?)?;
-        Some(prices.cost_usd(self.usage?))
+    fn cost_usd(&self, expert: &ExpertId, usage: Option<Usage>) -> Option<f64> {
+        Some(self.shared.prices.get(expert)?.cost_usd(usage?))
+    }
+
+    /// Completes the attempts by what their tokens cost, adds up all that was paid for, and settles what was reserved.
+    fn settle(&mut self) -> Spent {
+        let mut attempts = mem::take(&mut self.attempts);
+        let mut spent = Spent::default();
+        if let Some(expert) = &self.answered_by {
+            spent = Spent::on(self.usage, self.cost_usd(expert, self.usage));
+            let is_the_answer =
+                |attempt: &&mut Attempt| attempt.expert == *expert && !was_extra(attempt);
+            if let Some(answer) = attempts.iter_mut().rev().find(is_the_answer) {
+                answer.usage = self.usage;
+            }
+        }
+        for attempt in &mut attempts {
+            attempt.cost_usd = self.cost_usd(&attempt.expert, attempt.usage);
+            if was_extra(attempt) && attempt.error.is_none() {
+                spent = spent.and(Spent::on(attempt.usage, attempt.cost_usd));
+            }
+        }
+        self.attempts = attempts;
+        if let Some(reserved) = self.reserved.take() {
+            match spent.cost_usd {
+                Some(usd) => reserved.settle(usd),
+                None if spent.is_something => reserved.keep(),
+                None => drop(reserved),
+            }
+        }
+        spent
     }
 
     fn default_ending(&self) -> Ending {
@@ -176,8 +214,9 @@ impl Drop for Ticket {
         let Some(opened) = self.opened.take() else {
             return;
         };
+        let spent = self.settle();
         let outcome = Outcome {
-            cost_usd: self.cost_usd(),
+            cost_usd: spent.cost_usd,
             ending: self.ending.unwrap_or_else(|| self.default_ending()),
             id: mem::take(&mut self.id),
             asked_at_ms: opened.asked_at_ms,
@@ -187,11 +226,49 @@ impl Drop for Ticket {
             answered_by: self.answered_by.take(),
             first_token: self.first_token,
             total: self.asked.elapsed(),
-            usage: self.usage,
+            usage: spent.usage,
             error: self.error.map(str::to_owned),
             answer: self.answer.take(),
         };
         opened.slot.send(Message::Outcome(Box::new(outcome)));
+    }
+}
+
+/// Whether a try is paid for beside the answer that the client gets.
+fn was_extra(attempt: &Attempt) -> bool {
+    attempt.rejected.is_some() || attempt.role == Role::Judge
+}
+
+/// What was spent on a question: nothing, or a sum in which one unknown part makes the whole unknown.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    is_something: bool,
+    usage: Option<Usage>,
+    cost_usd: Option<f64>,
+}
+
+impl Spent {
+    fn on(usage: Option<Usage>, cost_usd: Option<f64>) -> Self {
+        Self {
+            is_something: true,
+            usage,
+            cost_usd,
+        }
+    }
+
+    fn and(self, more: Self) -> Self {
+        if !self.is_something {
+            return more;
+        }
+        let add = |(a, b): (Usage, Usage)| Usage {
+            prompt_tokens: a.prompt_tokens + b.prompt_tokens,
+            completion_tokens: a.completion_tokens + b.completion_tokens,
+        };
+        Self {
+            is_something: true,
+            usage: self.usage.zip(more.usage).map(add),
+            cost_usd: self.cost_usd.zip(more.cost_usd).map(|(a, b)| a + b),
+        }
     }
 }
 

@@ -20,7 +20,9 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-pub use self::manifest::{Cascade, EncoderNeeded, Figures, Manifest, Source, TierReport, Training};
+pub use self::manifest::{
+    Cascade, EncoderNeeded, Figures, FileFigures, Manifest, Source, TierReport, Training,
+};
 use super::{
     encoder::adapter::Adapter,
     model::Model,
@@ -29,7 +31,7 @@ use super::{
 use crate::ids::RouterId;
 
 /// Raised whenever an older reader would misread the files.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The file that says what the others are.
 pub const MANIFEST_FILE: &str = "manifest.json";

@@ -2,22 +2,22 @@
 //!
 //! Pure: no I/O, no clock, no randomness. The same rows give the same bytes.
 
+mod columns;
 mod fit;
+mod flat;
 mod objective;
+mod parameters;
+mod quantised;
 mod rows;
 
 pub use self::{
     fit::{FOLDS_MAX, FitError, Fitted, HeldBack, Penalty, Regularisation, fit, folds, held_back},
-    objective::Parameters,
+    parameters::Parameters,
+    quantised::Quantised,
     rows::{Rows, Targets},
 };
 
-use half::f16;
-
-use super::{lexical, narrow};
-
-/// The greatest magnitude of a quantised weight.
-const QUANTUM_MAX: f32 = 127.0;
+use super::lexical;
 
 /// A fitted classifier: features → a logit for each class.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,24 +30,12 @@ pub struct Head {
     bias: Vec<f32>,
 }
 
-/// A matrix in bytes: each row has a scale of its own, so that a row is off by half a percent of its largest weight at
-/// most.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Quantised {
-    /// One for each row.
-    pub scales: Vec<f32>,
-    /// rows × columns.
-    pub values: Vec<i8>,
-}
-
 impl Head {
     /// Puts a head together from its parts; none if their shapes do not fit or a number is not finite.
     pub fn from_parts(sparse: Quantised, dense: Vec<f32>, bias: Vec<f32>) -> Option<Self> {
         let classes = bias.len();
-        let shaped = classes >= 2
-            && dense.len().is_multiple_of(classes)
-            && sparse.values.len() == sparse.scales.len() * classes;
-        let mut numbers = sparse.scales.iter().chain(&dense).chain(&bias);
+        let shaped = classes >= 2 && dense.len().is_multiple_of(classes) && sparse.fits(classes);
+        let mut numbers = dense.iter().chain(&bias);
         let fine = shaped && numbers.all(|number| number.is_finite());
         fine.then_some(Self {
             sparse,
@@ -61,17 +49,23 @@ impl Head {
         let classes = parameters.classes;
         Self {
             sparse: Quantised::new(parameters.sparse(), classes),
-            dense: parameters.dense().iter().copied().map(narrow).collect(),
-            bias: parameters.bias().iter().copied().map(narrow).collect(),
+            dense: parameters.dense().to_vec(),
+            bias: parameters.bias().to_vec(),
         }
     }
 
     /// A logit for each class. Features that the head has no weights for count for nothing.
     pub fn logits(&self, sparse: &[(u32, f32)], dense: &[f32]) -> Vec<f32> {
-        let mut logits = self.bias.clone();
         let classes = self.classes();
+        let mut logits = vec![0.0; classes];
         for (bucket, value) in sparse {
             self.sparse.add_row(*bucket as usize, *value, &mut logits);
+        }
+        if self.sparse.is_pruned() {
+            quantised::centre(&mut logits);
+        }
+        for (logit, bias) in logits.iter_mut().zip(&self.bias) {
+            *logit += bias;
         }
         for (weights, value) in self.dense.chunks_exact(classes).zip(dense) {
             for (logit, weight) in logits.iter_mut().zip(weights) {
@@ -83,9 +77,7 @@ impl Head {
 
     /// What one sparse feature adds to the logit of a class.
     pub fn sparse_weight(&self, bucket: u32, class: usize) -> f32 {
-        let bucket = bucket as usize;
-        let value = self.sparse.values.get(bucket * self.classes() + class);
-        value.map_or(0.0, |value| f32::from(*value) * self.sparse.scales[bucket])
+        self.sparse.row(bucket as usize, self.classes())[class]
     }
 
     /// What the dense features add to the logit of a class.
@@ -123,54 +115,13 @@ impl Head {
     }
 }
 
-impl Quantised {
-    /// Rounds a matrix of rows × `columns`.
-    pub fn new(matrix: &[f64], columns: usize) -> Self {
-        let mut quantised = Self::default();
-        for row in matrix.chunks_exact(columns) {
-            let greatest = row
-                .iter()
-                .fold(0.0, |greatest: f64, w| greatest.max(w.abs()));
-            // Rounded to what is stored, so that a head that was read again is the one that was fitted.
-            let scale = f16::from_f32(narrow(greatest) / QUANTUM_MAX).to_f32();
-            quantised.scales.push(scale);
-            let values = row.iter().map(|weight| match scale {
-                0.0 => 0,
-                scale => to_byte(narrow(*weight) / scale),
-            });
-            quantised.values.extend(values);
-        }
-        quantised
-    }
-
-    /// Adds `factor` times a row to `sum`; a row that is not there is a row of zeros.
-    fn add_row(&self, row: usize, factor: f32, sum: &mut [f32]) {
-        let columns = sum.len();
-        let Some(values) = self.values.get(row * columns..(row + 1) * columns) else {
-            return;
-        };
-        let factor = factor * self.scales[row];
-        for (sum, value) in sum.iter_mut().zip(values) {
-            *sum += factor * f32::from(*value);
-        }
-    }
-}
-
-/// Logarithm of the number of buckets for so many classes: the weights of the sparse features stay below 1 MB, whatever
+/// Logarithm of the number of buckets for so many classes: the weights of the sparse features stay below 2 MB, whatever
 /// the number of classes.
 pub fn bucket_bits(classes: usize) -> u32 {
     /// Weights of the sparse features, at most.
-    const WEIGHTS_MAX: usize = 1 << 20;
+    const WEIGHTS_MAX: usize = 1 << 21;
     let buckets = (WEIGHTS_MAX / classes.max(1)).max(2);
     buckets.ilog2().clamp(lexical::BITS_MIN, lexical::BITS_MAX)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the scale keeps it within the range of a byte"
-)]
-fn to_byte(value: f32) -> i8 {
-    value.round().clamp(-QUANTUM_MAX, QUANTUM_MAX) as i8
 }
 
 #[cfg(test)]
@@ -183,6 +134,7 @@ mod tests {
             let sparse = Quantised {
                 scales: vec![0.1; rows],
                 values: vec![1; values],
+                columns: Vec::new(),
             };
             Head::from_parts(sparse, vec![0.5; dense], vec![0.1; bias])
         };
@@ -209,18 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn a_quantised_row_is_off_by_half_a_step_at_most() {
-        let row = [0.9, -0.31, 0.004, 0.0];
-        let quantised = Quantised::new(&row, 4);
-        for (value, weight) in quantised.values.iter().zip(row) {
-            let off = f64::from(f32::from(*value) * quantised.scales[0]) - weight;
-            assert!(off.abs() <= 0.9 / 127.0 / 2.0 + 1e-6, "{off}");
-        }
-    }
-
-    #[test]
     fn many_classes_get_fewer_buckets() {
-        assert_eq!(bucket_bits(13), 16);
+        assert_eq!(bucket_bits(13), 17);
         assert!(bucket_bits(150) < 15);
         assert!(bucket_bits(100_000) >= lexical::BITS_MIN);
     }

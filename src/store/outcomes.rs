@@ -83,6 +83,18 @@ impl Store {
         Ok(rows.unsigned_abs())
     }
 
+    /// The dollars that the questions asked since a moment (milliseconds since 1970 UTC) cost, as far as that is known.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn spent_usd_since(&self, since_ms: i64) -> Result<f64, StoreError> {
+        sqlx::query_scalar("SELECT total(cost_usd) FROM outcomes WHERE asked_at_ms >= ?")
+            .bind(since_ms)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))
+    }
+
     /// Deletes the outcomes asked before a moment (milliseconds since 1970 UTC), with their feedback, and gives the
     /// space back to the file system. Works in short steps between which others write. Returns the outcomes deleted.
     ///

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sqlx::{QueryBuilder, Sqlite, query_builder::Separated};
 
 use crate::{
+    decision::Decision,
     expert::Attempt,
     ids::{CategoryId, ExpertId},
     outcome::Outcome,
@@ -91,7 +92,7 @@ fn bind_decision(row: &mut Row<'_>, outcome: &Outcome) {
         .push_bind(json_text(&decision.scores))
         .push_bind(decision.router.as_str())
         .push_bind(decision.reason.kind())
-        .push_bind(json_text(&decision.reason))
+        .push_bind(reason_detail(decision))
         .push_bind(decision.expert.as_str())
         .push_bind(json_text(&decision.fallbacks))
         .push_bind(probability(decision.propensity))
@@ -112,11 +113,23 @@ fn bind_ending(row: &mut Row<'_>, outcome: &Outcome) {
         .push_bind(&outcome.answer);
 }
 
+/// The reason with its facts, and what the mapping went by.
+fn reason_detail(decision: &Decision) -> String {
+    let mut detail = json!(decision.reason);
+    detail["mapping"] = json!(decision.grounds);
+    detail.to_string()
+}
+
 fn attempt(attempt: &Attempt) -> Value {
     json!({
         "expert": attempt.expert,
         "took_us": attempt.took.map(micros),
         "error": attempt.error,
+        "role": attempt.role,
+        "rejected": attempt.rejected,
+        "prompt_tokens": attempt.usage.map(|usage| count(usage.prompt_tokens)),
+        "completion_tokens": attempt.usage.map(|usage| count(usage.completion_tokens)),
+        "cost_usd": attempt.cost_usd,
     })
 }
 

@@ -8,9 +8,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     chat::Usage,
+    config::{Prefer, Preference},
     decision::{Decision, Reason, Score},
-    expert::Attempt,
-    ids::{CategoryId, ExpertId, RouterId},
+    expert::{Attempt, Role},
+    ids::{CategoryId, ExpertId, MappingId, RouterId},
+    mapping::Grounds,
     outcome::{Ask, Ending, Feedback, FeedbackError, Outcome},
     router::TierName,
 };
@@ -47,20 +49,23 @@ fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
             expert: ExpertId::new("coder"),
             fallbacks: vec![ExpertId::new("general")],
             propensity: 0.5,
+            grounds: Grounds::new(MappingId::new("m1"), Prefer::Word(Preference::Balanced)),
             router: RouterId::new("r1"),
             took: Duration::from_micros(1500),
         },
         attempts: vec![
             Attempt {
-                expert: ExpertId::new("coder"),
+                role: Role::First,
                 took: Some(Duration::from_millis(2)),
-                error: Some("busy".into()),
+                rejected: Some("it has no text".into()),
+                usage: Some(Usage {
+                    prompt_tokens: 2,
+                    completion_tokens: 3,
+                }),
+                cost_usd: Some(0.125),
+                ..Attempt::begun(ExpertId::new("coder"))
             },
-            Attempt {
-                expert: ExpertId::new("general"),
-                took: None,
-                error: None,
-            },
+            Attempt::begun(ExpertId::new("general")),
         ],
         answered_by: Some(ExpertId::new("general")),
         first_token: Some(Duration::from_millis(30)),
@@ -100,13 +105,22 @@ async fn an_outcome_comes_back_as_it_went_in() {
     );
     assert_eq!(
         json(&stored.reason_detail),
-        json!({"kind": "unsure", "best": "coding", "confidence_min": 0.5})
+        json!({
+            "kind": "unsure", "best": "coding", "confidence_min": 0.5,
+            "mapping": {"id": "m1", "prefer": "balanced"},
+        })
     );
     assert_eq!(
         json(&stored.attempts),
         json!([
-            {"expert": "coder", "took_us": 2000, "error": "busy"},
-            {"expert": "general", "took_us": null, "error": null},
+            {
+                "expert": "coder", "role": "first", "took_us": 2000, "error": null, "rejected": "it has no text",
+                "prompt_tokens": 2, "completion_tokens": 3, "cost_usd": 0.125,
+            },
+            {
+                "expert": "general", "role": "answer", "took_us": null, "error": null, "rejected": null,
+                "prompt_tokens": null, "completion_tokens": null, "cost_usd": null,
+            },
         ])
     );
     let expected = StoredOutcome {
@@ -359,4 +373,23 @@ async fn the_documented_queries_run() {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_questions_cost_is_added_up_from_a_moment_on() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    assert_eq!(store.spent_usd_since(0).await.unwrap(), 0.0);
+    let unknown = Outcome {
+        cost_usd: None,
+        ..outcome("d", 3000)
+    };
+    let outcomes = [
+        outcome("a", 1000),
+        outcome("b", 2000),
+        outcome("c", 3000),
+        unknown,
+    ];
+    store.write(&outcomes).await.unwrap();
+    assert_eq!(store.spent_usd_since(2000).await.unwrap(), 0.5);
 }

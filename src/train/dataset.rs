@@ -1,6 +1,9 @@
 //! Rows to train a router on: distinct texts, each with one category.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -27,6 +30,8 @@ pub struct Dataset {
     pub labels: Vec<usize>,
     /// The key of each text.
     pub keys: Vec<Key>,
+    /// The file of labels that each text was last read from; none for examples of routes.
+    pub origins: Vec<Option<Arc<str>>>,
     /// Texts that came with several categories; the one that came most often is taken, of equals the last.
     pub conflicts: usize,
 }
@@ -35,7 +40,9 @@ impl Dataset {
     /// Gathers rows; later ones win over earlier ones.
     pub fn new(rows: impl IntoIterator<Item = Labelled>, seed: u64) -> Self {
         let mut votes: HashMap<String, Vec<CategoryId>> = HashMap::new();
+        let mut origins: HashMap<Key, Option<Arc<str>>> = HashMap::new();
         for row in rows.into_iter().filter(|row| !row.query.is_empty()) {
+            origins.insert(key(&row.query.text), row.origin);
             votes.entry(row.query.text).or_default().push(row.category);
         }
         let conflicts = votes
@@ -54,9 +61,11 @@ impl Dataset {
         categories.extend(outside);
         let class: BTreeMap<&CategoryId, usize> = categories.iter().zip(0..).collect();
         let labels = rows.iter().map(|(.., category)| class[category]).collect();
-        let keys = rows.iter().map(|(key, ..)| *key).collect();
+        let keys: Vec<Key> = rows.iter().map(|(key, ..)| *key).collect();
+        let origin = |key| origins.get(key).cloned().flatten();
         Self {
             labels,
+            origins: keys.iter().map(origin).collect(),
             keys,
             conflicts,
             texts: rows.into_iter().map(|(_, text, _)| text).collect(),

@@ -8,13 +8,15 @@ mod figures;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::dataset::Dataset;
 use crate::{
     ids::{CategoryId, OUT_OF_DOMAIN},
     router::{
-        artefact::{Cascade, TierReport},
+        artefact::{Cascade, FileFigures, TierReport},
         calibration::{self, Calibration},
         head::{self, FitError, Head, Parameters, Penalty, Regularisation, Rows, Targets},
         lexical::Lexicon,
@@ -25,6 +27,13 @@ use crate::{
 
 /// Penalties to choose from, times the number of rows: the more rows, the less each weight has to be held back.
 const PENALTIES: [f64; 3] = [0.3, 0.1, 0.03];
+
+/// The same for sparse features, of which there are many more than rows, each in few of them.
+const PENALTIES_SPARSE: [f64; 3] = [0.1, 0.03, 0.01];
+
+/// How much more than a sparse weight a dense one beside it is held back. A static vector is in every row, and would
+/// otherwise take over what rare words say better: with one penalty for both, the vector made the cheap tier worse.
+const DENSE_TO_SPARSE: f64 = 10.0;
 
 /// The same where the penalty pulls to what another model learned from many more rows.
 const PENALTIES_ON_TOP: [f64; 3] = [10.0, 3.0, 1.0];
@@ -81,6 +90,8 @@ pub struct Trained {
     pub full: Option<TierReport>,
     /// Both together.
     pub cascade: Cascade,
+    /// How it did on each file of labels, if there were several.
+    pub by_file: BTreeMap<String, FileFigures>,
     /// Confidence of each row, held back, and whether the category was right; 0 for rows taken to be out of domain.
     pub held_back: Vec<(f32, bool)>,
 }
@@ -111,6 +122,11 @@ pub fn fit(
     );
     let shared = problem.cascade(tiers.0, tiers.1);
     let held_back = problem.confidences(&shared.probabilities);
+    let of_tiers = (
+        tiers.0.map(|tier| &tier.probabilities),
+        tiers.1.map(|tier| &tier.probabilities),
+    );
+    let by_file = problem.by_file(of_tiers, &shared.probabilities);
     let settled_from = shared.cascade.settled_from.unwrap_or(f32::INFINITY);
     let (cheap_tier, cheap) = cheap
         .map(|cheap| (cheap.fitted.tier, cheap.fitted.report))
@@ -129,6 +145,7 @@ pub fn fit(
         cheap,
         full,
         cascade: shared.cascade,
+        by_file,
         held_back,
     })
 }
@@ -348,14 +365,7 @@ impl<'d> Problem<'d> {
     ) -> Result<FittedTier, FitError> {
         let old = self.base.as_ref().zip(old);
         let prior = old.map(|(base, old)| Parameters::of_head(&old.head, &base.old_of, own));
-        let strengths = prior.as_ref().map_or(PENALTIES, |_| PENALTIES_ON_TOP);
-        let penalties = strengths.map(|strength| {
-            let penalty = strength / rows.len().max(1) as f64;
-            Penalty {
-                sparse: penalty,
-                dense: penalty,
-            }
-        });
+        let penalties = penalties(rows, prior.is_some());
         let regularisation = Regularisation {
             penalties: &penalties,
             prior: prior.as_ref(),
@@ -390,6 +400,22 @@ impl<'d> Problem<'d> {
             probabilities,
         })
     }
+}
+
+/// What to choose from.
+fn penalties(rows: &Rows, has_prior: bool) -> [Penalty; 3] {
+    let (strengths, dense_to_sparse) = match (has_prior, rows.bucket_count()) {
+        (true, _) => (PENALTIES_ON_TOP, 1.0),
+        (false, 0) => (PENALTIES, 1.0),
+        (false, _) => (PENALTIES_SPARSE, DENSE_TO_SPARSE),
+    };
+    strengths.map(|strength| {
+        let sparse = strength / rows.len().max(1) as f64;
+        Penalty {
+            sparse,
+            dense: sparse * dense_to_sparse,
+        }
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of rows")]

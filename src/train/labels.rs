@@ -7,6 +7,7 @@ use std::{
     fs::File,
     io::{self, BufRead as _, BufReader},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -26,6 +27,8 @@ pub struct Labelled {
     pub query: Query,
     /// Its category, or [`OUT_OF_DOMAIN`].
     pub category: CategoryId,
+    /// The name of the file that it was read from; none for what was in no file of labels.
+    pub origin: Option<Arc<str>>,
 }
 
 /// Why labelled questions cannot be read.
@@ -108,6 +111,7 @@ impl Labelled {
             id: None,
             query: Query::from_text(text),
             category,
+            origin: None,
         }
     }
 
@@ -131,6 +135,7 @@ impl Labelled {
             id: id.map(name),
             query: Query::from_messages(&request.messages),
             category,
+            origin: None,
         }))
     }
 }
@@ -152,6 +157,8 @@ fn read_file(path: &Path, rows: &mut Vec<Labelled>) -> Result<(), LabelsError> {
         path: path.to_owned(),
         source,
     })?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let origin: Arc<str> = name.to_string_lossy().into();
     for (at, line) in BufReader::new(file).lines().enumerate() {
         let row = line
             .map_err(LabelError::from)
@@ -161,7 +168,10 @@ fn read_file(path: &Path, rows: &mut Vec<Labelled>) -> Result<(), LabelsError> {
                 line: at + 1,
                 source,
             })?;
-        rows.extend(row);
+        rows.extend(row.map(|row| Labelled {
+            origin: Some(Arc::clone(&origin)),
+            ..row
+        }));
     }
     Ok(())
 }

@@ -205,6 +205,10 @@ impl Prepared {
                     cheap: trained.cheap.clone(),
                     full: trained.full.clone(),
                     cascade: trained.cascade,
+                    training: Training {
+                        by_file: trained.by_file,
+                        ..manifest.training
+                    },
                     ..manifest
                 },
                 model: &trained.model,
@@ -296,6 +300,7 @@ fn describe(
             routes_sha256: job.routes_sha256.clone(),
             seed: job.seed,
             sources: job.sources.clone(),
+            by_file: BTreeMap::new(),
         },
         files: BTreeMap::default(),
     }

@@ -9,11 +9,14 @@
 
 mod architecture;
 mod artefact;
+mod budget;
+mod cascade;
 mod embedding;
 mod encoder;
 mod endings;
 mod evaluate;
 mod http;
+mod mapping;
 mod models;
 mod onnx;
 mod process;

@@ -490,3 +490,32 @@ fn the_shipped_configuration_works_wherever_it_is_copied() {
     let complaints = String::from_utf8(told.stderr).unwrap();
     assert!(!complaints.contains("routes"), "{complaints}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_has_the_mapping_read_at_once() {
+    let upstream = Upstream::always(Reply::answer(["Hi"])).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mapping = folder.path().join("mapping.yaml");
+    std::fs::write(&mapping, "default: only\n").unwrap();
+    let config = format!(
+        "experts:\n\
+         \x20 only: {{ kind: remote, base_url: '{0}', model: far }}\n\
+         \x20 other: {{ kind: remote, base_url: '{0}', model: far }}\n\
+         mapping: {{ file: '{1}' }}\n",
+        upstream.base_url(),
+        mapping.display()
+    );
+    let served = Served::start(&write_config(folder.path(), &config));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/v1/models/coterie", served.base);
+    let experts = async || {
+        let response = client.get(&url).send().await.unwrap();
+        response.json::<Value>().await.unwrap()["experts"].take()
+    };
+    assert_eq!(experts().await, serde_json::json!(["only"]));
+    std::fs::write(&mapping, "default: other\n").unwrap();
+    served.signal("HUP");
+    while experts().await != serde_json::json!(["other"]) {}
+    served.signal("TERM");
+    assert!(served.wait().success(), "a hangup ends nothing");
+}

@@ -9,9 +9,10 @@ use std::{
 };
 
 use coterie::{
-    config::ContentPolicy,
+    config::{ContentPolicy, Prefer, Preference},
     decision::{Decision, Reason},
-    ids::{ExpertId, RouterId},
+    ids::{ExpertId, MappingId, RouterId},
+    mapping::Grounds,
     outcome::{
         Ask, Feedback, FeedbackError, NoSlot, Recorder, RecorderOptions, Ticket, Unrecorded, Writer,
     },
@@ -81,6 +82,7 @@ async fn open(recorder: &Recorder) -> Result<Ticket, NoSlot> {
         expert: ExpertId::new("general"),
         fallbacks: Vec::new(),
         propensity: 1.0,
+        grounds: Grounds::new(MappingId::new("m1"), Prefer::Word(Preference::Balanced)),
         router: RouterId::new("r1"),
         took: Duration::ZERO,
     };

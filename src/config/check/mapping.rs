@@ -1,73 +1,149 @@
-//! `mapping`: who answers which category.
+//! `mapping`: who answers which category, here or in a file of its own.
 
-use std::collections::BTreeMap;
+mod cascade;
+mod names;
+
+use std::{fs, path::Path};
+
+use sha2::{Digest, Sha256};
 
 use crate::{
     config::{
-        Assignment, Capability, MappingConfig, document::Place, raw, routes::Routes,
-        suggest::suggest,
+        Assignment, MappingConfig, Prefer, Preference, QualityFile,
+        document::Place,
+        mistake::Mistakes,
+        raw::{self, MAPPING_KEYS},
     },
-    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
+    ids::{CategoryId, ExpertId},
 };
 
-use super::Check;
+use cascade::cascades;
+pub(in crate::config) use names::Known;
 
-/// What the mapping may name.
+/// What of the mapping may stand in the configuration although a file holds the mapping: the policy of the house, which
+/// survives another file.
+const BESIDE_FILE: [&str; 5] = ["file", "budget", "prefer", "prefer_allowed", "cascade"];
+
+/// A mapping as one file has it.
 #[derive(Clone, Copy)]
-pub(in crate::config) struct Known<'a> {
-    /// `experts`: every id, with a mistaken value or not.
-    pub experts_place: Place<'a>,
-    /// What is understood of them.
-    pub experts: Option<&'a BTreeMap<String, raw::Expert>>,
-    /// The routes.
-    pub routes: &'a Routes,
+pub(in crate::config) struct Layer<'a> {
+    pub raw: &'a raw::Mapping,
+    pub place: Place<'a>,
 }
 
+/// Checks what the `content` says, the mapping's own file or the configuration itself, under what the configuration says
+/// for the whole house.
 pub(in crate::config) fn mapping(
-    raw: &raw::Mapping,
-    place: Place<'_>,
+    house: Layer<'_>,
+    content: Layer<'_>,
     known: Known<'_>,
-    check: &mut Check<'_>,
+    mistakes: &mut Mistakes,
 ) -> Option<MappingConfig> {
-    let mut used = Vec::new();
-    if let Some(expert) = raw.default.as_deref() {
-        check_expert(expert, place.at("default"), known, check);
-        used.push(expert);
+    check_keys(house, content, mistakes);
+    let default = default(house, content, known, mistakes);
+    let categories = categories(content, known, mistakes);
+    let quality = quality(house, content, mistakes);
+    let budget = choose(house, content, "budget", |raw| raw.budget.as_ref());
+    let budget = budget.map(|(budget, _)| budget.clone()).unwrap_or_default();
+    let (prefer, prefer_allowed) = prefer(house, content);
+    let mut config = MappingConfig {
+        default: default?,
+        categories,
+        usd_per_question_max: budget.usd_per_question,
+        usd_per_day_max: budget.usd_per_day,
+        prefer,
+        prefer_allowed,
+        quality: quality?,
+        cascades: Vec::new(),
+    };
+    if let Some((raw, place)) = choose(house, content, "cascade", |raw| raw.cascade.as_ref()) {
+        config.cascades = cascades(raw, place, &config, known, mistakes);
     }
+    known.check_prices(&config, mistakes);
+    Some(config)
+}
+
+/// Which layer says something under a key; the house's word counts.
+fn choose<'a, T>(
+    house: Layer<'a>,
+    content: Layer<'a>,
+    key: &str,
+    get: impl Fn(&'a raw::Mapping) -> Option<&'a T>,
+) -> Option<(&'a T, Place<'a>)> {
+    [house, content]
+        .into_iter()
+        .find_map(|layer| Some((get(layer.raw)?, layer.place.at(key))))
+}
+
+/// Each key stands where it is read.
+fn check_keys(house: Layer<'_>, content: Layer<'_>, mistakes: &mut Mistakes) {
+    let Some(file) = &house.raw.file else {
+        return;
+    };
+    for key in house.place.keys().filter(|key| !BESIDE_FILE.contains(key)) {
+        let message = format!("`{key}` stands beside `file`");
+        let help = format!("move it into `{file}`, or take `file` out");
+        mistakes.add(house.place.key(key), message, help);
+    }
+    if content.raw.file.is_some() {
+        let message = "a mapping's file names another `file`".to_owned();
+        let help = "write the mapping here".to_owned();
+        mistakes.add(content.place.key("file"), message, help);
+    }
+}
+
+fn default(
+    house: Layer<'_>,
+    content: Layer<'_>,
+    known: Known<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<ExpertId> {
+    let Layer { raw, place } = content;
+    let Some(expert) = raw.default.as_deref() else {
+        // Where it is written and mistaken, that is reported already.
+        if !place.keys().any(|key| key == "default") {
+            let name = match house.raw.file {
+                Some(_) => "the file",
+                None => "`mapping`",
+            };
+            let message = format!("{name} lacks `default`");
+            let help = "add it: the expert that answers what no category covers, and every category without an entry";
+            mistakes.add(place, message, help.to_owned());
+        }
+        return None;
+    };
+    known.check_expert(expert, place.at("default"), mistakes);
+    Some(ExpertId::new(expert))
+}
+
+fn categories(
+    content: Layer<'_>,
+    known: Known<'_>,
+    mistakes: &mut Mistakes,
+) -> Vec<(CategoryId, Assignment)> {
+    let Layer { raw, place } = content;
     let mut in_order: Vec<_> = raw.categories.iter().collect();
     in_order.sort_by_key(|(category, _)| place.key(category).position);
     let mut categories = Vec::new();
     for (category, raw) in in_order {
-        check_category(category, place.key(category), known, check);
-        let Some(assignment) = assignment(raw, place.at(category), known, check) else {
-            continue;
-        };
-        categories.push((CategoryId::new(category.as_str()), assignment));
+        known.check_category(category, place.key(category), &MAPPING_KEYS, mistakes);
+        if let Some(assignment) = assignment(raw, place.at(category), known, mistakes) {
+            categories.push((CategoryId::new(category.as_str()), assignment));
+        }
     }
-    for (_, assignment) in &categories {
-        used.push(assignment.expert.as_str());
-        used.extend(assignment.fallbacks.iter().map(ExpertId::as_str));
-    }
-    if raw.budget.usd_per_question.is_some() {
-        check_prices(&used, known, check);
-    }
-    Some(MappingConfig {
-        default: ExpertId::new(raw.default.as_deref()?),
-        usd_per_question_max: raw.budget.usd_per_question,
-        categories,
-    })
+    categories
 }
 
 fn assignment(
     raw: &raw::Assignment,
     place: Place<'_>,
     known: Known<'_>,
-    check: &mut Check<'_>,
+    mistakes: &mut Mistakes,
 ) -> Option<Assignment> {
     let raw = match raw {
         raw::Assignment::WithFallbacks(raw) => raw,
         raw::Assignment::Expert(expert) => {
-            check_expert(expert, place, known, check);
+            known.check_expert(expert, place, mistakes);
             return Some(Assignment {
                 expert: ExpertId::new(expert.as_str()),
                 fallbacks: Vec::new(),
@@ -76,15 +152,15 @@ fn assignment(
     };
     let mut order: Vec<&str> = Vec::new();
     if let Some(expert) = raw.expert.as_deref() {
-        check_expert(expert, place.at("expert"), known, check);
+        known.check_expert(expert, place.at("expert"), mistakes);
         order.push(expert);
     }
     for (fallback, place) in raw.fallbacks.iter().zip(place.at("fallbacks").texts()) {
         if order.contains(&fallback.as_str()) {
             let message = format!("`{fallback}` is asked already");
-            check.wrong(place, message, "name each expert once");
+            mistakes.add(place, message, "name each expert once".to_owned());
         } else {
-            check_expert(fallback, place, known, check);
+            known.check_expert(fallback, place, mistakes);
             order.push(fallback);
         }
     }
@@ -94,49 +170,54 @@ fn assignment(
     })
 }
 
-fn check_expert(id: &str, place: Place<'_>, known: Known<'_>, check: &mut Check<'_>) {
-    if known.experts_place.keys().next().is_none() {
-        return; // `experts` itself is wrong, and that is reported already.
-    }
-    if !known.experts_place.keys().any(|key| key == id) {
-        let help = suggest(id, known.experts_place.keys());
-        let message = format!("there is no expert `{id}`");
-        check.mistakes.add(place, message, help);
-        return;
-    }
-    let expert = known.experts.and_then(|experts| experts.get(id));
-    if expert.is_some_and(|expert| !expert.capabilities().contains(&Capability::Chat)) {
-        let message = format!("`{id}` does not answer conversations");
-        let help = "name another expert, or add `chat` to its `capabilities`";
-        check.wrong(place, message, help);
-    }
+/// What counts, and what clients may say that counts.
+fn prefer(house: Layer<'_>, content: Layer<'_>) -> (Prefer, Vec<Preference>) {
+    let prefer = choose(house, content, "prefer", |raw| raw.prefer.as_ref());
+    let prefer = match prefer.map(|(prefer, _)| *prefer) {
+        None => Prefer::Word(Preference::Balanced),
+        Some(raw::Prefer::Word(word)) => Prefer::Word(word),
+        Some(raw::Prefer::CostWeight(weight)) => Prefer::CostWeight(weight),
+    };
+    let allowed = choose(house, content, "prefer_allowed", |raw| {
+        raw.prefer_allowed.as_ref()
+    });
+    let allowed = match (allowed, prefer) {
+        (Some((allowed, _)), _) => allowed.clone(),
+        (None, Prefer::Word(word)) => vec![word],
+        (None, Prefer::CostWeight(_)) => Vec::new(),
+    };
+    (prefer, allowed)
 }
 
-fn check_category(category: &str, place: Place<'_>, known: Known<'_>, check: &mut Check<'_>) {
-    if category == OUT_OF_DOMAIN {
-        let message = format!("`{OUT_OF_DOMAIN}` has no entry of its own");
-        check.wrong(place, message, "`default` answers what no category covers");
-        return;
-    }
-    let mut categories = known.routes.categories().peekable();
-    if categories.peek().is_none() {
-        return; // The folder of routes is wrong, and that is reported already.
-    }
-    if !known.routes.categories().any(|known| known == category) {
-        let keys = ["default", "budget"];
-        let help = suggest(category, categories.chain(keys));
-        let message = format!("no route describes the category `{category}`");
-        check.mistakes.add(place, message, help);
-    }
-}
-
-fn check_prices(used: &[&str], known: Known<'_>, check: &mut Check<'_>) {
-    for (id, expert) in known.experts.into_iter().flatten() {
-        let (usd_in, usd_out) = expert.prices();
-        if used.contains(&id.as_str()) && (usd_in.is_none() || usd_out.is_none()) {
-            let message = format!("`{id}` has no price, and `mapping.budget` needs one");
-            let help = "add `usd_in` and `usd_out`, dollars per million tokens";
-            check.wrong(known.experts_place.key(id), message, help);
+/// The file that predicts, which lies beside the mapping's; nothing where it is named and cannot be read.
+fn quality(
+    house: Layer<'_>,
+    content: Layer<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Option<QualityFile>> {
+    let Some(name) = &content.raw.quality else {
+        return Some(None);
+    };
+    let folder = house
+        .raw
+        .file
+        .as_deref()
+        .and_then(|file| Path::new(file).parent());
+    let path = folder.unwrap_or(Path::new("")).join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Some(Some(QualityFile {
+            path,
+            sha256: hex::encode(Sha256::digest(bytes)),
+        })),
+        Err(error) => {
+            let message = format!(
+                "the quality model `{}` cannot be read: {error}",
+                path.display()
+            );
+            let help =
+                "put it there, or take `quality` out: the mapping then goes by categories alone";
+            mistakes.add(content.place.at("quality"), message, help.to_owned());
+            None
         }
     }
 }

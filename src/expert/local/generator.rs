@@ -7,6 +7,7 @@ use candle_core::Tensor;
 use super::{
     error::{LoadFault, in_words},
     gguf::Gguf,
+    likelihood::Likelihood,
     model::{Family, Model},
     reader::{Gone, Reader},
     sampler::Sampler,
@@ -48,10 +49,12 @@ pub struct ModelCard {
 }
 
 /// How an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ending {
     pub(super) reason: FinishReason,
     pub(super) usage: Usage,
+    /// Of the tokens that were drawn, by the model itself.
+    pub(super) mean_logprob: Option<f64>,
 }
 
 /// Why an answer did not come to its end.
@@ -106,11 +109,14 @@ impl Generator {
             .unwrap_or(ANSWER_TOKENS_DEFAULT)
             .min(room);
         let mut sampler = Sampler::new(&request.sampling);
+        let mut likelihood = Likelihood::default();
         let mut text = AnswerText::new(&request.sampling.stop);
         let mut state = self.read_prompt(&prompt, reader)?;
         let mut answer_tokens = 0;
         let reason = loop {
-            let token = sampler.draw(self.model.logits(&state)?);
+            let logits = self.model.logits(&state)?;
+            let token = sampler.draw(logits.clone());
+            likelihood.note(&logits, token);
             if self.tokenizer.ends_answer(token) {
                 break FinishReason::Stop;
             }
@@ -136,6 +142,7 @@ impl Generator {
                 prompt_tokens: prompt.len() as u64,
                 completion_tokens: answer_tokens as u64,
             },
+            mean_logprob: likelihood.mean_logprob(),
         })
     }
 

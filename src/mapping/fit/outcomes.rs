@@ -156,19 +156,21 @@ pub enum OutcomesError {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     /// Outcomes of lines, by `category`, texts kept.
     pub(crate) fn outcomes(lines: &[impl AsRef<str>]) -> Outcomes {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("outcomes.jsonl");
-        let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
-        std::fs::write(&path, lines.join("\n")).unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for line in lines {
+            writeln!(file, "{}", line.as_ref()).unwrap();
+        }
         let options = Options {
             by: Some("category".into()),
             texts: Texts::Keep,
             ..Options::default()
         };
-        read(&[path], &options).unwrap()
+        read(&[file.path().to_owned()], &options).unwrap()
     }
 }

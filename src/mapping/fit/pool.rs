@@ -6,7 +6,7 @@ use super::{
     models::{Model, Models},
     outcomes::Outcomes,
 };
-use crate::mapping::{ANSWER_TOKENS_ESTIMATE, BYTES_PER_TOKEN};
+use crate::mapping::demand::{ANSWER_TOKENS_ESTIMATE, BYTES_PER_TOKEN};
 
 /// How much each category counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

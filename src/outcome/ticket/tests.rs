@@ -7,8 +7,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::*;
 use crate::{
     chat::{AnswerHead, Choices, FinishReason},
+    config::{Prefer, Preference},
     decision::Reason,
-    ids::RouterId,
+    ids::{MappingId, RouterId},
+    mapping::Grounds,
     outcome::{Prices, Recorder, RecorderOptions},
     store::{Store, StoredOutcome},
 };
@@ -98,6 +100,7 @@ fn decision() -> Decision {
         expert: expert(),
         fallbacks: Vec::new(),
         propensity: 1.0,
+        grounds: Grounds::new(MappingId::new("m1"), Prefer::Word(Preference::Balanced)),
         router: RouterId::new("r1"),
         took: Duration::ZERO,
     }
@@ -159,19 +162,15 @@ fn ending(stored: &StoredOutcome) -> (&str, Option<&str>) {
 async fn a_dropped_ticket_is_a_client_that_left() {
     let house = House::keeping(ContentPolicy::Full).await;
     let mut ticket = house.open().await;
-    ticket.attempts().push(Attempt {
-        expert: expert(),
-        took: None,
-        error: None,
-    });
+    ticket.attempts().push(Attempt::begun(expert()));
     let id = ticket.id().to_owned();
     drop(ticket);
     let stored = house.only_outcome(&id).await;
     assert_eq!(ending(&stored), ("client_left", None));
-    assert_eq!(
-        stored.attempts,
-        r#"[{"expert":"general","took_us":null,"error":null}]"#
-    );
+    let attempts: Vec<serde_json::Value> = serde_json::from_str(&stored.attempts).unwrap();
+    assert_eq!(attempts.len(), 1, "{attempts:?}");
+    assert_eq!(attempts[0]["expert"], "general");
+    assert!(attempts[0]["took_us"].is_null() && attempts[0]["error"].is_null());
     assert_eq!(stored.answered_by, None);
     assert_eq!(stored.first_token_us, None);
     assert_eq!(stored.cost_usd, None);
@@ -344,4 +343,41 @@ async fn a_long_answer_is_kept_up_to_the_bound() {
         stored.answer.map(|answer| answer.len()),
         Some(content::TEXT_BYTES_MAX)
     );
+}
+
+/// An answer that was not taken, and a judge's word on it.
+fn tried_before(usage: Option<Usage>) -> [Attempt; 2] {
+    let first = Attempt {
+        role: Role::First,
+        rejected: Some("it has no text".into()),
+        usage,
+        ..Attempt::begun(expert())
+    };
+    let judge = Attempt {
+        role: Role::Judge,
+        usage: Some(USAGE),
+        ..Attempt::begun(expert())
+    };
+    [first, judge]
+}
+
+#[tokio::test]
+async fn everything_that_was_paid_for_is_added_up() {
+    for (first, tokens) in [(Some(USAGE), Some(3 * 2_000_000)), (None, None)] {
+        let house = House::keeping(ContentPolicy::Full).await;
+        let mut ticket = house.open().await;
+        ticket.attempts().extend(tried_before(first));
+        ticket.attempts().push(Attempt::begun(expert()));
+        let id = ticket.id().to_owned();
+        let completion = head().completion("Hi", FinishReason::Stop, USAGE);
+        ticket.complete(&expert(), &completion);
+        let stored = house.only_outcome(&id).await;
+        assert_eq!(stored.prompt_tokens, tokens);
+        // Each read for two dollars and wrote for four.
+        let usd = first.map(|_counted| 3.0 * 6.0);
+        assert_eq!(stored.cost_usd, usd, "unknown where one part is");
+        let attempts: Vec<serde_json::Value> = serde_json::from_str(&stored.attempts).unwrap();
+        assert_eq!(attempts[2]["prompt_tokens"], 2_000_000, "the answer's own");
+        assert_eq!(attempts[2]["cost_usd"], 6.0);
+    }
 }

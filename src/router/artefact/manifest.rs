@@ -105,6 +105,22 @@ pub struct Training {
     /// Public sets that rows were taken from.
     #[serde(default)]
     pub sources: Vec<Source>,
+    /// How the router did on the rows of each file of labels, where there were several.
+    #[serde(default)]
+    pub by_file: BTreeMap<String, FileFigures>,
+}
+
+/// Figures on the rows of one file, held back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileFigures {
+    /// Distinct rows.
+    pub rows: usize,
+    /// The cheap tier.
+    pub cheap: Option<Figures>,
+    /// The full tier.
+    pub full: Option<Figures>,
+    /// Both together.
+    pub cascade: Figures,
 }
 
 /// A public set of rows.

@@ -129,6 +129,12 @@ impl Tensors {
             self.add(&format!("{name}.sparse"), Dtype::I8, bytes.len(), bytes);
             self.halves(&format!("{name}.sparse_scale"), &sparse.scales);
         }
+        if !sparse.columns.is_empty() {
+            let columns = sparse.columns.iter();
+            let bytes = columns.flat_map(|column| column.to_le_bytes()).collect();
+            let name = format!("{name}.sparse_column");
+            self.add(&name, Dtype::U16, sparse.columns.len(), bytes);
+        }
         self.floats(&format!("{name}.dense"), head.dense());
         self.floats(&format!("{name}.bias"), head.bias());
     }
@@ -184,7 +190,14 @@ impl Packed<'_> {
     fn head(&self, name: &str) -> Result<Head, String> {
         let sparse = if self.has(&format!("{name}.sparse")) {
             let values = self.bytes(&format!("{name}.sparse"), Dtype::I8)?;
+            let columns = format!("{name}.sparse_column");
+            let columns = match self.has(&columns) {
+                true => self.bytes(&columns, Dtype::U16)?,
+                false => Vec::new(),
+            };
+            let columns = columns.as_chunks::<2>().0.iter();
             Quantised {
+                columns: columns.map(|bytes| u16::from_le_bytes(*bytes)).collect(),
                 scales: self.halves(&format!("{name}.sparse_scale"))?,
                 values: values
                     .into_iter()

@@ -3,10 +3,7 @@
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::{
-    Rows, Targets,
-    objective::{Loss, Parameters},
-};
+use super::{Parameters, Rows, Targets, objective::Loss};
 use crate::router::calibration;
 
 /// Steps after which a fit ends even if it still moves.
@@ -121,6 +118,8 @@ pub fn held_back(
     step: &(dyn Fn() + Sync),
 ) -> Result<HeldBack, FitError> {
     check(rows, targets, prior)?;
+    let prior = prior.map(|prior| prior.gathered(rows));
+    let prior = prior.as_ref();
     let count = folds.iter().max().map_or(1, |last| last + 1);
     let choosing = if rows.len() <= ROWS_FEW { count } else { 1 };
     let penalties = if count == 1 {
@@ -230,10 +229,11 @@ pub fn fit(
 ) -> Result<Fitted, FitError> {
     check(rows, targets, prior)?;
     let all: Vec<usize> = (0..rows.len()).collect();
-    let start = start(rows, targets, prior);
-    let parameters = minimise((rows, targets, &all), (penalty, prior), start)?;
+    let gathered = prior.map(|prior| prior.gathered(rows));
+    let start = start(rows, targets, gathered.as_ref());
+    let parameters = minimise((rows, targets, &all), (penalty, gathered.as_ref()), start)?;
     Ok(Fitted {
-        parameters,
+        parameters: parameters.scattered(rows, prior),
         penalty,
     })
 }

@@ -9,7 +9,11 @@ use argmin::{
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-use super::{Head, Penalty, Rows, Targets};
+use super::{
+    Parameters, Penalty, Rows, Targets,
+    columns::Columns,
+    flat::{self, Flat},
+};
 use crate::router::narrow;
 
 /// Pairs of steps and gradient changes that stand in for the Hessian (Nocedal & Wright advise 3 to 20).
@@ -19,119 +23,9 @@ const MEMORY: usize = 7;
 /// beyond it.
 const GRADIENT_NORM_MIN: f64 = 1e-4;
 
-/// Parts into which the rows are cut to be worked on at once. A constant: sums of floating-point numbers depend on how
-/// they are grouped, and the result must not depend on the machine's number of cores.
-const PARTS: usize = 4;
-
-/// Weights and biases as one flat vector: buckets × classes, dimensions × classes, classes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameters {
-    pub(super) classes: usize,
-    pub(super) buckets: usize,
-    pub(super) flat: Vec<f64>,
-}
-
-impl Parameters {
-    pub(super) fn zeros(rows: &Rows, classes: usize) -> Self {
-        let count = (rows.bucket_count() + rows.dimensions() + 1) * classes;
-        Self {
-            classes,
-            buckets: rows.bucket_count(),
-            flat: vec![0.0; count],
-        }
-    }
-
-    /// What a head says, for the classes that `old_of` names among the head's: zeros for the others.
-    ///
-    /// The head's first `own` dense features are one for each of its classes, and become one for each of the new ones;
-    /// a new class hears its own as the old ones hear theirs.
-    pub fn of_head(head: &Head, old_of: &[Option<usize>], own: usize) -> Self {
-        let classes = old_of.len();
-        let row = |old: &[f32]| -> Vec<f64> {
-            let of_class = |class: &Option<usize>| class.map_or(0.0, |class| f64::from(old[class]));
-            old_of.iter().map(of_class).collect()
-        };
-        let sparse = head.sparse();
-        let buckets = sparse
-            .scales
-            .iter()
-            .zip(sparse.values.chunks_exact(head.classes()));
-        let mut flat: Vec<f64> = buckets
-            .flat_map(|(scale, values)| {
-                let values: Vec<f32> = values
-                    .iter()
-                    .map(|value| f32::from(*value) * scale)
-                    .collect();
-                row(&values)
-            })
-            .collect();
-        let dense: Vec<&[f32]> = head.dense().chunks_exact(head.classes()).collect();
-        let (of_classes, rest) = dense.split_at(own.min(dense.len()));
-        if own > 0 {
-            let to_themselves = of_classes
-                .iter()
-                .enumerate()
-                .map(|(class, weights)| f64::from(weights[class]));
-            let mean = to_themselves.sum::<f64>() / of_classes.len().max(1) as f64;
-            for (new, old) in old_of.iter().enumerate() {
-                let own = |at: usize| if at == new { mean } else { 0.0 };
-                let of_new = || (0..classes).map(own).collect();
-                flat.extend(old.map_or_else(of_new, |old| row(of_classes[old])));
-            }
-        }
-        flat.extend(rest.iter().flat_map(|weights| row(weights)));
-        flat.extend(row(head.bias()));
-        Self {
-            classes,
-            buckets: sparse.scales.len(),
-            flat,
-        }
-    }
-
-    /// The same for dense features that are not multiplied by `factors` before: one for each of the first of them.
-    #[must_use]
-    pub fn of_unscaled(mut self, factors: &[f32]) -> Self {
-        let dense = self.flat[self.buckets * self.classes..].chunks_exact_mut(self.classes);
-        for (weights, factor) in dense.zip(factors) {
-            weights
-                .iter_mut()
-                .for_each(|weight| *weight *= f64::from(*factor));
-        }
-        self
-    }
-
-    pub(super) fn sparse(&self) -> &[f64] {
-        &self.flat[..self.buckets * self.classes]
-    }
-
-    pub(super) fn dense(&self) -> &[f64] {
-        &self.flat[self.buckets * self.classes..self.flat.len() - self.classes]
-    }
-
-    pub(super) fn bias(&self) -> &[f64] {
-        &self.flat[self.flat.len() - self.classes..]
-    }
-
-    /// The logits of one row.
-    pub(super) fn logits(&self, rows: &Rows, row: usize) -> Vec<f32> {
-        let mut logits = self.bias().to_vec();
-        let mut add = |weights: &[f64], value: f32| {
-            for (logit, weight) in logits.iter_mut().zip(weights) {
-                *logit += f64::from(value) * weight;
-            }
-        };
-        for (bucket, value) in rows.sparse(row) {
-            add(
-                &self.sparse()[bucket * self.classes..][..self.classes],
-                value,
-            );
-        }
-        for (weights, value) in self.dense().chunks_exact(self.classes).zip(rows.dense(row)) {
-            add(weights, *value);
-        }
-        logits.into_iter().map(narrow).collect()
-    }
-}
+/// Rows, or buckets, that one core works on at a time. A constant: sums of floating-point numbers depend on how they are
+/// grouped, and the result must not depend on the machine's number of cores.
+const CHUNK: usize = 1 << 10;
 
 /// The loss of multinomial logistic regression on some of the rows.
 pub(super) struct Loss<'r> {
@@ -139,6 +33,8 @@ pub(super) struct Loss<'r> {
     targets: &'r Targets,
     /// The rows that count.
     at: &'r [usize],
+    /// Their sparse features, bucket by bucket.
+    columns: Columns,
     /// Their dense features.
     dense: Array2<f32>,
     penalty: Penalty,
@@ -154,9 +50,9 @@ struct Objective<'r> {
 
 #[derive(Clone)]
 struct Point {
-    parameters: Vec<f64>,
+    parameters: Flat,
     cost: f64,
-    gradient: Vec<f64>,
+    gradient: Flat,
 }
 
 impl<'r> Loss<'r> {
@@ -166,6 +62,7 @@ impl<'r> Loss<'r> {
         (penalty, prior): (Penalty, Option<&'r Parameters>),
     ) -> Self {
         Self {
+            columns: Columns::of(rows, at),
             dense: rows.dense_of(at),
             rows,
             targets,
@@ -205,85 +102,67 @@ impl<'r> Loss<'r> {
         })
     }
 
-    fn evaluate(&self, parameters: &[f64]) -> Point {
-        let weights: Vec<f32> = parameters.iter().copied().map(narrow).collect();
-        let border = |part: usize| self.at.len() * part / PARTS;
-        let parts: Vec<(f64, Vec<f32>)> = (0..PARTS)
-            .into_par_iter()
-            .map(|part| self.part(&weights, border(part)..border(part + 1)))
-            .collect();
-        let share = 1.0 / self.at.len() as f64;
-        let mut cost = parts.iter().map(|(cost, _)| cost * share).sum::<f64>();
-        let mut gradient = vec![0.0; parameters.len()];
-        for (_, of_part) in &parts {
-            for (sum, part) in gradient.iter_mut().zip(of_part) {
-                *sum += f64::from(*part) * share;
-            }
-        }
+    fn evaluate(&self, parameters: &Flat) -> Point {
+        let (loss, residuals) = self.residuals(&parameters.0);
+        let mut gradient = vec![0.0; parameters.0.len()];
         let classes = self.targets.classes();
-        let sparse = self.rows.bucket_count() * classes;
-        let penalised = parameters.len() - classes;
-        for (range, l2) in [
-            (0..sparse, self.penalty.sparse),
-            (sparse..penalised, self.penalty.dense),
-        ] {
-            for at in range {
-                let off = parameters[at] - self.prior.map_or(0.0, |prior| prior.flat[at]);
-                gradient[at] += l2 * off;
-                cost += l2 / 2.0 * off * off;
-            }
-        }
+        let (sparse, rest) = gradient.split_at_mut(self.rows.used().len() * classes);
+        self.columns.add_products(&residuals, sparse);
+        self.add_dense_products(&residuals, rest);
         Point {
-            parameters: parameters.to_vec(),
-            cost,
-            gradient,
+            cost: loss + self.add_penalty(parameters, &mut gradient),
+            parameters: parameters.clone(),
+            gradient: Flat(gradient),
         }
     }
 
-    /// Sum of the loss over some of the rows, and of its gradient. Dense features go through matrix products, which is
-    /// several times faster than row by row.
-    fn part(&self, weights: &[f32], rows: Range<usize>) -> (f64, Vec<f32>) {
+    /// The mean loss, and its gradient in the logits: rows × classes.
+    fn residuals(&self, weights: &[f32]) -> (f64, Array2<f32>) {
         let classes = self.targets.classes();
-        let dense_from = self.rows.bucket_count() * classes;
+        let mut residuals = Array2::zeros((self.at.len(), classes));
+        let chunks = residuals
+            .axis_chunks_iter_mut(Axis(0), CHUNK)
+            .into_par_iter();
+        let losses: Vec<f64> = chunks
+            .enumerate()
+            .map(|(chunk, mut residuals)| {
+                let from = chunk * CHUNK;
+                let logits = self.dense_logits(weights, from..from + residuals.nrows());
+                residuals.assign(&logits);
+                let rows = self.at[from..].iter().zip(residuals.rows_mut());
+                rows.map(|(row, logits)| self.loss_to_residual(*row, weights, logits.into_slice()))
+                    .sum()
+            })
+            .collect();
+        (losses.into_iter().sum(), residuals)
+    }
+
+    /// What biases and dense features say. A matrix product is several times faster than going row by row.
+    fn dense_logits(&self, weights: &[f32], rows: Range<usize>) -> Array2<f32> {
+        let classes = self.targets.classes();
+        let dense_from = self.rows.used().len() * classes;
         let bias_from = weights.len() - classes;
-        let dense = self.dense.slice(s![rows.clone(), ..]);
+        let dense = self.dense.slice(s![rows, ..]);
         let shape = (dense.ncols(), classes);
         let of_dense = ArrayView2::from_shape(shape, &weights[dense_from..bias_from]);
-        let mut residuals = match of_dense {
+        let mut logits = match of_dense {
             Ok(of_dense) => dense.dot(&of_dense),
-            Err(_) => Array2::zeros((rows.len(), classes)),
+            Err(_) => Array2::zeros((dense.nrows(), classes)),
         };
-        residuals += &ArrayView1::from(&weights[bias_from..]);
-        let mut cost = 0.0;
-        let mut gradient = vec![0.0; weights.len()];
-        for (row, mut residual) in self.at[rows].iter().zip(residuals.rows_mut()) {
-            let Some(residual) = residual.as_slice_mut() else {
-                continue;
-            };
-            for (bucket, value) in self.rows.sparse(*row) {
-                add_scaled(residual, value, &weights[bucket * classes..][..classes]);
-            }
-            cost += self.loss_to_residual(*row, residual);
-            for (bucket, value) in self.rows.sparse(*row) {
-                add_scaled(
-                    &mut gradient[bucket * classes..][..classes],
-                    value,
-                    residual,
-                );
-            }
-        }
-        let of_dense = dense.t().dot(&residuals);
-        let biases = residuals.sum_axis(Axis(0));
-        let tail = of_dense.iter().chain(&biases);
-        for (gradient, value) in gradient[dense_from..].iter_mut().zip(tail) {
-            *gradient = *value;
-        }
-        (cost, gradient)
+        logits += &ArrayView1::from(&weights[bias_from..]);
+        logits
     }
 
-    /// The weighted loss of a row with these logits, which become the loss's gradient.
-    fn loss_to_residual(&self, row: usize, logits: &mut [f32]) -> f64 {
-        let weight = self.targets.weights[row];
+    /// The weighted loss of a row whose dense features give these logits, which become the loss's gradient. Both are
+    /// shares of the mean.
+    fn loss_to_residual(&self, row: usize, weights: &[f32], logits: Option<&mut [f32]>) -> f64 {
+        let Some(logits) = logits else { return 0.0 };
+        let classes = logits.len();
+        for (bucket, value) in self.rows.sparse(row) {
+            add_scaled(logits, value, &weights[bucket * classes..][..classes]);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+        let weight = self.targets.weights[row] / self.at.len() as f32;
         let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = logits.iter().map(|logit| (logit - greatest).exp()).sum();
         let log_sum = greatest + sum.ln();
@@ -294,18 +173,69 @@ impl<'r> Loss<'r> {
         }
         f64::from(loss * weight)
     }
+
+    /// Adds the gradient in the weights of dense features and in the biases, which come behind them.
+    fn add_dense_products(&self, residuals: &Array2<f32>, gradient: &mut [f32]) {
+        let chunks = residuals.axis_chunks_iter(Axis(0), CHUNK).into_par_iter();
+        let parts: Vec<(Array2<f32>, _)> = chunks
+            .zip(self.dense.axis_chunks_iter(Axis(0), CHUNK).into_par_iter())
+            .map(|(residuals, dense)| (dense.t().dot(&residuals), residuals.sum_axis(Axis(0))))
+            .collect();
+        for (of_dense, biases) in &parts {
+            for (gradient, value) in gradient.iter_mut().zip(of_dense.iter().chain(biases)) {
+                *gradient += value;
+            }
+        }
+    }
+
+    /// The penalty; its gradient is added.
+    fn add_penalty(&self, parameters: &Flat, gradient: &mut [f32]) -> f64 {
+        let classes = self.targets.classes();
+        let sparse = self.rows.used().len() * classes;
+        let penalised = gradient.len() - classes;
+        let of_kind = |kind: Range<usize>, l2: f64, gradient: &mut [f32]| {
+            let prior = self.prior.map(|prior| &prior.flat.0[kind.clone()]);
+            penalty(&parameters.0[kind], prior, l2, gradient)
+        };
+        of_kind(0..sparse, self.penalty.sparse, &mut gradient[..sparse])
+            + of_kind(
+                sparse..penalised,
+                self.penalty.dense,
+                &mut gradient[sparse..penalised],
+            )
+    }
 }
 
-fn add_scaled(sum: &mut [f32], factor: f32, row: &[f32]) {
+/// (l2 / 2)·‖weights − prior‖²; its gradient is added.
+fn penalty(weights: &[f32], prior: Option<&[f32]>, l2: f64, gradient: &mut [f32]) -> f64 {
+    let factor = narrow(l2);
+    let chunks = weights.par_chunks(flat::CHUNK).enumerate();
+    let costs: Vec<f64> = chunks
+        .zip(gradient.par_chunks_mut(flat::CHUNK))
+        .map(|((chunk, weights), gradient)| {
+            let prior = prior.map(|prior| &prior[chunk * flat::CHUNK..][..weights.len()]);
+            let mut squares = 0.0;
+            for (at, (weight, gradient)) in weights.iter().zip(gradient).enumerate() {
+                let off = weight - prior.map_or(0.0, |prior| prior[at]);
+                *gradient += factor * off;
+                squares += f64::from(off * off);
+            }
+            squares * l2 / 2.0
+        })
+        .collect();
+    costs.into_iter().sum()
+}
+
+pub(super) fn add_scaled(sum: &mut [f32], factor: f32, row: &[f32]) {
     for (sum, value) in sum.iter_mut().zip(row) {
         *sum += factor * value;
     }
 }
 
 impl Objective<'_> {
-    fn point(&self, parameters: &[f64]) -> Point {
+    fn point(&self, parameters: &Flat) -> Point {
         if let Some(last) = &*self.last.borrow()
-            && last.parameters == parameters
+            && last.parameters == *parameters
         {
             return last.clone();
         }
@@ -316,19 +246,19 @@ impl Objective<'_> {
 }
 
 impl CostFunction for Objective<'_> {
-    type Param = Vec<f64>;
+    type Param = Flat;
     type Output = f64;
 
-    fn cost(&self, parameters: &Vec<f64>) -> Result<f64, Error> {
+    fn cost(&self, parameters: &Flat) -> Result<f64, Error> {
         Ok(self.point(parameters).cost)
     }
 }
 
 impl Gradient for Objective<'_> {
-    type Param = Vec<f64>;
-    type Gradient = Vec<f64>;
+    type Param = Flat;
+    type Gradient = Flat;
 
-    fn gradient(&self, parameters: &Vec<f64>) -> Result<Vec<f64>, Error> {
+    fn gradient(&self, parameters: &Flat) -> Result<Flat, Error> {
         Ok(self.point(parameters).gradient)
     }
 }
@@ -350,24 +280,24 @@ mod tests {
         };
         let loss = Loss::new((&rows, &targets, &[0, 1, 2]), (penalty, None));
         let mut parameters = Parameters::zeros(&rows, 3).flat;
-        for (at, parameter) in parameters.iter_mut().enumerate() {
-            *parameter = (at as f64 * 0.7).sin();
+        for (at, parameter) in parameters.0.iter_mut().enumerate() {
+            *parameter = (at as f32 * 0.7).sin();
         }
         let gradient = loss.evaluate(&parameters).gradient;
-        for at in 0..parameters.len() {
+        for at in 0..parameters.0.len() {
             let step = 1e-2;
-            let mut cost = |off: f64| {
-                let kept = parameters[at];
-                parameters[at] += off;
+            let mut cost = |off: f32| {
+                let kept = parameters.0[at];
+                parameters.0[at] += off;
                 let cost = loss.evaluate(&parameters).cost;
-                parameters[at] = kept;
+                parameters.0[at] = kept;
                 cost
             };
-            let slope = (cost(step) - cost(-step)) / (2.0 * step);
+            let slope = (cost(step) - cost(-step)) / f64::from(2.0 * step);
             assert!(
-                (slope - gradient[at]).abs() < 2e-3,
+                (slope - f64::from(gradient.0[at])).abs() < 2e-3,
                 "{at}: {slope} {}",
-                gradient[at]
+                gradient.0[at]
             );
         }
     }

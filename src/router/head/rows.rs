@@ -9,8 +9,11 @@ use crate::router::lexical::Features;
 pub struct Rows {
     /// Where each row begins in `buckets` and `values`, and where the last one ends.
     starts: Vec<usize>,
-    buckets: Vec<u32>,
+    /// The place of each feature's bucket in `used`.
+    places: Vec<u32>,
     values: Vec<f32>,
+    /// The buckets that some row has, in order. A fit moves only their weights, and few rows have few of them.
+    used: Vec<u32>,
     /// Buckets that there can be.
     bucket_count: usize,
     /// rows × dimensions.
@@ -21,19 +24,25 @@ impl Rows {
     /// Joins the sparse features of rows, over `bucket_count` buckets, with their dense ones (rows × dimensions). Empty
     /// `sparse`: no row has any.
     pub fn new(sparse: &[Features], bucket_count: usize, dense: Array2<f32>) -> Self {
+        let mut used: Vec<u32> = sparse.iter().flatten().map(|(bucket, _)| *bucket).collect();
+        used.sort_unstable();
+        used.dedup();
         let mut rows = Self {
             starts: vec![0],
-            buckets: Vec::new(),
+            places: Vec::new(),
             values: Vec::new(),
             bucket_count: if sparse.is_empty() { 0 } else { bucket_count },
             dense,
+            used,
         };
         for row in 0..rows.dense.nrows() {
             for (bucket, value) in sparse.get(row).into_iter().flatten() {
-                rows.buckets.push(*bucket);
+                // It is there: `used` was made of the same features.
+                let place = rows.used.partition_point(|used| used < bucket);
+                rows.places.extend(u32::try_from(place));
                 rows.values.push(*value);
             }
-            rows.starts.push(rows.buckets.len());
+            rows.starts.push(rows.places.len());
         }
         rows
     }
@@ -48,21 +57,27 @@ impl Rows {
         self.len() == 0
     }
 
-    pub(super) fn bucket_count(&self) -> usize {
+    /// How many sparse features there can be; none where no row has any.
+    pub fn bucket_count(&self) -> usize {
         self.bucket_count
+    }
+
+    /// The buckets that some row has, in order.
+    pub(super) fn used(&self) -> &[u32] {
+        &self.used
     }
 
     pub(super) fn dimensions(&self) -> usize {
         self.dense.ncols()
     }
 
-    /// Bucket and value of each sparse feature of a row.
+    /// Place in [`Self::used`] and value of each sparse feature of a row.
     pub(super) fn sparse(&self, row: usize) -> impl Iterator<Item = (usize, f32)> {
         let range = self.starts[row]..self.starts[row + 1];
         let values = self.values[range.clone()].iter().copied();
-        self.buckets[range]
+        self.places[range]
             .iter()
-            .map(|bucket| *bucket as usize)
+            .map(|place| *place as usize)
             .zip(values)
     }
 

@@ -1,10 +1,12 @@
 //! How probabilities of rows held back compare with their labels.
 
-use ndarray::{Array2, ArrayView2};
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, ArrayView2, Axis};
 
 use super::Problem;
 use crate::router::{
-    artefact::Figures,
+    artefact::{Figures, FileFigures},
     calibration::{self, argmax},
 };
 
@@ -20,8 +22,43 @@ impl Problem<'_> {
             .collect()
     }
 
+    /// On all rows.
     pub(super) fn figures(&self, probabilities: ArrayView2<'_, f32>) -> Figures {
-        let labels = &self.dataset.labels;
+        self.figures_of(probabilities, &self.dataset.labels)
+    }
+
+    /// On the rows of each file, if there are several: for each tier the probabilities that it gives.
+    pub(super) fn by_file(
+        &self,
+        (cheap, full): (Option<&Array2<f32>>, Option<&Array2<f32>>),
+        cascade: &Array2<f32>,
+    ) -> BTreeMap<String, FileFigures> {
+        let mut files: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (row, origin) in self.dataset.origins.iter().enumerate() {
+            if let Some(origin) = origin {
+                files.entry(origin).or_default().push(row);
+            }
+        }
+        if files.len() < 2 {
+            return BTreeMap::new();
+        }
+        let of_file = |(name, rows): (&str, Vec<usize>)| {
+            let labels: Vec<usize> = rows.iter().map(|row| self.dataset.labels[*row]).collect();
+            let figures = |probabilities: &Array2<f32>| {
+                self.figures_of(probabilities.select(Axis(0), &rows).view(), &labels)
+            };
+            let figures = FileFigures {
+                rows: rows.len(),
+                cheap: cheap.map(figures),
+                full: full.map(figures),
+                cascade: figures(cascade),
+            };
+            (name.to_owned(), figures)
+        };
+        files.into_iter().map(of_file).collect()
+    }
+
+    fn figures_of(&self, probabilities: ArrayView2<'_, f32>, labels: &[usize]) -> Figures {
         let top = calibration::top(probabilities, labels);
         let share = |right: usize, of: usize| right as f64 / of.max(1) as f64;
         let inside: Vec<bool> = (0..labels.len())

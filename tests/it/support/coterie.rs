@@ -1,8 +1,12 @@
 //! A Coterie in this process, on a port of its own, with a folder of its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+};
 
 use coterie::{
+    app::App,
     config::{self, Environment, Exposure},
     serve::Server,
     store::{Store, StoredOutcome},
@@ -19,6 +23,8 @@ pub(crate) struct Coterie {
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
     folder: TempDir,
+    /// Weak: whoever shuts down must be the last to hold the app.
+    app: Weak<App>,
 }
 
 impl Coterie {
@@ -34,6 +40,7 @@ impl Coterie {
             .unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let server = Server::bind(config, Exposure::Guarded).await.unwrap();
         let base = format!("http://{}", server.address());
+        let app = Arc::downgrade(server.app());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async move {
             stopped.await.ok();
@@ -45,7 +52,13 @@ impl Coterie {
             stop,
             running,
             folder,
+            app,
         }
+    }
+
+    /// Has the mapping's file read now, as SIGHUP would.
+    pub(crate) fn look_at_mapping(&self) {
+        self.app.upgrade().unwrap().look_at_mapping();
     }
 
     /// The address with a path behind it.
@@ -113,6 +126,11 @@ pub(crate) struct Stopping {
 }
 
 impl Stopping {
+    /// Waits for the end alone, where the store lies elsewhere.
+    pub(crate) async fn closed(self) {
+        self.running.await.unwrap();
+    }
+
     /// Waits for the end and opens the store that is left.
     pub(crate) async fn ended(self) -> Record {
         self.running.await.unwrap();

@@ -42,6 +42,8 @@ async fn an_answer_is_the_same_whole_and_streamed() {
         finish.0["choices"][0]["finish_reason"].as_str(),
         whole.finish_reason()
     );
+    assert!(finish.mean_logprob().is_some_and(|mean| mean < 0.0));
+    assert_eq!(finish.mean_logprob(), whole.mean_logprob());
     assert!(usage.only_counts());
     assert_eq!(usage.usage(), whole.usage());
     assert_eq!(whole.0["model"], "general");

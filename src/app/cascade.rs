@@ -1,0 +1,214 @@
+//! A cheaper expert first: its answer is held back whole until it is accepted; otherwise the category's own expert is
+//! asked, and the client never sees a piece of what was rejected.
+
+mod code;
+mod judge;
+
+use std::{slice, sync::Arc};
+
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    chat::{ChatRequest, Chunk, Completion, Usage},
+    config::CascadeConfig,
+    expert::{Answer, AnswerStream, Answered, Attempt, ExpertError, Experts, Role},
+};
+use code::CodeFault;
+use judge::JudgeFault;
+
+/// Most of a streamed answer that is held back, in bytes of its chunks: far longer than an answer that a cheap expert
+/// gets right, and little enough for every question under way to hold as much.
+const HELD_BYTES_MAX: usize = 1 << 20;
+
+/// One question's cascade.
+pub(super) struct Cascade<'a> {
+    pub experts: &'a Experts,
+    pub config: &'a CascadeConfig,
+    pub request: &'a Arc<ChatRequest>,
+}
+
+/// Why a first answer is not taken.
+#[derive(Debug, thiserror::Error)]
+enum Rejection {
+    #[error("it failed")]
+    Failed(#[from] ExpertError),
+    #[error("it and its checks took too long")]
+    TooSlow,
+    #[error("it is longer than what is held back")]
+    TooLong,
+    #[error("it has no text")]
+    NoText,
+    #[error("its likelihood is not known")]
+    NoLikelihood,
+    #[error("its mean log-probability is {found:.3}, below {least:.3}")]
+    Unlikely { found: f64, least: f64 },
+    #[error(transparent)]
+    Code(#[from] CodeFault),
+    #[error(transparent)]
+    Judge(#[from] JudgeFault),
+}
+
+/// An answer that is held back.
+struct Held {
+    answer: HeldAnswer,
+    text: String,
+    usage: Option<Usage>,
+    mean_logprob: Option<f64>,
+}
+
+enum HeldAnswer {
+    Whole(Completion),
+    Stream(Vec<Chunk>),
+}
+
+impl Cascade<'_> {
+    /// Asks the first expert and checks its answer; none where the category's own expert must be asked, whatever the
+    /// reason. Each try, a judge's included, is in `attempts` from its start.
+    pub(super) async fn first(&self, attempts: &mut Vec<Attempt>) -> Option<Answered> {
+        let (started, at) = (Instant::now(), attempts.len());
+        let deadline = started + self.config.within;
+        let held = match timeout_at(deadline, self.hold(attempts)).await {
+            Ok(held) => held,
+            Err(_elapsed) => Err(Rejection::TooSlow),
+        };
+        if let Some(attempt) = attempts.get_mut(at) {
+            attempt.role = Role::First;
+            attempt.took = Some(started.elapsed());
+            attempt.usage = held.as_ref().ok().and_then(|held| held.usage);
+        }
+        let accepted = match held {
+            Ok(held) => timeout_at(deadline, self.check(&held, attempts))
+                .await
+                .unwrap_or(Err(Rejection::TooSlow))
+                .map(|()| held),
+            Err(rejection) => Err(rejection),
+        };
+        let result = accepted.as_ref().err().map_or("accepted", Rejection::kind);
+        metrics::counter!("coterie_cascades_total", "first" => self.config.first.to_string(), "result" => result)
+            .increment(1);
+        match accepted {
+            Ok(held) => Some(Answered {
+                expert: self.config.first.clone(),
+                answer: held.answer.release(),
+            }),
+            Err(rejection) => {
+                self.reject(&rejection, attempts.get_mut(at));
+                None
+            }
+        }
+    }
+
+    /// Asks, and waits for the whole answer.
+    async fn hold(&self, attempts: &mut Vec<Attempt>) -> Result<Held, Rejection> {
+        let first = slice::from_ref(&self.config.first);
+        let answered = self.experts.answer(first, self.request, attempts).await?;
+        match answered.answer {
+            Answer::Whole(completion) => Ok(Held::whole(completion)),
+            Answer::Stream(pieces) => Held::streamed(pieces).await,
+        }
+    }
+
+    /// Puts the answer to every check that is asked for, the cheapest first.
+    async fn check(&self, held: &Held, attempts: &mut Vec<Attempt>) -> Result<(), Rejection> {
+        let accept = &self.config.accept;
+        if held.text.trim().is_empty() {
+            return Err(Rejection::NoText);
+        }
+        if let Some(least) = accept.likelihood_min {
+            let found = held.mean_logprob.ok_or(Rejection::NoLikelihood)?;
+            if found < least {
+                return Err(Rejection::Unlikely { found, least });
+            }
+        }
+        if accept.code_parses {
+            code::check(&held.text)?;
+        }
+        if let Some(judge) = &accept.judge {
+            let request = judge::request(judge, self.request, &held.text)?;
+            let at = attempts.len();
+            let judge = slice::from_ref(judge);
+            let answered = self.experts.answer(judge, &request, attempts).await;
+            if let Some(attempt) = attempts.get_mut(at) {
+                attempt.role = Role::Judge;
+            }
+            let answered = answered.map_err(JudgeFault::Failed)?;
+            let (verdict, usage) = judge::verdict(answered.answer);
+            if let Some(attempt) = attempts.get_mut(at) {
+                attempt.usage = usage;
+            }
+            verdict?;
+        }
+        Ok(())
+    }
+
+    fn reject(&self, rejection: &Rejection, attempt: Option<&mut Attempt>) {
+        let first = &self.config.first;
+        tracing::debug!(expert = %first, kind = rejection.kind(), "the answer of {first} is not taken: {rejection}");
+        let Some(attempt) = attempt else { return };
+        match rejection {
+            Rejection::Failed(error) => attempt.error = Some(error.kind().to_owned()),
+            _ => attempt.rejected = Some(rejection.to_string()),
+        }
+    }
+}
+
+impl Rejection {
+    /// One word for metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Failed(_) => "failed",
+            Self::TooSlow => "too_slow",
+            Self::TooLong => "too_long",
+            Self::NoText => "no_text",
+            Self::NoLikelihood | Self::Unlikely { .. } => "unlikely",
+            Self::Code(_) => "code",
+            Self::Judge(JudgeFault::Wrong) => "judged_wrong",
+            Self::Judge(_) => "judge_failed",
+        }
+    }
+}
+
+impl Held {
+    fn whole(completion: Completion) -> Self {
+        Self {
+            text: completion.text().unwrap_or_default().to_owned(),
+            usage: completion.usage(),
+            mean_logprob: completion.mean_logprob(),
+            answer: HeldAnswer::Whole(completion),
+        }
+    }
+
+    /// Reads a stream to its end.
+    async fn streamed(mut pieces: AnswerStream) -> Result<Self, Rejection> {
+        let (mut chunks, mut text) = (Vec::new(), String::new());
+        let (mut usage, mut mean_logprob, mut bytes) = (None, None, 0);
+        while let Some(chunk) = pieces.next().await.transpose()? {
+            bytes += chunk.bytes();
+            if bytes > HELD_BYTES_MAX {
+                return Err(Rejection::TooLong);
+            }
+            text.push_str(chunk.text().unwrap_or_default());
+            usage = chunk.usage().or(usage);
+            mean_logprob = chunk.mean_logprob().or(mean_logprob);
+            chunks.push(chunk);
+        }
+        Ok(Self {
+            answer: HeldAnswer::Stream(chunks),
+            text,
+            usage,
+            mean_logprob,
+        })
+    }
+}
+
+impl HeldAnswer {
+    fn release(self) -> Answer {
+        match self {
+            Self::Whole(completion) => Answer::Whole(completion),
+            Self::Stream(chunks) => {
+                Answer::Stream(stream::iter(chunks.into_iter().map(Ok)).boxed())
+            }
+        }
+    }
+}

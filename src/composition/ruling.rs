@@ -1,0 +1,87 @@
+//! What step one says of a question: its category, and why.
+
+use crate::{
+    decision::{Reason, Score},
+    ids::CategoryId,
+    router::{RouterError, Standing, TierName, Verdict},
+    session::Stickiness,
+};
+
+/// What the mapping is asked with, and why.
+pub(super) struct Ruling {
+    pub(super) category: Option<CategoryId>,
+    pub(super) confidence: f32,
+    pub(super) scores: Vec<Score>,
+    pub(super) tier: Option<TierName>,
+    pub(super) reason: Reason,
+    pub(super) session: Option<Stickiness>,
+}
+
+impl Ruling {
+    pub(super) fn named(category: Option<CategoryId>, reason: Reason) -> Self {
+        Self {
+            category,
+            confidence: 1.0,
+            scores: Vec::new(),
+            tier: None,
+            reason,
+            session: None,
+        }
+    }
+
+    pub(super) fn without_verdict(error: &RouterError) -> Self {
+        tracing::warn!(%error, "the router failed; the default expert answers");
+        let reason = Reason::RouterFailed {
+            detail: error.to_string(),
+        };
+        Self {
+            confidence: 0.0,
+            ..Self::named(None, reason)
+        }
+    }
+
+    /// The same, with the session's category instead of the router's.
+    pub(super) fn staying(self, stickiness: &Stickiness) -> Self {
+        let reason = match self.scores.first() {
+            Some(best) => Reason::Stayed {
+                best: best.category.clone(),
+            },
+            None => self.reason,
+        };
+        Self {
+            category: Some(stickiness.previous.clone()),
+            confidence: stickiness.confidence,
+            reason,
+            ..self
+        }
+    }
+
+    pub(super) fn from_verdict(verdict: Verdict) -> Self {
+        let Some(best) = verdict.scores.first().cloned() else {
+            return Self {
+                confidence: 0.0,
+                ..Self::named(None, Reason::Empty)
+            };
+        };
+        let (category, reason) = match verdict.standing {
+            Standing::Confident => (Some(best.category), Reason::Routed),
+            Standing::Unsure { confidence_min } => (
+                None,
+                Reason::Unsure {
+                    best: best.category,
+                    confidence_min,
+                },
+            ),
+            Standing::OutOfDomain => (None, Reason::OutOfDomain),
+            Standing::Empty => (None, Reason::Empty),
+        };
+        Self {
+            category,
+            confidence: best.probability,
+            scores: verdict.scores,
+            tier: verdict.tier,
+            reason,
+            session: None,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Where the mapping is written, and how it is read once more while the rest of the configuration stands.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    MappingConfig,
+    check::{self, Known, Layer},
+    document::Document,
+    mistake::Mistakes,
+    raw, schema, shape,
+};
+
+/// Longest file of a mapping, in bytes: ten thousand categories with ten fallbacks each.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// `mapping` as the configuration has it, with all that it may name.
+#[derive(Debug)]
+pub struct MappingSource {
+    /// The configuration, for the places of what is wrong.
+    pub(super) document: Document,
+    pub(super) mapping: raw::Mapping,
+    pub(super) experts: Option<BTreeMap<String, raw::Expert>>,
+    /// The category of every route.
+    pub(super) categories: Vec<String>,
+}
+
+impl MappingSource {
+    /// The file that the mapping is in; none where it stands in the configuration itself.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.mapping.file.as_deref().map(PathBuf::from)
+    }
+
+    /// Checks the mapping whose file has these bytes, exactly as a start would.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn judge(&self, bytes: &[u8]) -> Result<MappingConfig, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let config = self.of_bytes(bytes, &mut mistakes);
+        mistakes.or(config)
+    }
+
+    /// Reads and checks the mapping for the first time.
+    pub(super) fn read(&self, mistakes: &mut Mistakes) -> Option<MappingConfig> {
+        let Some(file) = self.file() else {
+            return check::mapping(self.house(), self.house(), self.known(), mistakes);
+        };
+        match read(&file) {
+            Ok(bytes) => self.of_bytes(&bytes, mistakes),
+            Err(error) => {
+                let message = format!("the mapping `{}` cannot be read: {error}", file.display());
+                let help = "`coterie map fit --out` writes one".to_owned();
+                mistakes.add(self.house().place.at("file"), message, help);
+                None
+            }
+        }
+    }
+
+    fn of_bytes(&self, bytes: &[u8], mistakes: &mut Mistakes) -> Option<MappingConfig> {
+        let name = self.mapping.file.clone().unwrap_or_default();
+        let document = Document::of_bytes(name, bytes, mistakes)?;
+        let place = document.place();
+        let raw: raw::Mapping =
+            shape::read("the file", place, &schema::mapping_schema(), mistakes)?;
+        let content = Layer { raw: &raw, place };
+        check::mapping(self.house(), content, self.known(), mistakes)
+    }
+
+    /// What the configuration itself says.
+    fn house(&self) -> Layer<'_> {
+        Layer {
+            raw: &self.mapping,
+            place: self.document.place().key("mapping"),
+        }
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            experts_place: self.document.place().at("experts"),
+            experts: self.experts.as_ref(),
+            categories: &self.categories,
+        }
+    }
+}
+
+/// The bytes of a mapping's file.
+///
+/// # Errors
+/// It cannot be read, or is longer than any mapping.
+pub fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(file)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is longer than any mapping"));
+    }
+    Ok(bytes)
+}

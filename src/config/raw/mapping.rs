@@ -1,0 +1,122 @@
+//! `mapping`, in the configuration or in a file of its own.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::DurationText;
+use crate::config::{Preference, defaults};
+
+/// What `mapping` may hold beside categories, so that no category can be called so.
+pub(in crate::config) const MAPPING_KEYS: [&str; 7] = [
+    "default",
+    "file",
+    "budget",
+    "prefer",
+    "prefer_allowed",
+    "quality",
+    "cascade",
+];
+
+/// Which expert answers which category, here or in a file of its own. Every key but those below is a category.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(title = "A mapping of Coterie")]
+pub(in crate::config) struct Mapping {
+    /// The expert that answers what no category covers, and every category without an entry.
+    pub default: Option<String>,
+    /// The file that holds the mapping; it is watched while serving. Beside it, `budget`, `prefer`, `prefer_allowed` and
+    /// `cascade` may stand here, and win over the file's.
+    pub file: Option<String>,
+    /// What answers may cost.
+    pub budget: Option<Budget>,
+    /// What counts where experts differ in quality and in cost: a word, or the score that a unit of cost must bring.
+    pub prefer: Option<Prefer>,
+    /// What clients may prefer instead (`x-coterie-prefer`). Without it: `prefer` alone.
+    pub prefer_allowed: Option<Vec<Preference>>,
+    /// The file that predicts experts' success question by question; it lies beside the mapping's own.
+    pub quality: Option<String>,
+    /// Categories whose questions are put to a cheaper expert first.
+    pub cascade: Option<BTreeMap<String, Cascade>>,
+    /// The expert of each category.
+    #[serde(flatten)]
+    pub categories: BTreeMap<String, Assignment>,
+}
+
+/// What answers may cost.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Budget {
+    /// Experts whose answer may cost more dollars than this are passed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub usd_per_question: Option<f64>,
+    /// Dollars that all answers of a day (UTC) may cost together; experts that would exceed it are passed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub usd_per_day: Option<f64>,
+}
+
+/// What counts where experts differ in quality and in cost.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(in crate::config) enum Prefer {
+    Word(Preference),
+    CostWeight(#[schemars(range(min = 0.0))] f64),
+}
+
+/// A cheaper expert that is asked first, and what its answer must pass to be taken.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Cascade {
+    /// The expert that is asked before the category's own.
+    #[schemars(required)]
+    pub first: Option<String>,
+    /// What its answer must pass, all of it; otherwise the category's expert is asked.
+    #[schemars(required)]
+    pub accept: Option<Accept>,
+    /// Longest wait for the first expert's answer and its checks.
+    #[serde(default = "defaults::cascade_within")]
+    pub within: DurationText,
+}
+
+/// What a first expert's answer must pass to be taken: all that is written, at least one.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Accept {
+    /// The least mean log-probability of its tokens (at most 0), by the model itself; for local experts.
+    #[schemars(range(max = 0.0))]
+    pub likelihood_min: Option<f64>,
+    /// Whether its code must parse: at least one fenced block in a language that is known here, and none that does not.
+    #[serde(default)]
+    pub code_parses: bool,
+    /// An expert that is asked whether the answer is right.
+    pub judge: Option<String>,
+    /// The least success that the quality model predicts for it, 0 to 1; below that it is not asked at all.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub predicted_success_min: Option<f64>,
+}
+
+/// Who answers a category.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum Assignment {
+    /// An expert, by its id.
+    Expert(String),
+    /// An expert, and who is asked next if it fails.
+    WithFallbacks(Fallbacks),
+}
+
+/// An expert, and who is asked next if it fails.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(in crate::config) struct Fallbacks {
+    /// Who is asked first.
+    #[schemars(required)]
+    pub expert: Option<String>,
+    /// Who is asked next if that fails, in order.
+    #[serde(default)]
+    pub fallbacks: Vec<String>,
+}

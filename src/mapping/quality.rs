@@ -1,0 +1,38 @@
+//! What predicts, question by question, how well experts will answer: the seam behind which a trained model stands.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    config::Prefer,
+    ids::{CategoryId, ExpertId},
+};
+
+/// Predicts how well experts would answer. Called for every question, so microseconds count.
+pub trait Quality: fmt::Debug + Send + Sync {
+    /// What is expected of each expert that is known, in any order; nothing where the category's own expert is to answer.
+    fn predict(&self, question: &Question<'_>) -> Vec<Predicted>;
+}
+
+/// What is predicted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// What it is about; none where no category covers it.
+    pub category: Option<&'a CategoryId>,
+    /// What counts.
+    pub prefer: Prefer,
+}
+
+/// What is expected of one expert.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Predicted {
+    /// The expert.
+    pub expert: ExpertId,
+    /// The score that its answer will get, 0 to 1.
+    pub score: f64,
+    /// The score less its cost, weighted by what counts: the best is asked.
+    pub value: f64,
+}

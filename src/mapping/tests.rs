@@ -1,0 +1,463 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    chat::ChatRequest,
+    config::{Accept, Assignment, Capability, ExpertKind, Timeouts},
+};
+
+fn expert(
+    id: &str,
+    context_tokens: Option<u32>,
+    usd: f64,
+    capabilities: &[Capability],
+) -> ExpertConfig {
+    let second = Duration::from_secs(1);
+    ExpertConfig {
+        id: ExpertId::new(id),
+        kind: ExpertKind::Local {
+            model_file: "model.gguf".into(),
+        },
+        params_b: None,
+        usd_in: Some(usd),
+        usd_out: Some(usd),
+        context_tokens,
+        capabilities: capabilities.to_vec(),
+        concurrent_max: 1,
+        queue_max: 1,
+        timeouts: Timeouts {
+            connect: second,
+            first_token: second,
+            idle: second,
+            total: second,
+        },
+    }
+}
+
+fn config() -> MappingConfig {
+    let coding = Assignment {
+        expert: ExpertId::new("large"),
+        fallbacks: vec![ExpertId::new("middle"), ExpertId::new("small")],
+    };
+    MappingConfig {
+        default: ExpertId::new("small"),
+        categories: vec![(CategoryId::new("coding"), coding)],
+        usd_per_question_max: None,
+        usd_per_day_max: None,
+        prefer: Prefer::Word(Preference::Balanced),
+        prefer_allowed: vec![Preference::Balanced, Preference::Economy],
+        quality: None,
+        cascades: Vec::new(),
+    }
+}
+
+fn experts() -> [ExpertConfig; 3] {
+    let all = [Capability::Chat, Capability::Tools];
+    [
+        expert("small", Some(1_000), 0.0, &all[..1]),
+        expert("middle", Some(8_000), 1.0, &all[..1]),
+        expert("large", None, 100.0, &all),
+    ]
+}
+
+fn mapping(usd_per_question_max: Option<f64>) -> Mapping {
+    let config = MappingConfig {
+        usd_per_question_max,
+        ..config()
+    };
+    Mapping::new(config, &experts(), None)
+}
+
+/// Coding questions go to the small expert first.
+fn cascading(accept: Accept, quality: Option<Arc<dyn Quality>>) -> Mapping {
+    let cascade = CascadeConfig {
+        first: ExpertId::new("small"),
+        accept,
+        within: Duration::from_secs(1),
+    };
+    let config = MappingConfig {
+        cascades: vec![(CategoryId::new("coding"), cascade)],
+        usd_per_day_max: Some(1.0),
+        ..config()
+    };
+    Mapping::new(config, &experts(), quality)
+}
+
+fn demand(prompt_tokens: u64, capabilities: &[Capability]) -> Demand {
+    Demand {
+        prompt_tokens,
+        answer_tokens: 1_000,
+        choices_wanted: 1,
+        capabilities: capabilities.to_vec(),
+    }
+}
+
+fn easy() -> Demand {
+    demand(10, &[Capability::Chat])
+}
+
+fn wanted<'a>(category: Option<&'a CategoryId>, demand: &'a Demand) -> Wanted<'a> {
+    Wanted {
+        category,
+        text: "How do I sort a list?",
+        prefer: Prefer::Word(Preference::Balanced),
+        demand,
+        today: Today::default(),
+    }
+}
+
+fn coding() -> CategoryId {
+    CategoryId::new("coding")
+}
+
+fn everyone(choice: &Choice) -> Vec<&str> {
+    std::iter::once(&choice.expert)
+        .chain(&choice.fallbacks)
+        .map(ExpertId::as_str)
+        .collect()
+}
+
+fn order(mapping: &Mapping, category: &str, demand: &Demand) -> Vec<String> {
+    let category = CategoryId::new(category);
+    let choice = mapping.choose(&wanted(Some(&category), demand)).unwrap();
+    everyone(&choice).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_category_goes_to_its_expert_and_others_to_the_default() {
+    let easy = demand(10, &[Capability::Chat]);
+    assert_eq!(
+        order(&mapping(None), "coding", &easy),
+        ["large", "middle", "small"]
+    );
+    assert_eq!(order(&mapping(None), "legal", &easy), ["small"]);
+    let nobody = mapping(None).choose(&wanted(None, &easy)).unwrap();
+    assert_eq!(nobody.expert.as_str(), "small");
+}
+
+#[test]
+fn a_category_is_served_by_its_own_experts_alone() {
+    let serves =
+        |category, demand: &Demand| mapping(None).serves(&CategoryId::new(category), demand);
+    let (easy, long) = (
+        demand(10, &[Capability::Chat]),
+        demand(9_000, &[Capability::Chat]),
+    );
+    assert!(serves("coding", &long) && serves("legal", &easy));
+    assert!(!serves("legal", &long), "the default expert holds less");
+}
+
+#[test]
+fn an_expert_over_the_budget_is_passed_over() {
+    let easy = demand(1_000, &[Capability::Chat]);
+    assert!((mapping(None).usd_estimate(&ExpertId::new("large"), &easy) - 0.2).abs() < 1e-9);
+    assert_eq!(order(&mapping(Some(0.1)), "coding", &easy), ["middle"]);
+    assert_eq!(
+        order(&mapping(Some(0.2)), "coding", &easy),
+        ["large", "middle"]
+    );
+}
+
+#[test]
+fn a_long_conversation_goes_to_an_expert_that_can_hold_it() {
+    let long = demand(2_000, &[Capability::Chat]);
+    assert_eq!(order(&mapping(None), "coding", &long), ["large", "middle"]);
+    assert_eq!(
+        order(&mapping(None), "legal", &long),
+        ["middle"],
+        "the cheapest that can"
+    );
+}
+
+#[test]
+fn tools_need_an_expert_that_calls_them() {
+    let tools = demand(10, &[Capability::Chat, Capability::Tools]);
+    assert_eq!(order(&mapping(None), "legal", &tools), ["large"]);
+    let pictures = demand(10, &[Capability::Images]);
+    assert_eq!(
+        order(&mapping(Some(0.0)), "legal", &pictures),
+        ["small"],
+        "nobody can: the first wanted says so"
+    );
+}
+
+#[test]
+fn a_budget_that_nobody_who_can_keeps_is_refused() {
+    let tools = demand(1_000, &[Capability::Chat, Capability::Tools]);
+    let over = mapping(Some(0.1))
+        .choose(&wanted(None, &tools))
+        .unwrap_err();
+    let OverBudget::Question { usd_estimate, .. } = over else {
+        panic!("{over}");
+    };
+    assert!((usd_estimate - 0.2).abs() < 1e-9);
+    assert_eq!(order(&mapping(Some(0.2)), "legal", &tools), ["large"]);
+}
+
+#[test]
+fn demands_are_read_from_the_request() {
+    let request = ChatRequest::parse(json!({
+        "model": "coterie",
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "abcdef"}, {"type": "image_url"}]},
+        ],
+        "tools": [{}],
+        "response_format": {"type": "json_schema"},
+        "max_tokens": 7,
+    }));
+    let demand = Demand::of(&request.unwrap());
+    assert_eq!((demand.prompt_tokens, demand.answer_tokens), (2, 7));
+    assert_eq!(
+        demand.capabilities,
+        [
+            Capability::Chat,
+            Capability::Tools,
+            Capability::Json,
+            Capability::Images
+        ]
+    );
+}
+
+#[test]
+fn tools_that_cannot_be_called_demand_nothing() {
+    for tools in [
+        json!({"tools": []}),
+        json!({"tools": [{}], "tool_choice": "none"}),
+    ] {
+        let mut body = json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
+        for (key, value) in tools.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        let demand = Demand::of(&ChatRequest::parse(body).unwrap());
+        assert_eq!(demand.capabilities, [Capability::Chat], "{tools}");
+    }
+}
+
+#[test]
+fn who_is_passed_over_is_told_with_the_reason() {
+    let choice = |usd, demand: &Demand| {
+        let choice = mapping(usd)
+            .choose(&wanted(Some(&coding()), demand))
+            .unwrap();
+        json!(choice.grounds.passed_over)
+    };
+    assert_eq!(choice(None, &easy()), json!([]));
+    let long = demand(9_000, &[Capability::Chat]);
+    assert_eq!(
+        choice(None, &long),
+        json!([
+            {"expert": "middle", "limit": "context_tokens", "prompt_tokens": 9_000, "context_tokens": 8_000},
+            {"expert": "small", "limit": "context_tokens", "prompt_tokens": 9_000, "context_tokens": 1_000},
+        ])
+    );
+    let tools = demand(0, &[Capability::Chat, Capability::Tools]);
+    assert_eq!(
+        choice(None, &tools)[0],
+        json!({"expert": "middle", "limit": "capabilities", "lacks": ["tools"]})
+    );
+    let plain = demand(0, &[Capability::Chat]);
+    assert_eq!(
+        choice(Some(0.05), &plain)[0],
+        json!({"expert": "large", "limit": "usd_per_question", "usd_estimate": 0.1, "usd_max": 0.05})
+    );
+}
+
+#[test]
+fn what_would_exceed_the_day_goes_to_cheaper_experts() {
+    let config = MappingConfig {
+        usd_per_day_max: Some(1.0),
+        ..config()
+    };
+    let mapping = Mapping::new(config, &experts(), None);
+    let demand = demand(0, &[Capability::Chat]);
+    let spent = |usd_spent| {
+        let wanted = Wanted {
+            today: Today {
+                usd_spent,
+                ends_in: Duration::from_secs(60),
+            },
+            ..wanted(None, &demand)
+        };
+        let category = coding();
+        let wanted = Wanted {
+            category: Some(&category),
+            ..wanted
+        };
+        let choice = mapping.choose(&wanted).unwrap();
+        everyone(&choice).join(" ")
+    };
+    assert_eq!(spent(0.5), "large middle small");
+    assert_eq!(spent(0.95), "middle small");
+    assert_eq!(spent(5.0), "small", "what costs nothing may always answer");
+    let estimate = mapping.choose(&wanted(Some(&coding()), &demand)).unwrap();
+    assert!(
+        (estimate.usd_estimate - 0.1).abs() < 1e-9,
+        "the dearest of those who may be asked"
+    );
+}
+
+#[test]
+fn a_day_that_nobody_who_can_keeps_is_refused_until_it_is_over() {
+    let config = MappingConfig {
+        usd_per_day_max: Some(1.0),
+        ..config()
+    };
+    let mapping = Mapping::new(config, &experts(), None);
+    let tools = demand(0, &[Capability::Chat, Capability::Tools]);
+    let today = Today {
+        usd_spent: 0.95,
+        ends_in: Duration::from_secs(60),
+    };
+    let wanted = Wanted {
+        today,
+        ..wanted(None, &tools)
+    };
+    let over = mapping.choose(&wanted).unwrap_err();
+    assert!(
+        matches!(over, OverBudget::Day { resets_in, .. } if resets_in == today.ends_in),
+        "{over}"
+    );
+    let named = mapping.named(ExpertId::new("large"), &tools, today);
+    assert!(matches!(named, Err(OverBudget::Day { .. })));
+    assert!(
+        mapping
+            .named(ExpertId::new("middle"), &tools, today)
+            .is_ok()
+    );
+    assert_eq!(
+        mapping.listed(Some(&coding()), today),
+        ["middle", "small"].map(ExpertId::new)
+    );
+}
+
+#[test]
+fn a_cascade_is_for_its_category_and_costs_more() {
+    let judged = Accept {
+        judge: Some(ExpertId::new("middle")),
+        ..Accept::default()
+    };
+    let mapping = cascading(judged, None);
+    let choose = |category: &CategoryId, demand: &Demand| {
+        mapping.choose(&wanted(Some(category), demand)).unwrap()
+    };
+    let choice = choose(&coding(), &easy());
+    assert_eq!(choice.expert.as_str(), "large");
+    assert_eq!(choice.grounds.cascade.unwrap().first.as_str(), "small");
+    // 1 010 tokens of the large expert; its prompt and the first answer once more for the judge.
+    assert!((choice.usd_estimate - 0.101 - 0.00101).abs() < 1e-9);
+    let legal = choose(&CategoryId::new("legal"), &easy());
+    assert_eq!(legal.grounds.cascade, None);
+    let several = Demand {
+        choices_wanted: 2,
+        ..easy()
+    };
+    assert_eq!(
+        choose(&coding(), &several).grounds.cascade,
+        None,
+        "one answer is checked"
+    );
+    let long = demand(2_000, &[Capability::Chat]);
+    let long = choose(&coding(), &long).grounds;
+    assert_eq!(long.cascade, None);
+    assert_eq!(long.passed_over.last().unwrap().expert.as_str(), "small");
+}
+
+/// Says the same of every question.
+#[derive(Debug)]
+struct Fixed(Vec<(&'static str, f64)>);
+
+impl Quality for Fixed {
+    fn predict(&self, _question: &Question<'_>) -> Vec<Predicted> {
+        let predicted = self.0.iter().map(|&(expert, score)| Predicted {
+            expert: ExpertId::new(expert),
+            score,
+            value: score,
+        });
+        predicted.collect()
+    }
+}
+
+#[test]
+fn the_best_predicted_that_may_answer_goes_first() {
+    let quality = Arc::new(Fixed(vec![
+        ("small", 0.2),
+        ("large", 0.7),
+        ("middle", 0.9),
+        ("gone", 1.0),
+    ]));
+    let mapping = Mapping::new(config(), &experts(), Some(quality));
+    assert_eq!(
+        order(&mapping, "coding", &easy()),
+        ["middle", "large", "small"]
+    );
+    assert_eq!(order(&mapping, "legal", &easy()), ["middle", "small"]);
+    let tools = demand(10, &[Capability::Chat, Capability::Tools]);
+    let coding = coding();
+    let choice = mapping.choose(&wanted(Some(&coding), &tools)).unwrap();
+    assert_eq!(everyone(&choice), ["large"]);
+    let passed_over: Vec<&str> = choice
+        .grounds
+        .passed_over
+        .iter()
+        .map(|passed_over| passed_over.expert.as_str())
+        .collect();
+    assert_eq!(passed_over, ["middle", "small"]);
+    let scores: Vec<f64> = choice.grounds.predicted.iter().map(|p| p.score).collect();
+    assert_eq!(
+        scores,
+        [0.9, 0.7, 0.2],
+        "of those that there are, the best first"
+    );
+}
+
+#[test]
+fn a_first_expert_of_which_too_little_is_predicted_is_not_asked() {
+    let accept = Accept {
+        predicted_success_min: Some(0.5),
+        ..Accept::default()
+    };
+    let cascade = |scores: &[(&'static str, f64)]| {
+        let quality: Arc<dyn Quality> = Arc::new(Fixed(scores.to_vec()));
+        let mapping = cascading(accept.clone(), Some(quality));
+        let coding = coding();
+        let choice = mapping.choose(&wanted(Some(&coding), &easy())).unwrap();
+        (
+            choice.grounds.cascade.is_some(),
+            json!(choice.grounds.passed_over),
+        )
+    };
+    assert!(cascade(&[("small", 0.5), ("large", 0.9)]).0);
+    let (is_asked, why) = cascade(&[("small", 0.4), ("large", 0.9)]);
+    assert!(!is_asked);
+    assert_eq!(
+        why,
+        json!([{"expert": "small", "limit": "predicted_success", "success": 0.4, "success_min": 0.5}])
+    );
+    assert!(!cascade(&[("large", 0.9)]).0, "nothing is known of it");
+}
+
+#[test]
+fn clients_prefer_what_they_may() {
+    let mapping = mapping(None);
+    let economy = Prefer::Word(Preference::Economy);
+    assert_eq!(mapping.prefer(None), Ok(Prefer::Word(Preference::Balanced)));
+    assert_eq!(mapping.prefer(Some(Preference::Economy)), Ok(economy));
+    let refused = mapping.prefer(Some(Preference::Quality)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "`quality` is not among what this server lets clients prefer: balanced, economy"
+    );
+}
+
+#[test]
+fn mappings_that_say_the_same_have_the_same_id() {
+    let id = |config: MappingConfig| Mapping::new(config, &experts(), None).id().clone();
+    assert_eq!(id(config()), id(config()));
+    let other = MappingConfig {
+        usd_per_day_max: Some(1.0),
+        ..config()
+    };
+    assert_ne!(id(config()), id(other));
+}
