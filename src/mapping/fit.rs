@@ -92,3 +92,6 @@ pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Re
     };
     Ok(Report::of(parts))
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,3 +231,77 @@ fn row_means(outcomes: &Outcomes, level: &[f64]) -> Vec<(f64, u32)> {
 fn narrow(value: f64) -> f32 {
     value as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::fit::outcomes::tests::outcomes;
+
+    fn rows() -> Outcomes {
+        let line = |row: usize| {
+            let (easy, category) = (f64::from(u8::from(row.is_multiple_of(2))) / 2.0, row % 3);
+            let second = if row.is_multiple_of(5) {
+                String::new()
+            } else {
+                format!(r#", "y": {}"#, easy + 0.25)
+            };
+            format!(
+                r#"{{"id": "{row}", "prompt": "{row}", "category": "c{category}", "scores": {{"x": {easy}{second}}}}}"#
+            )
+        };
+        outcomes(&(0..120).map(line).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn parts_and_what_is_outside_of_them_make_the_whole() {
+        let rows = rows();
+        let blocks = folds::blocks(&rows, 1);
+        let tally = Tally::of(&rows, &vec![0.0; 120], &blocks, &[1; 120]);
+        assert!((tally.all().rows.iter().sum::<f64>() - 120.0).abs() < 1e-9);
+        assert!(
+            (tally
+                .all()
+                .cells
+                .row(0)
+                .iter()
+                .map(|cell| cell.sum)
+                .sum::<f64>()
+                - 30.0)
+                .abs()
+                < 1e-9
+        );
+        for outer in 0..OUTER {
+            let rest = tally.outside(Some(outer));
+            assert_eq!(rest.less(&tally.outside(Some(outer))).rows, [0.0; 3]);
+            let parts = (0..INNER).map(|inner| tally.inner(inner, Some(outer)));
+            let together: f64 = parts.flat_map(|part| part.rows).sum();
+            assert!((together - rest.rows.iter().sum::<f64>()).abs() < 1e-9);
+            assert!((together + tally.outer(outer).rows.iter().sum::<f64>() - 120.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_drawn_twice_counts_twice() {
+        let rows = rows();
+        let mut draws = vec![0; 120];
+        draws[2] = 2;
+        let tally = Tally::of(&rows, &vec![0.0; 120], &[0; 120], &draws);
+        let cell = tally.all().cells[[1, 2]];
+        assert_eq!((cell.scores, cell.sum), (2.0, 1.5));
+        assert_eq!(tally.all().rows, [0.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn the_difficulty_of_rows_is_what_experts_have_in_common() {
+        let rows = rows();
+        let difficulties = difficulties(&rows);
+        assert_eq!(difficulties[0], 0.0, "one expert of two tells too little");
+        let (easy, hard) = (f64::from(difficulties[2]), f64::from(difficulties[8]));
+        assert!(
+            (easy - hard).abs() < 0.02,
+            "both are easy: {easy} and {hard}"
+        );
+        let hard = f64::from(difficulties[1]);
+        assert!((easy - hard - 0.5).abs() < 0.05, "{easy} and {hard}");
+    }
+}
