@@ -105,6 +105,12 @@ impl Problem {
         used(expert_of).iter().map(|e| self.params_b[*e]).sum()
     }
 
+    /// Dollars a question; infinite where not known.
+    fn usd(&self, expert: usize, category: usize) -> f64 {
+        let usd = self.usd.as_ref();
+        usd.map_or(f64::INFINITY, |usd| usd[[expert, category]])
+    }
+
     /// Whether the set of experts is within its limits.
     fn keeps_experts(&self, expert_of: &[usize]) -> bool {
         let fits = |limit: Option<f64>| limit.is_none_or(|most| self.resident_b(expert_of) <= most);
@@ -136,7 +142,7 @@ const LIMIT_MIN: f64 = 1e-12;
 impl Pairs {
     fn of(problem: &Problem) -> Self {
         let limits = &problem.limits;
-        let usd = |e: usize, c: usize| problem.usd.as_ref().map_or(0.0, |usd| usd[[e, c]]);
+        let usd = |e: usize, c: usize| problem.usd(e, c);
         let is_sized = limits.active_b.is_some() || limits.resident_b.is_some();
         let is_known = |e: usize, c: usize| {
             // What is not known cannot be held to a limit.
