@@ -141,13 +141,7 @@ impl FitArgs {
                 size(report.resident_b)
             ),
         ]);
-        let baselines = &report.baselines;
-        for (name, baseline) in [
-            ("best single", &baselines.best_single),
-            ("cheapest", &baselines.cheapest),
-            ("random", &baselines.random),
-            ("oracle", &baselines.oracle),
-        ] {
+        for (name, baseline) in report.baselines.named() {
             let expert = baseline
                 .expert
                 .as_ref()
