@@ -164,5 +164,7 @@ fn judged<'f>(expert_of: &[usize], sums: &Sums, frame: &'f Frame) -> Judged<'f> 
 
 fn sums(outcomes: &Outcomes, draws: &[u8]) -> Sums {
     let (difficulties, blocks) = (vec![0.0; outcomes.rows()], vec![0; outcomes.rows()]);
-    Tally::of(outcomes, &difficulties, &blocks, draws).sums(|_| true)
+    Tally::of(outcomes, &difficulties, &blocks, draws)
+        .all()
+        .clone()
 }

@@ -17,7 +17,7 @@ use crate::{
     config::Environment,
     ids::{CategoryId, ExpertId},
     mapping::fit::{
-        self, Options, Rules, plots, report::Report, solve::Limits, written::BY_COMMENT,
+        self, FitError, Options, Rules, plots, report::Report, solve::Limits, written::BY_COMMENT,
     },
 };
 
@@ -99,10 +99,7 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     };
     // The fit keeps every core busy for seconds.
     let report = tokio::task::spawn_blocking(move || fit::fit(&outcomes, &models, &options));
-    let report = report
-        .await
-        .map_err(CliError::failed)?
-        .map_err(CliError::failed)?;
+    let report = report.await.map_err(CliError::failed)?.map_err(unfitted)?;
     let yaml = report.mapping.yaml(&args.comments(&report));
     write_whole(&args.out, &yaml).map_err(|error| unwritten(&args.out, &error))?;
     if let Some(folder) = &args.plots {
@@ -248,6 +245,14 @@ impl RuleArgs {
             forbidden: pairs(&self.forbid),
             scores_min: scores.collect(),
         }
+    }
+}
+
+fn unfitted(error: FitError) -> CliError {
+    if error.is_usage() {
+        CliError::usage(error)
+    } else {
+        CliError::failed(error)
     }
 }
 
