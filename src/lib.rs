@@ -20,6 +20,7 @@ pub mod mapping;
 pub mod models;
 pub mod onnx;
 pub mod outcome;
+pub mod plot;
 pub mod progress;
 pub mod query;
 pub mod risk;

@@ -145,5 +145,7 @@ impl Evaluation {
 
 fn sums(outcomes: &Outcomes, draws: &[u8]) -> Sums {
     let (difficulties, blocks) = (vec![0.0; outcomes.rows()], vec![0; outcomes.rows()]);
-    Tally::of(outcomes, &difficulties, &blocks, draws).sums(|_| true)
+    Tally::of(outcomes, &difficulties, &blocks, draws)
+        .all()
+        .clone()
 }

@@ -74,8 +74,7 @@ pub(in crate::mapping) fn prepare(
     };
     let once = vec![1; outcomes.rows()];
     let tally = Tally::of(outcomes, &difficulties, &blocks, &once);
-    let cells = cells::Cells::of(&tally.sums(|_| true), &frame.pool.weights);
-    let expected = cells.scores(Caution::ALL[0]);
+    let expected = cells::Cells::of(tally.all(), &frame.pool.weights).scores(Caution::ALL[0]);
     options
         .rules
         .forbid_low_scores(&mut frame.allowed, &expected, outcomes)?;
@@ -98,10 +97,10 @@ pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Re
         blocks,
         difficulties,
     } = prepare(outcomes, models, options)?;
-    let all = tally.sums(|_| true);
+    let all = tally.all();
     let named = |infeasible| rules::in_words(infeasible, &frame, outcomes);
-    let plan = plan::fit(&tally, &frame, |_| true, Effort::Exact).map_err(named)?;
-    let assessment = assess::assess(&tally, &frame).map_err(named)?;
+    let plan = plan::fit(&tally, &frame, None, Effort::Exact).map_err(named)?;
+    let assessment = assess::assess(&tally, &frame, None).map_err(named)?;
     let bench = Bench {
         outcomes,
         frame: &frame,
@@ -109,13 +108,13 @@ pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Re
         blocks: &blocks,
         seed: options.seed,
     };
-    let standard_errors = bench.standard_errors().map_err(named)?;
+    let standard_errors = bench.standard_errors(plan.caution).map_err(named)?;
     let frontier = |cost| frontier::frontier(&tally, &frame, &plan, cost).map_err(named);
     let parts = report::Parts {
         outcomes,
         frame: &frame,
         plan: &plan,
-        sums: &all,
+        sums: all,
         assessment,
         standard_errors,
         frontier: frontier(Cost::Active)?,
@@ -123,3 +122,6 @@ pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Re
     };
     Ok(Report::of(parts))
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ mod embedding;
 mod encoder;
 mod endings;
 mod evaluate;
+mod fitting;
 mod http;
 mod mapping;
 mod models;

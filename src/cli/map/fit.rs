@@ -18,7 +18,7 @@ use crate::{
     ids::{CategoryId, ExpertId},
     mapping::{
         fit::{
-            self, Options, Rules,
+            self, FitError, Options, Rules,
             models::Models,
             outcomes::{Outcomes, Texts},
             plots,
@@ -125,7 +125,7 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     let per_question = args.per_question;
     // The fit keeps every core busy for seconds, for minutes question by question.
     let fitted = tokio::task::spawn_blocking(move || {
-        let report = fit::fit(&outcomes, &models, &options).map_err(CliError::failed)?;
+        let report = fit::fit(&outcomes, &models, &options).map_err(unfitted)?;
         let wanted = per_question.then(|| fit_per_question(&outcomes, &models, &options));
         Ok::<_, CliError>((report, wanted.transpose()?))
     });
@@ -205,13 +205,7 @@ impl FitArgs {
                 size(report.resident_b)
             ),
         ]);
-        let baselines = &report.baselines;
-        for (name, baseline) in [
-            ("best single", &baselines.best_single),
-            ("cheapest", &baselines.cheapest),
-            ("random", &baselines.random),
-            ("oracle", &baselines.oracle),
-        ] {
+        for (name, baseline) in report.baselines.named() {
             let expert = baseline
                 .expert
                 .as_ref()
@@ -322,6 +316,14 @@ impl RuleArgs {
             forbidden: pairs(&self.forbid),
             scores_min: scores.collect(),
         }
+    }
+}
+
+fn unfitted(error: FitError) -> CliError {
+    if error.is_usage() {
+        CliError::usage(error)
+    } else {
+        CliError::failed(error)
     }
 }
 

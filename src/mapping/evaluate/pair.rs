@@ -1,5 +1,5 @@
-//! How well a mapping tells which questions need the strong one of two experts: the measures of RouteLLM (Ong et al.,
-//! "RouteLLM: Learning to route LLMs with preference data", 2024). Pure.
+//! How well a mapping tells which questions need the strong one of two experts: the measures of `RouteLLM` (Ong et al.,
+//! "`RouteLLM`: Learning to route LLMs with preference data", 2024). Pure.
 //!
 //! Questions are sent to the strong expert one after the other, in the order in which the mapping prefers it for them.
 //! The performance gap recovered (PGR) at a share is how much of the difference between all weak and all strong that buys:

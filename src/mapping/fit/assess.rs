@@ -4,9 +4,9 @@ use rayon::prelude::*;
 
 use super::{
     cells::Caution,
-    folds::{self, OUTER, outer},
+    folds::{self, OUTER},
     outcomes::Outcomes,
-    plan::{self, Frame, Judged, without},
+    plan::{self, Frame, Judged, Plan},
     solve::{Effort, Infeasible, Limits},
     tally::Tally,
 };
@@ -22,6 +22,9 @@ const RESAMPLED_MAX: usize = 400_000_000;
 
 /// How many scores' time the assignments of one cell take in a resample.
 const SCORES_PER_CELL: usize = 200;
+
+/// Cells up to which every resample chooses its caution anew; of more, hardly one resample would choose otherwise.
+const CELLS_CHOSEN_MAX: usize = 20_000;
 
 /// Standard errors on either side of an estimate that 95 % of estimates lie within.
 const STANDARD_ERRORS_95: f64 = 1.959_963_985;
@@ -68,19 +71,23 @@ pub(in crate::mapping) struct Bench<'o> {
 
 impl Bench<'_> {
     /// Standard errors of the mapping's score and of its gain over the best single expert: the deviation over resamples of
-    /// the rows, in each of which everything is fitted and judged anew.
+    /// the rows, in each of which everything is fitted and judged anew (`chosen`: the caution, where cells are very many).
     ///
     /// # Errors
     /// No assignment keeps to the limits.
-    pub(in crate::mapping) fn standard_errors(&self) -> Result<(f64, f64), Infeasible> {
+    pub(in crate::mapping) fn standard_errors(
+        &self,
+        chosen: Caution,
+    ) -> Result<(f64, f64), Infeasible> {
         let cells = self.outcomes.experts().len() * self.outcomes.categories().len();
         let scores: usize = self.outcomes.rows_scored().iter().sum();
         let dear = scores + cells * SCORES_PER_CELL;
         let resamples = (RESAMPLED_MAX / dear.max(1)).clamp(RESAMPLES_MIN, RESAMPLES);
+        let chosen = (cells > CELLS_CHOSEN_MAX).then_some(chosen);
         let resample = |number: usize| {
             let draws = folds::draws(self.outcomes, self.seed.wrapping_add(1 + number as u64));
             let tally = Tally::of(self.outcomes, self.difficulties, self.blocks, &draws);
-            let held = assess(&tally, self.frame)?;
+            let held = assess(&tally, self.frame, chosen)?;
             Ok((
                 held.mapping.score,
                 held.mapping.score - held.best_single.score,
@@ -107,19 +114,30 @@ impl Estimate {
     }
 }
 
-/// Fits on all outer parts but one, the choice of caution included, and judges on that one, in turn.
+/// Fits on all outer parts but one, the choice of caution included unless it is given, and judges on that one, in turn.
 ///
 /// # Errors
 /// No assignment keeps to the limits.
-pub(in crate::mapping) fn assess(tally: &Tally, frame: &Frame) -> Result<Assessment, Infeasible> {
+pub(in crate::mapping) fn assess(
+    tally: &Tally,
+    frame: &Frame,
+    chosen: Option<Caution>,
+) -> Result<Assessment, Infeasible> {
+    let plans: Vec<Plan> = (0..OUTER)
+        .into_par_iter()
+        .map(|part| match chosen {
+            None => plan::fit(tally, frame, Some(part), Effort::Near),
+            Some(caution) => {
+                plan::fit_with(caution, &tally.outside(Some(part)), frame, Effort::Near)
+            }
+        })
+        .collect::<Result<_, _>>()?;
     let (mut mapping, mut single) = (Judged::new(frame), Judged::new(frame));
-    for part in 0..OUTER {
-        let plan = plan::fit(tally, frame, without(part), Effort::Near)?;
-        let held_back = tally.sums(|block| outer(block) == part);
-        mapping.add(&plan.assignment.expert_of, &held_back);
+    for (part, plan) in plans.iter().enumerate() {
+        mapping.add(&plan.assignment.expert_of, tally.outer(part));
         single.add(
             &vec![plan.best_single; frame.pool.weights.len()],
-            &held_back,
+            tally.outer(part),
         );
     }
     Ok(Assessment {
@@ -145,12 +163,9 @@ pub(in crate::mapping) fn assess_within(
     };
     let mut judged = Judged::new(&frame);
     for part in 0..OUTER {
-        let sums = tally.sums(without(part));
+        let sums = tally.outside(Some(part));
         let plan = plan::fit_with(caution, &sums, &frame, Effort::Near)?;
-        judged.add(
-            &plan.assignment.expert_of,
-            &tally.sums(|block| outer(block) == part),
-        );
+        judged.add(&plan.assignment.expert_of, tally.outer(part));
     }
     Ok(Held::of(&judged))
 }

@@ -203,3 +203,85 @@ fn spread(deviation: &Array2<f64>, noise: &Array2<f64>) -> f64 {
     }
     spread
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cells of so many scores each, all with this variance within.
+    fn sums(means: &[&[f64]], scores: &[&[f64]], variance: f64) -> Sums {
+        let shape = (means.len(), means[0].len());
+        let cells = Array2::from_shape_fn(shape, |(e, c)| {
+            let (count, mean) = (scores[e][c], means[e][c]);
+            Moments {
+                scores: count,
+                sum: count * mean,
+                adjusted: count * mean,
+                squares: count * (mean * mean + variance),
+            }
+        });
+        Sums {
+            cells,
+            rows: vec![1.0; shape.1],
+        }
+    }
+
+    const MEANS: [&[f64]; 2] = [&[0.9, 0.5, 0.4], &[0.5, 0.5, 0.6]];
+
+    #[test]
+    fn the_fewer_scores_the_more_a_cell_is_drawn_to_the_plane() {
+        let trust = |count: f64| {
+            let row = [count; 3];
+            let sums = sums(&MEANS, &[&row, &row], 0.2);
+            let cells = Cells::of(&sums, &[1.0 / 3.0; 3]);
+            let plane = cells.scores(Caution(f64::INFINITY))[[0, 0]];
+            (cells.scores(Caution(1.0))[[0, 0]] - plane) / (0.9 - plane)
+        };
+        let trusts = [3.0, 10.0, 100.0, 10_000.0].map(trust);
+        assert!(
+            trusts.is_sorted() && trusts[0] < 0.6 && trusts[3] > 0.99,
+            "{trusts:?}"
+        );
+    }
+
+    #[test]
+    fn without_trust_one_expert_is_the_best_everywhere() {
+        let row = [10.0; 3];
+        let cells = Cells::of(&sums(&MEANS, &[&row, &row], 0.2), &[1.0 / 3.0; 3]);
+        let scores = cells.scores(Caution(f64::INFINITY));
+        assert_eq!(cells.best_single(), 0);
+        assert!((0..3).all(|c| scores[[0, c]] > scores[[1, c]]));
+        // The plane goes through the means of experts and of categories.
+        assert!(
+            (scores.row(0).sum() - 1.8).abs() < 1e-9 && (scores.column(0).sum() - 1.4).abs() < 1e-9
+        );
+    }
+
+    #[test]
+    fn a_cell_without_scores_lies_on_the_plane_and_an_untried_expert_is_not_the_best() {
+        let counts: [&[f64]; 3] = [&[0.0, 50.0, 50.0], &[50.0; 3], &[0.0; 3]];
+        let means: [&[f64]; 3] = [&[0.0, 0.8, 0.7], &[0.4, 0.6, 0.5], &[0.0; 3]];
+        let cells = Cells::of(&sums(&means, &counts, 0.1), &[1.0 / 3.0; 3]);
+        let scores = cells.scores(Caution(1.0));
+        assert!(
+            (scores[[0, 0]] - 0.6).abs() < 1e-6,
+            "0.4 and what the expert has over the other: {}",
+            scores[[0, 0]]
+        );
+        assert_eq!(cells.best_single(), 0);
+        assert!(scores.iter().all(|score| score.is_finite()));
+    }
+
+    #[test]
+    fn cells_that_differ_by_noise_alone_are_not_believed_to_differ() {
+        let means: [&[f64]; 2] = [&[0.51, 0.50, 0.49], &[0.50, 0.49, 0.50]];
+        let row = [10.0; 3];
+        let sums = sums(&means, &[&row, &row], 0.25);
+        let cells = Cells::of(&sums, &[1.0 / 3.0; 3]);
+        assert_eq!(
+            cells.scores(Caution(1.0)),
+            cells.scores(Caution(f64::INFINITY))
+        );
+        assert!(cells.pseudo_scores(&sums).is_infinite());
+    }
+}

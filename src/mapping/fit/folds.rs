@@ -25,8 +25,13 @@ pub(in crate::mapping) fn outer(block: usize) -> usize {
 }
 
 /// The inner part of a block.
-pub(in crate::mapping) fn inner(block: usize) -> usize {
+pub(super) fn inner(block: usize) -> usize {
     block / OUTER
+}
+
+/// The block of an outer and an inner part.
+pub(super) fn block(outer: usize, inner: usize) -> usize {
+    inner * OUTER + outer
 }
 
 /// The block of each row: every category is spread evenly over them, in an order of content and seed alone.
@@ -107,6 +112,7 @@ mod tests {
                 .all(|row| blocks[row] == blocks[row + 1])
         );
         assert_ne!(blocks, super::blocks(&rows, 8));
+        assert!((0..BLOCKS).all(|at| block(outer(at), inner(at)) == at));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     assess::{Held, assess_within},
     plan::{Frame, Judged, Plan},
     solve::{Effort, Infeasible, Limits, solve, used},
-    tally::{Sums, Tally},
+    tally::Tally,
 };
 
 /// Budgets that are tried, evenly on a scale of ratios.
@@ -58,10 +58,9 @@ pub(super) fn frontier(
     let budgets: Vec<f64> = (0..POINTS)
         .map(|at| (least.ln() + step * at as f64).exp() * (1.0 + SAME))
         .collect();
-    let all = tally.sums(|_| true);
     let mut points: Vec<Point> = budgets
         .into_par_iter()
-        .map(|budget| point(tally, &all, frame, plan, (cost, budget)))
+        .map(|budget| point(tally, frame, plan, (cost, budget)))
         .collect::<Result<_, _>>()?;
     points.dedup_by(|b, a| b.active_b == a.active_b && b.usd == a.usd);
     Ok(points)
@@ -99,7 +98,6 @@ fn range(frame: &Frame, plan: &Plan, cost: Cost) -> Result<Option<(f64, f64)>, I
 
 fn point(
     tally: &Tally,
-    all: &Sums,
     frame: &Frame,
     plan: &Plan,
     (cost, budget): (Cost, f64),
@@ -112,7 +110,7 @@ fn point(
     let problem = within.problem(plan.scores.clone());
     let assignment = solve(&problem, Effort::Near)?;
     let mut judged = Judged::new(frame);
-    judged.add(&assignment.expert_of, all);
+    judged.add(&assignment.expert_of, tally.all());
     let fitted = Held::of(&judged);
     Ok(Point {
         active_b: problem.active_b(&assignment.expert_of),

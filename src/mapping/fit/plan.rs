@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use super::{
     cells::{Caution, Cells},
-    folds::{INNER, inner, outer},
+    folds::INNER,
     pool::Pool,
     solve::{Assignment, Effort, Infeasible, Limits, Problem, solve},
     tally::{Sums, Tally},
@@ -34,18 +34,33 @@ pub struct Plan {
     pub best_single: usize,
 }
 
-/// Fits on the blocks that are wanted.
+/// Fits on all rows, or on those outside of an outer part.
 ///
 /// # Errors
 /// No assignment keeps to the limits.
 pub(in crate::mapping) fn fit(
     tally: &Tally,
     frame: &Frame,
-    wanted: impl Fn(usize) -> bool,
+    outside: Option<usize>,
     effort: Effort,
 ) -> Result<Plan, Infeasible> {
-    let caution = caution(tally, frame, &wanted)?;
-    fit_with(caution, &tally.sums(&wanted), frame, effort)
+    let sums = tally.outside(outside);
+    let mut judged = Caution::ALL.map(|_| Judged::new(frame));
+    for part in 0..INNER {
+        let held_back = tally.inner(part, outside);
+        let cells = Cells::of(&sums.less(&held_back), &frame.pool.weights);
+        for (caution, judged) in Caution::ALL.into_iter().zip(&mut judged) {
+            let plan = plan(&cells, caution, frame, Effort::Near)?;
+            judged.add(&plan.assignment.expert_of, &held_back);
+        }
+    }
+    // Of equally good ones the more cautious.
+    let scores = Caution::ALL
+        .into_iter()
+        .zip(judged.iter().map(Judged::score));
+    let best = scores.reduce(|a, b| if b.1 >= a.1 { b } else { a });
+    let caution = best.map_or(Caution::ALL[0], |(caution, _)| caution);
+    fit_with(caution, &sums, frame, effort)
 }
 
 /// Fits with the caution that is given.
@@ -60,29 +75,6 @@ pub(in crate::mapping) fn fit_with(
 ) -> Result<Plan, Infeasible> {
     let cells = Cells::of(sums, &frame.pool.weights);
     plan(&cells, caution, frame, effort)
-}
-
-/// The caution whose mappings score best on blocks that they were not fitted on; of equally good ones the greatest.
-fn caution(
-    tally: &Tally,
-    frame: &Frame,
-    wanted: impl Fn(usize) -> bool,
-) -> Result<Caution, Infeasible> {
-    let mut judged = Caution::ALL.map(|_| Judged::new(frame));
-    for part in 0..INNER {
-        let sums = tally.sums(|block| wanted(block) && inner(block) != part);
-        let held_back = tally.sums(|block| wanted(block) && inner(block) == part);
-        let cells = Cells::of(&sums, &frame.pool.weights);
-        for (caution, judged) in Caution::ALL.into_iter().zip(&mut judged) {
-            let plan = plan(&cells, caution, frame, Effort::Near)?;
-            judged.add(&plan.assignment.expert_of, &held_back);
-        }
-    }
-    let scores = Caution::ALL
-        .into_iter()
-        .zip(judged.iter().map(Judged::score));
-    let best = scores.reduce(|a, b| if b.1 >= a.1 { b } else { a });
-    Ok(best.map_or(Caution(f64::INFINITY), |(caution, _)| caution))
 }
 
 fn plan(
@@ -199,9 +191,4 @@ impl<'f> Judged<'f> {
         });
         sum / total
     }
-}
-
-/// Whether a block is outside an outer part, for [`fit`].
-pub(in crate::mapping) fn without(part: usize) -> impl Fn(usize) -> bool {
-    move |block| outer(block) != part
 }

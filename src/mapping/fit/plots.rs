@@ -1,34 +1,20 @@
 //! A frontier as a picture: an SVG document.
 
-use std::error::Error;
-
 use plotters::{
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
 
 use super::report::Report;
+use crate::plot::{
+    self, Chart, Drawn, FONT, GREEN, GREY, PlotError, VERMILION, axes, describe, line_with_points,
+};
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (760, 520);
 
-/// Wong's colours ("Points of view: Color blindness", Nature Methods 2011), told apart by everyone.
-const BLUE: RGBColor = RGBColor(0, 114, 178);
-const VERMILION: RGBColor = RGBColor(213, 94, 0);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
-const GREY: RGBColor = RGBColor(120, 120, 120);
-
-const FONT: &str = "sans-serif";
-
 /// Room around the points, as a share of what they span.
 const MARGIN_SHARE: f64 = 0.08;
-
-/// A picture could not be drawn.
-#[derive(Debug, thiserror::Error)]
-#[error("the picture cannot be drawn")]
-pub struct PlotError(#[source] Box<dyn Error + Send + Sync>);
-
-type Drawn = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// A point with its name.
 struct Mark {
@@ -55,23 +41,12 @@ pub fn active(report: &Report) -> Result<Option<String>, PlotError> {
         }));
     };
     mark("mapping".into(), report.active_b, report.score, VERMILION);
-    let baselines = &report.baselines;
-    for (name, baseline) in [
-        ("best single", &baselines.best_single),
-        ("cheapest", &baselines.cheapest),
-        ("random", &baselines.random),
-        ("oracle", &baselines.oracle),
-    ] {
-        let expert = baseline
-            .expert
-            .as_ref()
-            .map_or_else(String::new, |expert| format!(": {expert}"));
-        mark(
-            format!("{name}{expert}"),
-            baseline.active_b,
-            baseline.score,
-            GREEN,
-        );
+    for (name, baseline) in report.baselines.named() {
+        let name = match &baseline.expert {
+            Some(expert) => format!("{name}: {expert}"),
+            None => name.to_owned(),
+        };
+        mark(name, baseline.active_b, baseline.score, GREEN);
     }
     picture(
         "billions of active parameters",
@@ -102,50 +77,31 @@ fn picture(x: &str, points: &[(f64, f64)], marks: &[Mark]) -> Result<Option<Stri
     if points.is_empty() {
         return Ok(None);
     }
-    let mut svg = String::new();
-    draw(&mut svg, x, points, marks).map_err(PlotError)?;
-    Ok(Some(svg))
-}
-
-fn draw(svg: &mut String, x: &str, points: &[(f64, f64)], marks: &[Mark]) -> Drawn {
-    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-    area.fill(&WHITE)?;
     let all = || {
-        points
-            .iter()
-            .copied()
-            .chain(marks.iter().map(|mark| mark.at))
+        let marks = marks.iter().map(|mark| mark.at);
+        points.iter().copied().chain(marks)
     };
     let (xs, ys) = (span(all().map(|at| at.0)), span(all().map(|at| at.1)));
-    let mut chart = ChartBuilder::on(&area)
-        .caption("What a budget buys", (FONT, 20))
-        .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(64)
-        .build_cartesian_2d(xs.0.max(0.0)..xs.1, ys.0..ys.1)?;
-    chart
-        .configure_mesh()
-        .x_desc(x)
-        .y_desc("score on rows held back")
-        .light_line_style(TRANSPARENT)
-        .axis_desc_style((FONT, 15))
-        .label_style((FONT, 13))
-        .draw()?;
-    chart.draw_series(LineSeries::new(
-        points.iter().copied(),
-        BLUE.stroke_width(2),
-    ))?;
-    chart.draw_series(points.iter().map(|at| Circle::new(*at, 3, BLUE.filled())))?;
+    let svg = plot::picture(SIZE, |area| {
+        let ranges = (xs.0.max(0.0)..xs.1, ys.0..ys.1);
+        let mut chart = axes(area, "What a budget buys", ranges)?;
+        describe(&mut chart, x, "score on rows held back")?;
+        line_with_points(&mut chart, points)?;
+        draw_marks(&mut chart, marks, f64::midpoint(xs.0, xs.1))
+    });
+    svg.map(Some)
+}
+
+/// A name right of `middle` is written to the left of its point.
+fn draw_marks(chart: &mut Chart<'_>, marks: &[Mark], middle: f64) -> Drawn {
     for mark in marks {
         chart.draw_series([Circle::new(mark.at, 5, mark.colour.filled())])?;
-        // A name on the right half is written to the left of its point.
-        let is_right = mark.at.0 > f64::midpoint(xs.0, xs.1);
+        let is_right = mark.at.0 > middle;
         let style = TextStyle::from((FONT, 13).into_font()).color(&GREY);
         let anchor = if is_right { HPos::Right } else { HPos::Left };
         let style = style.pos(Pos::new(anchor, VPos::Bottom));
         chart.draw_series([Text::new(mark.name.clone(), mark.at, style)])?;
     }
-    area.present()?;
     Ok(())
 }
 

@@ -84,6 +84,18 @@ pub struct Baselines {
     pub oracle: BaselineReport,
 }
 
+impl Baselines {
+    /// Each with its name for people.
+    pub fn named(&self) -> [(&'static str, &BaselineReport); 4] {
+        [
+            ("best single", &self.best_single),
+            ("cheapest", &self.cheapest),
+            ("random", &self.random),
+            ("oracle", &self.oracle),
+        ]
+    }
+}
+
 /// One baseline.
 #[derive(Clone, Debug, Serialize)]
 pub struct BaselineReport {

@@ -78,6 +78,16 @@ pub enum FitError {
     },
 }
 
+impl FitError {
+    /// Whether the call names what is not there; otherwise what it asks for cannot be done.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownCategory { .. } | Self::UnknownExpert { .. }
+        )
+    }
+}
+
 impl Rules {
     /// Which expert may answer which category, experts by categories.
     ///

@@ -10,7 +10,6 @@ mod knapsack;
 use ndarray::Array2;
 
 pub use self::infeasible::Infeasible;
-use self::knapsack::Budget;
 
 /// Scores that differ by less than this are equal: the cheaper expert is taken, and what is so near the optimum is one.
 const TIE: f64 = 1e-6;
@@ -106,6 +105,12 @@ impl Problem {
         used(expert_of).iter().map(|e| self.params_b[*e]).sum()
     }
 
+    /// Dollars a question; infinite where not known.
+    fn usd(&self, expert: usize, category: usize) -> f64 {
+        let usd = self.usd.as_ref();
+        usd.map_or(f64::INFINITY, |usd| usd[[expert, category]])
+    }
+
     /// Whether the set of experts is within its limits.
     fn keeps_experts(&self, expert_of: &[usize]) -> bool {
         let fits = |limit: Option<f64>| limit.is_none_or(|most| self.resident_b(expert_of) <= most);
@@ -127,50 +132,50 @@ pub fn used(expert_of: &[usize]) -> Vec<usize> {
 struct Pairs {
     /// Weighted score less what ties cost; minus infinity where a pair is not allowed.
     gain: Array2<f64>,
-    budgets: Vec<Budget>,
+    /// By budget: the share of it that each pair takes.
+    shares: Vec<Array2<f64>>,
 }
+
+/// What stands for a limit of nothing, which only what costs nothing keeps.
+const LIMIT_MIN: f64 = 1e-12;
 
 impl Pairs {
     fn of(problem: &Problem) -> Self {
-        let shape = problem.score.raw_dim();
-        let (limits, weights) = (&problem.limits, &problem.weights);
-        let active = Array2::from_shape_fn(shape, |(e, c)| weights[c] * problem.params_b[e]);
-        let usd = problem.usd.as_ref();
-        let usd = usd.map(|usd| Array2::from_shape_fn(shape, |(e, c)| weights[c] * usd[[e, c]]));
-        let mut allowed = problem.allowed.clone();
-        let mut forbid_unknown = |cost: &Array2<f64>| {
-            allowed.zip_mut_with(cost, |allowed, cost| *allowed &= cost.is_finite());
+        let limits = &problem.limits;
+        let usd = |e: usize, c: usize| problem.usd(e, c);
+        let is_sized = limits.active_b.is_some() || limits.resident_b.is_some();
+        let is_known = |e: usize, c: usize| {
+            // What is not known cannot be held to a limit.
+            !(is_sized && problem.params_b[e].is_infinite()
+                || limits.usd.is_some() && usd(e, c).is_infinite())
         };
-        if limits.active_b.is_some() || limits.resident_b.is_some() {
-            forbid_unknown(&active);
-        }
-        if let (Some(_), Some(usd)) = (limits.usd, &usd) {
-            forbid_unknown(usd);
-        }
-        let (dear_b, dear_usd) = (
-            greatest(problem.params_b.iter()),
-            problem.usd.as_ref().map_or(1.0, |usd| greatest(usd.iter())),
-        );
-        let gain = Array2::from_shape_fn(shape, |(e, c)| {
-            if !allowed[[e, c]] {
+        let dear_b = greatest(problem.params_b.iter());
+        let dear_usd = problem.usd.as_ref().map_or(1.0, |usd| greatest(usd.iter()));
+        let gain = Array2::from_shape_fn(problem.score.raw_dim(), |(e, c)| {
+            if !problem.allowed[[e, c]] || !is_known(e, c) {
                 return f64::NEG_INFINITY;
             }
             // The smaller wins a tie, of equally large ones the one with the lower price, then the first by name.
-            let size = problem.params_b[e].min(dear_b) / dear_b;
-            let price = problem
-                .usd
-                .as_ref()
-                .map_or(0.0, |usd| usd[[e, c]].min(dear_usd) / dear_usd);
-            weights[c] * (problem.score[[e, c]] - TIE * (size + price / 1e3 + e as f64 / 1e9))
+            let (size, price) = (
+                problem.params_b[e].min(dear_b) / dear_b,
+                usd(e, c).min(dear_usd) / dear_usd,
+            );
+            problem.weights[c]
+                * (problem.score[[e, c]] - TIE * (size + price / 1e3 + e as f64 / 1e9))
         });
-        let budget = |cost, limit: Option<f64>| Some(Budget::new(cost, limit?));
-        let budgets = [
-            budget(active, limits.active_b),
-            usd.and_then(|usd| budget(usd, limits.usd)),
-        ];
+        let share = |limit: f64, cost: &dyn Fn(usize, usize) -> f64| {
+            let limit = limit.max(LIMIT_MIN);
+            Array2::from_shape_fn(problem.score.raw_dim(), |(e, c)| {
+                problem.weights[c] * cost(e, c) / limit
+            })
+        };
+        let active = limits
+            .active_b
+            .map(|limit| share(limit, &|e, _| problem.params_b[e]));
+        let usd = limits.usd.map(|limit| share(limit, &usd));
         Self {
             gain,
-            budgets: budgets.into_iter().flatten().collect(),
+            shares: [active, usd].into_iter().flatten().collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A fit as text for a terminal.
 
-use super::report::{BaselineReport, Baselines, FrontierPoint, Report, Verdict};
+use super::report::{Baselines, FrontierPoint, Report, Verdict};
 use crate::mapping::evaluate::Evaluation;
 
 /// Distance from the optimum that is told.
@@ -129,24 +129,19 @@ fn line(name: &str, score: f64, active_b: Option<f64>, note: &str) -> String {
 }
 
 fn baselines(baselines: &Baselines, of_best: &str) -> [String; 4] {
-    let baseline = |name: &str, baseline: &BaselineReport, note: &str| {
-        let expert = baseline
-            .expert
-            .as_ref()
-            .map_or("", |expert| expert.as_str());
-        let note = [expert, note].join(" ");
+    let notes = [
+        of_best,
+        "",
+        "",
+        "(the best expert of each question, if it were known)",
+    ];
+    let mut notes = notes.into_iter();
+    baselines.named().map(|(name, baseline)| {
+        let expert = baseline.expert.as_ref();
+        let expert = expert.map_or("", |expert| expert.as_str());
+        let note = [expert, notes.next().unwrap_or_default()].join(" ");
         line(name, baseline.score, baseline.active_b, note.trim())
-    };
-    [
-        baseline("best single", &baselines.best_single, of_best),
-        baseline("cheapest", &baselines.cheapest, ""),
-        baseline("random", &baselines.random, ""),
-        baseline(
-            "oracle",
-            &baselines.oracle,
-            "(the best expert of each question, if it were known)",
-        ),
-    ]
+    })
 }
 
 fn costs(resident_b: Option<f64>, usd: Option<f64>, usd_is_estimated: bool) -> Vec<String> {

@@ -1,11 +1,13 @@
 //! Rows → sums by expert, category and block: all that fitting and judging a mapping need, whatever is held back.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, SubAssign};
 
 use ndarray::Array2;
-use rayon::prelude::*;
 
-use super::{folds::BLOCKS, outcomes::Outcomes};
+use super::{
+    folds::{self, BLOCKS, INNER, OUTER},
+    outcomes::Outcomes,
+};
 
 /// Share of the pool that must have been scored on a row for its difficulty to be known.
 const SCORED_SHARE_MIN: f64 = 0.5;
@@ -35,10 +37,13 @@ pub struct Sums {
     pub rows: Vec<f64>,
 }
 
-/// Sums over the rows of each block.
+/// Sums over the rows of each block, and of each part.
 #[derive(Debug)]
 pub(in crate::mapping) struct Tally {
     blocks: Vec<Sums>,
+    outer: Vec<Sums>,
+    inner: Vec<Sums>,
+    all: Sums,
 }
 
 impl AddAssign for Moments {
@@ -50,10 +55,47 @@ impl AddAssign for Moments {
     }
 }
 
+impl SubAssign for Moments {
+    fn sub_assign(&mut self, other: Self) {
+        self.scores -= other.scores;
+        self.sum -= other.sum;
+        self.adjusted -= other.adjusted;
+        self.squares -= other.squares;
+    }
+}
+
 impl Moments {
     /// The mean score; none where there is no score.
     pub fn mean(&self) -> Option<f64> {
         (self.scores > 0.0).then(|| self.sum / self.scores)
+    }
+}
+
+impl Sums {
+    fn none(experts: usize, categories: usize) -> Self {
+        Self {
+            cells: Array2::default((experts, categories)),
+            rows: vec![0.0; categories],
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.cells
+            .zip_mut_with(&other.cells, |sum, other| *sum += *other);
+        for (sum, other) in self.rows.iter_mut().zip(&other.rows) {
+            *sum += other;
+        }
+    }
+
+    /// The sums without some of the rows that they are over.
+    pub(in crate::mapping) fn less(&self, some: &Self) -> Self {
+        let mut left = self.clone();
+        left.cells
+            .zip_mut_with(&some.cells, |sum, some| *sum -= *some);
+        for (sum, some) in left.rows.iter_mut().zip(&some.rows) {
+            *sum -= some;
+        }
+        left
     }
 }
 
@@ -66,51 +108,61 @@ impl Tally {
         draws: &[u8],
     ) -> Self {
         let (experts, categories) = (outcomes.experts().len(), outcomes.categories().len());
-        let of_expert = |expert: usize| {
-            let mut moments = vec![Moments::default(); BLOCKS * categories];
+        let none = |count| vec![Sums::none(experts, categories); count];
+        let mut tally = Self {
+            blocks: none(BLOCKS),
+            outer: none(OUTER),
+            inner: none(INNER),
+            all: Sums::none(experts, categories),
+        };
+        for expert in 0..experts {
             for (row, score) in outcomes.scores(expert).filter(|(row, _)| draws[*row] > 0) {
                 let (draws, adjusted) =
                     (f64::from(draws[row]), score - f64::from(difficulties[row]));
-                moments[usize::from(blocks[row]) * categories + outcomes.category(row)] +=
-                    Moments {
-                        scores: draws,
-                        sum: draws * score,
-                        adjusted: draws * adjusted,
-                        squares: draws * adjusted * adjusted,
-                    };
+                let block = &mut tally.blocks[usize::from(blocks[row])];
+                block.cells[[expert, outcomes.category(row)]] += Moments {
+                    scores: draws,
+                    sum: draws * score,
+                    adjusted: draws * adjusted,
+                    squares: draws * adjusted * adjusted,
+                };
             }
-            moments
-        };
-        let by_expert: Vec<Vec<Moments>> = (0..experts).into_par_iter().map(of_expert).collect();
-        let mut rows = vec![vec![0.0; categories]; BLOCKS];
+        }
         for row in 0..outcomes.rows() {
-            rows[usize::from(blocks[row])][outcomes.category(row)] += f64::from(draws[row]);
+            tally.blocks[usize::from(blocks[row])].rows[outcomes.category(row)] +=
+                f64::from(draws[row]);
         }
-        let block = |(block, rows): (usize, Vec<f64>)| Sums {
-            cells: Array2::from_shape_fn((experts, categories), |(e, c)| {
-                by_expert[e][block * categories + c]
-            }),
-            rows,
-        };
-        Self {
-            blocks: rows.into_iter().enumerate().map(block).collect(),
+        for (at, block) in tally.blocks.iter().enumerate() {
+            tally.outer[folds::outer(at)].add(block);
+            tally.inner[folds::inner(at)].add(block);
+            tally.all.add(block);
         }
+        tally
     }
 
-    /// Sums over the blocks that are wanted.
-    pub(in crate::mapping) fn sums(&self, wanted: impl Fn(usize) -> bool) -> Sums {
-        let mut sums = Sums {
-            cells: Array2::default(self.blocks[0].cells.raw_dim()),
-            rows: vec![0.0; self.blocks[0].rows.len()],
-        };
-        for (_, block) in self.blocks.iter().enumerate().filter(|(at, _)| wanted(*at)) {
-            sums.cells
-                .zip_mut_with(&block.cells, |sum, block| *sum += *block);
-            for (sum, block) in sums.rows.iter_mut().zip(&block.rows) {
-                *sum += block;
-            }
-        }
-        sums
+    /// Sums over all rows.
+    pub(in crate::mapping) fn all(&self) -> &Sums {
+        &self.all
+    }
+
+    /// Sums over an outer part.
+    pub(super) fn outer(&self, outer: usize) -> &Sums {
+        &self.outer[outer]
+    }
+
+    /// Sums over what an inner part has outside of an outer one, or as a whole.
+    pub(super) fn inner(&self, inner: usize, outside: Option<usize>) -> Sums {
+        let whole = &self.inner[inner];
+        outside.map_or_else(
+            || whole.clone(),
+            |outer| whole.less(&self.blocks[folds::block(outer, inner)]),
+        )
+    }
+
+    /// Sums over what is outside of some outer parts.
+    pub(in crate::mapping) fn outside(&self, outer: impl IntoIterator<Item = usize>) -> Sums {
+        let less = |sums: Sums, outer: usize| sums.less(&self.outer[outer]);
+        outer.into_iter().fold(self.all.clone(), less)
     }
 }
 
@@ -176,4 +228,78 @@ fn row_means(outcomes: &Outcomes, level: &[f64]) -> Vec<(f64, u32)> {
 )]
 fn narrow(value: f64) -> f32 {
     value as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::fit::outcomes::tests::outcomes;
+
+    fn rows() -> Outcomes {
+        let line = |row: usize| {
+            let (easy, category) = (f64::from(u8::from(row.is_multiple_of(2))) / 2.0, row % 3);
+            let second = if row.is_multiple_of(5) {
+                String::new()
+            } else {
+                format!(r#", "y": {}"#, easy + 0.25)
+            };
+            format!(
+                r#"{{"id": "{row}", "prompt": "{row}", "category": "c{category}", "scores": {{"x": {easy}{second}}}}}"#
+            )
+        };
+        outcomes(&(0..120).map(line).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn parts_and_what_is_outside_of_them_make_the_whole() {
+        let rows = rows();
+        let blocks = folds::blocks(&rows, 1);
+        let tally = Tally::of(&rows, &vec![0.0; 120], &blocks, &[1; 120]);
+        assert!((tally.all().rows.iter().sum::<f64>() - 120.0).abs() < 1e-9);
+        assert!(
+            (tally
+                .all()
+                .cells
+                .row(0)
+                .iter()
+                .map(|cell| cell.sum)
+                .sum::<f64>()
+                - 30.0)
+                .abs()
+                < 1e-9
+        );
+        for outer in 0..OUTER {
+            let rest = tally.outside(Some(outer));
+            assert_eq!(rest.less(&tally.outside(Some(outer))).rows, [0.0; 3]);
+            let parts = (0..INNER).map(|inner| tally.inner(inner, Some(outer)));
+            let together: f64 = parts.flat_map(|part| part.rows).sum();
+            assert!((together - rest.rows.iter().sum::<f64>()).abs() < 1e-9);
+            assert!((together + tally.outer(outer).rows.iter().sum::<f64>() - 120.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_drawn_twice_counts_twice() {
+        let rows = rows();
+        let mut draws = vec![0; 120];
+        draws[2] = 2;
+        let tally = Tally::of(&rows, &vec![0.0; 120], &[0; 120], &draws);
+        let cell = tally.all().cells[[1, 2]];
+        assert_eq!((cell.scores, cell.sum), (2.0, 1.5));
+        assert_eq!(tally.all().rows, [0.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn the_difficulty_of_rows_is_what_experts_have_in_common() {
+        let rows = rows();
+        let difficulties = difficulties(&rows);
+        assert_eq!(difficulties[0], 0.0, "one expert of two tells too little");
+        let (easy, hard) = (f64::from(difficulties[2]), f64::from(difficulties[8]));
+        assert!(
+            (easy - hard).abs() < 0.02,
+            "both are easy: {easy} and {hard}"
+        );
+        let hard = f64::from(difficulties[1]);
+        assert!((easy - hard - 0.5).abs() < 0.05, "{easy} and {hard}");
+    }
 }

@@ -89,8 +89,9 @@ impl Preferences {
     }
 }
 
-/// The expert that is chosen for each row: the one whose predicted score less `lambda` · cost is greatest, of equals the
-/// cheaper, then the earlier. Minus infinity is predicted of those that may not answer.
+/// The expert that is chosen for each row: the one whose predicted score less `lambda` · cost is greatest.
+///
+/// Of equals the cheaper, then the earlier. Minus infinity is predicted of those that may not answer.
 pub fn choices(predicted: ArrayView2<'_, f32>, costs: &Costs, lambda: f64) -> Vec<usize> {
     let best = |scores: ArrayView1<'_, f32>| {
         let worth = |e: usize| f64::from(scores[e]) - lambda * costs.of[e];

@@ -251,10 +251,11 @@ mod tests {
             .map(|row| vec![(row % 3, 1.0)])
             .collect();
         let rows = Rows::new(&sparse, 3, Array2::zeros((scores.nrows(), 0)));
+        let starts = array![[0.4, -0.2]];
         let task = Task {
             rows: &rows,
             categories: &vec![0; scores.nrows()],
-            starts: array![[0.4, -0.2]].view(),
+            starts: starts.view(),
             scores: scores.view(),
         };
         fit(task, strength, 7)

@@ -37,7 +37,7 @@ fn scored(scores: impl Fn(usize) -> [u8; 2]) -> Outcomes {
 }
 
 fn prompt(row: usize) -> String {
-    let count = if row % 3 == 0 { 14 } else { 2 };
+    let count = if row.is_multiple_of(3) { 14 } else { 2 };
     let numbers: Vec<String> = (0..count)
         .map(|at| (row * 7 + at * 13).to_string())
         .collect();

@@ -17,7 +17,9 @@ use crate::mapping::fit::folds::OUTER;
 /// Parts in which rows are held back in turn: those of the plain mapping, so that both are judged on the same splits.
 pub const FOLDS: usize = OUTER;
 
-/// What is tried, the most cautious first. What is shared says how hard a question is and has all experts' scores to learn
+/// What is tried, the most cautious first.
+///
+/// What is shared says how hard a question is and has all experts' scores to learn
 /// from; what is an expert's own has its own alone, and most of the differences between experts are noise.
 pub const STRENGTHS: [Strength; 4] = [
     Strength {
@@ -44,7 +46,7 @@ pub struct Split<'t> {
     pub fold_of: Vec<usize>,
     /// What each row counts for.
     pub weights: Vec<f64>,
-    /// The scores that are to be expected of experts in categories, experts by categories, by rows outside of some folds.
+    /// The scores that are to be expected of experts in categories, experts by categories, by rows outside of some folds, each named once.
     pub expected: &'t dyn Fn(&[usize]) -> Array2<f64>,
     /// Decides in which order rows take turns, and what the waves over their form are.
     pub seed: u64,
@@ -95,7 +97,8 @@ impl<'t, 'o> Trial<'t, 'o> {
         };
         for (a, b) in (0..FOLDS).flat_map(|a| (a..FOLDS).map(move |b| (a, b))) {
             let seen = rows_of(&|fold| fold != a && fold != b);
-            let expected = (split.expected)(&[a, b]);
+            let left_out: &[usize] = if a == b { &[a] } else { &[a, b] };
+            let expected = (split.expected)(left_out);
             let models = sample.fit(&seen, &expected, strengths, split.seed)?;
             for (strength, model) in models.iter().enumerate() {
                 for (held, other) in [(a, b), (b, a)] {

@@ -48,7 +48,7 @@ pub struct Worth {
     pub aims: Vec<Aim>,
     /// Score against cost over all λ, the dearest first; λ is chosen with hindsight here.
     pub frontier: Vec<Point>,
-    /// Between two experts: the measures of RouteLLM.
+    /// Between two experts: the measures of `RouteLLM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pair: Option<PairReport>,
 }

@@ -23,7 +23,7 @@ const MEMORY: usize = 7;
 /// beyond it.
 const GRADIENT_NORM_MIN: f64 = 1e-4;
 
-/// Rows, or buckets, that one core works on at a time. A constant: sums of floating-point numbers depend on how they are
+/// Rows that one core works on at a time. A constant: sums of floating-point numbers depend on how they are
 /// grouped, and the result must not depend on the machine's number of cores.
 const CHUNK: usize = 1 << 10;
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Outcomes, OutcomesError, Row,
-    column::Column,
+    column::{Builder, Column},
     line::{LineError, Names, RawRow},
 };
 use crate::ids::{CategoryId, ExpertId};
@@ -66,6 +66,8 @@ struct Reader<'o> {
     categories: BTreeMap<String, u32>,
     /// The row of each question that was met, by a digest of id and prompt.
     row_of: HashMap<u64, usize>,
+    scores: Vec<Builder>,
+    costs_usd: Vec<Builder>,
     outcomes: Outcomes,
 }
 
@@ -76,6 +78,8 @@ impl<'o> Reader<'o> {
             names: Names::new(&options.experts),
             categories: BTreeMap::new(),
             row_of: HashMap::new(),
+            scores: Vec::new(),
+            costs_usd: Vec::new(),
             outcomes: Outcomes::default(),
         }
     }
@@ -122,15 +126,14 @@ impl<'o> Reader<'o> {
             return Err(LineError::NoPrompt);
         }
         let row = self.row_for(raw);
-        let outcomes = &mut self.outcomes;
         let experts = self.names.experts().len();
-        outcomes.scores.resize_with(experts, Column::default);
-        outcomes.costs_usd.resize_with(experts, Column::default);
+        self.scores.resize_with(experts, Builder::default);
+        self.costs_usd.resize_with(experts, Builder::default);
         for (expert, score) in &raw.scores {
-            outcomes.scores[*expert].set(row, *score);
+            self.scores[*expert].set(row, *score);
         }
         for (expert, usd) in &raw.costs_usd {
-            outcomes.costs_usd[*expert].set(row, *usd);
+            self.costs_usd[*expert].set(row, *usd);
         }
         Ok(())
     }
@@ -177,33 +180,39 @@ impl<'o> Reader<'o> {
         let names = self.categories.into_keys();
         outcomes.categories = names.map(CategoryId::new).collect();
         let experts = self.names.experts();
-        if outcomes.scores.iter().all(|column| column.count() == 0)
-            && self.options.experts.is_empty()
-        {
-            return Err(OutcomesError::NoScores);
-        }
-        for (expert, column) in experts.iter().zip(&outcomes.scores) {
-            if column.count() == 0 && self.options.experts.contains(expert) {
-                let known = self.names.others().into_iter().take(KNOWN_SHOWN);
-                return Err(OutcomesError::UnknownExpert {
-                    expert: expert.clone(),
-                    known: known.map(str::to_owned).collect(),
-                });
-            }
-        }
         let mut order: Vec<usize> = (0..experts.len()).collect();
         if self.options.experts.is_empty() {
             order.sort_by(|a, b| experts[*a].cmp(&experts[*b]));
         }
+        let (mut scores, mut costs_usd) = (finished(self.scores), finished(self.costs_usd));
         let sorted = |columns: &mut Vec<Column>| {
+            // Where no row has been read of an expert that was asked for, its columns are missing.
+            columns.resize_with(experts.len(), Column::default);
             let taken = order.iter().map(|at| std::mem::take(&mut columns[*at]));
             taken.collect::<Vec<_>>()
         };
-        outcomes.scores = sorted(&mut outcomes.scores);
-        outcomes.costs_usd = sorted(&mut outcomes.costs_usd);
+        outcomes.scores = sorted(&mut scores);
+        outcomes.costs_usd = sorted(&mut costs_usd);
         outcomes.experts = order.iter().map(|at| experts[*at].clone()).collect();
-        Ok(outcomes)
+        let mut scored = outcomes.experts.iter().zip(&outcomes.scores);
+        match scored.find(|(_, column)| column.count() == 0) {
+            Some((expert, _)) if !self.options.experts.is_empty() => {
+                let known = self.names.others().into_iter().take(KNOWN_SHOWN);
+                Err(OutcomesError::UnknownExpert {
+                    expert: expert.clone(),
+                    known: known.map(str::to_owned).collect(),
+                })
+            }
+            _ if outcomes.scores.iter().all(|column| column.count() == 0) => {
+                Err(OutcomesError::NoScores)
+            }
+            _ => Ok(outcomes),
+        }
     }
+}
+
+fn finished(builders: Vec<Builder>) -> Vec<Column> {
+    builders.into_iter().map(Builder::finish).collect()
 }
 
 /// Reads a line over what was in `line`, its end included; whether there was one.

@@ -14,14 +14,19 @@ use std::collections::HashSet;
 use self::{bounds::Bounded, room::Room};
 use super::{
     Assignment, Effort, Pairs, Problem,
-    knapsack::{self, Packed},
+    knapsack::{self, Packed, PerBudget},
 };
 
-/// Nodes that are looked at: about a second on a hundred experts and a thousand categories.
+/// Nodes that are looked at for an optimum: about a second on a hundred experts and a thousand categories.
 const NODES_MAX: usize = 2_000;
 
-/// Steps of the multipliers at the root, and at every other node, which begins with its parent's.
+/// Nodes that are looked at for an answer near it.
+const NEAR_NODES_MAX: usize = 50;
+
+/// Steps of the multipliers at the root, for an optimum and for an answer near it; and at every other node, which begins
+/// with its parent's.
 const ROOT_STEPS: usize = 300;
+const NEAR_ROOT_STEPS: usize = 60;
 const NODE_STEPS: usize = 20;
 
 /// The best assignment within all limits; none if there is none.
@@ -62,12 +67,15 @@ struct Node {
 }
 
 impl<'p> Search<'p> {
-    fn new(problem: &'p Problem, pairs: &'p Pairs, prices: Vec<f64>, effort: Effort) -> Self {
+    fn new(problem: &'p Problem, pairs: &'p Pairs, prices: PerBudget, effort: Effort) -> Self {
         let priced = pairs.gain.outer_iter().enumerate().map(|(e, gains)| {
             let worth = |(c, gain): (usize, &f64)| {
-                let budgets = pairs.budgets.iter().zip(&prices);
+                if gain.is_infinite() {
+                    return *gain;
+                }
+                let budgets = pairs.shares.iter().zip(&prices);
                 gain - budgets
-                    .map(|(budget, price)| price * budget.share(e, c))
+                    .map(|(shares, price)| price * shares[[e, c]])
                     .sum::<f64>()
             };
             gains.iter().enumerate().map(worth).collect()
@@ -100,14 +108,18 @@ impl<'p> Search<'p> {
             bound: f64::INFINITY,
         };
         let mut stack = vec![root];
+        let (nodes_max, root_steps) = match self.effort {
+            Effort::Exact => (NODES_MAX, ROOT_STEPS),
+            Effort::Near => (NEAR_NODES_MAX, NEAR_ROOT_STEPS),
+        };
         for nodes in 0.. {
             let Some(node) = stack.pop() else { break };
-            if nodes == NODES_MAX {
+            if nodes == nodes_max {
                 let left = stack.iter().map(|node| node.bound);
                 self.bound = left.fold(node.bound, f64::max);
                 break;
             }
-            stack.extend(self.branch(node, if nodes == 0 { ROOT_STEPS } else { NODE_STEPS }));
+            stack.extend(self.branch(node, if nodes == 0 { root_steps } else { NODE_STEPS }));
         }
     }
 

@@ -88,10 +88,10 @@ pub(super) fn reason(problem: &Problem) -> Infeasible {
 /// Experts of unknown size or price cannot be held to a limit on it.
 fn forbid_unknown(problem: &mut Problem, limits: &Limits) {
     let sizes = limits.active_b.is_some() || limits.resident_b.is_some();
-    let prices = problem.usd.clone().filter(|_| limits.usd.is_some());
+    let priced = problem.clone();
     for ((e, c), allowed) in problem.allowed.indexed_iter_mut() {
-        let sized = !sizes || problem.params_b[e].is_finite();
-        *allowed &= sized && prices.as_ref().is_none_or(|usd| usd[[e, c]].is_finite());
+        *allowed &= !sizes || priced.params_b[e].is_finite();
+        *allowed &= limits.usd.is_none() || priced.usd(e, c).is_finite();
     }
 }
 

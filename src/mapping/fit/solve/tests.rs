@@ -150,6 +150,10 @@ fn an_expert_of_unknown_size_is_not_used_within_a_budget_of_size() {
     assert_eq!(solve(&problem, Effort::Exact).unwrap().expert_of, [1, 1]);
     problem.limits.active_b = Some(100.0);
     assert_eq!(solve(&problem, Effort::Exact).unwrap().expert_of, [0, 0]);
+    problem.limits.usd = Some(100.0);
+    problem.usd = None;
+    let refused = solve(&problem, Effort::Exact);
+    assert_eq!(refused, Err(Infeasible::NoExpert { category: 0 }));
 }
 
 #[test]

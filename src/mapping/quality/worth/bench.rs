@@ -15,7 +15,6 @@ use crate::{
     mapping::fit::{
         Prepared,
         cells::{Caution, Cells},
-        folds,
         outcomes::Outcomes,
         plan::{self, Frame, Plan},
         rules,
@@ -72,8 +71,7 @@ impl<'b> Bench<'b> {
     ) -> Result<Self, PerQuestionError> {
         let frame = &prepared.frame;
         let plan = |left_out: Option<usize>, effort| {
-            let wanted = |block| left_out != Some(folds::outer(block));
-            plan::fit(&prepared.tally, frame, wanted, effort)
+            plan::fit(&prepared.tally, frame, left_out, effort)
                 .map_err(|infeasible| rules::in_words(infeasible, frame, outcomes))
         };
         let plans = (0..FOLDS).map(|fold| plan(Some(fold), Effort::Near));
@@ -310,9 +308,8 @@ fn mean(rows: impl Iterator<Item = (f64, f64)> + Clone) -> (f64, f64) {
 
 /// The scores that are to be expected in categories, by rows outside of some folds: what the mapping goes by.
 pub(super) fn expected(prepared: &Prepared, left_out: &[usize]) -> Array2<f64> {
-    let wanted = |block| !left_out.contains(&folds::outer(block));
-    let cells = Cells::of(&prepared.tally.sums(wanted), &prepared.frame.pool.weights);
-    cells.scores(Caution::ALL[0])
+    let sums = prepared.tally.outside(left_out.iter().copied());
+    Cells::of(&sums, &prepared.frame.pool.weights).scores(Caution::ALL[0])
 }
 
 /// A category's weight, spread over its rows.

@@ -1,26 +1,30 @@
-//! The pairs that a bound leaves open, decided by an integer program.
+//! The choices that a bound leaves open, decided by an integer program.
 
-use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOptions, Variable};
+use microlp::{ComparisonOp, OptimizationDirection, Problem, Solution, SolveOptions, Variable};
 
-use super::{Dual, Knapsack, SLACK};
+use super::{Knapsack, PerBudget, SLACK, dual::Dual};
 
-/// Pairs that are decided on first, apart from the best of every category (the "core" of Balas and Zemel, "An algorithm for
-/// large zero-one knapsack problems", 1980).
-pub(super) const CORE_PAIRS: usize = 60;
+/// Choices that are decided on first, apart from the best of every category (the "core" of Balas and Zemel, "An algorithm
+/// for large zero-one knapsack problems", 1980).
+pub(super) const CORE_CHOICES: usize = 60;
 
-/// Nodes that the integer program may take: seconds, on the rare instance whose pairs are all alike.
+/// Nodes that the integer program may take: seconds, on the rare instance whose choices are all alike.
 const NODES_MAX: u64 = 20_000;
 
-impl Knapsack<'_> {
-    /// What pairs lose at these prices against the best of their category, the least first; those best ones aside.
-    pub(super) fn losses(&self, prices: &[f64]) -> Vec<f64> {
+/// By category the choices that are left; with a variable for each where there are several.
+struct Core {
+    program: Problem,
+    open: Vec<Vec<(usize, Option<Variable>)>>,
+    /// What categories with one choice gain.
+    settled: f64,
+}
+
+impl Knapsack {
+    /// What choices lose at these prices against the best of their category, the least first; those best ones aside.
+    pub(super) fn losses(&self, prices: &PerBudget) -> Vec<f64> {
         let mut losses = Vec::new();
-        for category in 0..self.categories() {
-            let worth = self
-                .experts
-                .iter()
-                .map(|&e| self.reduced(e, category, prices));
-            let mut worth: Vec<f64> = worth.filter(|worth| worth.is_finite()).collect();
+        for choices in &self.choices {
+            let mut worth: Vec<f64> = choices.iter().map(|choice| choice.worth(prices)).collect();
             worth.sort_by(|a, b| b.total_cmp(a));
             losses.extend(worth.iter().skip(1).map(|other| worth[0] - other));
         }
@@ -28,36 +32,52 @@ impl Knapsack<'_> {
         losses
     }
 
-    /// Decides among the pairs that lose no more than this.
-    pub(super) fn decide(&self, mut dual: Dual, loss_max: f64, gap_max: f64) -> Dual {
+    /// Decides among the choices that lose no more than this.
+    pub(super) fn decide(&self, dual: &mut Dual, loss_max: f64, gap_max: f64) {
+        let core = self.core(&dual.prices, loss_max);
+        let mut options = SolveOptions::default();
+        options.node_limit = Some(NODES_MAX);
+        options.mip_gap = gap_max;
+        options.tolerances.feasibility = SLACK;
+        let outcome = core.program.solve_with(options).ok();
+        let bound = outcome
+            .as_ref()
+            .and_then(|outcome| outcome.stats().best_bound);
+        if let Some(solution) = outcome.and_then(|outcome| outcome.into_solution().ok()) {
+            dual.offer(self.picked(core.picks(&solution)));
+        }
+        // Whatever uses a choice that was left out loses more than that.
+        let bound = bound.map_or(dual.bound, |bound| bound + core.settled);
+        dual.proven = bound.max(dual.bound - loss_max).min(dual.proven);
+    }
+
+    fn core(&self, prices: &PerBudget, loss_max: f64) -> Core {
         let mut program = Problem::new(OptimizationDirection::Maximize);
-        let mut open: Vec<Vec<(usize, Option<Variable>)>> = Vec::with_capacity(self.categories());
-        for category in 0..self.categories() {
-            let worth = |&e: &usize| self.reduced(e, category, &dual.prices);
-            let best = self
-                .experts
-                .iter()
-                .map(worth)
-                .fold(f64::NEG_INFINITY, f64::max);
-            let left = |e: &&usize| worth(e).is_finite() && best - worth(e) <= loss_max;
-            let left: Vec<usize> = self.experts.iter().filter(left).copied().collect();
-            let mut variable = |e: usize| {
-                (left.len() > 1).then(|| program.add_binary_var(self.pairs.gain[[e, category]]))
-            };
-            open.push(left.iter().map(|&e| (e, variable(e))).collect());
-        }
-        for options in open.iter().filter(|options| options.len() > 1) {
-            let terms: Vec<(Variable, f64)> = options
-                .iter()
-                .filter_map(|(_, x)| Some(((*x)?, 1.0)))
+        let (mut open, mut settled) = (Vec::with_capacity(self.choices.len()), 0.0);
+        for choices in &self.choices {
+            let worth: Vec<f64> = choices.iter().map(|choice| choice.worth(prices)).collect();
+            let best = worth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let left: Vec<usize> = (0..choices.len())
+                .filter(|at| best - worth[*at] <= loss_max)
                 .collect();
-            program.add_constraint(&terms, ComparisonOp::Eq, 1.0);
+            if let [only] = left[..] {
+                settled += choices[only].gain;
+                open.push(vec![(only, None)]);
+                continue;
+            }
+            let variables: Vec<(usize, Variable)> = left
+                .iter()
+                .map(|at| (*at, program.add_binary_var(choices[*at].gain)))
+                .collect();
+            let one: Vec<(Variable, f64)> = variables.iter().map(|(_, x)| (*x, 1.0)).collect();
+            program.add_constraint(&one, ComparisonOp::Eq, 1.0);
+            open.push(variables.into_iter().map(|(at, x)| (at, Some(x))).collect());
         }
-        for budget in &self.pairs.budgets {
+        for budget in 0..self.budgets {
             let (mut terms, mut room) = (Vec::new(), 1.0);
-            for (category, options) in open.iter().enumerate() {
-                for (e, variable) in options {
-                    let share = budget.share(*e, category);
+            for (choices, open) in self.choices.iter().zip(&open) {
+                for (at, variable) in open {
+                    let share = choices[*at].share[budget];
                     match variable {
                         Some(x) => terms.push((*x, share)),
                         None => room -= share,
@@ -66,37 +86,23 @@ impl Knapsack<'_> {
             }
             program.add_constraint(&terms, ComparisonOp::Le, room);
         }
-        let alone = open
-            .iter()
-            .enumerate()
-            .filter(|(_, options)| options.len() == 1);
-        let settled: f64 = alone
-            .map(|(c, options)| self.pairs.gain[[options[0].0, c]])
-            .sum();
-        let mut options = SolveOptions::default();
-        options.node_limit = Some(NODES_MAX);
-        options.mip_gap = gap_max;
-        options.tolerances.feasibility = SLACK;
-        let outcome = program.solve_with(options).ok();
-        let bound = outcome
-            .as_ref()
-            .and_then(|outcome| outcome.stats().best_bound)
-            .map_or(dual.bound, |bound| bound + settled);
-        let found = outcome
-            .and_then(|outcome| outcome.into_solution().ok())
-            .map(|solution| {
-                let value = |x: &Option<Variable>| x.map_or(1.0, |x| solution.var_value(x));
-                let chosen = |options: &Vec<(usize, Option<Variable>)>| {
-                    let taken = options
-                        .iter()
-                        .max_by(|a, b| value(&a.1).total_cmp(&value(&b.1)));
-                    taken.map_or(0, |(e, _)| *e)
-                };
-                self.packed(open.iter().map(chosen).collect())
-            });
-        dual.offer(found.filter(|found| self.fits(&found.expert_of)));
-        // Whatever uses a pair that was left out loses more than that.
-        dual.proven = bound.max(dual.bound - loss_max).min(dual.proven);
-        dual
+        Core {
+            program,
+            open,
+            settled,
+        }
+    }
+}
+
+impl Core {
+    fn picks(&self, solution: &Solution) -> Vec<usize> {
+        let value = |x: &Option<Variable>| x.map_or(1.0, |x| solution.var_value(x));
+        let taken = |open: &Vec<(usize, Option<Variable>)>| {
+            let taken = open
+                .iter()
+                .max_by(|a, b| value(&a.1).total_cmp(&value(&b.1)));
+            taken.map_or(0, |(at, _)| *at)
+        };
+        self.open.iter().map(taken).collect()
     }
 }

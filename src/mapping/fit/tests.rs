@@ -1,0 +1,436 @@
+//! The whole fit, on pools whose truth is known.
+
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+
+use super::{report::Verdict, *};
+use crate::{
+    ids::{CategoryId, ExpertId},
+    mapping::{
+        evaluate,
+        fit::{models::Model, outcomes::tests::outcomes},
+    },
+};
+
+/// Rows of categories, in each of which experts are right with these probabilities.
+fn rows(truth: &[(&str, &[(&str, f64)])], rows_each: usize, seed: u64) -> Vec<String> {
+    let mut draw = SmallRng::seed_from_u64(seed);
+    let mut lines = Vec::new();
+    for (category, experts) in truth {
+        for row in 0..rows_each {
+            // Hard questions are hard for everyone.
+            let luck: f64 = draw.random();
+            let score = |(name, right): &(&str, f64)| {
+                let own: f64 = draw.random();
+                format!(r#""{name}": {}"#, u8::from((luck + own) / 2.0 < *right))
+            };
+            let scores: Vec<String> = experts.iter().map(score).collect();
+            lines.push(format!(
+                r#"{{"id": "{category}/{row}", "prompt": "{category} {row}", "category": "{category}", "scores": {{{}}}}}"#,
+                scores.join(", ")
+            ));
+        }
+    }
+    lines
+}
+
+/// Sizes that experts' names end with.
+fn models(names: &[&str]) -> Models {
+    let model = |name: &&str| {
+        let params_b = name.rsplit('-').next().and_then(|size| size.parse().ok());
+        (
+            ExpertId::new(*name),
+            Model {
+                params_b,
+                usd_in: params_b,
+                usd_out: params_b,
+            },
+        )
+    };
+    names.iter().map(model).collect()
+}
+
+/// `math` belongs to the small expert, `art` to the large one, and `chat` to either.
+const DIVIDED: [(&str, &[(&str, f64)]); 3] = [
+    ("art", &[("small-7", 0.3), ("large-70", 0.9)]),
+    ("chat", &[("small-7", 0.6), ("large-70", 0.6)]),
+    ("math", &[("small-7", 0.7), ("large-70", 0.4)]),
+];
+
+fn divided(options: &Options) -> Result<Report, FitError> {
+    fit(
+        &outcomes(&rows(&DIVIDED, 150, 1)),
+        &models(&["small-7", "large-70"]),
+        options,
+    )
+}
+
+fn expert(report: &Report, category: &str) -> String {
+    report
+        .mapping
+        .expert(&CategoryId::new(category))
+        .to_string()
+}
+
+#[test]
+fn each_category_gets_its_expert_where_the_rows_show_it() {
+    let report = divided(&Options::default()).unwrap();
+    assert_eq!(expert(&report, "art"), "large-70");
+    assert_eq!(expert(&report, "math"), "small-7");
+    assert_eq!(report.verdict, Verdict::Better, "{}", report.in_words());
+    assert!(report.gain_ci95[0] > 0.0 && report.in_words().starts_with("composing pays: +"));
+    assert!(report.score_ci95[0] < report.score && report.score < report.score_ci95[1]);
+    assert!(report.baselines.oracle.score > report.score);
+    assert!(report.baselines.random.score < report.baselines.best_single.score);
+    assert_eq!(report.resident_b, Some(77.0));
+    assert_eq!((report.rows, report.missing.len()), (450, 0));
+}
+
+#[test]
+fn the_same_rows_give_the_same_report_in_any_order() {
+    let lines = rows(&DIVIDED, 60, 2);
+    let mut turned = lines.clone();
+    turned.reverse();
+    let models = models(&["small-7", "large-70"]);
+    let told = |lines: &[String]| {
+        let report = fit(&outcomes(lines), &models, &Options::default()).unwrap();
+        (
+            report.mapping.clone(),
+            format!("{:.9} {:.9}", report.score, report.gain_ci95[0]),
+        )
+    };
+    assert_eq!(told(&lines), told(&lines));
+    assert_eq!(told(&lines), told(&turned));
+}
+
+#[test]
+fn a_pool_in_which_one_expert_wins_everything_is_said_not_to_pay() {
+    for seed in 0..5 {
+        let truth: [(&str, &[(&str, f64)]); 3] = [
+            ("art", &[("small-7", 0.4), ("large-70", 0.6)]),
+            ("chat", &[("small-7", 0.5), ("large-70", 0.7)]),
+            ("math", &[("small-7", 0.3), ("large-70", 0.5)]),
+        ];
+        let report = fit(
+            &outcomes(&rows(&truth, 100, seed)),
+            &models(&["small-7", "large-70"]),
+            &Options::default(),
+        )
+        .unwrap();
+        for category in ["art", "chat", "math"] {
+            assert_eq!(expert(&report, category), "large-70");
+        }
+        assert_eq!(report.mapping.default.as_str(), "large-70");
+        assert_eq!(report.verdict, Verdict::DoesNotPay);
+        assert!(
+            report.in_words().contains("does not pay"),
+            "{}",
+            report.in_words()
+        );
+        assert!(report.gain_over_best_single.abs() < 1e-12);
+    }
+}
+
+#[test]
+fn small_cells_do_not_leave_the_best_expert_by_chance() {
+    // Ten experts that are equally good everywhere, ten rows a category: the best of each cell is luck.
+    let names: Vec<String> = (0..10).map(|e| format!("e{e}-7")).collect();
+    let experts: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 0.5)).collect();
+    let categories: Vec<String> = (0..12).map(|c| format!("c{c}")).collect();
+    let truth: Vec<(&str, &[(&str, f64)])> = categories
+        .iter()
+        .map(|c| (c.as_str(), experts.as_slice()))
+        .collect();
+    let mut promised = 0.0;
+    for seed in 0..10 {
+        let lines = rows(&truth, 10, seed);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let report = fit(&outcomes(&lines), &models(&names), &Options::default()).unwrap();
+        let expected: f64 = report
+            .categories
+            .values()
+            .map(|category| category.expected - category.expected_best_single)
+            .sum();
+        promised += expected / 12.0 / 10.0;
+        assert_ne!(
+            report.verdict,
+            Verdict::Better,
+            "seed {seed}: {}",
+            report.in_words()
+        );
+    }
+    assert!(
+        promised < 0.02,
+        "the best raw means would promise about 0.2 more: {promised}"
+    );
+}
+
+#[test]
+fn budgets_are_kept_and_the_frontier_rises_to_the_best_mapping() {
+    let free = divided(&Options::default()).unwrap();
+    let limits = Limits {
+        active_b: Some(20.0),
+        ..Limits::default()
+    };
+    let bound = divided(&Options {
+        limits,
+        ..Options::default()
+    })
+    .unwrap();
+    assert!(bound.active_b.unwrap() <= 20.0);
+    assert!(bound.score_fitted < free.score_fitted);
+    let fitted: Vec<f64> = free
+        .frontier
+        .iter()
+        .map(|point| point.score_fitted)
+        .collect();
+    assert!(fitted.len() > 1 && fitted.is_sorted(), "{fitted:?}");
+    assert!((fitted.last().unwrap() - free.score_fitted).abs() < 1e-9);
+    let sizes: Vec<f64> = free
+        .frontier
+        .iter()
+        .filter_map(|point| point.active_b)
+        .collect();
+    assert!(
+        sizes.is_sorted() && (sizes[0] - 7.0).abs() < 1e-9,
+        "{sizes:?}"
+    );
+    assert!(!free.frontier_usd.is_empty() && free.usd_is_estimated);
+}
+
+fn ids(category: &str, expert: &str) -> (CategoryId, ExpertId) {
+    (CategoryId::new(category), ExpertId::new(expert))
+}
+
+fn pins(pins: &[(&str, &str)]) -> Rules {
+    let pins = pins.iter().map(|(category, expert)| ids(category, expert));
+    Rules {
+        pins: pins.collect(),
+        ..Rules::default()
+    }
+}
+
+#[test]
+fn rules_hold() {
+    let ruled = |rules| {
+        divided(&Options {
+            rules,
+            ..Options::default()
+        })
+        .unwrap()
+    };
+    assert_eq!(
+        expert(&ruled(pins(&[("math", "large-70")])), "math"),
+        "large-70"
+    );
+    let forbidden = Rules {
+        forbidden: vec![ids("art", "large-70")],
+        ..Rules::default()
+    };
+    assert_eq!(expert(&ruled(forbidden), "art"), "small-7");
+    let good = Rules {
+        scores_min: vec![(CategoryId::new("math"), 0.6)],
+        ..pins(&[("art", "large-70")])
+    };
+    assert_eq!(expert(&ruled(good), "math"), "small-7");
+}
+
+#[test]
+fn what_cannot_hold_is_named_with_the_least_that_can() {
+    let refused = |rules: Rules, limits: Limits| {
+        divided(&Options {
+            rules,
+            limits,
+            ..Options::default()
+        })
+        .unwrap_err()
+        .to_string()
+    };
+    let pinned = || pins(&[("math", "large-70")]);
+    let active = Limits {
+        active_b: Some(20.0),
+        ..Limits::default()
+    };
+    let told = refused(pinned(), active);
+    assert!(
+        told.contains("20 billion active parameters are too few") && told.contains("28.000000"),
+        "{told}"
+    );
+    let resident = Limits {
+        resident_b: Some(60.0),
+        ..Limits::default()
+    };
+    let told = refused(pinned(), resident);
+    assert!(
+        told.contains("60 billion resident parameters") && told.contains("70.000000"),
+        "{told}"
+    );
+    let experts = Limits {
+        experts: Some(1),
+        ..Limits::default()
+    };
+    let told = refused(pins(&[("math", "large-70"), ("art", "small-7")]), experts);
+    assert!(
+        told.contains("1 experts are too few") && told.contains("at least 2"),
+        "{told}"
+    );
+    let high = Rules {
+        scores_min: vec![(CategoryId::new("art"), 0.99)],
+        ..Rules::default()
+    };
+    let told = refused(high, Limits::default());
+    assert!(
+        told.contains("`art` cannot reach a score of 0.99: the most"),
+        "{told}"
+    );
+    let told = refused(pins(&[("cooking", "large-70")]), Limits::default());
+    assert!(
+        told.contains("no row is of category `cooking`; there are art, chat, math"),
+        "{told}"
+    );
+    let told = refused(pins(&[("art", "huge")]), Limits::default());
+    assert!(told.contains("no row has a score of `huge`"), "{told}");
+}
+
+#[test]
+fn weights_decide_what_counts() {
+    let mut lines = rows(&DIVIDED[..1], 400, 3);
+    lines.extend(rows(&DIVIDED[2..], 50, 4));
+    let of = |weights| {
+        let options = Options {
+            weights,
+            ..Options::default()
+        };
+        fit(
+            &outcomes(&lines),
+            &models(&["small-7", "large-70"]),
+            &options,
+        )
+        .unwrap()
+    };
+    let (traffic, equal) = (of(Weights::Traffic), of(Weights::Equal));
+    assert!((traffic.active_b.unwrap() - (400.0 * 70.0 + 50.0 * 7.0) / 450.0).abs() < 1e-9);
+    assert!((equal.active_b.unwrap() - 38.5).abs() < 1e-9);
+    assert!((equal.categories[&CategoryId::new("art")].weight - 0.5).abs() < 1e-12);
+}
+
+#[test]
+fn scores_that_are_missing_do_not_make_an_expert_look_good() {
+    // The lucky expert was tried on easy questions alone, on which everyone is right.
+    let mut lines = Vec::new();
+    for row in 0..200 {
+        let easy = row % 2 == 0;
+        let lucky = if easy { r#", "lucky-7": 1"# } else { "" };
+        let steady = u8::from(easy || row % 4 == 1);
+        lines.push(format!(
+            r#"{{"id": "{row}", "prompt": "{row}", "category": "c{}", "scores": {{"steady-7": {steady}, "other-7": {}{lucky}}}}}"#,
+            row % 3,
+            u8::from(easy),
+        ));
+    }
+    let report = fit(
+        &outcomes(&lines),
+        &models(&["steady-7", "other-7", "lucky-7"]),
+        &Options::default(),
+    )
+    .unwrap();
+    assert_eq!(
+        report
+            .baselines
+            .best_single
+            .expert
+            .as_ref()
+            .unwrap()
+            .as_str(),
+        "steady-7"
+    );
+    assert_eq!(report.missing[&ExpertId::new("lucky-7")], 100);
+    assert!(
+        report
+            .table()
+            .contains("lucky-7 was not tried on 100 of 200 rows"),
+        "{}",
+        report.table()
+    );
+}
+
+#[test]
+fn out_of_domain_rows_choose_the_default_expert() {
+    let truth: [(&str, &[(&str, f64)]); 2] = [DIVIDED[0], ("out_of_domain", DIVIDED[2].1)];
+    let report = fit(
+        &outcomes(&rows(&truth, 150, 5)),
+        &models(&["small-7", "large-70"]),
+        &Options::default(),
+    )
+    .unwrap();
+    assert_eq!(report.mapping.default.as_str(), "small-7");
+    assert_eq!(report.mapping.categories.len(), 1);
+}
+
+#[test]
+fn a_mapping_is_judged_on_other_rows_as_it_stands() {
+    let mapping = divided(&Options::default()).unwrap().mapping;
+    let held = outcomes(&rows(&DIVIDED, 100, 6));
+    let models = models(&["small-7", "large-70"]);
+    let evaluation =
+        evaluate::evaluate(mapping.clone(), None, &held, (&models, Weights::Traffic)).unwrap();
+    let mean = |of: &dyn Fn(usize) -> usize| {
+        (0..held.rows())
+            .map(|row| held.score(row, of(row)).unwrap())
+            .sum::<f64>()
+            / held.rows() as f64
+    };
+    let seat = |row: usize| {
+        let expert = mapping.expert(&held.categories()[held.category(row)]);
+        held.experts()
+            .iter()
+            .position(|known| known == expert)
+            .unwrap()
+    };
+    assert!((evaluation.score - mean(&seat)).abs() < 1e-9);
+    let oracle: f64 = (0..held.rows())
+        .map(|row| held.score(row, 0).unwrap().max(held.score(row, 1).unwrap()))
+        .sum();
+    assert!((evaluation.baselines.oracle.score - oracle / 300.0).abs() < 1e-9);
+    assert!(
+        (evaluation.baselines.random.score - f64::midpoint(mean(&|_| 0), mean(&|_| 1))).abs()
+            < 1e-9
+    );
+    assert!((evaluation.baselines.best_single.score - mean(&|_| 0).max(mean(&|_| 1))).abs() < 1e-9);
+    assert!(evaluation.gain_ci95[0] < evaluation.gain_over_best_single);
+    assert!(evaluation.table().contains("best single"));
+
+    let elsewhere = outcomes(&rows(&[("art", &[("small-7", 0.5)])], 10, 7));
+    let unknown =
+        evaluate::evaluate(mapping, None, &elsewhere, (&models, Weights::Traffic)).unwrap_err();
+    assert!(
+        unknown
+            .to_string()
+            .contains("`large-70`, which answers `art`"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn frontiers_are_drawn() {
+    let report = divided(&Options::default()).unwrap();
+    let active = plots::active(&report).unwrap().unwrap();
+    assert!(
+        active.contains("<svg")
+            && active.contains("best single")
+            && active.contains("billions of active parameters")
+    );
+    assert!(
+        plots::usd(&report)
+            .unwrap()
+            .unwrap()
+            .contains("dollars a question")
+    );
+    let unsized_ = fit(
+        &outcomes(&rows(&DIVIDED, 40, 1)),
+        &Models::new(),
+        &Options::default(),
+    )
+    .unwrap();
+    assert_eq!(unsized_.active_b, None);
+    assert!(plots::active(&unsized_).unwrap().is_none());
+}

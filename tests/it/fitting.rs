@@ -1,0 +1,263 @@
+//! `coterie map` as a process: outcomes → a mapping that a configuration takes, and what it is worth.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::coterie::write_config;
+
+const EXPERTS: &str = "experts:\n\
+    \x20 small: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: s, params_b: 7, usd_in: 0.1, usd_out: 0.2 }\n\
+    \x20 large: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: l, params_b: 70, usd_in: 1, usd_out: 2 }\n";
+
+const MODELS: &str = r#"{"small": 7, "large": {"params_b": 70}}"#;
+
+/// Questions about code are better answered by the small expert, those about mathematics by the large one.
+const ASKED: [(&str, &str, u8, u8); 2] = [
+    (
+        "coding",
+        "Write a Python function that parses a CSV file into a list of dictionaries, case",
+        1,
+        0,
+    ),
+    (
+        "math",
+        "What is the derivative of x squared times the sine of x at the point",
+        0,
+        1,
+    ),
+];
+
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Outcomes of so many questions of each kind; on every fifth both experts fail.
+    fn outcomes(&self, name: &str, rows: usize) -> PathBuf {
+        let mut lines = String::new();
+        for (category, prompt, small, large) in ASKED {
+            for row in 0..rows {
+                let right = u8::from(row % 5 != 0);
+                let (small, large) = (small * right, large * right);
+                lines.push_str(&format!(
+                    "{{\"id\": \"{name}{category}{row}\", \"prompt\": \"{prompt} {row}?\", \"category\": \"{category}\", \
+                     \"scores\": {{\"small\": {small}, \"large\": {large}}}}}\n"
+                ));
+            }
+        }
+        self.file(name, &lines)
+    }
+
+    fn map(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_coterie"))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .arg("map")
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// Fits by the field `category`, with more flags.
+    fn fit(&self, more: &[&str]) -> Output {
+        self.outcomes("fitted.jsonl", 40);
+        self.file("models.json", MODELS);
+        let call = [
+            "fit",
+            "--outcomes",
+            "fitted.jsonl",
+            "--models",
+            "models.json",
+            "--by",
+            "category",
+            "--out",
+            "mapping.yaml",
+        ];
+        self.map(&[&call[..], more].concat())
+    }
+}
+
+fn words(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn document(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", words(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn near(value: &Value, expected: f64) -> bool {
+    (value.as_f64().unwrap() - expected).abs() < 1e-9
+}
+
+#[test]
+fn a_fit_is_one_document_and_a_file() {
+    let bench = Bench::new();
+    let fitted = document(&bench.fit(&["--json", "--plots", "plots"]));
+    assert_eq!(fitted["mapping"]["coding"]["expert"], "small");
+    assert_eq!(fitted["mapping"]["math"]["expert"], "large");
+    assert_eq!(
+        fitted["mapping"]["math"]["fallbacks"],
+        serde_json::json!(["small"])
+    );
+    assert!(near(&fitted["score"], 0.8), "{}", fitted["score"]);
+    assert!(near(&fitted["active_b"], 38.5) && near(&fitted["resident_b"], 77.0));
+    assert!(fitted["score_ci95"][0].as_f64() < fitted["score_ci95"][1].as_f64());
+    assert_eq!(fitted["rows"], 80);
+    assert!(near(&fitted["baselines"]["oracle"]["score"], 0.8));
+    assert!(near(&fitted["baselines"]["random"]["score"], 0.4));
+    assert_eq!(fitted["baselines"]["cheapest"]["expert"], "small");
+    assert!(fitted["gain_ci95"][0].as_f64().unwrap() > 0.0);
+    assert_eq!(fitted["verdict"], "better");
+    assert!(fitted["frontier"].as_array().unwrap().len() > 1);
+    assert!(fitted.get("usd").is_none(), "no prices were given");
+    let picture =
+        fs::read_to_string(bench.folder.path().join("plots/frontier-active.svg")).unwrap();
+    assert!(picture.contains("<svg"));
+    let yaml = fs::read_to_string(bench.folder.path().join("mapping.yaml")).unwrap();
+    assert!(
+        yaml.contains("# by field: category\n")
+            && yaml.contains("coding: { expert: small, fallbacks: [large] }\n"),
+        "{yaml}"
+    );
+}
+
+#[test]
+fn what_is_fitted_can_be_served() {
+    let bench = Bench::new();
+    bench.fit(&[]);
+    let file = bench.folder.path().join("mapping.yaml");
+    let config = write_config(
+        bench.folder.path(),
+        &format!("{EXPERTS}mapping: {{ file: '{}' }}\n", file.display()),
+    );
+    let checked = Command::new(env!("CARGO_BIN_EXE_coterie"))
+        .args(["check", "--config"])
+        .arg(config)
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success(),
+        "{}{}",
+        words(&checked.stdout),
+        words(&checked.stderr)
+    );
+}
+
+#[test]
+fn a_person_is_told_what_the_mapping_is_worth() {
+    let bench = Bench::new();
+    let told = words(&bench.fit(&[]).stdout);
+    for part in [
+        "best single",
+        "oracle",
+        "composing pays: +",
+        "frontier: score against active parameters",
+        "on rows held back",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn other_rows_are_judged_by_the_field_that_was_fitted_by() {
+    let bench = Bench::new();
+    bench.fit(&[]);
+    bench.outcomes("held.jsonl", 10);
+    let call = [
+        "evaluate",
+        "--mapping",
+        "mapping.yaml",
+        "--outcomes",
+        "held.jsonl",
+        "--models",
+        "models.json",
+    ];
+    let judged = document(&bench.map(&[&call[..], &["--json"]].concat()));
+    assert!(near(&judged["score"], 0.8) && near(&judged["active_b"], 38.5));
+    assert!(near(&judged["gain_over_best_single"], 0.4));
+    assert_eq!(judged["rows"], 20);
+    let told = words(&bench.map(&call).stdout);
+    assert!(told.contains("over the best single expert"), "{told}");
+}
+
+#[test]
+fn limits_and_rules_are_kept_or_refused_with_the_least_that_holds() {
+    let bench = Bench::new();
+    let fitted = document(&bench.fit(&["--json", "--budget-active", "20"]));
+    assert!(near(&fitted["active_b"], 7.0));
+    let fitted = document(&bench.fit(&["--json", "--pin", "coding=large", "--experts-max", "1"]));
+    assert_eq!(fitted["mapping"]["math"]["expert"], "large");
+    let refused = |more: &[&str], code: i32, complaint: &str| {
+        let output = bench.fit(more);
+        let told = words(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(complaint), "{told}");
+    };
+    refused(
+        &["--budget-active", "5"],
+        1,
+        "5 billion active parameters are too few: with the rules and the limits before it kept, the least is 7.0",
+    );
+    refused(
+        &["--pin", "cooking=large"],
+        2,
+        "no row is of category `cooking`",
+    );
+    refused(
+        &["--experts", "small,huge"],
+        2,
+        "no row has a score of `huge`",
+    );
+    refused(&["--budget-usd", "0.1"], 1, "leave no expert");
+}
+
+#[test]
+fn without_a_field_the_router_in_force_says_what_prompts_are_about() {
+    let bench = Bench::new();
+    bench.outcomes("fitted.jsonl", 20);
+    let config = write_config(
+        bench.folder.path(),
+        &format!("{EXPERTS}mapping: {{ default: small }}\n"),
+    );
+    let config = config.to_string_lossy();
+    let call = [
+        "fit",
+        "--config",
+        &config,
+        "--outcomes",
+        "fitted.jsonl",
+        "--out",
+        "mapping.yaml",
+        "--json",
+    ];
+    let fitted = document(&bench.map(&call));
+    assert_eq!(fitted["mapping"]["coding"]["expert"], "small");
+    assert_eq!(fitted["mapping"]["math"]["expert"], "large");
+    assert!(
+        fitted["usd"].as_f64().unwrap() > 0.0,
+        "the configuration knows sizes and prices"
+    );
+    assert!(
+        !Path::new("mapping.yaml").exists(),
+        "written where the command ran"
+    );
+}
