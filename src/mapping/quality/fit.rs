@@ -215,7 +215,7 @@ impl<'o> Sample<'o> {
         let rows: Vec<Vec<f32>> = at
             .par_iter()
             .zip(&features)
-            .map(|(row, features)| model.logits(features, Some(self.category_of[*row])))
+            .map(|(row, features)| model.logits(features, self.category_of[*row]))
             .collect();
         Array2::from_shape_fn((at.len(), self.experts.len()), |(row, expert)| {
             rows[row][expert]

@@ -8,7 +8,8 @@ use super::{
     prefer::{Costs, Preferences},
 };
 use crate::{
-    ids::{CategoryId, ExpertId},
+    config::Prefer,
+    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
     router::{
         head::Head,
         lexical::{self, Lexicon},
@@ -66,55 +67,41 @@ impl QualityModel {
         }
     }
 
-    /// The predicted score of each expert, 0 to 1; none of those that may not answer the category.
-    ///
-    /// A category that the model does not know, or none, leaves the question's features to speak alone.
-    pub fn predict(&self, features: &Features, category: Option<&CategoryId>) -> Vec<Option<f32>> {
-        let known = category.and_then(|category| self.categories.binary_search(category).ok());
-        let logits = self.logits(features, known).into_iter().enumerate();
-        logits
-            .map(|(expert, logit)| self.may_answer(expert, known).then(|| sigmoid(logit)))
-            .collect()
-    }
-
-    /// A logit for each expert; minus infinity for those that may not answer the category.
-    pub(super) fn logits(&self, features: &Features, category: Option<usize>) -> Vec<f32> {
+    /// A logit for each expert; minus infinity for those that may not answer the category, by its place.
+    pub(super) fn logits(&self, features: &Features, category: usize) -> Vec<f32> {
         let mut logits = self.head.logits(&features.sparse, &features.dense);
-        let of_category = category.and_then(|at| self.of_categories.chunks(logits.len()).nth(at));
+        let of_category = self.of_categories.chunks(logits.len()).nth(category);
         for (logit, shift) in logits.iter_mut().zip(of_category.into_iter().flatten()) {
             *logit += shift;
         }
         logits
     }
 
-    /// Whether an expert may answer a category, or any where it is not known.
-    fn may_answer(&self, expert: usize, category: Option<usize>) -> bool {
-        let mut rows = self.of_categories.chunks(self.experts.len());
-        match category {
-            Some(at) => rows.nth(at).is_none_or(|row| row[expert].is_finite()),
-            None => rows.len() == 0 || rows.any(|row| row[expert].is_finite()),
+    fn predicted(&self, expert: usize, logit: f32, prefer: Prefer) -> Predicted {
+        let score = f64::from(sigmoid(logit));
+        let cost = self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
+        Predicted {
+            expert: self.experts[expert].clone(),
+            score,
+            value: score - self.preferences.lambda(prefer) * cost,
         }
     }
 }
 
 impl Quality for QualityModel {
+    /// Nothing of a category that no scores were seen of: what holds elsewhere need not hold there.
     fn predict(&self, question: &Question<'_>) -> Vec<Predicted> {
-        let features = self.features(question.text);
-        let scores = self.predict(&features, question.category);
-        let lambda = self.preferences.lambda(question.prefer);
-        let predicted = scores
-            .into_iter()
-            .enumerate()
-            .filter_map(|(expert, score)| {
-                let score = f64::from(score?);
-                let cost = self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
-                Some(Predicted {
-                    expert: self.experts[expert].clone(),
-                    score,
-                    value: score - lambda * cost,
-                })
-            });
-        predicted.collect()
+        let category = question.category.map_or(OUT_OF_DOMAIN, CategoryId::as_str);
+        let known = |known: &CategoryId| known.as_str().cmp(category);
+        let Ok(category) = self.categories.binary_search_by(known) else {
+            return Vec::new();
+        };
+        let logits = self.logits(&self.features(question.text), category);
+        let answering = logits.into_iter().enumerate();
+        answering
+            .filter(|(_, logit)| logit.is_finite())
+            .map(|(expert, logit)| self.predicted(expert, logit, question.prefer))
+            .collect()
     }
 }
 

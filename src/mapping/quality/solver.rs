@@ -287,6 +287,8 @@ mod tests {
             _ => f32::from(u8::from(expert == 0)),
         });
         let weights = fitted(&scores, MILD);
+        // The last pass may have moved the probabilities of a word's thirty rows by so much.
+        let off_max = 30.0 * MOVE_MIN * (1.0 / MILD.shared + 1.0 / MILD.own);
         for word in 0..3 {
             let of_word = (0..90).filter(|row| row % 3 == word);
             let left = |expert: usize| -> f32 {
@@ -301,7 +303,7 @@ mod tests {
                 let expected = together / MILD.shared + left(expert) / MILD.own;
                 let found = weights.sparse[word * 2 + expert];
                 assert!(
-                    (found - expected).abs() < 0.05,
+                    (found - expected).abs() < off_max,
                     "{word} {expert}: {found} {expected}"
                 );
             }

@@ -151,12 +151,18 @@ fn who_may_not_answer_a_category_is_not_predicted() {
 }
 
 #[test]
-fn a_file_holds_the_model_and_tells_damage() {
+fn equal_fits_give_equal_files_that_hold_the_model_and_tell_damage() {
     let model = fit(&sums(), &Options::default()).model;
     let bytes = model.to_bytes().unwrap();
     let again = QualityModel::from_bytes(&bytes).unwrap();
     assert!(again == model, "what is read is what was written");
     assert_eq!(again.to_bytes().unwrap(), bytes);
+    let refitted = fit(&sums(), &Options::default()).model;
+    assert_eq!(
+        refitted.to_bytes().unwrap(),
+        bytes,
+        "the same rows and seed"
+    );
     let mut damaged = bytes.clone();
     let last = damaged.len() - 1;
     damaged[last] ^= 1;
@@ -164,12 +170,6 @@ fn a_file_holds_the_model_and_tells_damage() {
     assert!(error.to_string().contains("checksum"), "{error}");
     assert!(QualityModel::from_bytes(&bytes[..bytes.len() / 2]).is_err());
     assert!(QualityModel::from_bytes(b"").is_err());
-}
-
-#[test]
-fn the_same_rows_and_seed_give_the_same_bytes() {
-    let bytes = || fit(&sums(), &Options::default()).model.to_bytes().unwrap();
-    assert_eq!(bytes(), bytes());
 }
 
 #[test]
@@ -192,4 +192,18 @@ fn scores_on_any_scale_are_predicted_from_0_to_1() {
     );
     let (_, score) = asked(&model, "What is 1 + 1?", Prefer::Word(Preference::Quality));
     assert!((0.7..=1.0).contains(&score), "{score}");
+}
+
+#[test]
+fn of_a_category_without_scores_nothing_is_predicted() {
+    let model = fit(&sums(), &Options::default()).model;
+    let cooking = CategoryId::new("cooking");
+    for category in [Some(&cooking), None] {
+        let question = Question {
+            text: "What is 17 + 4?",
+            category,
+            prefer: Prefer::Word(Preference::Balanced),
+        };
+        assert_eq!(Quality::predict(&model, &question), []);
+    }
 }
