@@ -12,7 +12,7 @@ use crate::{
     config::{Capability, Config, ExpertConfig, MappingConfig, Prefer, Preference},
     decision::{Decision, Explained, Features, Reason},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
-    mapping::{Demand, Mapping, OverBudget, PreferNotAllowed, Today, Wanted},
+    mapping::{Demand, Mapping, OverBudget, PreferNotAllowed, Quality, Today, Wanted},
     query::Query,
     router::{Router, Verdict},
     session::{self, Held, Why},
@@ -93,7 +93,12 @@ pub fn dry_run(row: Value) -> Result<ChatRequest, InvalidRequest> {
 
 /// Joins a checked mapping with the experts that it chooses from.
 pub fn open_mapping(config: MappingConfig, experts: &[ExpertConfig]) -> Mapping {
-    Mapping::new(config, experts, None)
+    let model = config.quality.as_ref().map(|file| Arc::clone(&file.model));
+    Mapping::new(
+        config,
+        experts,
+        model.map(|model| model as Arc<dyn Quality>),
+    )
 }
 
 impl Composition {

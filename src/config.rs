@@ -20,7 +20,7 @@ mod suggest;
 mod tests;
 mod units;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -36,6 +36,7 @@ pub use schema::{config_schema, mapping_schema, route_schema};
 use crate::{
     catalogue::Catalogue,
     ids::{CategoryId, ExpertId},
+    mapping::QualityModel,
 };
 
 /// Everything that `serve` needs to know before it binds.
@@ -345,12 +346,15 @@ impl Preference {
 }
 
 /// `mapping.quality`: a file, and what it held when the mapping was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QualityFile {
     /// The file.
     pub path: PathBuf,
     /// SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
+    /// The model.
+    #[serde(skip)]
+    pub model: Arc<QualityModel>,
 }
 
 /// A cheaper expert that is asked first.

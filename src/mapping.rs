@@ -5,7 +5,7 @@ mod demand;
 pub mod evaluate;
 pub mod fit;
 mod limits;
-mod quality;
+pub mod quality;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 pub use demand::Demand;
 pub use limits::{Limit, OverBudget, PassedOver, Today};
-pub use quality::{Predicted, Quality, Question};
+pub use quality::{Predicted, Quality, QualityModel, Question};
 
 use crate::{
     config::{CascadeConfig, ExpertConfig, MappingConfig, Prefer, Preference},

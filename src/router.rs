@@ -321,6 +321,6 @@ fn confidence_min(artefact: &Artefact, misroute_max: f64) -> f32 {
     clippy::cast_possible_truncation,
     reason = "fitting needs the precision of f64, the result does not"
 )]
-fn narrow(number: f64) -> f32 {
+pub(crate) fn narrow(number: f64) -> f32 {
     number as f32
 }

@@ -3,20 +3,26 @@
 //! Nothing is chosen here but the best single expert that it is held against, so that only the rows are resampled for the
 //! intervals.
 
+mod choices;
+pub mod pair;
+
 use serde::Serialize;
 
-use super::fit::{
-    assess::{Estimate, deviation},
-    baselines, folds,
-    models::Models,
-    outcomes::Outcomes,
-    plan::{Frame, Judged},
-    pool::{Pool, Weights},
-    report::{BaselineReport, Baselines, known},
-    solve::used,
-    table,
-    tally::{Sums, Tally},
-    written::Written,
+use self::choices::Choices;
+use super::{
+    Quality,
+    fit::{
+        assess::{Estimate, deviation},
+        baselines, folds,
+        models::Models,
+        outcomes::Outcomes,
+        plan::Frame,
+        pool::{Pool, Weights},
+        report::{BaselineReport, Baselines, known},
+        table,
+        tally::{Sums, Tally},
+        written::Written,
+    },
 };
 use crate::ids::{CategoryId, ExpertId};
 
@@ -69,17 +75,14 @@ pub struct UnknownExpert {
 /// The mapping names an expert that no row has a score of.
 pub fn evaluate(
     mapping: Written,
+    quality: Option<&dyn Quality>,
     outcomes: &Outcomes,
-    models: &Models,
-    weights: Weights,
+    (models, weights): (&Models, Weights),
 ) -> Result<Evaluation, UnknownExpert> {
-    let expert_of = outcomes
-        .categories()
-        .iter()
-        .map(|category| seat(&mapping, category, outcomes));
-    let expert_of: Vec<usize> = expert_of.collect::<Result<_, _>>()?;
+    let choices = Choices::of(&mapping, quality, outcomes)?;
     let frame = Frame::free(Pool::of(outcomes, models, weights));
-    let sums = sums(outcomes, &vec![1; outcomes.rows()]);
+    let once = vec![1; outcomes.rows()];
+    let sums = sums(outcomes, &once);
     let singles =
         (0..outcomes.experts().len()).map(|expert| baselines::single(expert, &sums, &frame));
     let singles: Vec<baselines::Baseline> = singles.collect();
@@ -88,16 +91,14 @@ pub fn evaluate(
         .enumerate()
         .reduce(|a, b| if b.1.score > a.1.score { b } else { a });
     let best = best.map_or(0, |(expert, _)| expert);
-    let scores_of = |sums: &Sums| {
-        (
-            judged(&expert_of, sums, &frame).score(),
-            baselines::single(best, sums, &frame).score,
-        )
+    let resample = |seed| {
+        let draws = folds::draws(outcomes, seed);
+        let sums = self::sums(outcomes, &draws);
+        let judged = choices.judged((outcomes, &draws), &sums, &frame);
+        (judged.score(), baselines::single(best, &sums, &frame).score)
     };
-    let resampled: Vec<(f64, f64)> = (0..RESAMPLES)
-        .map(|seed| scores_of(&self::sums(outcomes, &folds::draws(outcomes, seed))))
-        .collect();
-    let whole = judged(&expert_of, &sums, &frame);
+    let resampled: Vec<(f64, f64)> = (0..RESAMPLES).map(resample).collect();
+    let whole = choices.judged((outcomes, &once), &sums, &frame);
     let score = Estimate::new(
         whole.score(),
         deviation(resampled.iter().map(|(score, _)| *score)),
@@ -114,7 +115,8 @@ pub fn evaluate(
         score_ci95: score.ci95,
         active_b: known(whole.active_b()),
         resident_b: known(
-            used(&expert_of)
+            choices
+                .experts()
                 .iter()
                 .map(|e| frame.pool.params_b[*e])
                 .sum(),
@@ -139,27 +141,6 @@ impl Evaluation {
     pub fn table(&self) -> String {
         table::of_evaluation(self)
     }
-}
-
-/// The expert that answers a category, by its place among those scored.
-fn seat(
-    mapping: &Written,
-    category: &CategoryId,
-    outcomes: &Outcomes,
-) -> Result<usize, UnknownExpert> {
-    let expert = mapping.expert(category);
-    let found = outcomes.experts().iter().position(|known| known == expert);
-    found.ok_or_else(|| UnknownExpert {
-        expert: expert.clone(),
-        category: category.clone(),
-        known: outcomes.experts().iter().map(ToString::to_string).collect(),
-    })
-}
-
-fn judged<'f>(expert_of: &[usize], sums: &Sums, frame: &'f Frame) -> Judged<'f> {
-    let mut judged = Judged::new(frame);
-    judged.add(expert_of, sums);
-    judged
 }
 
 fn sums(outcomes: &Outcomes, draws: &[u8]) -> Sums {

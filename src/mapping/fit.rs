@@ -15,7 +15,7 @@ pub mod plan;
 pub mod plots;
 pub mod pool;
 pub mod report;
-mod rules;
+pub(in crate::mapping) mod rules;
 pub mod solve;
 pub(in crate::mapping) mod table;
 pub mod tally;
@@ -48,26 +48,56 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Fits a mapping and says what it is worth.
+/// Rows as sums, and what a mapping of them is fitted within.
+pub(in crate::mapping) struct Prepared {
+    pub(in crate::mapping) frame: Frame,
+    pub(in crate::mapping) tally: Tally,
+    pub(in crate::mapping) blocks: Vec<u8>,
+    difficulties: Vec<f32>,
+}
+
+/// Reads rows, rules and limits.
 ///
 /// # Errors
-/// A rule names what is not there, or no mapping keeps to the rules and limits.
-pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Report, FitError> {
-    let pool = Pool::of(outcomes, models, options.weights);
+/// A rule names what is not there, or nobody keeps to it.
+pub(in crate::mapping) fn prepare(
+    outcomes: &Outcomes,
+    models: &Models,
+    options: &Options,
+) -> Result<Prepared, FitError> {
     let difficulties = tally::difficulties(outcomes);
     let blocks = folds::blocks(outcomes, options.seed);
     let mut frame = Frame {
         allowed: options.rules.allowed(outcomes)?,
         limits: options.limits,
-        pool,
+        pool: Pool::of(outcomes, models, options.weights),
     };
     let once = vec![1; outcomes.rows()];
     let tally = Tally::of(outcomes, &difficulties, &blocks, &once);
-    let all = tally.all();
-    let expected = cells::Cells::of(all, &frame.pool.weights).scores(Caution::ALL[0]);
+    let expected = cells::Cells::of(tally.all(), &frame.pool.weights).scores(Caution::ALL[0]);
     options
         .rules
         .forbid_low_scores(&mut frame.allowed, &expected, outcomes)?;
+    Ok(Prepared {
+        frame,
+        tally,
+        blocks,
+        difficulties,
+    })
+}
+
+/// Fits a mapping and says what it is worth.
+///
+/// # Errors
+/// A rule names what is not there, or no mapping keeps to the rules and limits.
+pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Report, FitError> {
+    let Prepared {
+        frame,
+        tally,
+        blocks,
+        difficulties,
+    } = prepare(outcomes, models, options)?;
+    let all = tally.all();
     let named = |infeasible| rules::in_words(infeasible, &frame, outcomes);
     let plan = plan::fit(&tally, &frame, None, Effort::Exact).map_err(named)?;
     let assessment = assess::assess(&tally, &frame, None).map_err(named)?;

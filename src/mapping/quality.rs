@@ -1,9 +1,30 @@
-//! What predicts, question by question, how well experts will answer: the seam behind which a trained model stands.
+//! What predicts, question by question, how well experts will answer: the seam behind which a trained model stands, and
+//! the model.
+//!
+//! The second stage of the mapping. A category says which expert answers such questions best; a [`QualityModel`] says of
+//! one question whether the small expert will do. [`fit`] makes it from scores, [`trial`] predicts rows that it has not
+//! seen, [`worth`] says whether it pays.
+
+mod calibration;
+mod file;
+pub mod fit;
+mod form;
+mod model;
+pub mod prefer;
+mod solver;
+#[cfg(test)]
+mod tests;
+pub mod trial;
+pub mod worth;
 
 use std::fmt;
 
 use serde::Serialize;
 
+pub use self::{
+    file::{FORMAT, Unusable},
+    model::{Features, QualityModel},
+};
 use crate::{
     config::Prefer,
     ids::{CategoryId, ExpertId},

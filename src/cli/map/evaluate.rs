@@ -1,8 +1,13 @@
 //! `coterie map evaluate`.
 
-use std::path::PathBuf;
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{
     super::{CliError, output},
@@ -10,7 +15,12 @@ use super::{
 };
 use crate::{
     config::Environment,
-    mapping::{evaluate, fit::written},
+    ids::ExpertId,
+    mapping::{
+        Quality, QualityModel,
+        evaluate::{self, pair},
+        fit::{outcomes::Texts, written},
+    },
 };
 
 #[derive(Args)]
@@ -24,6 +34,9 @@ pub(super) struct EvaluateArgs {
     /// says, else what the router in force says of `prompt`].
     #[arg(long, value_name = "FIELD")]
     by: Option<String>,
+    /// Evaluate the choice between two experts, the better one first: how well it tells which questions need that one.
+    #[arg(long, value_name = "STRONG,WEAK", value_parser = experts)]
+    pair: Option<(ExpertId, ExpertId)>,
     /// Print the evaluation as one JSON document.
     #[arg(long)]
     json: bool,
@@ -31,22 +44,52 @@ pub(super) struct EvaluateArgs {
 
 pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result<(), CliError> {
     let (mapping, fitted_by) = written::read(&args.mapping).map_err(CliError::usage)?;
-    let outcomes = args
-        .rows
-        .read(args.by.or(fitted_by), Vec::new(), environment)
-        .await?;
+    let model = mapping.second_stage.as_ref();
+    let model = model
+        .map(|second_stage| read_model(&args.mapping.with_file_name(&second_stage.quality)))
+        .transpose()?;
+    let texts = if model.is_some() {
+        Texts::Keep
+    } else {
+        Texts::Drop
+    };
+    let by = args.by.or(fitted_by);
+    let outcomes = args.rows.read(by, (Vec::new(), texts), environment).await?;
+    if let Some(pair) = args.pair {
+        let quality = model.as_ref().map(|model| model as &dyn Quality);
+        let report = pair::evaluate(&mapping, quality, &outcomes, pair).map_err(CliError::usage)?;
+        return tell(&report, &report.table(), args.json);
+    }
     let models = args.rows.models(environment)?;
     let weights = args.rows.weights.into();
     let evaluation = tokio::task::spawn_blocking(move || {
-        evaluate::evaluate(mapping, &outcomes, &models, weights)
+        let quality = model.as_ref().map(|model| model as &dyn Quality);
+        evaluate::evaluate(mapping, quality, &outcomes, (&models, weights))
     });
     let evaluation = evaluation
         .await
         .map_err(CliError::failed)?
         .map_err(CliError::usage)?;
-    if args.json {
-        return output::json(&evaluation).map_err(CliError::failed);
+    tell(&evaluation, &evaluation.table(), args.json)
+}
+
+fn read_model(path: &Path) -> Result<QualityModel, CliError> {
+    let named = |error: &dyn Display| {
+        CliError::Usage(format!("the quality model {}: {error}", path.display()))
+    };
+    let bytes = fs::read(path).map_err(|error| named(&error))?;
+    QualityModel::from_bytes(&bytes).map_err(|error| named(&error))
+}
+
+fn tell(report: &impl Serialize, table: &str, json: bool) -> Result<(), CliError> {
+    if json {
+        return output::json(report).map_err(CliError::failed);
     }
-    output::line(evaluation.table().trim_end());
+    output::line(table.trim_end());
     Ok(())
+}
+
+fn experts(text: &str) -> Result<(ExpertId, ExpertId), String> {
+    let (strong, weak) = text.split_once(',').ok_or("write STRONG,WEAK")?;
+    Ok((ExpertId::new(strong.trim()), ExpertId::new(weak.trim())))
 }

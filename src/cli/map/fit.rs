@@ -14,12 +14,29 @@ use super::{
 };
 use crate::{
     clock,
-    config::Environment,
+    config::{Environment, Prefer},
     ids::{CategoryId, ExpertId},
-    mapping::fit::{
-        self, FitError, Options, Rules, plots, report::Report, solve::Limits, written::BY_COMMENT,
+    mapping::{
+        fit::{
+            self, FitError, Options, Rules,
+            models::Models,
+            outcomes::{Outcomes, Texts},
+            plots,
+            report::Report,
+            solve::Limits,
+            written::{BY_COMMENT, SecondStage},
+        },
+        quality::{
+            QualityModel,
+            trial::Trial,
+            worth::{self, PerQuestion, Worth},
+        },
     },
+    progress,
 };
+
+/// What the quality model's file has for the mapping's extension.
+const QUALITY_EXTENSION: &str = "quality.safetensors";
 
 #[derive(Args)]
 pub(super) struct FitArgs {
@@ -31,6 +48,9 @@ pub(super) struct FitArgs {
     /// The experts to choose from [default: all that have scores].
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
     experts: Vec<String>,
+    /// Fit a quality model as well, which chooses question by question, and use it where that pays.
+    #[arg(long)]
+    per_question: bool,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -86,9 +106,14 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
         .iter()
         .map(|expert| ExpertId::new(expert.trim()))
         .collect();
+    let texts = if args.per_question {
+        Texts::Keep
+    } else {
+        Texts::Drop
+    };
     let outcomes = args
         .rows
-        .read(args.by.clone(), experts, environment)
+        .read(args.by.clone(), (experts, texts), environment)
         .await?;
     let models = args.rows.models(environment)?;
     let options = Options {
@@ -97,11 +122,22 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
         rules: args.rules.rules(),
         seed: args.seed,
     };
-    // The fit keeps every core busy for seconds.
-    let report = tokio::task::spawn_blocking(move || fit::fit(&outcomes, &models, &options));
-    let report = report.await.map_err(CliError::failed)?.map_err(unfitted)?;
+    let per_question = args.per_question;
+    // The fit keeps every core busy for seconds, for minutes question by question.
+    let fitted = tokio::task::spawn_blocking(move || {
+        let report = fit::fit(&outcomes, &models, &options).map_err(unfitted)?;
+        let wanted = per_question.then(|| fit_per_question(&outcomes, &models, &options));
+        Ok::<_, CliError>((report, wanted.transpose()?))
+    });
+    let (mut report, per_question) = fitted.await.map_err(CliError::failed)??;
+    if let Some(PerQuestion { worth, model }) = per_question {
+        if worth.pays {
+            report.mapping.second_stage = Some(args.write_model(&model, worth.prefer)?);
+        }
+        report.per_question = Some(worth);
+    }
     let yaml = report.mapping.yaml(&args.comments(&report));
-    write_whole(&args.out, &yaml).map_err(|error| unwritten(&args.out, &error))?;
+    write_whole(&args.out, yaml.as_bytes()).map_err(|error| unwritten(&args.out, &error))?;
     if let Some(folder) = &args.plots {
         draw(&report, folder)?;
     }
@@ -109,11 +145,39 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
         return output::json(&report).map_err(CliError::failed);
     }
     output::line(report.table().trim_end());
+    if let Some(worth) = &report.per_question {
+        output::line("");
+        output::line(worth.table().trim_end());
+    }
     output::note(&format!("wrote {}", args.out.display()));
     Ok(())
 }
 
+fn fit_per_question(
+    outcomes: &Outcomes,
+    models: &Models,
+    options: &Options,
+) -> Result<PerQuestion, CliError> {
+    let bar = progress::bar(Trial::STEPS as u64, "choosing question by question");
+    let fitted = worth::fit(outcomes, models, options, &|| bar.inc(1));
+    bar.finish_and_clear();
+    fitted.map_err(CliError::failed)
+}
+
 impl FitArgs {
+    /// Writes the quality model beside the mapping, before the mapping that names it.
+    fn write_model(&self, model: &QualityModel, prefer: Prefer) -> Result<SecondStage, CliError> {
+        let path = self.out.with_extension(QUALITY_EXTENSION);
+        let bytes = model.to_bytes().map_err(CliError::failed)?;
+        write_whole(&path, &bytes).map_err(|error| unwritten(&path, &error))?;
+        output::note(&format!("wrote {}", path.display()));
+        let name = path.file_name().unwrap_or_default();
+        Ok(SecondStage {
+            quality: name.to_string_lossy().into_owned(),
+            prefer,
+        })
+    }
+
     /// How the mapping came about, for its file.
     fn comments(&self, report: &Report) -> Vec<String> {
         let now = Duration::from_millis(clock::now_ms().unsigned_abs());
@@ -153,6 +217,7 @@ impl FitArgs {
             ));
         }
         comments.push(report.in_words());
+        comments.extend(report.per_question.as_ref().map(Worth::in_words));
         // A line break in a name must not end the comment.
         comments
             .into_iter()
@@ -184,6 +249,12 @@ impl FitArgs {
             "weights",
             Some(format!("{:?}", self.rows.weights).to_lowercase()),
         );
+        if self.per_question {
+            words.push("--per-question".to_owned());
+        }
+        let mut flag = |name: &str, value: Option<String>| {
+            words.extend(value.map(|value| format!("--{name} {value}")));
+        };
         flag(
             "budget-active",
             self.limits.budget_active.map(|b| b.to_string()),
@@ -272,13 +343,13 @@ fn draw(report: &Report, folder: &Path) -> Result<(), CliError> {
 }
 
 /// Writes beside the file and renames: a server that watches it finds the old mapping or the new one.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let mut scratch = path.as_os_str().to_owned();
     scratch.push(".part");
-    fs::write(&scratch, text)?;
+    fs::write(&scratch, bytes)?;
     fs::rename(&scratch, path)
 }
 

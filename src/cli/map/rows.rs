@@ -60,11 +60,11 @@ impl RowsArgs {
     pub(super) async fn read(
         &self,
         by: Option<String>,
-        experts: Vec<ExpertId>,
+        (experts, texts): (Vec<ExpertId>, Texts),
         environment: &Environment,
     ) -> Result<Outcomes, CliError> {
         let is_routed = by.is_none();
-        let texts = if is_routed { Texts::Keep } else { Texts::Drop };
+        let texts = if is_routed { Texts::Keep } else { texts };
         let options = Options { by, experts, texts };
         let outcomes = outcomes::read(&self.outcomes, &options).map_err(CliError::usage)?;
         if !is_routed {

@@ -3,7 +3,7 @@
 mod cascade;
 mod names;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -15,6 +15,7 @@ use crate::{
         raw::{self, MAPPING_KEYS},
     },
     ids::{CategoryId, ExpertId},
+    mapping::QualityModel,
 };
 
 use cascade::cascades;
@@ -204,16 +205,21 @@ fn quality(
         .as_deref()
         .and_then(|file| Path::new(file).parent());
     let path = folder.unwrap_or(Path::new("")).join(name);
-    match fs::read(&path) {
-        Ok(bytes) => Some(Some(QualityFile {
+    let model = fs::read(&path)
+        .map_err(|error| format!("cannot be read: {error}"))
+        .and_then(|bytes| {
+            let model = QualityModel::from_bytes(&bytes);
+            let model = model.map_err(|error| format!("cannot be used: {error}"))?;
+            Ok((hex::encode(Sha256::digest(bytes)), Arc::new(model)))
+        });
+    match model {
+        Ok((sha256, model)) => Some(Some(QualityFile {
             path,
-            sha256: hex::encode(Sha256::digest(bytes)),
+            sha256,
+            model,
         })),
-        Err(error) => {
-            let message = format!(
-                "the quality model `{}` cannot be read: {error}",
-                path.display()
-            );
+        Err(problem) => {
+            let message = format!("the quality model `{}` {problem}", path.display());
             let help =
                 "put it there, or take `quality` out: the mapping then goes by categories alone";
             mistakes.add(content.place.at("quality"), message, help.to_owned());

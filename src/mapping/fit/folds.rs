@@ -20,7 +20,7 @@ pub(in crate::mapping) const BLOCKS: usize = OUTER * INNER;
 const DRAWS_MAX: u8 = 10;
 
 /// The outer part of a block.
-pub(super) fn outer(block: usize) -> usize {
+pub(in crate::mapping) fn outer(block: usize) -> usize {
     block % OUTER
 }
 

@@ -38,7 +38,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// No assignment keeps to the limits.
-pub(super) fn fit(
+pub(in crate::mapping) fn fit(
     tally: &Tally,
     frame: &Frame,
     outside: Option<usize>,

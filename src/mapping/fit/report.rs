@@ -14,7 +14,10 @@ use super::{
     tally::Sums,
     written::Written,
 };
-use crate::ids::{CategoryId, ExpertId};
+use crate::{
+    ids::{CategoryId, ExpertId},
+    mapping::quality::worth::Worth,
+};
 
 /// A fitted mapping and what it is worth.
 #[derive(Clone, Debug, Serialize)]
@@ -63,6 +66,9 @@ pub struct Report {
     pub optimality_gap: f64,
     /// Factor on the noise of cells that was chosen on rows held back; none: categories are not believed to differ.
     pub caution: Option<f64>,
+    /// What choosing question by question is worth, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_question: Option<Worth>,
 }
 
 /// What a mapping is held against.
@@ -214,6 +220,7 @@ impl Report {
             unscored: assessment.unscored,
             optimality_gap: plan.assignment.gap,
             caution: known(plan.caution.0),
+            per_question: None,
         }
     }
 

@@ -140,7 +140,11 @@ impl Rules {
 }
 
 /// A limit that cannot hold, with the names and numbers that the user knows it by.
-pub(super) fn in_words(infeasible: Infeasible, frame: &Frame, outcomes: &Outcomes) -> FitError {
+pub(in crate::mapping) fn in_words(
+    infeasible: Infeasible,
+    frame: &Frame,
+    outcomes: &Outcomes,
+) -> FitError {
     let over = |limit: Option<f64>, unit, least| FitError::OverBudget {
         limit: limit.unwrap_or_default(),
         unit,

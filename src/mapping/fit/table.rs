@@ -218,6 +218,6 @@ fn frontier(title: &str, points: &[FrontierPoint]) -> Vec<String> {
     lines
 }
 
-fn size(params_b: Option<f64>) -> String {
+pub(in crate::mapping) fn size(params_b: Option<f64>) -> String {
     params_b.map_or_else(|| "-".to_owned(), |params_b| format!("{params_b:.2}"))
 }

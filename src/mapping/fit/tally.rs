@@ -159,12 +159,10 @@ impl Tally {
         )
     }
 
-    /// Sums over what is outside of an outer part, or over all rows.
-    pub(super) fn outside(&self, outer: Option<usize>) -> Sums {
-        outer.map_or_else(
-            || self.all.clone(),
-            |outer| self.all.less(&self.outer[outer]),
-        )
+    /// Sums over what is outside of some outer parts.
+    pub(in crate::mapping) fn outside(&self, outer: impl IntoIterator<Item = usize>) -> Sums {
+        let less = |sums: Sums, outer: usize| sums.less(&self.outer[outer]);
+        outer.into_iter().fold(self.all.clone(), less)
     }
 }
 

@@ -371,7 +371,8 @@ fn a_mapping_is_judged_on_other_rows_as_it_stands() {
     let mapping = divided(&Options::default()).unwrap().mapping;
     let held = outcomes(&rows(&DIVIDED, 100, 6));
     let models = models(&["small-7", "large-70"]);
-    let evaluation = evaluate::evaluate(mapping.clone(), &held, &models, Weights::Traffic).unwrap();
+    let evaluation =
+        evaluate::evaluate(mapping.clone(), None, &held, (&models, Weights::Traffic)).unwrap();
     let mean = |of: &dyn Fn(usize) -> usize| {
         (0..held.rows())
             .map(|row| held.score(row, of(row)).unwrap())
@@ -399,7 +400,8 @@ fn a_mapping_is_judged_on_other_rows_as_it_stands() {
     assert!(evaluation.table().contains("best single"));
 
     let elsewhere = outcomes(&rows(&[("art", &[("small-7", 0.5)])], 10, 7));
-    let unknown = evaluate::evaluate(mapping, &elsewhere, &models, Weights::Traffic).unwrap_err();
+    let unknown =
+        evaluate::evaluate(mapping, None, &elsewhere, (&models, Weights::Traffic)).unwrap_err();
     assert!(
         unknown
             .to_string()

@@ -9,7 +9,10 @@ use super::{
     pool::Pool,
     solve::{Limits, used},
 };
-use crate::ids::{CategoryId, ExpertId, OUT_OF_DOMAIN};
+use crate::{
+    config::Prefer,
+    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
+};
 
 pub use self::read::{WrittenError, read};
 
@@ -26,6 +29,17 @@ pub struct Written {
     pub default: ExpertId,
     /// Who answers each category's questions.
     pub categories: Vec<(CategoryId, Answering)>,
+    /// What chooses question by question, where something does.
+    pub second_stage: Option<SecondStage>,
+}
+
+/// What chooses question by question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecondStage {
+    /// The quality model's file, beside the mapping's.
+    pub quality: String,
+    /// What counts.
+    pub prefer: Prefer,
 }
 
 /// Who answers a category's questions.
@@ -71,6 +85,7 @@ impl Written {
                 .filter(|c| Some(*c) != outside)
                 .map(|c| (categories[c].clone(), answering(c)))
                 .collect(),
+            second_stage: None,
         }
     }
 
@@ -84,6 +99,13 @@ impl Written {
     /// The file, below comments that say how it came about.
     pub fn yaml(&self, comments: &[String]) -> String {
         let mut yaml: String = comments.iter().map(|line| format!("# {line}\n")).collect();
+        if let Some(SecondStage { quality, prefer }) = &self.second_stage {
+            let prefer = match prefer {
+                Prefer::Word(word) => word.as_str().to_owned(),
+                Prefer::CostWeight(lambda) => lambda.to_string(),
+            };
+            yaml.push_str(&format!("quality: {}\nprefer: {prefer}\n", scalar(quality)));
+        }
         yaml.push_str(&format!("default: {}\n", scalar(self.default.as_str())));
         for (category, Answering { expert, fallbacks }) in &self.categories {
             let fallbacks: Vec<String> = fallbacks
@@ -103,7 +125,11 @@ impl Written {
 
 impl Serialize for Written {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(Some(self.categories.len() + 1))?;
+        let mut map = to.serialize_map(None)?;
+        if let Some(SecondStage { quality, prefer }) = &self.second_stage {
+            map.serialize_entry("quality", quality)?;
+            map.serialize_entry("prefer", prefer)?;
+        }
         map.serialize_entry("default", &self.default)?;
         for (category, answering) in &self.categories {
             map.serialize_entry(category, answering)?;

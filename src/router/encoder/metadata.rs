@@ -12,7 +12,7 @@ pub(super) const KEY: &str = "coterie";
 ///
 /// # Errors
 /// It says nothing, something else, or has another format than `format`.
-pub(super) fn read<T: DeserializeOwned>(file: &[u8], format: u32) -> Result<T, String> {
+pub(crate) fn read<T: DeserializeOwned>(file: &[u8], format: u32) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Versioned {
         format: u32,

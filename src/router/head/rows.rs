@@ -63,16 +63,17 @@ impl Rows {
     }
 
     /// The buckets that some row has, in order.
-    pub(super) fn used(&self) -> &[u32] {
+    pub fn used(&self) -> &[u32] {
         &self.used
     }
 
-    pub(super) fn dimensions(&self) -> usize {
+    /// How many dense features a row has.
+    pub fn dimensions(&self) -> usize {
         self.dense.ncols()
     }
 
     /// Place in [`Self::used`] and value of each sparse feature of a row.
-    pub(super) fn sparse(&self, row: usize) -> impl Iterator<Item = (usize, f32)> {
+    pub fn sparse(&self, row: usize) -> impl Iterator<Item = (usize, f32)> {
         let range = self.starts[row]..self.starts[row + 1];
         let values = self.values[range.clone()].iter().copied();
         self.places[range]
@@ -82,7 +83,7 @@ impl Rows {
     }
 
     /// The dense features of a row.
-    pub(super) fn dense(&self, row: usize) -> ndarray::ArrayView1<'_, f32> {
+    pub fn dense(&self, row: usize) -> ndarray::ArrayView1<'_, f32> {
         self.dense.row(row)
     }
 

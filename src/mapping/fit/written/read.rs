@@ -8,11 +8,14 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Answering, BY_COMMENT, Written};
-use crate::ids::{CategoryId, ExpertId};
+use super::{Answering, BY_COMMENT, SecondStage, Written};
+use crate::{
+    config::{Prefer, Preference},
+    ids::{CategoryId, ExpertId},
+};
 
-/// What may stand in a mapping beside categories, and says nothing of who answers a category.
-const SETTINGS: [&str; 5] = ["budget", "prefer", "prefer_allowed", "quality", "cascade"];
+/// What may stand in a mapping beside categories, and says nothing of who answers.
+const SETTINGS: [&str; 3] = ["budget", "prefer_allowed", "cascade"];
 
 /// Why a mapping's file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,7 @@ pub enum WrittenError {
 #[serde(untagged)]
 enum Entry {
     Expert(String),
+    Number(f64),
     Answering {
         expert: String,
         #[serde(default)]
@@ -70,16 +74,29 @@ pub fn read(path: &Path) -> Result<(Written, Option<String>), WrittenError> {
             path: path_buf(),
             source: Box::new(source),
         })?;
-    let mut default = None;
+    let (mut default, mut quality) = (None, None);
+    let mut prefer = Prefer::Word(Preference::Balanced);
     let mut categories = Vec::new();
     for (key, entry) in entries {
         let (expert, fallbacks) = match entry {
             Entry::Expert(expert) => (expert, Vec::new()),
             Entry::Answering { expert, fallbacks } => (expert, fallbacks),
+            Entry::Number(lambda) => {
+                if key == "prefer" {
+                    prefer = Prefer::CostWeight(lambda);
+                }
+                continue;
+            }
             Entry::Other(_) => continue,
         };
         match key.as_str() {
             "default" => default = Some(ExpertId::new(expert)),
+            "quality" => quality = Some(expert),
+            "prefer" => {
+                let word = |word: &Preference| word.as_str() == expert;
+                let word = Preference::ALL.into_iter().find(word);
+                prefer = word.map_or(prefer, Prefer::Word);
+            }
             key if SETTINGS.contains(&key) => {}
             key => {
                 let answering = Answering {
@@ -98,6 +115,7 @@ pub fn read(path: &Path) -> Result<(Written, Option<String>), WrittenError> {
         Written {
             default,
             categories,
+            second_stage: quality.map(|quality| SecondStage { quality, prefer }),
         },
         by.map(|by| by.trim().to_owned()),
     ))
@@ -132,6 +150,10 @@ mod tests {
                 ),
                 (CategoryId::new("math"), answering("large", &[])),
             ],
+            second_stage: Some(SecondStage {
+                quality: "mapping.quality.safetensors".into(),
+                prefer: Prefer::CostWeight(0.00125),
+            }),
         };
         let comments = [format!("{BY_COMMENT}task")];
         let (read, by) = read_text(&written.yaml(&comments)).unwrap();
@@ -144,6 +166,11 @@ mod tests {
         let (read, by) = read_text(text).unwrap();
         assert_eq!(by, None);
         assert_eq!(read.categories.len(), 1);
+        let second_stage = SecondStage {
+            quality: "q.safetensors".into(),
+            prefer: Prefer::Word(Preference::Balanced),
+        };
+        assert_eq!(read.second_stage, Some(second_stage));
         assert_eq!(read.expert(&CategoryId::new("math")).as_str(), "b");
         assert_eq!(read.expert(&CategoryId::new("art")).as_str(), "a");
     }

@@ -1,0 +1,233 @@
+//! Whether choosing question by question pays, beside the mapping of categories alone. Pure.
+//!
+//! Both are fitted on all folds but one and judged on that one, in turn, within the same budgets or at the same price of
+//! cost. The second stage is used where it is worth more than the first by a standard error at least: the rule of Breiman et
+//! al. ("Classification and regression trees", 1984), by which the simpler of two stays unless the other is clearly better.
+
+mod bench;
+mod table;
+
+use serde::Serialize;
+
+use self::bench::{Bench, Goal, Tried};
+use super::{
+    fit::{QualityError, Sample},
+    model::QualityModel,
+    prefer::{CostUnit, Judged, Point},
+    trial::{Fold, STRENGTHS, Split, Trial},
+};
+use crate::{
+    config::{Prefer, Preference},
+    mapping::{
+        evaluate::pair::{self, PairReport, PairRow},
+        fit::{
+            self, FitError, Options, assess::Estimate, folds, models::Models, outcomes::Outcomes,
+            report::known,
+        },
+    },
+};
+
+/// A quality model and what it is worth.
+pub struct PerQuestion {
+    /// What it is worth.
+    pub worth: Worth,
+    /// The model of all rows.
+    pub model: QualityModel,
+}
+
+/// What choosing question by question is worth on rows held back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Worth {
+    /// Whether it is worth more than the mapping alone.
+    pub pays: bool,
+    /// What counts in the mapping's file.
+    pub prefer: Prefer,
+    /// What λ is a price of; none where neither sizes nor prices are known of all experts.
+    pub cost_unit: Option<CostUnit>,
+    /// What the budgets, or else each word, come to.
+    pub aims: Vec<Aim>,
+    /// Score against cost over all λ, the dearest first; λ is chosen with hindsight here.
+    pub frontier: Vec<Point>,
+    /// Between two experts: the measures of `RouteLLM`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pair: Option<PairReport>,
+}
+
+/// What one way to weigh score against cost comes to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Aim {
+    /// A word, or the λ that keeps to the budgets.
+    pub prefer: Prefer,
+    /// Score, from 0 to 1, that a unit of cost must buy.
+    pub lambda: f64,
+    /// The choice question by question.
+    pub per_question: Reached,
+    /// The choice by categories alone, within the same budgets or at the same λ.
+    pub by_category: Reached,
+    /// What the one's score has over the other's.
+    pub gain: f64,
+    /// What that lies between with 95 % confidence, the fits taken as they are.
+    pub gain_ci95: [f64; 2],
+    /// The gain less λ · what more it costs: what decides.
+    pub worth: f64,
+    /// Standard error of the worth.
+    pub worth_standard_error: f64,
+}
+
+/// What a choice scores and takes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Reached {
+    /// Weighted mean score.
+    pub score: f64,
+    /// Billions of active parameters.
+    pub active_b: Option<f64>,
+    /// Dollars a question, where prices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+}
+
+/// Why there is no quality model.
+#[derive(Debug, thiserror::Error)]
+pub enum PerQuestionError {
+    /// The mapping itself cannot be fitted.
+    #[error(transparent)]
+    Mapping(#[from] FitError),
+    /// The model cannot be fitted.
+    #[error(transparent)]
+    Quality(#[from] QualityError),
+    /// A budget cannot be planned with.
+    #[error(
+        "choices question by question keep to a budget only where what it limits is known of every expert; say more in the models file, or name those that are known with --experts"
+    )]
+    UnknownCost,
+}
+
+/// Fits a quality model and judges it beside the mapping alone. `step` is called after each of [`Trial::STEPS`] fits.
+///
+/// # Errors
+/// The mapping or the model cannot be fitted.
+pub fn fit(
+    outcomes: &Outcomes,
+    models: &Models,
+    options: &Options,
+    step: &dyn Fn(),
+) -> Result<PerQuestion, PerQuestionError> {
+    let prepared = fit::prepare(outcomes, models, options)?;
+    let sample = Sample::of(outcomes)?;
+    let bench = Bench::new(&prepared, &sample, outcomes)?;
+    let expected = |left_out: &[usize]| bench::expected(&prepared, left_out);
+    let blocks = prepared.blocks.iter();
+    let split = Split {
+        fold_of: blocks.map(|block| folds::outer((*block).into())).collect(),
+        weights: bench.weights().to_vec(),
+        expected: &expected,
+        seed: options.seed,
+    };
+    let trial = Trial::run(&sample, split, &STRENGTHS, step)?;
+    let folds = trial.folds();
+    // What is written holds for all rows, and is learnt from all of them, each predicted by models that have not seen it.
+    let all: Vec<usize> = (0..sample.rows()).collect();
+    let allowed = bench.answering_at_last();
+    let predicted = bench.masked(trial.predicted(), &allowed, &all);
+    let judged = Judged {
+        predicted: predicted.view(),
+        scores: sample.scores(),
+        weights: bench.weights(),
+    };
+    let aims = bench.goals().into_iter().map(|goal| {
+        let lambda = bench.lambda(goal, &judged, &all).unwrap_or_default();
+        Aim::of(&bench.tried(goal, &folds), goal, lambda, &bench)
+    });
+    let aims: Vec<Aim> = aims.collect();
+    let best = aims.iter().find(|aim| aim.pays());
+    let in_force = best.or(aims.first()).map(|aim| aim.prefer);
+    let worth = Worth {
+        pays: best.is_some(),
+        prefer: in_force.unwrap_or(Prefer::Word(Preference::Balanced)),
+        cost_unit: bench.cost_unit(),
+        frontier: bench.frontier(&judged),
+        pair: pair(outcomes, &folds, options.seed),
+        aims,
+    };
+    let model = trial.model(bench.priced(&judged), &allowed)?;
+    Ok(PerQuestion { worth, model })
+}
+
+impl Worth {
+    /// As text for a terminal.
+    pub fn table(&self) -> String {
+        table::of(self)
+    }
+
+    /// Whether it pays, in a sentence.
+    pub fn in_words(&self) -> String {
+        table::verdict(self)
+    }
+}
+
+impl Aim {
+    fn of(tried: &Tried, goal: Goal, lambda: f64, bench: &Bench<'_>) -> Self {
+        let (gain, worth) = bench.compare(tried);
+        Self {
+            prefer: match goal {
+                Goal::Word(word) => Prefer::Word(word),
+                Goal::Budgets => Prefer::CostWeight(lambda),
+            },
+            lambda,
+            per_question: bench.reached(&tried.per_question),
+            by_category: bench.reached(&tried.by_category),
+            gain: gain.0,
+            gain_ci95: Estimate::new(gain.0, gain.1).ci95,
+            worth: worth.0,
+            worth_standard_error: worth.1,
+        }
+    }
+
+    /// Whether the choice question by question is worth more, by a standard error at least.
+    fn pays(&self) -> bool {
+        self.worth > 0.0 && self.worth >= self.worth_standard_error
+    }
+}
+
+impl Reached {
+    fn new(score: f64, params_b: f64, usd: Option<f64>) -> Self {
+        Self {
+            score,
+            active_b: known(params_b),
+            usd: usd.and_then(known),
+        }
+    }
+}
+
+/// Between two experts: how well predictions tell which questions need the better one.
+fn pair(outcomes: &Outcomes, folds: &[Fold], seed: u64) -> Option<PairReport> {
+    let [a, b] = outcomes.experts() else {
+        return None;
+    };
+    let mut at = Vec::new();
+    let mut rows = Vec::new();
+    for fold in folds {
+        for (row, predicted) in fold.held.iter().zip(fold.predicted_held.rows()) {
+            if let (Some(strong), Some(weak)) = (outcomes.score(*row, 0), outcomes.score(*row, 1)) {
+                at.push(*row);
+                rows.push(PairRow {
+                    preference: f64::from(predicted[0] - predicted[1]),
+                    strong,
+                    weak,
+                    draws: 1,
+                });
+            }
+        }
+    }
+    let mut names = (a.clone(), b.clone());
+    if rows.iter().map(|row| row.strong - row.weak).sum::<f64>() < 0.0 {
+        names = (names.1, names.0);
+        rows.iter_mut().for_each(PairRow::turn_round);
+    }
+    let draw = |number: u64| {
+        let draws = folds::draws(outcomes, seed.wrapping_add(1 + number));
+        at.iter().map(|row| draws[*row]).collect()
+    };
+    // Two experts that score the same have no gap, and no measures of it.
+    pair::report(names, &rows, draw).ok()
+}

@@ -1,0 +1,344 @@
+//! Both stages side by side on rows held back: what each chooses, and what that scores and takes.
+
+use ndarray::{Array2, Axis};
+
+use super::{
+    super::{
+        fit::Sample,
+        prefer::{self, CostUnit, Costs, Judged, Point, Preferences},
+        trial::{FOLDS, Fold},
+    },
+    PerQuestionError, Reached,
+};
+use crate::{
+    config::{Prefer, Preference},
+    mapping::fit::{
+        Prepared,
+        cells::{Caution, Cells},
+        outcomes::Outcomes,
+        plan::{self, Frame, Plan},
+        rules,
+        solve::{Effort, used},
+    },
+};
+
+/// Share of a budget that is planned with: what a choice takes on other questions differs a little.
+const BUDGET_SHARE: f64 = 0.995;
+
+/// The words for λ, in the order in which they are tried for a mapping's `prefer`.
+const WORDS: [Preference; 3] = [
+    Preference::Balanced,
+    Preference::Quality,
+    Preference::Economy,
+];
+
+/// What both stages are fitted within and judged by.
+pub(super) struct Bench<'b> {
+    frame: &'b Frame,
+    sample: &'b Sample<'b>,
+    /// What λ is a price of: what is limited, else active parameters, else dollars; none where that is not known of all.
+    costs: Option<Costs>,
+    /// What each row counts for.
+    weights: Vec<f64>,
+    /// The mapping of each fold, fitted on the others.
+    plans: Vec<Plan>,
+    /// The mapping of all rows.
+    plan: Plan,
+}
+
+/// What λ is chosen for.
+#[derive(Clone, Copy)]
+pub(super) enum Goal {
+    /// What a word says.
+    Word(Preference),
+    /// To keep to the budgets.
+    Budgets,
+}
+
+/// Whom each stage chooses for every row, by what was learnt without the row's fold.
+pub(super) struct Tried {
+    pub(super) per_question: Vec<usize>,
+    pub(super) by_category: Vec<usize>,
+    /// The λ that both were chosen with.
+    lambda: Vec<f64>,
+}
+
+impl<'b> Bench<'b> {
+    pub(super) fn new(
+        prepared: &'b Prepared,
+        sample: &'b Sample<'b>,
+        outcomes: &Outcomes,
+    ) -> Result<Self, PerQuestionError> {
+        let frame = &prepared.frame;
+        let plan = |left_out: Option<usize>, effort| {
+            plan::fit(&prepared.tally, frame, left_out, effort)
+                .map_err(|infeasible| rules::in_words(infeasible, frame, outcomes))
+        };
+        let plans = (0..FOLDS).map(|fold| plan(Some(fold), Effort::Near));
+        Ok(Self {
+            frame,
+            sample,
+            costs: costs(frame)?,
+            weights: row_weights(frame, sample),
+            plans: plans.collect::<Result<_, _>>()?,
+            plan: plan(None, Effort::Exact)?,
+        })
+    }
+
+    pub(super) fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    pub(super) fn cost_unit(&self) -> Option<CostUnit> {
+        self.costs.as_ref().map(|costs| costs.unit)
+    }
+
+    pub(super) fn goals(&self) -> Vec<Goal> {
+        let limits = self.frame.limits;
+        if limits.active_b.is_some() || limits.usd.is_some() {
+            vec![Goal::Budgets]
+        } else if self.costs.is_some() {
+            WORDS.map(Goal::Word).to_vec()
+        } else {
+            vec![Goal::Word(Preference::Quality)]
+        }
+    }
+
+    /// What experts cost, and what the words mean where choices are judged by these rows.
+    pub(super) fn priced(&self, judged: &Judged<'_>) -> (Option<Costs>, Preferences) {
+        let preferences = self.costs.as_ref().map(|costs| judged.preferences(costs));
+        (self.costs.clone(), preferences.unwrap_or_default())
+    }
+
+    pub(super) fn frontier(&self, judged: &Judged<'_>) -> Vec<Point> {
+        let points = self.costs.as_ref().map(|costs| judged.frontier(costs));
+        let mut points = points.unwrap_or_default();
+        points.dedup_by(|a, b| (a.score, a.cost) == (b.score, b.cost));
+        for point in &mut points {
+            point.score = self.sample.range().score(point.score);
+        }
+        points
+    }
+
+    /// Which expert may answer which category in the model of all rows, experts by categories.
+    pub(super) fn answering_at_last(&self) -> Array2<bool> {
+        self.answering(&self.plan)
+    }
+
+    /// All that the rules allow, of those that the mapping uses where there is a limit on the set.
+    fn answering(&self, plan: &Plan) -> Array2<bool> {
+        let mut allowed = self.frame.allowed.clone();
+        if self.frame.limits.resident_b.is_some() || self.frame.limits.experts.is_some() {
+            let used = used(&plan.assignment.expert_of);
+            for (expert, mut row) in allowed.rows_mut().into_iter().enumerate() {
+                if !used.contains(&expert) {
+                    row.fill(false);
+                }
+            }
+        }
+        allowed
+    }
+
+    /// Predictions of some rows, minus infinity where an expert may not answer.
+    pub(super) fn masked(
+        &self,
+        mut predicted: Array2<f32>,
+        allowed: &Array2<bool>,
+        at: &[usize],
+    ) -> Array2<f32> {
+        for (row, mut predicted) in at.iter().zip(predicted.rows_mut()) {
+            let category = self.sample.category_of()[*row];
+            for (score, allowed) in predicted.iter_mut().zip(allowed.column(category)) {
+                if !allowed {
+                    *score = f32::NEG_INFINITY;
+                }
+            }
+        }
+        predicted
+    }
+
+    /// The λ that serves a goal where choices are judged by some rows; none where no λ does.
+    pub(super) fn lambda(&self, goal: Goal, judged: &Judged<'_>, at: &[usize]) -> Option<f64> {
+        let Some(costs) = &self.costs else {
+            return Some(0.0);
+        };
+        let limits = self.frame.limits;
+        let within = |limit: Option<f64>, taken: Option<f64>| {
+            let limited = limit.zip(taken);
+            limited.is_none_or(|(limit, taken)| taken <= BUDGET_SHARE * limit)
+        };
+        match goal {
+            Goal::Word(word) => Some(judged.preferences(costs).lambda(Prefer::Word(word))),
+            Goal::Budgets => judged.lambda_where(costs, |chosen| {
+                let (params_b, usd) = self.taken(chosen, at);
+                within(limits.active_b, Some(params_b)) && within(limits.usd, usd)
+            }),
+        }
+    }
+
+    /// Billions of parameters and dollars that the experts chosen for some rows take, weighted.
+    fn taken(&self, chosen: &[usize], at: &[usize]) -> (f64, Option<f64>) {
+        let pool = &self.frame.pool;
+        let total: f64 = at.iter().map(|row| self.weights[*row]).sum();
+        let mean = |of: &dyn Fn(usize, usize) -> f64| {
+            let rows = chosen.iter().zip(at);
+            let weighted = rows.map(|(expert, row)| {
+                self.weights[*row] * of(*expert, self.sample.category_of()[*row])
+            });
+            weighted.sum::<f64>() / total
+        };
+        (
+            mean(&|expert, _| pool.params_b[expert]),
+            pool.usd
+                .as_ref()
+                .map(|usd| mean(&|expert, category| usd[[expert, category]])),
+        )
+    }
+
+    /// Both stages' choices for every row, towards one goal.
+    pub(super) fn tried(&self, goal: Goal, folds: &[Fold]) -> Tried {
+        let rows = self.sample.rows();
+        let mut tried = Tried {
+            per_question: vec![0; rows],
+            by_category: vec![0; rows],
+            lambda: vec![0.0; rows],
+        };
+        for (fold, plan) in folds.iter().zip(&self.plans) {
+            let allowed = self.answering(plan);
+            let by_category = self.by_category(plan, &fold.held);
+            let chosen = self.per_question(goal, fold, &allowed);
+            // Where no λ keeps to the budgets the mapping of categories does.
+            let (lambda, per_question) = chosen.unwrap_or_else(|| (0.0, by_category.clone()));
+            let by_category = match (goal, &self.costs) {
+                (Goal::Word(_), Some(costs)) => {
+                    let expected = self.expected_shares(plan, &fold.held);
+                    let masked = self.masked(expected, &allowed, &fold.held);
+                    prefer::choices(masked.view(), costs, lambda)
+                }
+                _ => by_category,
+            };
+            for (at, row) in fold.held.iter().enumerate() {
+                tried.per_question[*row] = per_question[at];
+                tried.by_category[*row] = by_category[at];
+                tried.lambda[*row] = lambda;
+            }
+        }
+        tried
+    }
+
+    /// λ by the rows that were learnt from, and whom it chooses for those that were held back.
+    fn per_question(
+        &self,
+        goal: Goal,
+        fold: &Fold,
+        allowed: &Array2<bool>,
+    ) -> Option<(f64, Vec<usize>)> {
+        let seen = self.masked(fold.predicted_seen.clone(), allowed, &fold.seen);
+        let weights: Vec<f64> = fold.seen.iter().map(|row| self.weights[*row]).collect();
+        let scores = self.sample.scores().select(Axis(0), &fold.seen);
+        let judged = Judged {
+            predicted: seen.view(),
+            scores: scores.view(),
+            weights: &weights,
+        };
+        let lambda = self.lambda(goal, &judged, &fold.seen)?;
+        let held = self.masked(fold.predicted_held.clone(), allowed, &fold.held);
+        let free = Costs {
+            unit: CostUnit::ParamsB,
+            of: vec![0.0; held.ncols()],
+        };
+        let costs = self.costs.as_ref().unwrap_or(&free);
+        Some((lambda, prefer::choices(held.view(), costs, lambda)))
+    }
+
+    fn by_category(&self, plan: &Plan, at: &[usize]) -> Vec<usize> {
+        let expert = |row: &usize| plan.assignment.expert_of[self.sample.category_of()[*row]];
+        at.iter().map(expert).collect()
+    }
+
+    /// What the mapping expects of each expert on some rows, 0 to 1.
+    fn expected_shares(&self, plan: &Plan, at: &[usize]) -> Array2<f32> {
+        let range = self.sample.range();
+        let shape = (at.len(), plan.scores.nrows());
+        Array2::from_shape_fn(shape, |(row, expert)| {
+            let category = self.sample.category_of()[at[row]];
+            range.share(plan.scores[[expert, category]])
+        })
+    }
+
+    /// What choices for all rows score and take.
+    pub(super) fn reached(&self, chosen: &[usize]) -> Reached {
+        let all: Vec<usize> = (0..chosen.len()).collect();
+        let scores = self.sample.scores();
+        let free = vec![0.0; scores.ncols()];
+        let (score, _) = prefer::reached(scores, &self.weights, (chosen, &free));
+        let (params_b, usd) = self.taken(chosen, &all);
+        Reached::new(self.sample.range().score(score), params_b, usd)
+    }
+
+    /// The gain of one stage over the other, and its worth, each with its standard error; over the rows on which both
+    /// choices were tried, on the scores' own scale.
+    pub(super) fn compare(&self, tried: &Tried) -> ((f64, f64), (f64, f64)) {
+        let scores = self.sample.scores();
+        let width = self.sample.range().width();
+        let cost = |expert: usize| self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
+        let mut rows = Vec::with_capacity(self.weights.len());
+        for (row, weight) in self.weights.iter().enumerate() {
+            let (a, b) = (tried.per_question[row], tried.by_category[row]);
+            let gain = width * f64::from(scores[[row, a]] - scores[[row, b]]);
+            if !gain.is_nan() {
+                let dearer = tried.lambda[row] * width * (cost(a) - cost(b));
+                rows.push((*weight, gain, gain - dearer));
+            }
+        }
+        (
+            mean(rows.iter().map(|row| (row.0, row.1))),
+            mean(rows.iter().map(|row| (row.0, row.2))),
+        )
+    }
+}
+
+/// The weighted mean and its standard error.
+fn mean(rows: impl Iterator<Item = (f64, f64)> + Clone) -> (f64, f64) {
+    let total: f64 = rows.clone().map(|(weight, _)| weight).sum();
+    let mean = rows.clone().map(|(w, value)| w * value).sum::<f64>() / total;
+    let squares = rows.map(|(weight, value)| (weight * (value - mean)).powi(2));
+    (mean, squares.sum::<f64>().sqrt() / total)
+}
+
+/// The scores that are to be expected in categories, by rows outside of some folds: what the mapping goes by.
+pub(super) fn expected(prepared: &Prepared, left_out: &[usize]) -> Array2<f64> {
+    let sums = prepared.tally.outside(left_out.iter().copied());
+    Cells::of(&sums, &prepared.frame.pool.weights).scores(Caution::ALL[0])
+}
+
+/// A category's weight, spread over its rows.
+fn row_weights(frame: &Frame, sample: &Sample<'_>) -> Vec<f64> {
+    let mut rows = vec![0.0; frame.pool.weights.len()];
+    for category in sample.category_of() {
+        rows[*category] += 1.0;
+    }
+    let weight = |category: &usize| frame.pool.weights[*category] / rows[*category];
+    sample.category_of().iter().map(weight).collect()
+}
+
+fn costs(frame: &Frame) -> Result<Option<Costs>, PerQuestionError> {
+    let of_each = |unit, of: Vec<f64>| {
+        let known = of.iter().all(|cost| cost.is_finite());
+        known.then_some(Costs { unit, of })
+    };
+    let params_b = || of_each(CostUnit::ParamsB, frame.pool.params_b.clone());
+    let usd = || {
+        let rows = frame.pool.usd.as_ref()?.rows();
+        let weighted = rows.into_iter().map(|usd| {
+            let pairs = usd.into_iter().zip(&frame.pool.weights);
+            pairs.map(|(usd, weight)| usd * weight).sum()
+        });
+        of_each(CostUnit::Usd, weighted.collect())
+    };
+    match (frame.limits.active_b, frame.limits.usd) {
+        (Some(_), _) => params_b().map(Some).ok_or(PerQuestionError::UnknownCost),
+        (None, Some(_)) => usd().map(Some).ok_or(PerQuestionError::UnknownCost),
+        (None, None) => Ok(params_b().or_else(usd)),
+    }
+}

@@ -1,0 +1,74 @@
+//! What choosing question by question is worth, as text.
+
+use super::{Aim, Reached, Worth};
+use crate::{
+    config::Prefer,
+    mapping::{fit::table::size, quality::prefer::CostUnit},
+};
+
+/// The whole, ending with the verdict.
+pub(super) fn of(worth: &Worth) -> String {
+    let mut lines = vec![format!(
+        "{:<14}{:>8}{:>10}   {:<22}{}",
+        "per question", "score", "active B", "by category alone", "λ"
+    )];
+    for aim in &worth.aims {
+        let [low, high] = aim.gain_ci95;
+        lines.push(format!(
+            "{:<14}{}   {}   {:.3e}   gain {:+.4} ({low:+.4} to {high:+.4})",
+            name(aim),
+            reached(&aim.per_question),
+            reached(&aim.by_category),
+            aim.lambda,
+            aim.gain,
+        ));
+    }
+    if let Some(pair) = &worth.pair {
+        lines.extend([String::new(), pair.table().trim_end().to_owned()]);
+    }
+    lines.extend([String::new(), verdict(worth)]);
+    lines.join("\n") + "\n"
+}
+
+/// Whether it pays, in a sentence.
+pub(super) fn verdict(worth: &Worth) -> String {
+    let unit = match worth.cost_unit {
+        Some(CostUnit::ParamsB) => "billion active parameters",
+        Some(CostUnit::Usd) => "dollars",
+        None => "",
+    };
+    let by = |aim: &Aim| {
+        let per_cost = if aim.lambda > 0.0 && !unit.is_empty() {
+            format!(
+                ", with the {unit} that it saves or spends at {:.2e} a piece",
+                aim.lambda
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "worth {:+.4} ± {:.4} over the mapping of categories alone{per_cost}",
+            aim.worth, aim.worth_standard_error
+        )
+    };
+    let chosen = worth.aims.iter().find(|aim| aim.prefer == worth.prefer);
+    let words = chosen.map_or_else(String::new, by);
+    if worth.pays {
+        format!("choosing question by question pays: {words}")
+    } else {
+        format!(
+            "choosing question by question does not pay here: {words}. The mapping goes by categories alone"
+        )
+    }
+}
+
+fn name(aim: &Aim) -> String {
+    match aim.prefer {
+        Prefer::Word(word) => word.as_str().to_owned(),
+        Prefer::CostWeight(_) => "within budget".to_owned(),
+    }
+}
+
+fn reached(reached: &Reached) -> String {
+    format!("{:>8.4}{:>10}", reached.score, size(reached.active_b))
+}
