@@ -335,6 +335,11 @@ impl Preference {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Quality, Self::Balanced, Self::Economy];
 
+    /// The preference of a word, if it is one.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+
     /// The word itself.
     pub fn as_str(self) -> &'static str {
         match self {

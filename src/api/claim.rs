@@ -66,11 +66,9 @@ impl FromRequestParts<ApiState> for Claims {
 }
 
 fn preference(value: &HeaderValue) -> Result<Preference, InvalidRequest> {
-    let mut words = Preference::ALL.into_iter();
-    words
-        .find(|word| word.as_str().as_bytes() == value.as_bytes())
-        .ok_or_else(|| {
-            let message = "`x-coterie-prefer` must be `quality`, `balanced` or `economy`";
-            InvalidRequest::at(PREFER.as_str(), message)
-        })
+    let word = value.to_str().ok().and_then(Preference::of);
+    word.ok_or_else(|| {
+        let message = "`x-coterie-prefer` must be `quality`, `balanced` or `economy`";
+        InvalidRequest::at(PREFER.as_str(), message)
+    })
 }

@@ -34,6 +34,7 @@ use self::{
     solve::{Effort, Limits},
     tally::Tally,
 };
+use crate::config::Preference;
 
 /// How a mapping is to be fitted.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,8 @@ pub struct Options {
     pub limits: Limits,
     /// What else it must keep to.
     pub rules: Rules,
+    /// What counts where questions are chosen for one by one and no budget says it; nothing: the score alone.
+    pub prefer: Option<Preference>,
     /// Decides which rows are held back together, and which are drawn in resamples.
     pub seed: u64,
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::{Environment, Prefer},
+    config::{Environment, Prefer, Preference},
     ids::{CategoryId, ExpertId},
     mapping::{
         fit::{
@@ -51,6 +51,10 @@ pub(super) struct FitArgs {
     /// Fit a quality model as well, which chooses question by question, and use it where that pays.
     #[arg(long)]
     per_question: bool,
+    /// What is to count for a question where no budget says it [default: quality].
+    #[arg(long, value_name = "quality|balanced|economy", value_parser = preference, requires = "per_question")]
+    #[arg(conflicts_with_all = ["budget_active", "budget_usd"])]
+    prefer: Option<Preference>,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -120,6 +124,7 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
         weights: args.rows.weights.into(),
         limits: args.limits.limits(),
         rules: args.rules.rules(),
+        prefer: args.prefer,
         seed: args.seed,
     };
     let per_question = args.per_question;
@@ -255,6 +260,7 @@ impl FitArgs {
         let mut flag = |name: &str, value: Option<String>| {
             words.extend(value.map(|value| format!("--{name} {value}")));
         };
+        flag("prefer", self.prefer.map(|word| word.as_str().to_owned()));
         flag(
             "budget-active",
             self.limits.budget_active.map(|b| b.to_string()),
@@ -366,6 +372,10 @@ fn budget(text: &str) -> Result<f64, String> {
 }
 
 /// The last `=` parts them: categories may have one in their name, experts hardly.
+fn preference(word: &str) -> Result<Preference, String> {
+    Preference::of(word).ok_or_else(|| "write quality, balanced or economy".to_owned())
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (category, expert) = text.rsplit_once('=').ok_or("write CATEGORY=EXPERT")?;
     Ok((category.trim().to_owned(), expert.trim().to_owned()))

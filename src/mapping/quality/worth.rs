@@ -40,11 +40,11 @@ pub struct PerQuestion {
 pub struct Worth {
     /// Whether it is worth more than the mapping alone.
     pub pays: bool,
-    /// What counts in the mapping's file.
+    /// What was asked to count.
     pub prefer: Prefer,
     /// What λ is a price of; none where neither sizes nor prices are known of all experts.
     pub cost_unit: Option<CostUnit>,
-    /// What the budgets, or else each word, come to.
+    /// What the budgets, or else each word, come to; what was asked for first.
     pub aims: Vec<Aim>,
     /// Score against cost over all λ, the dearest first; λ is chosen with hindsight here.
     pub frontier: Vec<Point>,
@@ -97,7 +97,7 @@ pub enum PerQuestionError {
     Quality(#[from] QualityError),
     /// A budget cannot be planned with.
     #[error(
-        "choices question by question keep to a budget only where what it limits is known of every expert; say more in the models file, or name those that are known with --experts"
+        "what experts cost is not known of all of them, so that choices question by question can keep to no budget and to no preference but quality; say more in the models file, or name those of whom it is known with --experts"
     )]
     UnknownCost,
 }
@@ -114,7 +114,7 @@ pub fn fit(
 ) -> Result<PerQuestion, PerQuestionError> {
     let prepared = fit::prepare(outcomes, models, options)?;
     let sample = Sample::of(outcomes)?;
-    let bench = Bench::new(&prepared, &sample, outcomes)?;
+    let bench = Bench::new(&prepared, &sample, outcomes, options.prefer)?;
     let expected = |left_out: &[usize]| bench::expected(&prepared, left_out);
     let blocks = prepared.blocks.iter();
     let split = Split {
@@ -139,11 +139,10 @@ pub fn fit(
         Aim::of(&bench.tried(goal, &folds), goal, lambda, &bench)
     });
     let aims: Vec<Aim> = aims.collect();
-    let best = aims.iter().find(|aim| aim.pays());
-    let in_force = best.or(aims.first()).map(|aim| aim.prefer);
+    let asked = aims.first();
     let worth = Worth {
-        pays: best.is_some(),
-        prefer: in_force.unwrap_or(Prefer::Word(Preference::Balanced)),
+        pays: asked.is_some_and(Aim::pays),
+        prefer: asked.map_or(Prefer::Word(Preference::Quality), |aim| aim.prefer),
         cost_unit: bench.cost_unit(),
         frontier: bench.frontier(&judged),
         pair: pair(outcomes, &folds, options.seed),

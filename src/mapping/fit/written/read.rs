@@ -93,9 +93,7 @@ pub fn read(path: &Path) -> Result<(Written, Option<String>), WrittenError> {
             "default" => default = Some(ExpertId::new(expert)),
             "quality" => quality = Some(expert),
             "prefer" => {
-                let word = |word: &Preference| word.as_str() == expert;
-                let word = Preference::ALL.into_iter().find(word);
-                prefer = word.map_or(prefer, Prefer::Word);
+                prefer = Preference::of(&expert).map_or(prefer, Prefer::Word);
             }
             key if SETTINGS.contains(&key) => {}
             key => {

@@ -25,13 +25,6 @@ use crate::{
 /// Share of a budget that is planned with: what a choice takes on other questions differs a little.
 const BUDGET_SHARE: f64 = 0.995;
 
-/// The words for λ, in the order in which they are tried for a mapping's `prefer`.
-const WORDS: [Preference; 3] = [
-    Preference::Balanced,
-    Preference::Quality,
-    Preference::Economy,
-];
-
 /// What both stages are fitted within and judged by.
 pub(super) struct Bench<'b> {
     frame: &'b Frame,
@@ -44,6 +37,8 @@ pub(super) struct Bench<'b> {
     plans: Vec<Plan>,
     /// The mapping of all rows.
     plan: Plan,
+    /// What is asked to count where there is no budget.
+    asked: Preference,
 }
 
 /// What λ is chosen for.
@@ -68,8 +63,14 @@ impl<'b> Bench<'b> {
         prepared: &'b Prepared,
         sample: &'b Sample<'b>,
         outcomes: &Outcomes,
+        prefer: Option<Preference>,
     ) -> Result<Self, PerQuestionError> {
         let frame = &prepared.frame;
+        let costs = costs(frame)?;
+        let asked = prefer.unwrap_or(Preference::Quality);
+        if costs.is_none() && asked != Preference::Quality {
+            return Err(PerQuestionError::UnknownCost);
+        }
         let plan = |left_out: Option<usize>, effort| {
             plan::fit(&prepared.tally, frame, left_out, effort)
                 .map_err(|infeasible| rules::in_words(infeasible, frame, outcomes))
@@ -78,10 +79,11 @@ impl<'b> Bench<'b> {
         Ok(Self {
             frame,
             sample,
-            costs: costs(frame)?,
+            costs,
             weights: row_weights(frame, sample),
             plans: plans.collect::<Result<_, _>>()?,
             plan: plan(None, Effort::Exact)?,
+            asked,
         })
     }
 
@@ -93,15 +95,21 @@ impl<'b> Bench<'b> {
         self.costs.as_ref().map(|costs| costs.unit)
     }
 
+    /// What is asked for first, then what else could be.
     pub(super) fn goals(&self) -> Vec<Goal> {
         let limits = self.frame.limits;
         if limits.active_b.is_some() || limits.usd.is_some() {
-            vec![Goal::Budgets]
-        } else if self.costs.is_some() {
-            WORDS.map(Goal::Word).to_vec()
-        } else {
-            vec![Goal::Word(Preference::Quality)]
+            return vec![Goal::Budgets];
         }
+        let mut words = vec![self.asked];
+        if self.costs.is_some() {
+            words.extend(
+                Preference::ALL
+                    .into_iter()
+                    .filter(|word| *word != self.asked),
+            );
+        }
+        words.into_iter().map(Goal::Word).collect()
     }
 
     /// What experts cost, and what the words mean where choices are judged by these rows.

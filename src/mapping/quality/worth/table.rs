@@ -51,15 +51,17 @@ pub(super) fn verdict(worth: &Worth) -> String {
             aim.worth, aim.worth_standard_error
         )
     };
-    let chosen = worth.aims.iter().find(|aim| aim.prefer == worth.prefer);
-    let words = chosen.map_or_else(String::new, by);
+    let words = worth.aims.first().map_or_else(String::new, by);
     if worth.pays {
-        format!("choosing question by question pays: {words}")
-    } else {
-        format!(
-            "choosing question by question does not pay here: {words}. The mapping goes by categories alone"
-        )
+        return format!("choosing question by question pays: {words}");
     }
+    let elsewhere = worth.aims.iter().skip(1).find(|aim| aim.pays());
+    let advice = elsewhere.map_or_else(String::new, |aim| {
+        format!("; with `--prefer {}` it would be {}", name(aim), by(aim))
+    });
+    format!(
+        "choosing question by question does not pay here: {words}. The mapping goes by categories alone{advice}"
+    )
 }
 
 fn name(aim: &Aim) -> String {
