@@ -261,3 +261,142 @@ fn without_a_field_the_router_in_force_says_what_prompts_are_about() {
         "written where the command ran"
     );
 }
+
+/// What a sum of so many numbers is asked as.
+fn sum(first: usize, numbers: usize) -> String {
+    let numbers: Vec<String> = (0..numbers)
+        .map(|at| (first * 7 + at * 13).to_string())
+        .collect();
+    format!("What is {}?", numbers.join(" + "))
+}
+
+impl Bench {
+    /// Outcomes of so many sums: the small expert fails those of many numbers, the large one is always right but on every
+    /// twentieth.
+    fn sums(&self, name: &str, rows: usize) -> PathBuf {
+        let mut lines = String::new();
+        for row in 0..rows {
+            let is_hard = row % 3 == 0;
+            lines.push_str(&format!(
+                "{{\"id\": \"{name}{row}\", \"prompt\": \"{}\", \"category\": \"math\", \
+                 \"scores\": {{\"small\": {}, \"large\": {}}}}}\n",
+                sum(row, if is_hard { 14 } else { 2 }),
+                u8::from(!is_hard),
+                u8::from(row % 20 != 1),
+            ));
+        }
+        self.file(name, &lines)
+    }
+
+    /// `coterie` in the folder, but for `map`.
+    fn coterie(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_coterie"))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+}
+
+#[test]
+fn where_it_pays_questions_are_chosen_for_one_by_one() {
+    let bench = Bench::new();
+    bench.sums("fitted.jsonl", 240);
+    bench.sums("held.jsonl", 60);
+    bench.file("models.json", MODELS);
+    let fit = "fit --outcomes fitted.jsonl --models models.json --by category --out mapping.yaml --per-question --json";
+    let fitted = document(&bench.map(&fit.split(' ').collect::<Vec<_>>()));
+    assert_eq!(fitted["per_question"]["pays"], true, "{fitted}");
+    assert_eq!(fitted["mapping"]["quality"], "mapping.quality.safetensors");
+    assert_eq!(fitted["mapping"]["prefer"], "quality");
+    assert!(fitted["per_question"]["pair"]["apgr"].as_f64() > Some(0.7));
+
+    let evaluate =
+        "evaluate --mapping mapping.yaml --outcomes held.jsonl --models models.json --json";
+    let evaluate: Vec<&str> = evaluate.split(' ').collect();
+    let judged = document(&bench.map(&evaluate));
+    assert!(
+        judged["gain_over_best_single"].as_f64() > Some(0.0),
+        "{judged}"
+    );
+    assert!(judged["active_b"].as_f64() < Some(50.0), "{judged}");
+    let pair = document(&bench.map(&[&evaluate[..], &["--pair", "large,small"]].concat()));
+    assert!(
+        pair["apgr"].as_f64() > Some(0.7) && pair["cpt50"].as_f64() < Some(0.4),
+        "{pair}"
+    );
+
+    let config = format!("{EXPERTS}mapping: {{ file: mapping.yaml }}\n");
+    let config = write_config(bench.folder.path(), &config);
+    let config = config.to_string_lossy();
+    let expert = |text: &str| {
+        let decision = document(&bench.coterie(&["route", "--config", &config, "--json", text]));
+        let predicted = decision["mapping"]["predicted"].as_array().unwrap();
+        assert_eq!(predicted.len(), 2, "{decision}");
+        decision["expert"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(expert(&sum(999, 2)), "small");
+    assert_eq!(expert(&sum(999, 14)), "large");
+
+    let quality = bench.folder.path().join("mapping.quality.safetensors");
+    let mut bytes = fs::read(&quality).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&quality, bytes).unwrap();
+    let refused = bench.map(&evaluate);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        words(&refused.stderr).contains("checksum"),
+        "{}",
+        words(&refused.stderr)
+    );
+    let refused = bench.coterie(&["check", "--config", &config]);
+    let told = words(&refused.stdout) + &words(&refused.stderr);
+    assert!(
+        !refused.status.success() && told.contains("checksum"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_preference_needs_costs_and_no_budget() {
+    let bench = Bench::new();
+    bench.sums("fitted.jsonl", 60);
+    bench.file("models.json", r#"{"small": 7, "large": {}}"#);
+    let refused = |more: &[&str], code: i32, complaint: &str| {
+        let call = [
+            "fit",
+            "--outcomes",
+            "fitted.jsonl",
+            "--models",
+            "models.json",
+        ];
+        let rest = ["--by", "category", "--out", "mapping.yaml"];
+        let output = bench.map(&[&call[..], &rest, more].concat());
+        let told = words(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(complaint), "{told}");
+    };
+    refused(
+        &["--per-question", "--prefer", "economy"],
+        1,
+        "what experts cost is not known",
+    );
+    refused(&["--prefer", "economy"], 2, "--per-question");
+    refused(
+        &["--per-question", "--prefer", "cheap"],
+        2,
+        "write quality, balanced or economy",
+    );
+    refused(
+        &[
+            "--per-question",
+            "--prefer",
+            "economy",
+            "--budget-active",
+            "9",
+        ],
+        2,
+        "cannot be used with",
+    );
+}
