@@ -49,6 +49,11 @@ impl QualityModel {
         &self.experts
     }
 
+    /// The categories that it knows, sorted.
+    pub fn categories(&self) -> &[CategoryId] {
+        &self.categories
+    }
+
     /// What asking each expert costs; none where that was not known when the model was fitted.
     pub fn costs(&self) -> Option<&Costs> {
         self.costs.as_ref()
