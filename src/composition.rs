@@ -12,7 +12,9 @@ use crate::{
     config::{Capability, Config, ExpertConfig, MappingConfig, Prefer, Preference},
     decision::{Decision, Explained, Features, Reason},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
-    mapping::{Demand, Mapping, OverBudget, PreferNotAllowed, Quality, Today, Wanted},
+    mapping::{
+        Demand, Mapping, OverBudget, Predicted, PreferNotAllowed, Quality, Question, Today, Wanted,
+    },
     query::Query,
     router::{Router, Verdict},
     session::{self, Held, Why},
@@ -46,7 +48,7 @@ pub struct Ruled {
     mapping: Arc<Mapping>,
     target: Target,
     ruling: Ruling,
-    text: String,
+    predicted: Vec<Predicted>,
     prefer: Prefer,
     demand: Demand,
     started: Instant,
@@ -197,11 +199,20 @@ impl Composition {
             }
             Target::Expert(_) => Ruling::named(None, Reason::ExpertNamed),
         };
+        // Here, where nobody waits for it: the choice is made while what has been spent is held.
+        let predicted = match &target {
+            Target::Composition | Target::Category(_) => mapping.predict(&Question {
+                text: query.likelier_reading(),
+                category: ruling.category.as_ref(),
+                prefer,
+            }),
+            Target::Expert(_) => Vec::new(),
+        };
         Ok(Ruled {
             mapping,
             target,
             ruling,
-            text: query.likelier_reading().to_owned(),
+            predicted,
             prefer,
             demand,
             started,
@@ -221,7 +232,7 @@ impl Composition {
             Target::Composition | Target::Category(_) => {
                 let wanted = Wanted {
                     category: ruling.category.as_ref(),
-                    text: &ruled.text,
+                    predicted: &ruled.predicted,
                     prefer: ruled.prefer,
                     demand: &ruled.demand,
                     today,

@@ -39,6 +39,11 @@ use crate::{
     mapping::QualityModel,
 };
 
+/// Whether a name is a key of `mapping`, so that no category may be called so.
+pub fn is_mapping_key(name: &str) -> bool {
+    raw::MAPPING_KEYS.contains(&name)
+}
+
 /// Everything that `serve` needs to know before it binds.
 #[derive(Debug)]
 pub struct Config {

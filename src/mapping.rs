@@ -42,8 +42,8 @@ pub struct Mapping {
 pub struct Wanted<'a> {
     /// What the question is about; none where no category covers it.
     pub category: Option<&'a CategoryId>,
-    /// The question's text.
-    pub text: &'a str,
+    /// What is predicted of experts, the best value first ([`Mapping::predict`]).
+    pub predicted: &'a [Predicted],
     /// What counts for this question.
     pub prefer: Prefer,
     /// What it demands of whoever answers.
@@ -154,9 +154,9 @@ impl Mapping {
     /// # Errors
     /// There are experts that could answer, and none of them within the budget.
     pub fn choose(&self, wanted: &Wanted<'_>) -> Result<Choice, OverBudget> {
-        let predicted = self.predict(wanted);
+        let predicted = wanted.predicted;
         let (mut order, mut passed_over) = (Vec::new(), Vec::new());
-        for expert in self.candidates(wanted, &predicted) {
+        for expert in self.candidates(wanted, predicted) {
             match self.limit(expert, wanted.demand, wanted.today) {
                 None => order.push(expert.clone()),
                 Some(limit) => passed_over.push(PassedOver::new(expert, limit)),
@@ -166,7 +166,7 @@ impl Mapping {
             order.push(self.stand_in(wanted)?);
         }
         let cascade = self
-            .cascade(&order, wanted, &predicted)
+            .cascade(&order, wanted, predicted)
             .unwrap_or_else(|first| {
                 passed_over.push(first);
                 None
@@ -179,7 +179,7 @@ impl Mapping {
             propensity: 1.0,
             usd_estimate,
             grounds: Grounds {
-                predicted,
+                predicted: predicted.to_vec(),
                 passed_over,
                 cascade: cascade.cloned(),
                 ..Grounds::new(self.id.clone(), wanted.prefer)
@@ -214,7 +214,7 @@ impl Mapping {
     pub fn listed(&self, category: Option<&CategoryId>, today: Today) -> Vec<ExpertId> {
         let wanted = Wanted {
             category,
-            text: "",
+            predicted: &[],
             prefer: self.config.prefer,
             demand: &Demand::plain(),
             today,
@@ -245,17 +245,12 @@ impl Mapping {
         }
     }
 
-    /// What the quality model says of the experts that there are, the best value first.
-    fn predict(&self, wanted: &Wanted<'_>) -> Vec<Predicted> {
+    /// What the quality model, if there is one, says of the experts that there are, the best value first.
+    pub fn predict(&self, question: &Question<'_>) -> Vec<Predicted> {
         let Some(quality) = &self.quality else {
             return Vec::new();
         };
-        let question = Question {
-            text: wanted.text,
-            category: wanted.category,
-            prefer: wanted.prefer,
-        };
-        let mut predicted = quality.predict(&question);
+        let mut predicted = quality.predict(question);
         predicted.retain(|predicted| self.facts.contains_key(&predicted.expert));
         predicted.sort_by(|a, b| {
             let by_value = b.value.total_cmp(&a.value);

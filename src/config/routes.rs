@@ -25,7 +25,7 @@ const ROUTES_MIN: usize = 2;
 
 /// Whether a name means something else in `mapping` or in a decision.
 fn is_reserved(name: &str) -> bool {
-    name == OUT_OF_DOMAIN || raw::MAPPING_KEYS.contains(&name)
+    name == OUT_OF_DOMAIN || super::is_mapping_key(name)
 }
 
 /// The file of questions that belong to no category.

@@ -20,7 +20,7 @@ use super::{
         pool::{Pool, Weights},
         report::{BaselineReport, Baselines, known},
         table,
-        tally::{Sums, Tally},
+        tally::{Difficulty, Sums, Tally},
         written::Written,
     },
 };
@@ -144,7 +144,8 @@ impl Evaluation {
 }
 
 fn sums(outcomes: &Outcomes, draws: &[u8]) -> Sums {
-    let (difficulties, blocks) = (vec![0.0; outcomes.rows()], vec![0; outcomes.rows()]);
+    let difficulties = vec![Difficulty::UNKNOWN; outcomes.rows()];
+    let blocks = vec![0; outcomes.rows()];
     Tally::of(outcomes, &difficulties, &blocks, draws)
         .all()
         .clone()

@@ -24,7 +24,6 @@ pub mod written;
 pub use self::rules::{FitError, Rules};
 use self::{
     assess::Bench,
-    cells::Caution,
     frontier::Cost,
     models::Models,
     outcomes::Outcomes,
@@ -32,9 +31,9 @@ use self::{
     pool::{Pool, Weights},
     report::Report,
     solve::{Effort, Limits},
-    tally::Tally,
+    tally::{Difficulty, Tally},
 };
-use crate::config::Preference;
+use crate::config::{Preference, is_mapping_key};
 
 /// How a mapping is to be fitted.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +55,7 @@ pub(in crate::mapping) struct Prepared {
     pub(in crate::mapping) frame: Frame,
     pub(in crate::mapping) tally: Tally,
     pub(in crate::mapping) blocks: Vec<u8>,
-    difficulties: Vec<f32>,
+    difficulties: Vec<Difficulty>,
 }
 
 /// Reads rows, rules and limits.
@@ -68,19 +67,25 @@ pub(in crate::mapping) fn prepare(
     models: &Models,
     options: &Options,
 ) -> Result<Prepared, FitError> {
+    if let Some(category) = outcomes
+        .categories()
+        .iter()
+        .find(|category| is_mapping_key(category.as_str()))
+    {
+        return Err(FitError::Reserved {
+            category: category.clone(),
+        });
+    }
     let difficulties = tally::difficulties(outcomes);
     let blocks = folds::blocks(outcomes, options.seed);
-    let mut frame = Frame {
+    let frame = Frame {
         allowed: options.rules.allowed(outcomes)?,
         limits: options.limits,
+        scores_min: options.rules.scores_min(outcomes)?,
         pool: Pool::of(outcomes, models, options.weights),
     };
     let once = vec![1; outcomes.rows()];
     let tally = Tally::of(outcomes, &difficulties, &blocks, &once);
-    let expected = cells::Cells::of(tally.all(), &frame.pool.weights).scores(Caution::ALL[0]);
-    options
-        .rules
-        .forbid_low_scores(&mut frame.allowed, &expected, outcomes)?;
     Ok(Prepared {
         frame,
         tally,
@@ -103,6 +108,7 @@ pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Re
     let all = tally.all();
     let named = |infeasible| rules::in_words(infeasible, &frame, outcomes);
     let plan = plan::fit(&tally, &frame, None, Effort::Exact).map_err(named)?;
+    rules::check_scores(&plan, &frame, outcomes)?;
     let assessment = assess::assess(&tally, &frame, None).map_err(named)?;
     let bench = Bench {
         outcomes,

@@ -101,7 +101,7 @@ fn easy() -> Demand {
 fn wanted<'a>(category: Option<&'a CategoryId>, demand: &'a Demand) -> Wanted<'a> {
     Wanted {
         category,
-        text: "How do I sort a list?",
+        predicted: &[],
         prefer: Prefer::Word(Preference::Balanced),
         demand,
         today: Today::default(),
@@ -119,9 +119,23 @@ fn everyone(choice: &Choice) -> Vec<&str> {
         .collect()
 }
 
+/// The choice for a category, by what is predicted if something is.
+fn chosen(mapping: &Mapping, category: &CategoryId, demand: &Demand) -> Choice {
+    let wanted = wanted(Some(category), demand);
+    let predicted = mapping.predict(&Question {
+        text: "How do I sort a list?",
+        category: wanted.category,
+        prefer: wanted.prefer,
+    });
+    let wanted = Wanted {
+        predicted: &predicted,
+        ..wanted
+    };
+    mapping.choose(&wanted).unwrap()
+}
+
 fn order(mapping: &Mapping, category: &str, demand: &Demand) -> Vec<String> {
-    let category = CategoryId::new(category);
-    let choice = mapping.choose(&wanted(Some(&category), demand)).unwrap();
+    let choice = chosen(mapping, &CategoryId::new(category), demand);
     everyone(&choice).into_iter().map(str::to_owned).collect()
 }
 
@@ -394,8 +408,7 @@ fn the_best_predicted_that_may_answer_goes_first() {
     );
     assert_eq!(order(&mapping, "legal", &easy()), ["middle", "small"]);
     let tools = demand(10, &[Capability::Chat, Capability::Tools]);
-    let coding = coding();
-    let choice = mapping.choose(&wanted(Some(&coding), &tools)).unwrap();
+    let choice = chosen(&mapping, &coding(), &tools);
     assert_eq!(everyone(&choice), ["large"]);
     let passed_over: Vec<&str> = choice
         .grounds
@@ -421,8 +434,7 @@ fn a_first_expert_of_which_too_little_is_predicted_is_not_asked() {
     let cascade = |scores: &[(&'static str, f64)]| {
         let quality: Arc<dyn Quality> = Arc::new(Fixed(scores.to_vec()));
         let mapping = cascading(accept.clone(), Some(quality));
-        let coding = coding();
-        let choice = mapping.choose(&wanted(Some(&coding), &easy())).unwrap();
+        let choice = chosen(&mapping, &coding(), &easy());
         (
             choice.grounds.cascade.is_some(),
             json!(choice.grounds.passed_over),

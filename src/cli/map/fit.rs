@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     super::{CliError, output},
@@ -35,8 +36,8 @@ use crate::{
     progress,
 };
 
-/// What the quality model's file has for the mapping's extension.
-const QUALITY_EXTENSION: &str = "quality.safetensors";
+/// Hexadecimal digits of the digest in a quality model's name.
+const DIGEST_DIGITS: usize = 12;
 
 #[derive(Args)]
 pub(super) struct FitArgs {
@@ -115,6 +116,8 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     } else {
         Texts::Drop
     };
+    // A fit takes minutes: that its result cannot be written is better known before.
+    check_writable(&args.out)?;
     let outcomes = args
         .rows
         .read(args.by.clone(), (experts, texts), environment)
@@ -170,10 +173,15 @@ fn fit_per_question(
 }
 
 impl FitArgs {
-    /// Writes the quality model beside the mapping, before the mapping that names it.
+    /// Writes the quality model beside the mapping, before the mapping that names it. Its name says what it holds, so that
+    /// the mapping that was there before keeps its own until it is replaced.
     fn write_model(&self, model: &QualityModel, prefer: Prefer) -> Result<SecondStage, CliError> {
-        let path = self.out.with_extension(QUALITY_EXTENSION);
         let bytes = model.to_bytes().map_err(CliError::failed)?;
+        let mut digest = hex::encode(Sha256::digest(&bytes));
+        digest.truncate(DIGEST_DIGITS);
+        let path = self
+            .out
+            .with_extension(format!("quality-{digest}.safetensors"));
         write_whole(&path, &bytes).map_err(|error| unwritten(&path, &error))?;
         output::note(&format!("wrote {}", path.display()));
         let name = path.file_name().unwrap_or_default();
@@ -348,15 +356,35 @@ fn draw(report: &Report, folder: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
+fn check_writable(path: &Path) -> Result<(), CliError> {
+    let scratch = scratch(path);
+    let tried = || {
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        create_parent(path)?;
+        fs::write(&scratch, [])?;
+        fs::remove_file(&scratch)
+    };
+    tried().map_err(|error| unwritten(path, &error))
+}
+
 /// Writes beside the file and renames: a server that watches it finds the old mapping or the new one.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut scratch = path.as_os_str().to_owned();
-    scratch.push(".part");
+    create_parent(path)?;
+    let scratch = scratch(path);
     fs::write(&scratch, bytes)?;
     fs::rename(&scratch, path)
+}
+
+fn create_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
+}
+
+fn scratch(path: &Path) -> PathBuf {
+    let mut scratch = path.as_os_str().to_owned();
+    scratch.push(".part");
+    scratch.into()
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> CliError {
@@ -371,11 +399,11 @@ fn budget(text: &str) -> Result<f64, String> {
     budget.ok_or_else(|| "write a number of at least 0".to_owned())
 }
 
-/// The last `=` parts them: categories may have one in their name, experts hardly.
 fn preference(word: &str) -> Result<Preference, String> {
     Preference::of(word).ok_or_else(|| "write quality, balanced or economy".to_owned())
 }
 
+/// The last `=` parts them: categories may have one in their name, experts hardly.
 fn pair(text: &str) -> Result<(String, String), String> {
     let (category, expert) = text.rsplit_once('=').ok_or("write CATEGORY=EXPERT")?;
     Ok((category.trim().to_owned(), expert.trim().to_owned()))

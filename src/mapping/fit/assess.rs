@@ -7,8 +7,8 @@ use super::{
     folds::{self, OUTER},
     outcomes::Outcomes,
     plan::{self, Frame, Judged, Plan},
-    solve::{Effort, Infeasible, Limits},
-    tally::Tally,
+    solve::{Effort, Infeasible},
+    tally::{Difficulty, Tally},
 };
 
 /// Resamples of the bootstrap: with two hundred, a standard error is known to a twentieth.
@@ -23,7 +23,7 @@ const RESAMPLED_MAX: usize = 400_000_000;
 /// How many scores' time the assignments of one cell take in a resample.
 const SCORES_PER_CELL: usize = 200;
 
-/// Cells up to which every resample chooses its caution anew; of more, hardly one resample would choose otherwise.
+/// Cells up to which every part of the rows chooses its caution anew; of more, hardly one would choose otherwise.
 const CELLS_CHOSEN_MAX: usize = 20_000;
 
 /// Standard errors on either side of an estimate that 95 % of estimates lie within.
@@ -64,7 +64,7 @@ pub struct Assessment {
 pub(in crate::mapping) struct Bench<'o> {
     pub(in crate::mapping) outcomes: &'o Outcomes,
     pub(in crate::mapping) frame: &'o Frame,
-    pub(in crate::mapping) difficulties: &'o [f32],
+    pub(in crate::mapping) difficulties: &'o [Difficulty],
     pub(in crate::mapping) blocks: &'o [u8],
     pub(in crate::mapping) seed: u64,
 }
@@ -83,7 +83,7 @@ impl Bench<'_> {
         let scores: usize = self.outcomes.rows_scored().iter().sum();
         let dear = scores + cells * SCORES_PER_CELL;
         let resamples = (RESAMPLED_MAX / dear.max(1)).clamp(RESAMPLES_MIN, RESAMPLES);
-        let chosen = (cells > CELLS_CHOSEN_MAX).then_some(chosen);
+        let chosen = chosen_already(self.frame, chosen);
         let resample = |number: usize| {
             let draws = folds::draws(self.outcomes, self.seed.wrapping_add(1 + number as u64));
             let tally = Tally::of(self.outcomes, self.difficulties, self.blocks, &draws);
@@ -147,27 +147,9 @@ pub(in crate::mapping) fn assess(
     })
 }
 
-/// The same for one caution and other limits: a point of the frontier.
-///
-/// # Errors
-/// No assignment keeps to the limits.
-pub(in crate::mapping) fn assess_within(
-    tally: &Tally,
-    frame: &Frame,
-    caution: Caution,
-    limits: Limits,
-) -> Result<Held, Infeasible> {
-    let frame = Frame {
-        limits,
-        ..frame.clone()
-    };
-    let mut judged = Judged::new(&frame);
-    for part in 0..OUTER {
-        let sums = tally.outside(Some(part));
-        let plan = plan::fit_with(caution, &sums, &frame, Effort::Near)?;
-        judged.add(&plan.assignment.expert_of, tally.outer(part));
-    }
-    Ok(Held::of(&judged))
+/// The caution that was chosen on all rows, where there are so many cells that parts of the rows would choose the same.
+pub(in crate::mapping) fn chosen_already(frame: &Frame, chosen: Caution) -> Option<Caution> {
+    (frame.allowed.len() > CELLS_CHOSEN_MAX).then_some(chosen)
 }
 
 impl Held {

@@ -76,26 +76,17 @@ impl Cells {
         })
     }
 
-    /// How many scores a cell must have to be trusted by half, over all cells on average; infinite where cells do not
-    /// differ.
-    pub fn pseudo_scores(&self, sums: &Sums) -> f64 {
-        let cells = self
-            .noise
-            .iter()
-            .zip(&sums.cells)
-            .filter(|(noise, _)| noise.is_finite());
-        let (total, count) = cells.fold((0.0, 0.0), |(total, count), (noise, cell)| {
-            (total + noise * cell.scores, count + 1.0)
-        });
-        total / f64::max(count, 1.0) / self.spread
-    }
-
-    /// The expert that scores best over all categories.
-    pub fn best_single(&self) -> usize {
-        let levels = self.level.iter().enumerate();
-        levels
-            .reduce(|a, b| if b.1 > a.1 { b } else { a })
-            .map_or(0, |(expert, _)| expert)
+    /// The expert that scores best over all categories, of those that are admitted; of all, if none is.
+    pub fn best_single(&self, is_admitted: impl Fn(usize) -> bool) -> usize {
+        let best = |is_wanted: &dyn Fn(usize) -> bool| {
+            let levels = self.level.iter().enumerate();
+            let wanted = levels.filter(|(expert, _)| is_wanted(*expert));
+            let best = wanted.reduce(|a, b| if b.1 > a.1 { b } else { a });
+            best.map(|(expert, _)| expert)
+        };
+        best(&is_admitted)
+            .or_else(|| best(&|_| true))
+            .unwrap_or_default()
     }
 }
 
@@ -105,10 +96,16 @@ fn plane(means: &Array2<Option<f64>>, weights: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let (mut level, mut base) = (vec![0.0; experts], vec![0.0; categories]);
     for _ in 0..ROUNDS {
         let before = level.clone();
-        for (c, base) in base.iter_mut().enumerate() {
-            let left = (0..experts).filter_map(|e| Some((1.0, means[[e, c]]? - level[e])));
-            *base = weighted_mean(left).unwrap_or(0.0);
-        }
+        let known: Vec<Option<f64>> = (0..categories)
+            .map(|c| {
+                let left = (0..experts).filter_map(|e| Some((1.0, means[[e, c]]? - level[e])));
+                weighted_mean(left)
+            })
+            .collect();
+        // A category without scores is expected to be like the others.
+        let others = known.iter().flatten().map(|known| (1.0, *known));
+        let others = weighted_mean(others).unwrap_or_default();
+        base = known.iter().map(|known| known.unwrap_or(others)).collect();
         let known: Vec<Option<f64>> = (0..experts)
             .map(|e| {
                 let left =
@@ -147,7 +144,8 @@ fn noise(cells: &Array2<Moments>) -> Array2<f64> {
     let within = |cell: &Moments| {
         (cell.squares - cell.adjusted * cell.adjusted / cell.scores.max(1.0)).max(0.0)
     };
-    let freedom = |cell: &Moments| (cell.scores - 1.0).max(0.0);
+    // What adjusting for the difficulty of rows has taken out of the variance is put back.
+    let freedom = |cell: &Moments| cell.left * (1.0 - 1.0 / cell.scores.max(1.0));
     let total = |of: &dyn Fn(&Moments) -> f64, cells: ndarray::ArrayView1<'_, Moments>| {
         cells.iter().map(of).sum::<f64>()
     };
@@ -206,7 +204,13 @@ fn spread(deviation: &Array2<f64>, noise: &Array2<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+
     use super::*;
+    use crate::mapping::fit::{
+        outcomes::tests::outcomes,
+        tally::{self, Tally},
+    };
 
     /// Cells of so many scores each, all with this variance within.
     fn sums(means: &[&[f64]], scores: &[&[f64]], variance: f64) -> Sums {
@@ -218,6 +222,7 @@ mod tests {
                 sum: count * mean,
                 adjusted: count * mean,
                 squares: count * (mean * mean + variance),
+                left: count,
             }
         });
         Sums {
@@ -244,12 +249,54 @@ mod tests {
         );
     }
 
+    /// How much cells are trusted on average whose means really differ by this deviation, two experts on the same 40 rows of
+    /// each of 30 categories.
+    fn trust(deviation: f64) -> f64 {
+        const SEEDS: u64 = 20;
+        let of_seed = |seed| {
+            let mut draw = SmallRng::seed_from_u64(seed);
+            let mut lines = Vec::new();
+            for category in 0..30 {
+                let own = deviation * 3_f64.sqrt() * (2.0 * draw.random::<f64>() - 1.0);
+                for row in 0..40 {
+                    let mut score = |right: f64| u8::from(draw.random::<f64>() < right);
+                    let (a, b) = (score(0.5 + own), score(0.5 - own));
+                    lines.push(format!(
+                        r#"{{"id": "{category}/{row}", "prompt": "{category} {row}", "category": "c{category}", "scores": {{"a": {a}, "b": {b}}}}}"#
+                    ));
+                }
+            }
+            let outcomes = outcomes(&lines);
+            let once = vec![1; outcomes.rows()];
+            let blocks = vec![0; outcomes.rows()];
+            let tally = Tally::of(&outcomes, &tally::difficulties(&outcomes), &blocks, &once);
+            let cells = Cells::of(tally.all(), &[1.0 / 30.0; 30]);
+            let trusts = cells
+                .noise
+                .mapv(|noise| cells.spread / (cells.spread + noise));
+            trusts.mean().unwrap()
+        };
+        (0..SEEDS).map(of_seed).sum::<f64>() / SEEDS as f64
+    }
+
+    #[test]
+    fn cells_are_trusted_by_what_they_really_differ_though_experts_are_compared_row_by_row() {
+        // The noise of a cell's mean of 40 scores is 0.25 / 40.
+        let (none, some) = (trust(0.0), trust(0.08));
+        let expected = 0.0064 / (0.0064 + 0.25 / 40.0);
+        assert!(none < 0.15, "they do not differ: {none}");
+        assert!(
+            (some - expected).abs() < 0.12,
+            "{some}, expected {expected}"
+        );
+    }
+
     #[test]
     fn without_trust_one_expert_is_the_best_everywhere() {
         let row = [10.0; 3];
         let cells = Cells::of(&sums(&MEANS, &[&row, &row], 0.2), &[1.0 / 3.0; 3]);
         let scores = cells.scores(Caution(f64::INFINITY));
-        assert_eq!(cells.best_single(), 0);
+        assert_eq!(cells.best_single(|_| true), 0);
         assert!((0..3).all(|c| scores[[0, c]] > scores[[1, c]]));
         // The plane goes through the means of experts and of categories.
         assert!(
@@ -268,7 +315,7 @@ mod tests {
             "0.4 and what the expert has over the other: {}",
             scores[[0, 0]]
         );
-        assert_eq!(cells.best_single(), 0);
+        assert_eq!(cells.best_single(|_| true), 0);
         assert!(scores.iter().all(|score| score.is_finite()));
     }
 
@@ -282,6 +329,5 @@ mod tests {
             cells.scores(Caution(1.0)),
             cells.scores(Caution(f64::INFINITY))
         );
-        assert!(cells.pseudo_scores(&sums).is_infinite());
     }
 }

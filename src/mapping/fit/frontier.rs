@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::{
-    assess::{Held, assess_within},
+    assess::{self, Held},
     plan::{Frame, Judged, Plan},
-    solve::{Effort, Infeasible, Limits, solve, used},
+    solve::{Effort, Infeasible, Limits, Problem, solve, used},
     tally::Tally,
 };
 
@@ -27,18 +27,23 @@ pub(super) enum Cost {
 /// The best mapping within a budget.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Point {
-    /// Billions of active parameters of the mapping that is fitted on all rows.
-    pub(super) active_b: f64,
-    /// Dollars a question of that mapping, where prices are known.
-    pub(super) usd: Option<f64>,
     /// What mappings within this budget score and take on rows held back from their fit.
     pub(super) held: Held,
     /// What the mapping that is fitted on all rows scores on them.
     pub(super) score_fitted: f64,
-    /// Billions of parameters of its experts together.
+    /// Billions of parameters of that mapping's experts together.
     pub(super) resident_b: f64,
     /// How many experts it uses.
     pub(super) experts: usize,
+}
+
+impl Point {
+    fn cost(&self, cost: Cost) -> f64 {
+        match cost {
+            Cost::Active => self.held.active_b,
+            Cost::Usd => self.held.usd.unwrap_or(f64::INFINITY),
+        }
+    }
 }
 
 /// The frontier along a cost, cheapest first; empty where that cost is not known.
@@ -54,16 +59,38 @@ pub(super) fn frontier(
     let Some((least, most)) = range(frame, plan, cost)? else {
         return Ok(Vec::new());
     };
-    let step = (most / least).ln() / (POINTS - 1) as f64;
-    let budgets: Vec<f64> = (0..POINTS)
-        .map(|at| (least.ln() + step * at as f64).exp() * (1.0 + SAME))
-        .collect();
-    let mut points: Vec<Point> = budgets
-        .into_par_iter()
-        .map(|budget| point(tally, frame, plan, (cost, budget)))
-        .collect::<Result<_, _>>()?;
-    points.dedup_by(|b, a| b.active_b == a.active_b && b.usd == a.usd);
-    Ok(points)
+    let points = budgets(least, most).into_par_iter();
+    // On a part of the rows a budget may be too small that holds for all of them.
+    let points = points.filter_map(|budget| point(tally, frame, plan, (cost, budget)).ok());
+    Ok(undominated(points.collect(), cost))
+}
+
+/// From the least to the most that mappings take: by equal ratios, or by equal steps where the least is nothing.
+fn budgets(least: f64, most: f64) -> Vec<f64> {
+    let share = |at: usize| at as f64 / (POINTS - 1) as f64;
+    let budget = |at: usize| {
+        if least > 0.0 {
+            least * (most / least).powf(share(at))
+        } else {
+            most * share(at)
+        }
+    };
+    (0..POINTS).map(|at| budget(at) * (1.0 + SAME)).collect()
+}
+
+/// The points that no other betters: the cheapest first, each with a higher score than those before it.
+fn undominated(mut points: Vec<Point>, cost: Cost) -> Vec<Point> {
+    points.sort_by(|a, b| {
+        let by_cost = a.cost(cost).total_cmp(&b.cost(cost));
+        by_cost.then_with(|| b.held.score.total_cmp(&a.held.score))
+    });
+    let mut best = f64::NEG_INFINITY;
+    points.retain(|point| {
+        let is_better = point.held.score > best;
+        best = best.max(point.held.score);
+        is_better
+    });
+    points
 }
 
 /// The least that any mapping takes, and what the best one does; none where costs are not known.
@@ -91,9 +118,13 @@ fn range(frame: &Frame, plan: &Plan, cost: Cost) -> Result<Option<(f64, f64)>, I
     let Ok(best) = solve(&known.problem(plan.scores.clone()), Effort::Near) else {
         return Ok(None);
     };
-    let cheapest = solve(&known.problem(costs.mapv(|cost| -cost)), Effort::Near)?;
+    let cheapest = Problem {
+        score: costs.mapv(|cost| -cost),
+        ..known.problem(plan.scores.clone())
+    };
+    let cheapest = solve(&cheapest, Effort::Near)?;
     let (least, most) = (taken(&cheapest.expert_of), taken(&best.expert_of));
-    Ok((least > 0.0 && most.is_finite()).then_some((least, most.max(least))))
+    Ok(most.is_finite().then_some((least, most.max(least))))
 }
 
 fn point(
@@ -111,12 +142,10 @@ fn point(
     let assignment = solve(&problem, Effort::Near)?;
     let mut judged = Judged::new(frame);
     judged.add(&assignment.expert_of, tally.all());
-    let fitted = Held::of(&judged);
+    let chosen = assess::chosen_already(frame, plan.caution);
     Ok(Point {
-        active_b: problem.active_b(&assignment.expert_of),
-        usd: fitted.usd.filter(|usd| usd.is_finite()),
-        held: assess_within(tally, frame, plan.caution, limits)?,
-        score_fitted: fitted.score,
+        held: assess::assess(tally, &within, chosen)?.mapping,
+        score_fitted: judged.score(),
         resident_b: problem.resident_b(&assignment.expert_of),
         experts: used(&assignment.expert_of).len(),
     })

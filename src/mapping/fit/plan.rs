@@ -19,6 +19,8 @@ pub struct Frame {
     pub allowed: Array2<bool>,
     /// What the mapping may need.
     pub limits: Limits,
+    /// The least score that must be expected in some categories.
+    pub scores_min: Vec<(usize, f64)>,
 }
 
 /// A fitted mapping.
@@ -88,7 +90,7 @@ fn plan(
         assignment: solve(&problem, effort)?,
         scores: problem.score,
         caution,
-        best_single: cells.best_single(),
+        best_single: cells.best_single(|expert| frame.admits(expert)),
     })
 }
 
@@ -98,20 +100,60 @@ impl Frame {
         Self {
             allowed: Array2::from_elem((pool.params_b.len(), pool.weights.len()), true),
             limits: Limits::default(),
+            scores_min: Vec::new(),
             pool,
         }
     }
 
+    /// Whether one expert could answer everything within the limits.
+    fn admits(&self, expert: usize) -> bool {
+        let params_b = self.pool.params_b[expert];
+        let usd = || -> f64 {
+            let usd = self.pool.usd.as_ref();
+            usd.map_or(f64::INFINITY, |usd| {
+                let pairs = usd.row(expert).into_iter().zip(&self.pool.weights);
+                pairs.map(|(usd, weight)| usd * weight).sum()
+            })
+        };
+        let Limits {
+            active_b,
+            resident_b,
+            usd: usd_most,
+            ..
+        } = self.limits;
+        active_b.is_none_or(|most| params_b <= most)
+            && resident_b.is_none_or(|most| params_b <= most)
+            && usd_most.is_none_or(|most| usd() <= most)
+    }
+
     /// The problem of these expected scores.
     pub fn problem(&self, score: Array2<f64>) -> Problem {
+        let mut allowed = self.allowed.clone();
+        for (c, least) in &self.scores_min {
+            // Where only part of the rows is seen, nobody may seem good enough: then the best is.
+            let least = least.min(self.best_allowed(&score, *c));
+            for (allowed, score) in allowed.column_mut(*c).iter_mut().zip(score.column(*c)) {
+                *allowed &= *score >= least;
+            }
+        }
         Problem {
+            allowed,
             weights: self.pool.weights.clone(),
             params_b: self.pool.params_b.clone(),
             usd: self.pool.usd.clone(),
-            allowed: self.allowed.clone(),
             limits: self.limits,
             score,
         }
+    }
+
+    /// The most that anyone who may answer a category is expected to score there.
+    pub(super) fn best_allowed(&self, score: &Array2<f64>, category: usize) -> f64 {
+        let pairs = score
+            .column(category)
+            .into_iter()
+            .zip(self.allowed.column(category));
+        let answering = pairs.filter(|(_, allowed)| **allowed);
+        answering.fold(f64::NEG_INFINITY, |most, (score, _)| most.max(*score))
     }
 }
 

@@ -128,18 +128,18 @@ pub struct CategoryReport {
 /// The best mapping within a budget.
 #[derive(Clone, Debug, Serialize)]
 pub struct FrontierPoint {
-    /// Billions of active parameters of the mapping that is fitted on all rows.
+    /// Billions of active parameters of mappings within this budget, on rows held back from their fit.
     pub active_b: Option<f64>,
-    /// Weighted mean score of mappings within this budget, on rows held back from their fit.
+    /// Their weighted mean score there.
     pub score: f64,
     /// What the mapping that is fitted on all rows scores on them.
     pub score_fitted: f64,
-    /// Billions of parameters of its experts together.
+    /// Billions of parameters of that mapping's experts together.
     pub resident_b: Option<f64>,
-    /// Dollars a question.
+    /// Dollars a question on the rows held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd: Option<f64>,
-    /// How many experts it uses.
+    /// How many experts the mapping uses that is fitted on all rows.
     pub experts: usize,
 }
 
@@ -194,7 +194,7 @@ impl Report {
             .zip(scored)
             .filter(|(_, scored)| *scored < outcomes.rows());
         Self {
-            mapping: Written::of(plan, &frame.pool, &frame.limits, names),
+            mapping: Written::of(plan, frame, names),
             score: score.value,
             score_ci95: score.ci95,
             score_fitted: fitted.score(),
@@ -311,11 +311,11 @@ impl BaselineReport {
 impl FrontierPoint {
     fn of(point: &Point) -> Self {
         Self {
-            active_b: known(point.active_b),
+            active_b: known(point.held.active_b),
             score: point.held.score,
             score_fitted: point.score_fitted,
             resident_b: known(point.resident_b),
-            usd: point.usd,
+            usd: point.held.usd.and_then(known),
             experts: point.experts,
         }
     }

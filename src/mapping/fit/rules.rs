@@ -2,7 +2,11 @@
 
 use ndarray::Array2;
 
-use super::{outcomes::Outcomes, plan::Frame, solve::Infeasible};
+use super::{
+    outcomes::Outcomes,
+    plan::{Frame, Plan},
+    solve::Infeasible,
+};
 use crate::ids::{CategoryId, ExpertId};
 
 /// Rules for single categories.
@@ -26,6 +30,14 @@ pub enum FitError {
         category: CategoryId,
         /// Those that rows have.
         known: Vec<String>,
+    },
+    /// A category could not be told from a setting in the mapping's file.
+    #[error(
+        "no category may be called `{category}`, since that is a key of `mapping`; rename it in the rows"
+    )]
+    Reserved {
+        /// The category.
+        category: CategoryId,
     },
     /// A rule is for an expert that no row has a score of.
     #[error("no row has a score of `{expert}`; scored are {}", known.join(", "))]
@@ -83,7 +95,7 @@ impl FitError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownCategory { .. } | Self::UnknownExpert { .. }
+            Self::UnknownCategory { .. } | Self::UnknownExpert { .. } | Self::Reserved { .. }
         )
     }
 }
@@ -108,35 +120,38 @@ impl Rules {
         Ok(allowed)
     }
 
-    /// Forbids experts that are not expected to score enough.
+    /// The least score that must be expected in some categories.
     ///
     /// # Errors
-    /// A rule names a category that no row has, or nobody is expected to score enough there.
-    pub(super) fn forbid_low_scores(
-        &self,
-        allowed: &mut Array2<bool>,
-        expected: &Array2<f64>,
-        outcomes: &Outcomes,
-    ) -> Result<(), FitError> {
-        for (category, wanted) in &self.scores_min {
-            let c = place(category, outcomes)?;
-            let mut most = f64::NEG_INFINITY;
-            for (allowed, expected) in allowed.column_mut(c).iter_mut().zip(expected.column(c)) {
-                if *allowed {
-                    most = most.max(*expected);
-                }
-                *allowed &= expected >= wanted;
-            }
-            if most < *wanted {
-                return Err(FitError::ScoreTooHigh {
-                    category: category.clone(),
-                    wanted: *wanted,
-                    most,
-                });
-            }
-        }
-        Ok(())
+    /// A rule names a category that no row has.
+    pub(super) fn scores_min(&self, outcomes: &Outcomes) -> Result<Vec<(usize, f64)>, FitError> {
+        let rules = self.scores_min.iter();
+        rules
+            .map(|(category, least)| Ok((place(category, outcomes)?, *least)))
+            .collect()
     }
+}
+
+/// Whether every category can be expected to score what is asked for.
+///
+/// # Errors
+/// In one nobody who may answer is expected to.
+pub(super) fn check_scores(
+    plan: &Plan,
+    frame: &Frame,
+    outcomes: &Outcomes,
+) -> Result<(), FitError> {
+    for (c, wanted) in &frame.scores_min {
+        let most = frame.best_allowed(&plan.scores, *c);
+        if most < *wanted {
+            return Err(FitError::ScoreTooHigh {
+                category: outcomes.categories()[*c].clone(),
+                wanted: *wanted,
+                most,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A limit that cannot hold, with the names and numbers that the user knows it by.

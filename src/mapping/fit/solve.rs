@@ -70,17 +70,28 @@ pub struct Assignment {
 /// # Errors
 /// No assignment keeps to the limits.
 pub fn solve(problem: &Problem, effort: Effort) -> Result<Assignment, Infeasible> {
-    best(problem, effort).ok_or_else(|| infeasible::reason(problem))
+    if let Some(found) = best(problem, effort, None) {
+        return Ok(found);
+    }
+    // A search that was cut may have come past the few sets of experts that keep to a budget.
+    let feasible = infeasible::feasible(problem)?;
+    Ok(
+        best(problem, effort, Some(&feasible)).unwrap_or(Assignment {
+            expert_of: feasible,
+            gap: f64::INFINITY,
+        }),
+    )
 }
 
-fn best(problem: &Problem, effort: Effort) -> Option<Assignment> {
+/// The best assignment that is found, none worse than `known`, which keeps to all limits.
+fn best(problem: &Problem, effort: Effort, known: Option<&[usize]>) -> Option<Assignment> {
     let pairs = Pairs::of(problem);
     let every: Vec<usize> = (0..problem.params_b.len()).collect();
     let relaxed = knapsack::solve(&pairs, &every, f64::NEG_INFINITY, effort)?;
     if problem.keeps_experts(&relaxed.expert_of) {
         return Some(relaxed.assignment());
     }
-    experts::solve(problem, &pairs, effort)
+    experts::solve(problem, &pairs, effort, known)
 }
 
 impl Effort {
@@ -177,6 +188,13 @@ impl Pairs {
             gain,
             shares: [active, usd].into_iter().flatten().collect(),
         }
+    }
+}
+
+impl Pairs {
+    fn gain(&self, expert_of: &[usize]) -> f64 {
+        let pairs = expert_of.iter().enumerate();
+        pairs.map(|(c, e)| self.gain[[*e, c]]).sum()
     }
 }
 

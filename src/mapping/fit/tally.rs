@@ -26,6 +26,25 @@ pub struct Moments {
     pub adjusted: f64,
     /// The sum of the squares of those.
     pub squares: f64,
+    /// Scores, each counted by the share of its variance that adjusting leaves.
+    pub left: f64,
+}
+
+/// How much easier a row is than others of its category, in score: what all experts get more there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::mapping) struct Difficulty {
+    /// What is taken from each of its scores.
+    score: f32,
+    /// Share of the variance of a score that is left then: a score takes part in the mean that is taken from it.
+    left: f32,
+}
+
+impl Difficulty {
+    /// Not known: nothing is taken away.
+    pub(in crate::mapping) const UNKNOWN: Self = Self {
+        score: 0.0,
+        left: 1.0,
+    };
 }
 
 /// Sums over some rows: experts by categories.
@@ -52,6 +71,7 @@ impl AddAssign for Moments {
         self.sum += other.sum;
         self.adjusted += other.adjusted;
         self.squares += other.squares;
+        self.left += other.left;
     }
 }
 
@@ -61,6 +81,7 @@ impl SubAssign for Moments {
         self.sum -= other.sum;
         self.adjusted -= other.adjusted;
         self.squares -= other.squares;
+        self.left -= other.left;
     }
 }
 
@@ -103,7 +124,7 @@ impl Tally {
     /// Sums over rows that are drawn so often, in blocks. `difficulties`: of [`difficulties`].
     pub(in crate::mapping) fn of(
         outcomes: &Outcomes,
-        difficulties: &[f32],
+        difficulties: &[Difficulty],
         blocks: &[u8],
         draws: &[u8],
     ) -> Self {
@@ -117,14 +138,15 @@ impl Tally {
         };
         for expert in 0..experts {
             for (row, score) in outcomes.scores(expert).filter(|(row, _)| draws[*row] > 0) {
-                let (draws, adjusted) =
-                    (f64::from(draws[row]), score - f64::from(difficulties[row]));
+                let Difficulty { score: taken, left } = difficulties[row];
+                let (draws, adjusted) = (f64::from(draws[row]), score - f64::from(taken));
                 let block = &mut tally.blocks[usize::from(blocks[row])];
                 block.cells[[expert, outcomes.category(row)]] += Moments {
                     scores: draws,
                     sum: draws * score,
                     adjusted: draws * adjusted,
                     squares: draws * adjusted * adjusted,
+                    left: draws * f64::from(left),
                 };
             }
         }
@@ -166,11 +188,10 @@ impl Tally {
     }
 }
 
-/// How much easier each row is than others of its category, in score: what all experts get more there.
+/// The difficulty of each row, by the scores of all experts that were tried on it; not known where those are too few.
 ///
-/// Experts are compared on the same questions then, not on those that each happened to get. Zero where too few experts
-/// were scored to tell.
-pub(in crate::mapping) fn difficulties(outcomes: &Outcomes) -> Vec<f32> {
+/// Experts are compared on the same questions then, not on those that each happened to get.
+pub(in crate::mapping) fn difficulties(outcomes: &Outcomes) -> Vec<Difficulty> {
     let experts = outcomes.experts().len();
     let rows = outcomes.rows();
     let scored = outcomes.rows_scored();
@@ -198,10 +219,12 @@ pub(in crate::mapping) fn difficulties(outcomes: &Outcomes) -> Vec<f32> {
     }
     let difficulty = |(row, (mean, tried)): (usize, &(f64, u32))| {
         let (sum, rows) = category[outcomes.category(row)];
-        if known(*tried) {
-            narrow(mean - sum / rows)
-        } else {
-            0.0
+        if !known(*tried) {
+            return Difficulty::UNKNOWN;
+        }
+        Difficulty {
+            score: narrow(mean - sum / rows),
+            left: narrow(1.0 - 1.0 / f64::from(*tried)),
         }
     };
     means.iter().enumerate().map(difficulty).collect()
@@ -254,7 +277,7 @@ mod tests {
     fn parts_and_what_is_outside_of_them_make_the_whole() {
         let rows = rows();
         let blocks = folds::blocks(&rows, 1);
-        let tally = Tally::of(&rows, &vec![0.0; 120], &blocks, &[1; 120]);
+        let tally = Tally::of(&rows, &[Difficulty::UNKNOWN; 120], &blocks, &[1; 120]);
         assert!((tally.all().rows.iter().sum::<f64>() - 120.0).abs() < 1e-9);
         assert!(
             (tally
@@ -283,7 +306,7 @@ mod tests {
         let rows = rows();
         let mut draws = vec![0; 120];
         draws[2] = 2;
-        let tally = Tally::of(&rows, &vec![0.0; 120], &[0; 120], &draws);
+        let tally = Tally::of(&rows, &[Difficulty::UNKNOWN; 120], &[0; 120], &draws);
         let cell = tally.all().cells[[1, 2]];
         assert_eq!((cell.scores, cell.sum), (2.0, 1.5));
         assert_eq!(tally.all().rows, [0.0, 0.0, 2.0]);
@@ -293,13 +316,18 @@ mod tests {
     fn the_difficulty_of_rows_is_what_experts_have_in_common() {
         let rows = rows();
         let difficulties = difficulties(&rows);
-        assert_eq!(difficulties[0], 0.0, "one expert of two tells too little");
-        let (easy, hard) = (f64::from(difficulties[2]), f64::from(difficulties[8]));
+        assert_eq!(
+            difficulties[0],
+            Difficulty::UNKNOWN,
+            "one expert of two tells too little"
+        );
+        let score = |row: usize| f64::from(difficulties[row].score);
+        let (easy, hard) = (score(2), score(8));
         assert!(
             (easy - hard).abs() < 0.02,
             "both are easy: {easy} and {hard}"
         );
-        let hard = f64::from(difficulties[1]);
+        let hard = score(1);
         assert!((easy - hard - 0.5).abs() < 0.05, "{easy} and {hard}");
     }
 }

@@ -5,9 +5,8 @@ mod read;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
-    plan::Plan,
-    pool::Pool,
-    solve::{Limits, used},
+    plan::{Frame, Plan},
+    solve::used,
 };
 use crate::{
     config::Prefer,
@@ -55,18 +54,16 @@ impl Written {
     /// A plan with the names of its experts and categories.
     pub(super) fn of(
         plan: &Plan,
-        pool: &Pool,
-        limits: &Limits,
-        names: (&[ExpertId], &[CategoryId]),
+        frame: &Frame,
+        (experts, categories): (&[ExpertId], &[CategoryId]),
     ) -> Self {
-        let (experts, categories) = names;
         let expert_of = &plan.assignment.expert_of;
         let used = used(expert_of);
         let answering = |c: usize| {
             let mut others: Vec<usize> = used
                 .iter()
                 .copied()
-                .filter(|e| *e != expert_of[c])
+                .filter(|e| *e != expert_of[c] && frame.allowed[[*e, c]])
                 .collect();
             others.sort_by(|a, b| plan.scores[[*b, c]].total_cmp(&plan.scores[[*a, c]]));
             others.truncate(FALLBACKS_MAX);
@@ -78,7 +75,7 @@ impl Written {
         let outside = categories
             .iter()
             .position(|category| category.as_str() == OUT_OF_DOMAIN);
-        let default = outside.map_or_else(|| default(plan, pool, limits, &used), |c| expert_of[c]);
+        let default = outside.map_or_else(|| default(plan, frame, &used), |c| expert_of[c]);
         Self {
             default: experts[default].clone(),
             categories: (0..categories.len())
@@ -139,7 +136,8 @@ impl Serialize for Written {
 }
 
 /// The used expert that scores best over all categories, within the budget of active parameters if one is.
-fn default(plan: &Plan, pool: &Pool, limits: &Limits, used: &[usize]) -> usize {
+fn default(plan: &Plan, frame: &Frame, used: &[usize]) -> usize {
+    let Frame { pool, limits, .. } = frame;
     let level = |e: usize| -> f64 {
         plan.scores
             .row(e)

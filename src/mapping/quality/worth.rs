@@ -134,9 +134,10 @@ pub fn fit(
         scores: sample.scores(),
         weights: bench.weights(),
     };
-    let aims = bench.goals().into_iter().map(|goal| {
-        let lambda = bench.lambda(goal, &judged, &all).unwrap_or_default();
-        Aim::of(&bench.tried(goal, &folds), goal, lambda, &bench)
+    // Where no λ keeps to the budgets there is no aim, and nothing that could pay.
+    let aims = bench.goals().into_iter().filter_map(|goal| {
+        let lambda = bench.lambda(goal, &judged, &all)?;
+        Some(Aim::of(&bench.tried(goal, &folds), goal, lambda, &bench))
     });
     let aims: Vec<Aim> = aims.collect();
     let asked = aims.first();

@@ -94,7 +94,10 @@ fn used(config: &MappingConfig) -> impl Iterator<Item = &ExpertId> {
         .cascades
         .iter()
         .flat_map(|(_, cascade)| std::iter::once(&cascade.first).chain(&cascade.accept.judge));
+    let quality = config.quality.iter();
+    let predicted = quality.flat_map(|quality| quality.model.experts());
     std::iter::once(&config.default)
         .chain(assigned)
         .chain(first)
+        .chain(predicted)
 }

@@ -29,11 +29,24 @@ const ROOT_STEPS: usize = 300;
 const NEAR_ROOT_STEPS: usize = 60;
 const NODE_STEPS: usize = 20;
 
-/// The best assignment within all limits; none if there is none.
-pub(super) fn solve(problem: &Problem, pairs: &Pairs, effort: Effort) -> Option<Assignment> {
+/// The best assignment within all limits, none worse than `known`, which keeps to them; none if none is found.
+pub(super) fn solve(
+    problem: &Problem,
+    pairs: &Pairs,
+    effort: Effort,
+    known: Option<&[usize]>,
+) -> Option<Assignment> {
     let every: Vec<usize> = (0..problem.params_b.len()).collect();
     let prices = knapsack::prices(pairs, &every, effort)?;
     let mut search = Search::new(problem, pairs, prices, effort);
+    search.best = known.map(|expert_of| {
+        let gain = pairs.gain(expert_of);
+        Packed {
+            expert_of: expert_of.to_vec(),
+            gain,
+            bound: gain,
+        }
+    });
     search.run();
     let bound = search.bound;
     search.best.map(|best| Assignment {

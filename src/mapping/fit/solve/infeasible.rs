@@ -1,4 +1,4 @@
-//! Why no assignment keeps to the limits: which limit cannot hold, and what it must be at least.
+//! Whether any assignment keeps to the limits, and if none does: which limit cannot hold, and what it must be at least.
 
 use microlp::{ComparisonOp, OptimizationDirection, Problem as Program, Variable};
 use ndarray::Array2;
@@ -35,54 +35,71 @@ pub enum Infeasible {
     },
 }
 
+/// By how much of itself a limit may be overrun: sums of many terms end beside a limit that they meet exactly.
+const SLACK: f64 = 1e-9;
+
+/// An assignment that keeps to all limits, whatever it scores.
+///
+/// # Errors
 /// The first limit that does not hold beside those before it: experts that may answer, their number, resident parameters,
 /// active parameters, dollars.
-pub(super) fn reason(problem: &Problem) -> Infeasible {
+pub(super) fn feasible(problem: &Problem) -> Result<Vec<usize>, Infeasible> {
     let mut relaxed = problem.clone();
     relaxed.limits = Limits::default();
     forbid_unknown(&mut relaxed, &problem.limits);
     for (category, allowed) in relaxed.allowed.axis_iter(ndarray::Axis(1)).enumerate() {
         if !allowed.iter().any(|allowed| *allowed) {
-            return Infeasible::NoExpert { category };
+            return Err(Infeasible::NoExpert { category });
         }
     }
     let limits = problem.limits;
+    let exceeds = |least: f64, most: f64| least > most * (1.0 + SLACK);
+    let mut able: Vec<usize> = (0..problem.params_b.len()).collect();
     if let Some(most) = limits.experts {
-        let least = cover(&relaxed, |_| 1.0, None).round();
-        if least > most as f64 {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a number of experts"
-            )]
-            return Infeasible::Experts {
-                least: least as usize,
-            };
+        able = cover(&relaxed, |_| 1.0, None);
+        if able.len() > most {
+            return Err(Infeasible::Experts { least: able.len() });
         }
         relaxed.limits.experts = limits.experts;
     }
     if let Some(most) = limits.resident_b {
-        let least_b = cover(&relaxed, |e| relaxed.params_b[e], limits.experts);
-        if least_b > most {
-            return Infeasible::Resident { least_b };
+        able = cover(&relaxed, |e| relaxed.params_b[e], limits.experts);
+        let least_b = able.iter().map(|e| relaxed.params_b[*e]).sum();
+        if exceeds(least_b, most) {
+            return Err(Infeasible::Resident { least_b });
         }
         relaxed.limits.resident_b = limits.resident_b;
     }
+    let mut found = any_of(&able, &relaxed);
     if let Some(most) = limits.active_b {
         let cost = Array2::from_shape_fn(relaxed.score.raw_dim(), |(e, _)| relaxed.params_b[e]);
-        let least_b = least(&relaxed, &cost);
-        if least_b > most || limits.usd.is_none() {
-            return Infeasible::Active { least_b };
+        let least_b;
+        (found, least_b) = cheapest(&relaxed, &cost, &found);
+        if exceeds(least_b, most) {
+            return Err(Infeasible::Active { least_b });
         }
         relaxed.limits.active_b = limits.active_b;
     }
-    let cost = problem
-        .usd
-        .clone()
-        .unwrap_or_else(|| Array2::zeros(relaxed.score.raw_dim()));
-    Infeasible::Usd {
-        least: least(&relaxed, &cost),
+    if let Some(most) = limits.usd {
+        let cost = problem.usd.clone();
+        let cost = cost.unwrap_or_else(|| Array2::zeros(relaxed.score.raw_dim()));
+        let least;
+        (found, least) = cheapest(&relaxed, &cost, &found);
+        if exceeds(least, most) {
+            return Err(Infeasible::Usd { least });
+        }
     }
+    Ok(found)
+}
+
+/// An expert that may answer for each category, out of some.
+fn any_of(experts: &[usize], problem: &Problem) -> Vec<usize> {
+    let columns = problem.allowed.axis_iter(ndarray::Axis(1));
+    let first = |column: ndarray::ArrayView1<'_, bool>| {
+        let mut able = experts.iter().copied().filter(|e| column[*e]);
+        able.next().unwrap_or_default()
+    };
+    columns.map(first).collect()
 }
 
 /// Experts of unknown size or price cannot be held to a limit on it.
@@ -95,20 +112,21 @@ fn forbid_unknown(problem: &mut Problem, limits: &Limits) {
     }
 }
 
-/// The least weighted cost of an assignment within the problem's limits.
-fn least(problem: &Problem, cost: &Array2<f64>) -> f64 {
+/// The assignment of least weighted cost within the problem's limits, which `known` keeps, and that cost.
+fn cheapest(problem: &Problem, cost: &Array2<f64>, known: &[usize]) -> (Vec<usize>, f64) {
     let cheapest = Problem {
         score: cost.mapv(|cost| -cost),
         ..problem.clone()
     };
-    best(&cheapest, Effort::Exact).map_or(f64::INFINITY, |found| {
-        let weighted = found.expert_of.iter().zip(&problem.weights).enumerate();
-        weighted.map(|(c, (e, w))| w * cost[[*e, c]]).sum()
-    })
+    let found = best(&cheapest, Effort::Exact, Some(known));
+    let expert_of = found.map_or_else(|| known.to_vec(), |found| found.expert_of);
+    let weighted = expert_of.iter().zip(&problem.weights).enumerate();
+    let least = weighted.map(|(c, (e, w))| w * cost[[*e, c]]).sum();
+    (expert_of, least)
 }
 
-/// The least that experts cost of whom every category has one: a set cover.
-fn cover(problem: &Problem, cost: impl Fn(usize) -> f64, experts_max: Option<usize>) -> f64 {
+/// The experts that cost least together, of whom every category has one: a set cover. All, if there is none.
+fn cover(problem: &Problem, cost: impl Fn(usize) -> f64, experts_max: Option<usize>) -> Vec<usize> {
     let mut program = Program::new(OptimizationDirection::Minimize);
     let experts: Vec<Option<Variable>> = (0..problem.params_b.len())
         .map(|e| cost(e).is_finite().then(|| program.add_binary_var(cost(e))))
@@ -133,5 +151,10 @@ fn cover(problem: &Problem, cost: impl Fn(usize) -> f64, experts_max: Option<usi
         .solve()
         .ok()
         .and_then(|outcome| outcome.into_solution().ok());
-    solution.map_or(f64::INFINITY, |solution| solution.objective())
+    let every = 0..experts.len();
+    let Some(solution) = solution else {
+        return every.collect();
+    };
+    let is_used = |e: &usize| experts[*e].is_some_and(|x| solution.var_value(x) > 0.5);
+    every.filter(is_used).collect()
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Answering, BY_COMMENT, SecondStage, Written};
 use crate::{
-    config::{Prefer, Preference},
+    config::{Prefer, Preference, is_mapping_key},
     ids::{CategoryId, ExpertId},
 };
 
@@ -36,6 +36,14 @@ pub enum WrittenError {
         /// What is wrong, and where.
         source: Box<serde_saphyr::Error>,
     },
+    /// An entry says nothing of who answers.
+    #[error("{}: `{key}` is neither an expert nor `{{ expert, fallbacks }}`", path.display())]
+    NoExpert {
+        /// The file.
+        path: PathBuf,
+        /// The entry's key.
+        key: String,
+    },
     /// It does not say who answers what no category covers.
     #[error("{} lacks `default`; write `default: EXPERT`", path.display())]
     NoDefault {
@@ -50,13 +58,16 @@ pub enum WrittenError {
 enum Entry {
     Expert(String),
     Number(f64),
-    Answering {
-        expert: String,
-        #[serde(default)]
-        fallbacks: Vec<String>,
-    },
-    /// A setting.
+    Answering(Assigned),
     Other(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assigned {
+    expert: String,
+    #[serde(default)]
+    fallbacks: Vec<String>,
 }
 
 /// A mapping, and the field of outcomes that it was fitted by, if its file says so.
@@ -78,30 +89,25 @@ pub fn read(path: &Path) -> Result<(Written, Option<String>), WrittenError> {
     let mut prefer = Prefer::Word(Preference::Balanced);
     let mut categories = Vec::new();
     for (key, entry) in entries {
-        let (expert, fallbacks) = match entry {
-            Entry::Expert(expert) => (expert, Vec::new()),
-            Entry::Answering { expert, fallbacks } => (expert, fallbacks),
-            Entry::Number(lambda) => {
-                if key == "prefer" {
-                    prefer = Prefer::CostWeight(lambda);
-                }
-                continue;
+        match (key.as_str(), entry) {
+            (key, _) if SETTINGS.contains(&key) => {}
+            ("default", Entry::Expert(expert)) => default = Some(ExpertId::new(expert)),
+            ("quality", Entry::Expert(file)) => quality = Some(file),
+            ("prefer", Entry::Number(lambda)) => prefer = Prefer::CostWeight(lambda),
+            ("prefer", Entry::Expert(word)) if let Some(word) = Preference::of(&word) => {
+                prefer = Prefer::Word(word);
             }
-            Entry::Other(_) => continue,
-        };
-        match key.as_str() {
-            "default" => default = Some(ExpertId::new(expert)),
-            "quality" => quality = Some(expert),
-            "prefer" => {
-                prefer = Preference::of(&expert).map_or(prefer, Prefer::Word);
+            (_, Entry::Expert(expert)) if !is_mapping_key(&key) => {
+                categories.push((CategoryId::new(key), answering(expert, Vec::new())));
             }
-            key if SETTINGS.contains(&key) => {}
-            key => {
-                let answering = Answering {
-                    expert: ExpertId::new(expert),
-                    fallbacks: fallbacks.into_iter().map(ExpertId::new).collect(),
-                };
-                categories.push((CategoryId::new(key), answering));
+            (_, Entry::Answering(Assigned { expert, fallbacks })) if !is_mapping_key(&key) => {
+                categories.push((CategoryId::new(key), answering(expert, fallbacks)));
+            }
+            _ => {
+                return Err(WrittenError::NoExpert {
+                    path: path_buf(),
+                    key,
+                });
             }
         }
     }
@@ -117,6 +123,13 @@ pub fn read(path: &Path) -> Result<(Written, Option<String>), WrittenError> {
         },
         by.map(|by| by.trim().to_owned()),
     ))
+}
+
+fn answering(expert: String, fallbacks: Vec<String>) -> Answering {
+    Answering {
+        expert: ExpertId::new(expert),
+        fallbacks: fallbacks.into_iter().map(ExpertId::new).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl<'b> Bench<'b> {
 
     /// All that the rules allow, of those that the mapping uses where there is a limit on the set.
     fn answering(&self, plan: &Plan) -> Array2<bool> {
-        let mut allowed = self.frame.allowed.clone();
+        let mut allowed = self.frame.problem(plan.scores.clone()).allowed;
         if self.frame.limits.resident_b.is_some() || self.frame.limits.experts.is_some() {
             let used = used(&plan.assignment.expert_of);
             for (expert, mut row) in allowed.rows_mut().into_iter().enumerate() {

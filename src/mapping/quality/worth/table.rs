@@ -51,9 +51,19 @@ pub(super) fn verdict(worth: &Worth) -> String {
             aim.worth, aim.worth_standard_error
         )
     };
-    let words = worth.aims.first().map_or_else(String::new, by);
+    let Some(asked) = worth.aims.first() else {
+        return "choosing question by question cannot keep to the budget: the mapping goes by categories alone".to_owned();
+    };
+    let words = by(asked);
     if worth.pays {
-        return format!("choosing question by question pays: {words}");
+        let (here, there) = (&asked.per_question, &asked.by_category);
+        return format!(
+            "choosing question by question pays: {:.4} at {} B instead of {:.4} at {} B, {words}",
+            here.score,
+            size(here.active_b),
+            there.score,
+            size(there.active_b)
+        );
     }
     let elsewhere = worth.aims.iter().skip(1).find(|aim| aim.pays());
     let advice = elsewhere.map_or_else(String::new, |aim| {
