@@ -15,7 +15,7 @@ pub(crate) const ANSWER_TOKENS_ESTIMATE: u32 = 1_000;
 /// What a request demands of whoever answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demand {
-    /// Tokens of the conversation, estimated.
+    /// Tokens of the conversation and of the tools, estimated.
     pub prompt_tokens: u64,
     /// Tokens that the answer may have.
     pub answer_tokens: u64,
@@ -28,11 +28,13 @@ pub struct Demand {
 impl Demand {
     /// Reads a request's demands from its body.
     pub fn of(request: &ChatRequest) -> Self {
-        let bytes: usize = request
-            .messages
-            .iter()
-            .map(|message| message.text.len())
-            .sum();
+        let texts = request.messages.iter().map(|message| message.text.len());
+        // Descriptions of tools are read with every question, and are often longer than it.
+        let tools = ["tools", "functions"].iter();
+        let tools = tools.filter_map(|key| request.body.get(*key));
+        let bytes = texts
+            .chain(tools.map(|tools| tools.to_string().len()))
+            .sum::<usize>();
         let mut capabilities = vec![Capability::Chat];
         for needed in Need::all_of(request).into_iter().filter_map(capability) {
             if !capabilities.contains(&needed) {

@@ -90,6 +90,8 @@ fn tell(report: &impl Serialize, table: &str, json: bool) -> Result<(), CliError
 }
 
 fn experts(text: &str) -> Result<(ExpertId, ExpertId), String> {
-    let (strong, weak) = text.split_once(',').ok_or("write STRONG,WEAK")?;
-    Ok((ExpertId::new(strong.trim()), ExpertId::new(weak.trim())))
+    match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
+        [strong, weak] if strong != weak => Ok((ExpertId::new(strong), ExpertId::new(weak))),
+        _ => Err("write STRONG,WEAK: two experts".to_owned()),
+    }
 }

@@ -96,6 +96,14 @@ pub enum PairError {
         /// The other one.
         weak: ExpertId,
     },
+    /// An expert that was named answered nothing.
+    #[error("no row has a score of `{expert}`; scored are {}", known.join(", "))]
+    UnknownExpert {
+        /// The expert.
+        expert: ExpertId,
+        /// Who has scores.
+        known: Vec<String>,
+    },
     /// There is no gap to recover.
     #[error(
         "`{strong}` scores {strong_score:.4} and `{weak}` {weak_score:.4} on the rows that both answered: there is no gap to recover; name the better one first"
@@ -126,6 +134,15 @@ pub fn evaluate(
     (strong, weak): (ExpertId, ExpertId),
 ) -> Result<PairReport, PairError> {
     let seat = |expert: &ExpertId| outcomes.experts().iter().position(|known| known == expert);
+    if let Some(expert) = [&strong, &weak]
+        .into_iter()
+        .find(|expert| seat(expert).is_none())
+    {
+        return Err(PairError::UnknownExpert {
+            expert: expert.clone(),
+            known: outcomes.experts().iter().map(ToString::to_string).collect(),
+        });
+    }
     let scored = |row: usize| {
         let scores = seat(&strong).zip(seat(&weak));
         scores.and_then(|(s, w)| outcomes.score(row, s).zip(outcomes.score(row, w)))

@@ -257,10 +257,11 @@ mod tests {
             let mut draw = SmallRng::seed_from_u64(seed);
             let mut lines = Vec::new();
             for category in 0..30 {
-                let own = deviation * 3_f64.sqrt() * (2.0 * draw.random::<f64>() - 1.0);
+                let own =
+                    [(); 2].map(|()| deviation * 3_f64.sqrt() * (2.0 * draw.random::<f64>() - 1.0));
                 for row in 0..40 {
                     let mut score = |right: f64| u8::from(draw.random::<f64>() < right);
-                    let (a, b) = (score(0.5 + own), score(0.5 - own));
+                    let (a, b) = (score(0.5 + own[0]), score(0.5 + own[1]));
                     lines.push(format!(
                         r#"{{"id": "{category}/{row}", "prompt": "{category} {row}", "category": "c{category}", "scores": {{"a": {a}, "b": {b}}}}}"#
                     ));

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use super::{
     outcomes::Outcomes,
     plan::{Frame, Plan},
-    solve::Infeasible,
+    solve::{Infeasible, Limits},
 };
 use crate::ids::{CategoryId, ExpertId};
 
@@ -50,11 +50,14 @@ pub enum FitError {
     /// Nobody may answer a category.
     #[error(
         "nobody may answer `{category}`: what is pinned, what is forbidden and experts of unknown size or price, which no \
-         budget admits, leave no expert"
+         budget admits, leave no expert{}",
+        of_unknown_cost(unknown)
     )]
     NoExpert {
         /// The category.
         category: CategoryId,
+        /// Those whose size or price a limit asks for and nobody said.
+        unknown: Vec<String>,
     },
     /// No expert that may answer a category is good enough.
     #[error(
@@ -169,6 +172,7 @@ pub(in crate::mapping) fn in_words(
     match infeasible {
         Infeasible::NoExpert { category } => FitError::NoExpert {
             category: outcomes.categories()[category].clone(),
+            unknown: unknown(frame, outcomes),
         },
         Infeasible::Experts { least } => FitError::TooFewExperts {
             limit: limits.experts.unwrap_or_default(),
@@ -182,6 +186,33 @@ pub(in crate::mapping) fn in_words(
         }
         Infeasible::Usd { least } => over(limits.usd, "dollars a question", least),
     }
+}
+
+/// Experts whose size or price a limit asks for and nobody said.
+fn unknown(frame: &Frame, outcomes: &Outcomes) -> Vec<String> {
+    let Limits {
+        active_b,
+        resident_b,
+        usd,
+        ..
+    } = frame.limits;
+    let is_sized = active_b.is_some() || resident_b.is_some();
+    let is_unknown = |e: &usize| {
+        let prices = frame.pool.usd.as_ref();
+        let is_priced =
+            prices.is_some_and(|prices| prices.row(*e).iter().all(|usd| usd.is_finite()));
+        is_sized && frame.pool.params_b[*e].is_infinite() || usd.is_some() && !is_priced
+    };
+    let experts = outcomes.experts();
+    let unknown = (0..experts.len()).filter(is_unknown);
+    unknown.map(|e| experts[e].to_string()).collect()
+}
+
+fn of_unknown_cost(experts: &[String]) -> String {
+    if experts.is_empty() {
+        return String::new();
+    }
+    format!("; `--models` says neither of {}", experts.join(", "))
 }
 
 fn place(category: &CategoryId, outcomes: &Outcomes) -> Result<usize, FitError> {

@@ -190,12 +190,12 @@ impl<'de> Visitor<'de> for RowReader<'_> {
                         field: "scores",
                     })?;
                 }
-                "cost_usd" => {
+                COSTS => {
                     let into = &mut row.costs_usd;
                     map.next_value_seed(Numbers {
                         names,
                         into,
-                        field: "cost_usd",
+                        field: COSTS,
                     })?;
                 }
                 name if Some(name) == by => {
@@ -234,7 +234,10 @@ impl<'de> DeserializeSeed<'de> for Text {
     }
 }
 
-/// Numbers by expert: `scores` or `cost_usd`.
+/// The field of what each answer cost, in dollars.
+const COSTS: &str = "cost_usd";
+
+/// Numbers by expert: `scores` or [`COSTS`].
 struct Numbers<'a> {
     names: &'a mut Names,
     into: &'a mut Vec<(usize, f32)>,
@@ -318,11 +321,13 @@ impl Visitor<'_> for Number {
     )]
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Option<f32>, E> {
         let value = value as f32;
-        if value.is_finite() {
-            Ok(Some(value))
-        } else {
-            Err(E::custom(format!("a number in `{}` is too large", self.0)))
+        if !value.is_finite() {
+            return Err(E::custom(format!("a number in `{}` is too large", self.0)));
         }
+        if value < 0.0 && self.0 == COSTS {
+            return Err(E::custom(format!("a number in `{COSTS}` is below 0")));
+        }
+        Ok(Some(value))
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Option<f32>, E> {
@@ -330,7 +335,7 @@ impl Visitor<'_> for Number {
     }
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Option<f32>, E> {
-        Ok(Some(value as f32))
+        self.visit_f64(value as f64)
     }
 
     fn visit_unit<E>(self) -> Result<Option<f32>, E> {
