@@ -1,4 +1,4 @@
-//! The HTTP face: OpenAI's endpoints and our own. The only module that knows status codes; the only place where
+//! The HTTP face: OpenAI's endpoints, Anthropic's and our own. The only module that knows status codes; the only place where
 //! `axum::Router` is named.
 
 mod answer;
@@ -7,12 +7,16 @@ mod body;
 mod chat;
 mod claim;
 mod completions;
+mod dialect;
 mod embeddings;
 mod error;
+mod events;
 mod feedback;
 mod headers;
 mod health;
+mod messages;
 mod models;
+mod responses;
 mod route;
 mod sse;
 
@@ -59,6 +63,8 @@ pub fn endpoints(state: ApiState) -> Router {
     let v1 = Router::new()
         .route("/chat/completions", post(chat::answer))
         .route("/completions", post(completions::answer))
+        .route("/messages", post(messages::answer))
+        .route("/responses", post(responses::answer))
         .route("/embeddings", post(embeddings::embed))
         .route("/models", get(models::list))
         .route("/models/{*id}", get(models::one))
@@ -76,5 +82,6 @@ pub fn endpoints(state: ApiState) -> Router {
         .fallback(error::no_such_endpoint)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn(dialect::tell_in_its_own))
         .with_state(state)
 }

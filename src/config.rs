@@ -234,15 +234,29 @@ pub enum ExpertKind {
         /// The file.
         model_file: PathBuf,
     },
-    /// An OpenAI-compatible endpoint.
+    /// An endpoint elsewhere.
     Remote {
         /// Up to and including `/v1`, without a slash at the end.
         base_url: Url,
+        /// What it speaks.
+        dialect: Dialect,
         /// The provider's name for the model.
         model: String,
-        /// Sent as a bearer token; never printed.
+        /// Sent as the dialect has it; never printed.
         api_key: Option<SecretString>,
     },
+}
+
+/// What a remote expert speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Dialect {
+    /// OpenAI's chat completions.
+    #[default]
+    Openai,
+    /// Anthropic's messages.
+    Anthropic,
 }
 
 /// What an expert can do.

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod composition;
 pub mod config;
 pub mod decision;
+pub mod dialect;
 pub mod evaluate;
 pub mod expert;
 pub mod ids;

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    http::header::AUTHORIZATION,
+    http::{HeaderName, header::AUTHORIZATION},
     middleware::Next,
     response::Response,
 };
@@ -12,6 +12,8 @@ use subtle::ConstantTimeEq;
 use super::{ApiError, ApiState};
 use crate::config::ApiKey;
 
+const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
 /// Who asks, put beside every request that may go on.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -19,7 +21,7 @@ pub(super) struct Caller {
     pub(super) key_name: Option<String>,
 }
 
-/// Lets a request on if its bearer token is one of the keys, or if there are none.
+/// Lets a request on if its bearer token (else its `x-api-key`) is one of the keys, or if there are none.
 pub(super) async fn require_key(
     State(state): State<ApiState>,
     mut request: Request,
@@ -29,7 +31,8 @@ pub(super) async fn require_key(
     let key_name = if keys.is_empty() {
         None
     } else {
-        let token = bearer_token(&request).ok_or(ApiError::MissingKey)?;
+        let token = bearer_token(&request).or_else(|| anthropic_key(&request));
+        let token = token.ok_or(ApiError::MissingKey)?;
         Some(owner(keys, token).ok_or(ApiError::WrongKey)?.to_owned())
     };
     request.extensions_mut().insert(Caller { key_name });
@@ -44,6 +47,12 @@ fn bearer_token(request: &Request) -> Option<&str> {
         .ok()?
         .split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Anthropic's clients send their key in a header of its own.
+fn anthropic_key(request: &Request) -> Option<&str> {
+    let key = request.headers().get(ANTHROPIC_KEY)?;
+    key.to_str().ok().map(str::trim)
 }
 
 /// Compares with every key, so that the time taken tells nothing of which one came near.

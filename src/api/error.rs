@@ -1,6 +1,7 @@
-//! The one place that turns errors into HTTP, in OpenAI's shape.
+//! The one place that turns errors into HTTP, in OpenAI's shape; where a path speaks another dialect, `dialect` gives
+//! the same error its shape.
 
-use std::{any::Any, time::Duration};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -15,6 +16,7 @@ use crate::{
     causes::in_full,
     chat::InvalidRequest,
     composition::{MODEL_NAME, Undecided},
+    dialect::Failure,
     expert::ExpertError,
     mapping::OverBudget,
     outcome::{FeedbackError, NoSlot},
@@ -27,7 +29,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// Everything that an endpoint can say instead of an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    #[error("send a key: `Authorization: Bearer …`")]
+    #[error("send a key: `Authorization: Bearer …` or `x-api-key: …`")]
     MissingKey,
     #[error("the key is not one of this server's")]
     WrongKey,
@@ -261,6 +263,45 @@ pub(super) fn body(error: &ApiError) -> Value {
     json!({"error": {"message": error.to_string(), "type": kind, "param": param, "code": code}})
 }
 
+/// The same for a dialect that gives it another shape; `field_of` is what the dialect calls a field of a chat request.
+pub(super) fn failure(error: &ApiError, field_of: fn(&str) -> &str) -> Failure {
+    let outcome_id = match error {
+        ApiError::Refused(Refusal::Expert { outcome_id, .. }) => Some(outcome_id.clone()),
+        _ => None,
+    };
+    if let Some((status, provider)) = error.passed_on() {
+        let said = |field: &str| provider["error"][field].as_str().map(str::to_owned);
+        return Failure {
+            status: status.as_u16(),
+            code: said("code").or_else(|| said("type")),
+            param: said("param").map(|param| field_of(&param).to_owned()),
+            message: said("message").unwrap_or_else(|| error.to_string()),
+            outcome_id,
+        };
+    }
+    let told = error.told();
+    // What is invalid was found by the dialect's own reader, or in a field that it shares with chat completions.
+    let is_named = matches!(error, ApiError::Invalid(_));
+    let named = |param: String| {
+        if is_named {
+            param
+        } else {
+            field_of(&param).to_owned()
+        }
+    };
+    Failure {
+        status: told.status.as_u16(),
+        code: Some(told.code.to_owned()),
+        param: told.param.map(named),
+        message: error.to_string(),
+        outcome_id,
+    }
+}
+
+/// An error that became a response, kept beside it for the dialect of its path.
+#[derive(Clone)]
+pub(super) struct Original(pub(super) Arc<ApiError>);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         log(&self);
@@ -279,6 +320,7 @@ impl IntoResponse for ApiError {
         {
             response.headers_mut().insert(headers::OUTCOME, id);
         }
+        response.extensions_mut().insert(Original(Arc::new(self)));
         response
     }
 }

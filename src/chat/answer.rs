@@ -35,6 +35,13 @@ pub enum FinishReason {
 #[error("not a chat object: {0}")]
 pub struct NotAChatObject(String);
 
+impl NotAChatObject {
+    /// Says what is wrong with it.
+    pub(crate) fn new(wrong: impl Into<String>) -> Self {
+        Self(wrong.into())
+    }
+}
+
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotAChatObject> {
     serde_json::from_slice(bytes).map_err(|error| NotAChatObject(error.to_string()))
 }
@@ -60,6 +67,11 @@ fn first_choice(object: &Map<String, Value>) -> Option<&Value> {
     object.get("choices")?.get(0)
 }
 
+/// OpenAI has no field for it; vLLM's is read, a text there and a token's number where that stopped the answer.
+fn met_stop(choice: &Value) -> Option<&str> {
+    choice.get("stop_reason")?.as_str()
+}
+
 impl Completion {
     /// Reads an expert's body.
     ///
@@ -73,12 +85,19 @@ impl Completion {
         Err(NotAChatObject("it has no `choices`".into()))
     }
 
+    /// The message of the first choice.
+    pub fn message(&self) -> Option<&Map<String, Value>> {
+        first_choice(&self.0)?.get("message")?.as_object()
+    }
+
     /// The text of the first choice.
     pub fn text(&self) -> Option<&str> {
-        first_choice(&self.0)?
-            .get("message")?
-            .get("content")?
-            .as_str()
+        self.message()?.get("content")?.as_str()
+    }
+
+    /// The stop sequence that the first choice met, where the expert tells it.
+    pub fn met_stop(&self) -> Option<&str> {
+        met_stop(first_choice(&self.0)?)
     }
 
     /// Why the first choice ended.
@@ -114,9 +133,27 @@ impl Chunk {
 
     /// The text that this chunk adds to the first choice.
     pub fn text(&self) -> Option<&str> {
-        let first = self.choices().find(|choice| index_of(choice) == 0)?;
-        let text = first.get("delta")?.get("content")?.as_str()?;
+        let text = self.delta()?.get("content")?.as_str()?;
         (!text.is_empty()).then_some(text)
+    }
+
+    /// What this chunk adds to the first choice.
+    pub fn delta(&self) -> Option<&Map<String, Value>> {
+        self.first_choice()?.get("delta")?.as_object()
+    }
+
+    /// Why the first choice ended, in the chunk that ends it.
+    pub fn finish_reason(&self) -> Option<&str> {
+        self.first_choice()?.get("finish_reason")?.as_str()
+    }
+
+    /// The stop sequence that the first choice met, where the expert tells it.
+    pub fn met_stop(&self) -> Option<&str> {
+        met_stop(self.first_choice()?)
+    }
+
+    fn first_choice(&self) -> Option<&Value> {
+        self.choices().find(|choice| index_of(choice) == 0)
     }
 
     /// Whether anything of the answer is in it: text, reasoning or a tool call, rather than a role or a count.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, ContentPolicy, FeatureKind, Sticky, defaults};
+use super::{Capability, ContentPolicy, Dialect, FeatureKind, Sticky, defaults};
 pub(super) use mapping::{Assignment, Cascade, MAPPING_KEYS, Mapping, Prefer};
 
 /// Coterie's configuration.
@@ -233,7 +233,7 @@ pub(super) enum EncoderKind {
 pub(super) enum Expert {
     /// A GGUF file, run in this process.
     Local(Local),
-    /// An OpenAI-compatible endpoint.
+    /// An endpoint elsewhere.
     Remote(Remote),
 }
 
@@ -279,13 +279,16 @@ pub(super) struct Local {
     pub common: Common,
 }
 
-/// An OpenAI-compatible endpoint.
+/// An endpoint that speaks OpenAI's dialect or Anthropic's.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Remote {
     /// The endpoint's address up to and including `/v1`.
     #[schemars(required)]
     pub base_url: Option<String>,
+    /// What it speaks.
+    #[serde(default)]
+    pub dialect: Dialect,
     /// The provider's name for the model.
     #[schemars(required)]
     pub model: Option<String>,

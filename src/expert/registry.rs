@@ -220,11 +220,13 @@ impl Member {
             ExpertKind::Local { model_file } => (Arc::new(open_local(config, model_file)?), None),
             ExpertKind::Remote {
                 base_url,
+                dialect,
                 model,
                 api_key,
             } => {
                 let endpoint = Endpoint {
                     base_url: base_url.clone(),
+                    dialect: *dialect,
                     model: model.clone(),
                     api_key: api_key.clone(),
                 };

@@ -1,11 +1,12 @@
-//! An OpenAI-compatible endpoint elsewhere.
+//! An endpoint elsewhere.
 //!
 //! What the client sent goes there whole, and what comes back is passed on whole, but for the model's name: the provider
-//! is told its own, the client the expert's.
+//! is told its own, the client the expert's. Where the provider speaks another dialect than OpenAI's, both are translated.
 //!
 //! The clocks of an answer and the number of answers under way are the [gate](crate::expert::Gate)'s; here are only the
 //! bounds on bytes and connections. Nothing is retried.
 
+mod dialect;
 pub mod sse;
 mod status;
 mod stream;
@@ -16,10 +17,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_util::{FutureExt, future::BoxFuture};
 use reqwest::{
     Client, Response,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, RETRY_AFTER},
     redirect,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -27,6 +28,7 @@ use crate::{
     causes::in_full,
     chat::{ChatRequest, Choices, Completion},
     clock,
+    config::Dialect,
     expert::{Answer, Expert, ExpertError},
     ids::ExpertId,
 };
@@ -50,15 +52,18 @@ const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(50);
 pub struct Endpoint {
     /// Up to and including `/v1`.
     pub base_url: Url,
+    /// What it speaks.
+    pub dialect: Dialect,
     /// The provider's name for the model.
     pub model: String,
-    /// Sent as a bearer token; never printed.
+    /// Sent as the dialect has it; never printed.
     pub api_key: Option<SecretString>,
 }
 
-/// A model behind an OpenAI-compatible endpoint.
+/// A model behind an endpoint.
 pub struct RemoteExpert {
     id: ExpertId,
+    dialect: Dialect,
     /// The provider's name for the model.
     model: String,
     chat_url: Url,
@@ -94,7 +99,8 @@ impl RemoteExpert {
         connect_timeout: Duration,
     ) -> Result<Self, SetupError> {
         Ok(Self {
-            chat_url: appended(&endpoint.base_url, &["chat", "completions"])?,
+            dialect: endpoint.dialect,
+            chat_url: appended(&endpoint.base_url, endpoint.dialect.chat_path())?,
             embeddings_url: appended(&endpoint.base_url, &["embeddings"])?,
             client: client(&endpoint, connect_timeout)?,
             model: endpoint.model,
@@ -121,19 +127,18 @@ impl RemoteExpert {
     }
 
     async fn chat(&self, request: &ChatRequest) -> Result<Answer, ExpertError> {
+        let outgoing = self.dialect.outgoing(request, &self.model)?;
+        let response = self.post(&self.chat_url, &outgoing).await?;
         if !request.stream {
-            let outgoing = Outgoing::plain(&request.body, &self.model);
-            let response = self.post(&self.chat_url, &outgoing).await?;
             return Ok(Answer::Whole(self.completion(response).await?));
         }
-        let outgoing = Outgoing::streaming(&request.body, &self.model);
-        let response = self.post(&self.chat_url, &outgoing).await?;
         Ok(Answer::Stream(if is_json(&response) {
             // Some providers do not stream everything that they are asked to stream.
             stream::of_whole(self.completion(response).await?)
         } else {
             stream::of_events(
                 self.id.clone(),
+                self.dialect.incoming(),
                 response,
                 Choices::new(request.choices_wanted),
             )
@@ -142,7 +147,7 @@ impl RemoteExpert {
 
     async fn completion(&self, response: Response) -> Result<Completion, ExpertError> {
         let bytes = whole_body(response).await?;
-        let mut completion = Completion::parse(&bytes).map_err(|error| {
+        let mut completion = self.dialect.completion(&bytes).map_err(|error| {
             serde_json::from_slice(&bytes)
                 .ok()
                 .and_then(|object| status::error_in(&object))
@@ -197,14 +202,7 @@ fn appended(base: &Url, segments: &[&str]) -> Result<Url, SetupError> {
 }
 
 fn client(endpoint: &Endpoint, connect_timeout: Duration) -> Result<Client, SetupError> {
-    let mut headers = HeaderMap::new();
-    if let Some(key) = &endpoint.api_key {
-        let bearer = format!("Bearer {}", key.expose_secret());
-        let mut value =
-            HeaderValue::try_from(bearer).map_err(|_secret_inside| SetupError::ApiKey)?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
+    let headers = endpoint.dialect.headers(endpoint.api_key.as_ref())?;
     let mut builder = Client::builder()
         .user_agent(concat!("coterie/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
@@ -283,6 +281,7 @@ mod tests {
     fn expert(base_url: &str, api_key: Option<&str>) -> Result<RemoteExpert, SetupError> {
         let endpoint = Endpoint {
             base_url: base_url.parse().unwrap(),
+            dialect: Dialect::Openai,
             model: "gpt".into(),
             api_key: api_key.map(SecretString::from),
         };

@@ -122,6 +122,7 @@ fn router_and_mapping_know_nothing_of_http_or_sql_or_experts() {
 fn what_is_pure_does_no_io() {
     let pure = [
         "chat",
+        "dialect",
         "query",
         "decision",
         "mapping",
@@ -164,9 +165,14 @@ fn what_is_pure_does_no_io() {
 #[test]
 fn lower_parts_do_not_reach_up() {
     nowhere(
-        &["chat", "ids", "clock"],
+        &["chat", "dialect", "ids", "clock"],
         &[],
-        &["crate::expert", "crate::config", "crate::outcome"],
+        &[
+            "crate::expert",
+            "crate::config",
+            "crate::outcome",
+            "crate::api",
+        ],
     );
     nowhere(
         &["expert", "outcome", "store"],

@@ -11,6 +11,7 @@ mod architecture;
 mod artefact;
 mod budget;
 mod cascade;
+mod dialects;
 mod embedding;
 mod encoder;
 mod endings;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use coterie::{
     chat::{ChatRequest, Chunk},
-    config::{Capability, ExpertConfig, ExpertKind, Timeouts},
+    config::{Capability, Dialect, ExpertConfig, ExpertKind, Timeouts},
     expert::{Answer, AnswerStream, Answered, Attempt, ExpertError, Experts},
     ids::ExpertId,
 };
@@ -32,6 +32,7 @@ fn expert(id: &str, upstream: &Upstream) -> ExpertConfig {
         id: ExpertId::new(id),
         kind: ExpertKind::Remote {
             base_url: upstream.base_url(),
+            dialect: Dialect::Openai,
             model: "provider-model".into(),
             api_key: Some(SecretString::from(KEY)),
         },

@@ -12,13 +12,17 @@ use url::Url;
 
 use crate::{
     config::{
-        ExpertConfig, ExpertKind, Timeouts, defaults, document::Place, raw, suggest::quoted, units,
+        Capability, Dialect, ExpertConfig, ExpertKind, Timeouts, defaults, document::Place, raw,
+        suggest::quoted, units,
     },
     ids::ExpertId,
     models::{self, ModelError},
 };
 
 use super::Check;
+
+/// The ends of addresses that name one endpoint instead of all.
+const ENDPOINTS: [&str; 2] = ["/completions", "/messages"];
 
 /// Model names that mean the whole composition.
 const RESERVED: [&str; 2] = ["coterie", "auto"];
@@ -134,6 +138,11 @@ fn remote(
         .base_url
         .as_deref()
         .and_then(|text| base_url(text, place.at("base_url"), check));
+    if raw.dialect == Dialect::Anthropic && raw.capabilities.contains(&Capability::Embeddings) {
+        let message = "Anthropic's dialect has no embeddings";
+        let help = "take `embeddings` out of `capabilities`";
+        check.wrong(place.at("capabilities"), message, help);
+    }
     let api_key = match &raw.api_key {
         Some(secret) => secret_of(id, secret, place.at("api_key"), check).map(Some),
         None => Some(None),
@@ -145,6 +154,7 @@ fn remote(
     }
     Some(ExpertKind::Remote {
         base_url: base_url?,
+        dialect: raw.dialect,
         model: model?.to_owned(),
         api_key: api_key?,
     })
@@ -153,7 +163,7 @@ fn remote(
 fn base_url(text: &str, place: Place<'_>, check: &mut Check<'_>) -> Option<Url> {
     let help = "write the address up to and including `/v1`, such as `https://api.example.com/v1`";
     match units::base_url(text) {
-        Ok(url) if url.path().ends_with("/completions") => {
+        Ok(url) if ENDPOINTS.iter().any(|end| url.path().ends_with(end)) => {
             check.wrong(place, "`base_url` names one endpoint", help);
             None
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use crate::expert::ExpertError;
+use crate::{dialect::anthropic::upstream::openai_error, expert::ExpertError};
 
 /// Longest message of a provider that is kept for a log, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
@@ -48,6 +48,11 @@ pub(super) fn retry_after(value: &str, now_ms: i64) -> Option<Duration> {
 
 /// The body as OpenAI's error object: as it is if it is one, else its message wrapped in one.
 fn error_object(body: Value) -> Value {
+    if body["type"] == "error"
+        && let Some(translated) = openai_error(&body)
+    {
+        return translated;
+    }
     if body.get("error").is_some_and(Value::is_object) {
         return body;
     }
@@ -112,6 +117,16 @@ mod tests {
     fn an_error_object_passes_whole() {
         let body = json!({"error": {"message": "no", "code": "content_filter", "house": 1}});
         assert_eq!(refusal(&body.to_string()), body);
+    }
+
+    #[test]
+    fn anthropics_error_object_becomes_openais() {
+        let error = json!({"type": "invalid_request_error", "message": "prompt is too long: 3 tokens > 2 maximum"});
+        let body = json!({"type": "error", "error": error, "request_id": "req_1"});
+        let told = refusal(&body.to_string());
+        assert_eq!(told["error"]["code"], "context_length_exceeded");
+        assert_eq!(told["error"]["message"], error["message"]);
+        assert!(told.get("request_id").is_none());
     }
 
     #[test]

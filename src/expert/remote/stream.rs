@@ -1,6 +1,6 @@
 //! The pieces of an answer out of a response's events.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use reqwest::Response;
@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::{
     broken,
+    dialect::Incoming,
     sse::{Decoder, Event},
     status,
     wire::chunks_of,
@@ -36,9 +37,16 @@ pub(super) fn of_whole(completion: Completion) -> AnswerStream {
 
 /// The chunks of `expert`'s response, under its own name. Ends with the provider's `[DONE]`, or once every choice has
 /// ended, whatever the provider does then; anything else that ends it is an error. Dropping it closes the connection.
-pub(super) fn of_events(expert: ExpertId, response: Response, choices: Choices) -> AnswerStream {
+pub(super) fn of_events(
+    expert: ExpertId,
+    incoming: Incoming,
+    response: Response,
+    choices: Choices,
+) -> AnswerStream {
     let reader = Reader {
         expert,
+        incoming,
+        read: VecDeque::new(),
         response,
         decoder: Decoder::new(EVENT_BYTES_MAX),
         choices,
@@ -52,6 +60,9 @@ pub(super) fn of_events(expert: ExpertId, response: Response, choices: Choices) 
 
 struct Reader {
     expert: ExpertId,
+    incoming: Incoming,
+    /// Chunks of the last event that were not given out yet: as few as one event brings.
+    read: VecDeque<Chunk>,
     response: Response,
     decoder: Decoder,
     choices: Choices,
@@ -60,13 +71,17 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Result<Option<Chunk>, ExpertError> {
         loop {
-            while let Some(event) = self
+            if let Some(chunk) = self.read.pop_front() {
+                return Ok(Some(self.ours(chunk)));
+            }
+            if let Some(event) = self
                 .decoder
                 .next_event()
                 .map_err(|error| broken(error.to_string()))?
             {
-                match Piece::read(&event) {
+                match self.incoming.read(&event) {
                     Piece::Chunk(chunk) => return Ok(Some(self.ours(chunk))),
+                    Piece::Chunks(chunks) => self.read.extend(chunks),
                     Piece::Done => {
                         self.read_to_end().await;
                         return Ok(None);
@@ -78,6 +93,7 @@ impl Reader {
                     Piece::Error(error) => return Err(error),
                     Piece::Malformed => self.count_malformed(&event),
                 }
+                continue;
             }
             if self.choices.are_complete() {
                 match timeout(AFTER_FINISH_MAX, self.response.chunk()).await {
@@ -119,15 +135,17 @@ impl Reader {
 }
 
 /// What an event means.
-enum Piece {
+pub(super) enum Piece {
     Chunk(Chunk),
+    /// Of an event that is no chunk itself.
+    Chunks(Vec<Chunk>),
     Done,
     Error(ExpertError),
     Malformed,
 }
 
 impl Piece {
-    fn read(event: &Event) -> Self {
+    pub(super) fn read(event: &Event) -> Self {
         if event.data.trim_ascii() == b"[DONE]" {
             return Self::Done;
         }

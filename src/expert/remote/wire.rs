@@ -1,5 +1,7 @@
 //! Between our objects and the provider's: pure.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json};
 
@@ -7,7 +9,7 @@ use crate::chat::{Chunk, Completion};
 
 /// A client's body on its way to the provider, serialised without a copy of it.
 pub(super) struct Outgoing<'b> {
-    body: &'b Map<String, Value>,
+    body: Cow<'b, Map<String, Value>>,
     model: &'b str,
     stream: bool,
 }
@@ -16,7 +18,16 @@ impl<'b> Outgoing<'b> {
     /// The body with the provider's name for the model.
     pub(super) fn plain(body: &'b Map<String, Value>, model: &'b str) -> Self {
         Self {
-            body,
+            body: Cow::Borrowed(body),
+            model,
+            stream: false,
+        }
+    }
+
+    /// A body that was written anew for the provider.
+    pub(super) fn written(body: Map<String, Value>, model: &'b str) -> Self {
+        Self {
+            body: Cow::Owned(body),
             model,
             stream: false,
         }
@@ -25,7 +36,7 @@ impl<'b> Outgoing<'b> {
     /// The same, asking for a stream that counts its tokens.
     pub(super) fn streaming(body: &'b Map<String, Value>, model: &'b str) -> Self {
         Self {
-            body,
+            body: Cow::Borrowed(body),
             model,
             stream: true,
         }
