@@ -222,7 +222,7 @@ fn demands_are_read_from_the_request() {
         "max_tokens": 7,
     }));
     let demand = Demand::of(&request.unwrap());
-    assert_eq!((demand.prompt_tokens, demand.answer_tokens), (2, 7));
+    assert_eq!((demand.prompt_tokens, demand.answer_tokens), (3, 7));
     assert_eq!(
         demand.capabilities,
         [

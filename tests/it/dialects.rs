@@ -107,7 +107,7 @@ async fn a_question_walks_the_path_of_chat_completions() {
         let outcome = coterie.stop().await.only().await;
         assert_eq!(outcome.ending, "completed");
         assert_eq!(headers["x-coterie-outcome"].to_str().unwrap(), outcome.id);
-        assert_eq!(outcome.question.as_deref(), Some("Hi?"));
+        assert_eq!(outcome.question.as_deref(), Some("Be brief.\nHi?"));
         assert_eq!(outcome.answer.as_deref(), Some("Hello."));
         assert_eq!(
             (outcome.prompt_tokens, outcome.completion_tokens),

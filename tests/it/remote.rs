@@ -331,6 +331,7 @@ async fn a_stream_that_breaks_off_says_so() {
         (vec![close()], "broken"),
         (vec![reset()], "broken"),
         (vec![], "broken"),
+        (vec![done()], "broken"),
         (
             vec![event(json!({"error": {"message": "overloaded"}}))],
             "failed",
@@ -345,13 +346,12 @@ async fn a_stream_that_breaks_off_says_so() {
 }
 
 #[tokio::test]
-async fn a_stream_is_complete_with_a_finish_reason_or_done() {
+async fn a_stream_is_complete_with_a_finish_reason() {
     for end in [
         vec![finish("stop")],
         vec![finish("stop"), close()],
         vec![finish("stop"), done(), close()],
         vec![finish("stop"), done(), silence()],
-        vec![done()],
     ] {
         let parts = [role(), text("a")].into_iter().chain(end);
         let upstream = Upstream::always(Reply::stream(parts)).await;

@@ -35,8 +35,8 @@ pub(super) fn of_whole(completion: Completion) -> AnswerStream {
     stream::iter(chunks_of(completion).into_iter().map(Ok)).boxed()
 }
 
-/// The chunks of `expert`'s response, under its own name. Ends with the provider's `[DONE]`, or once every choice has
-/// ended, whatever the provider does then; anything else that ends it is an error. Dropping it closes the connection.
+/// The chunks of `expert`'s response, under its own name. Ends once every choice has ended, whatever the
+/// provider does then; anything else that ends it is an error, a `[DONE]` before that included. Dropping it closes the connection.
 pub(super) fn of_events(
     expert: ExpertId,
     incoming: Incoming,
@@ -82,9 +82,12 @@ impl Reader {
                 match self.incoming.read(&event) {
                     Piece::Chunk(chunk) => return Ok(Some(self.ours(chunk))),
                     Piece::Chunks(chunks) => self.read.extend(chunks),
-                    Piece::Done => {
+                    Piece::Done if self.choices.are_complete() => {
                         self.read_to_end().await;
                         return Ok(None);
+                    }
+                    Piece::Done => {
+                        return Err(broken("it said to be done before the answer was".into()));
                     }
                     Piece::Error(error) if self.choices.are_complete() => {
                         tracing::warn!(expert = %self.expert, %error, "an error behind a complete answer is left out");
