@@ -10,7 +10,7 @@ fn an_expert_speaks_openais_dialect_unless_it_says_otherwise() {
         "
 experts:
   general: { kind: remote, base_url: 'https://api.example.com/v1', model: a }
-  claude: { kind: remote, base_url: 'https://api.example.com/v1', model: b, dialect: anthropic }
+  gpt: { kind: remote, base_url: 'https://api.example.com/v1', model: b, dialect: anthropic }
 ",
     );
     let config = house.load().unwrap();
@@ -30,11 +30,11 @@ fn dialects_that_are_none_or_out_of_place() {
         "
 experts:
   gpt: { kind: remote, base_url: 'https://api.example.com/v1', model: big, dialect: antropic }
-  small: { kind: local, model: models/small, dialect: openai }
+  general: { kind: local, model: models/small, dialect: openai }
 ",
         &[
             "coterie.yaml:2:85: `dialect` cannot be `antropic`; did you mean `anthropic`?",
-            "coterie.yaml:3:46: unknown key `dialect`; known here: `kind`, `model`, `capabilities`, `params_b`, \
+            "coterie.yaml:3:48: unknown key `dialect`; known here: `kind`, `model`, `capabilities`, `params_b`, \
              `usd_in`, `usd_out`, `context_tokens`, `queue_max` and `timeouts`",
         ],
     );
@@ -46,12 +46,12 @@ fn what_anthropics_dialect_has_not() {
         "
 experts:
   general: { kind: remote, base_url: 'https://api.example.com/v1/messages', model: big, dialect: anthropic }
-  third: { kind: remote, base_url: 'https://api.example.com/v1', model: big, dialect: anthropic, capabilities: [chat, embeddings] }
+  gpt: { kind: remote, base_url: 'https://api.example.com/v1', model: big, dialect: anthropic, capabilities: [chat, embeddings] }
 ",
         &[
             "coterie.yaml:2:38: `base_url` names one endpoint; write the address up to and including `/v1`, such as \
              `https://api.example.com/v1`",
-            "coterie.yaml:3:112: Anthropic's dialect has no embeddings; take `embeddings` out of `capabilities`",
+            "coterie.yaml:3:110: Anthropic's dialect has no embeddings; take `embeddings` out of `capabilities`",
         ],
     );
 }

@@ -75,6 +75,8 @@ pub struct MessageReader {
     counts: Counts,
     /// Tool calls that were begun.
     calls: u64,
+    /// A reason to stop has come: without one, what ends the stream does not end the answer.
+    has_stopped: bool,
     /// The input of the call that is open, until a piece of it comes by itself.
     input: Option<Value>,
 }
@@ -88,6 +90,7 @@ impl MessageReader {
             model: Value::Null,
             counts: Counts::default(),
             calls: 0,
+            has_stopped: false,
             input: None,
         }
     }
@@ -101,7 +104,7 @@ impl MessageReader {
             Some("content_block_delta") => self.grow(field("delta")),
             Some("content_block_stop") => self.end_block(),
             Some("message_delta") => self.end(field("delta"), event.get("usage")),
-            Some("message_stop") => return Meaning::Done,
+            Some("message_stop") if self.has_stopped => return Meaning::Done,
             _ => Vec::new(),
         })
     }
@@ -153,6 +156,7 @@ impl MessageReader {
         if let Some(stopped) = delta.as_object()
             && stopped.get("stop_reason").is_some_and(Value::is_string)
         {
+            self.has_stopped = true;
             let mut choice = json!({"index": 0, "delta": {}});
             finish(&mut choice, stopped);
             chunks.push(self.chunk(json!([choice])));
