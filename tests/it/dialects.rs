@@ -31,17 +31,38 @@ async fn alone(reply: Reply) -> (Upstream, Coterie) {
     (upstream, coterie)
 }
 
+/// Many experts behind one Coterie, called `e0`, `e1` and so on: each server opens a router, which takes its time.
+async fn over_each(
+    replies: impl IntoIterator<Item = Reply>,
+    more: &str,
+) -> (Vec<Upstream>, Coterie) {
+    let (mut upstreams, mut yaml) = (Vec::new(), String::from("experts:\n"));
+    for (at, reply) in replies.into_iter().enumerate() {
+        let upstream = Upstream::always(reply).await;
+        let base_url = upstream.base_url();
+        yaml +=
+            &format!("  e{at}: {{ kind: remote, base_url: '{base_url}', model: far, {more} }}\n");
+        upstreams.push(upstream);
+    }
+    let coterie = Coterie::serve(&format!("{yaml}mapping: {{ default: e0 }}\n")).await;
+    (upstreams, coterie)
+}
+
 /// The same question in both dialects.
 fn questions(stream: bool) -> [(&'static str, Value); 2] {
+    questions_of("only", stream)
+}
+
+fn questions_of(model: &str, stream: bool) -> [(&'static str, Value); 2] {
     let message = json!({"role": "user", "content": "Hi?"});
     [
         (
             MESSAGES,
-            json!({"model": "only", "max_tokens": 9, "system": "Be brief.", "messages": [message], "stream": stream}),
+            json!({"model": model, "max_tokens": 9, "system": "Be brief.", "messages": [message], "stream": stream}),
         ),
         (
             RESPONSES,
-            json!({"model": "only", "max_output_tokens": 9, "instructions": "Be brief.", "input": [message], "stream": stream}),
+            json!({"model": model, "max_output_tokens": 9, "instructions": "Be brief.", "input": [message], "stream": stream}),
         ),
     ]
 }
@@ -77,8 +98,9 @@ fn names(events: &[Value]) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_walks_the_path_of_chat_completions() {
-    for question in questions(false) {
-        let (upstream, coterie) = alone(Reply::answer(["Hel", "lo."])).await;
+    let (upstream, coterie) = alone(Reply::answer(["Hel", "lo."])).await;
+    let mut ids = Vec::new();
+    for (at, question) in questions(false).into_iter().enumerate() {
         let response = asked(&coterie, &question).await;
         assert_eq!(response.status(), 200);
         let headers = response.headers().clone();
@@ -94,7 +116,7 @@ async fn a_question_walks_the_path_of_chat_completions() {
             .or(told.pointer("/output/0/content/0/text"));
         assert_eq!(said, Some(&json!("Hello.")), "{told}");
         assert_eq!(told["model"], "only");
-        let sent = &upstream.requests()[0];
+        let sent = &upstream.requests()[at];
         assert!(sent.path.ends_with("/chat/completions"));
         assert_eq!(
             sent.body["messages"],
@@ -104,33 +126,34 @@ async fn a_question_walks_the_path_of_chat_completions() {
             (&sent.body["model"], &sent.body["max_completion_tokens"]),
             (&json!("far"), &json!(9))
         );
-        let outcome = coterie.stop().await.only().await;
+        ids.push(headers["x-coterie-outcome"].to_str().unwrap().to_owned());
+    }
+    let outcomes = coterie.stop().await.all().await;
+    assert_eq!(outcomes.len(), 2);
+    for outcome in outcomes {
         assert_eq!(outcome.ending, "completed");
-        assert_eq!(headers["x-coterie-outcome"].to_str().unwrap(), outcome.id);
+        assert!(ids.contains(&outcome.id));
         assert_eq!(outcome.question.as_deref(), Some("Be brief.\nHi?"));
         assert_eq!(outcome.answer.as_deref(), Some("Hello."));
-        assert_eq!(
-            (outcome.prompt_tokens, outcome.completion_tokens),
-            (Some(7), Some(2))
-        );
+        let tokens = (outcome.prompt_tokens, outcome.completion_tokens);
+        assert_eq!(tokens, (Some(7), Some(2)));
         assert!(outcome.cost_usd.is_some());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_with_the_dialects_own_last_event() {
-    for (question, last) in questions(true)
-        .iter()
-        .zip(["message_stop", "response.completed"])
-    {
-        let (_upstream, coterie) = alone(Reply::answer(["Hel", "lo."])).await;
+    let (_upstream, coterie) = alone(Reply::answer(["Hel", "lo."])).await;
+    let lasts = ["message_stop", "response.completed"];
+    for (question, last) in questions(true).iter().zip(lasts) {
         let events = events(asked(&coterie, question).await).await;
         assert_eq!(names(&events).last(), Some(&last));
-        let outcome = coterie.stop().await.only().await;
-        assert_eq!(outcome.ending, "completed");
+    }
+    for outcome in coterie.stop().await.all().await {
+        let tokens = (outcome.prompt_tokens, outcome.completion_tokens);
         assert_eq!(
-            (outcome.prompt_tokens, outcome.completion_tokens),
-            (Some(7), Some(2))
+            (outcome.ending.as_str(), tokens),
+            ("completed", (Some(7), Some(2)))
         );
     }
 }
@@ -144,39 +167,57 @@ fn breaks() -> Vec<Vec<Part>> {
         parts
     };
     let error = json!({"error": {"message": "overloaded", "type": "server_error"}});
-    vec![
-        with(close()),
-        with(reset()),
-        said(),
-        with(done()),
-        with(event(error)),
-    ]
+    vec![with(close()), with(reset()), said(), with(event(error))]
+}
+
+/// Asserts that a stream's events tell a client that the answer is not all there.
+#[track_caller]
+fn assert_unfinished(path: &str, events: &[Value]) {
+    let names = names(events);
+    let last = events.last().unwrap();
+    if path == MESSAGES {
+        assert_eq!(names.last(), Some(&"error"), "{names:?}");
+        let ends = ["message_stop", "message_delta"];
+        assert!(!names.iter().any(|name| ends.contains(name)), "{names:?}");
+        assert_eq!(last["error"]["type"], "api_error");
+    } else {
+        assert_eq!(names.last(), Some(&"response.failed"), "{names:?}");
+        assert!(!names.contains(&"response.completed"), "{names:?}");
+        assert_eq!(last["response"]["status"], "failed");
+        assert_eq!(last["response"]["output"][0]["status"], "incomplete");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_broke_off_never_looks_finished() {
-    for parts in breaks() {
-        for question in questions(true) {
-            let (_upstream, coterie) = alone(Reply::stream(parts.clone())).await;
+    let breaks = breaks();
+    let count = breaks.len();
+    let (_upstreams, coterie) = over_each(breaks.into_iter().map(Reply::stream), "").await;
+    for at in 0..count {
+        for question in questions_of(&format!("e{at}"), true) {
             let events = events(asked(&coterie, &question).await).await;
-            let names = names(&events);
-            let last = events.last().unwrap();
-            if question.0 == MESSAGES {
-                assert_eq!(names.last(), Some(&"error"), "{names:?}");
-                assert!(
-                    !names.contains(&"message_stop") && !names.contains(&"message_delta"),
-                    "{names:?}"
-                );
-                assert_eq!(last["error"]["type"], "api_error");
-            } else {
-                assert_eq!(names.last(), Some(&"response.failed"), "{names:?}");
-                assert!(!names.contains(&"response.completed"), "{names:?}");
-                assert_eq!(last["response"]["status"], "failed");
-                assert_eq!(last["response"]["output"][0]["status"], "incomplete");
-            }
-            assert_eq!(coterie.stop().await.only().await.ending, "expert_failed");
+            assert_unfinished(question.0, &events);
         }
     }
+    let outcomes = coterie.stop().await.all().await;
+    assert_eq!(outcomes.len(), 2 * count);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome.ending == "expert_failed"),
+        "{outcomes:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn done_without_a_finish_reason_is_no_end() {
+    let parts = [role(), text("Hel"), done()];
+    let (_upstream, coterie) = alone(Reply::stream(parts)).await;
+    for question in questions(true) {
+        let events = events(asked(&coterie, &question).await).await;
+        assert_unfinished(question.0, &events);
+    }
+    coterie.stop().await;
 }
 
 /// Path, status, word and field that must come, then the body that is sent.
@@ -273,8 +314,6 @@ async fn whoever_refuses_under_anthropics_path_speaks_anthropics_dialect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_of_the_expert_names_the_dialects_field() {
-    let (_upstream, coterie) = alone(Reply::answer(["never asked"])).await;
-    coterie.stop().await;
     let yaml = "experts: { only: { kind: local, model: models/smollm2-135m-instruct } }\nmapping: { default: only }\n";
     let coterie = Coterie::serve(yaml).await;
     let format = json!({"format": {"type": "json_schema", "name": "a", "schema": {}}});
@@ -295,8 +334,12 @@ async fn an_error_of_the_expert_names_the_dialects_field() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_and_a_limit_of_the_provider_are_told_in_the_dialect() {
     let refusal = json!({"error": {"message": "filtered", "type": "policy", "param": null, "code": "content_filter"}});
-    for question in questions(true) {
-        let (_upstream, coterie) = alone(Reply::status(400, refusal.clone())).await;
+    let replies = [
+        Reply::status(400, refusal.clone()),
+        Reply::status(429, json!({})).header("retry-after", "7"),
+    ];
+    let (_upstreams, coterie) = over_each(replies, "").await;
+    for question in questions_of("e0", true) {
         let response = asked(&coterie, &question).await;
         assert_eq!(response.status(), 400);
         assert!(response.headers().contains_key("x-coterie-outcome"));
@@ -309,20 +352,13 @@ async fn a_refusal_and_a_limit_of_the_provider_are_told_in_the_dialect() {
         } else {
             assert_eq!(told, refusal);
         }
-        coterie.stop().await;
-
-        let (_upstream, coterie) =
-            alone(Reply::status(429, json!({})).header("retry-after", "7")).await;
-        let response = asked(&coterie, &question).await;
-        assert_eq!(
-            (
-                response.status().as_u16(),
-                &response.headers()["retry-after"]
-            ),
-            (429, &"7".parse().unwrap())
-        );
-        coterie.stop().await;
     }
+    for question in questions_of("e1", true) {
+        let response = asked(&coterie, &question).await;
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["retry-after"], "7");
+    }
+    coterie.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{asked, events, names, questions};
+use super::{asked, events, names, over_each, questions};
 use crate::support::{
     coterie::Coterie,
     upstream::{Part, Reply, Upstream, close, raw, reset},
@@ -152,25 +152,27 @@ async fn a_stream_in_anthropics_dialect_is_a_stream_in_every_dialect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_in_anthropics_dialect_that_broke_off_never_looks_finished() {
     let error = json!({"error": {"type": "overloaded_error", "message": "Overloaded"}});
-    for end in [
+    let ends = [
         close(),
         reset(),
         named("error", error),
-        raw("event: message_stop\ndata: {\"type\": \"message_stop\"}\n\n"),
-    ] {
-        let parts = [message_events(), vec![end]].concat();
-        let (_upstream, coterie) = over_anthropic(Reply::stream(parts)).await;
-        let chat = coterie
-            .ask_streamed("only", "Hi?")
-            .await
-            .text()
-            .await
-            .unwrap();
+        // Without a reason to stop.
+        named("message_stop", json!({})),
+    ];
+    let replies = ends
+        .clone()
+        .map(|end| Reply::stream([message_events(), vec![end]].concat()));
+    let (_upstreams, coterie) = over_each(replies, "dialect: anthropic").await;
+    for at in 0..ends.len() {
+        let chat = coterie.ask_streamed(&format!("e{at}"), "Hi?").await;
+        let chat = chat.text().await.unwrap();
         assert!(
             !chat.contains("[DONE]") && chat.contains("\"error\""),
-            "{chat}"
+            "{at}: {chat}"
         );
-        assert_eq!(coterie.stop().await.only().await.ending, "expert_failed");
+    }
+    for outcome in coterie.stop().await.all().await {
+        assert_eq!(outcome.ending, "expert_failed");
     }
 }
 
