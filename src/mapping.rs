@@ -252,10 +252,7 @@ impl Mapping {
         };
         let mut predicted = quality.predict(question);
         predicted.retain(|predicted| self.facts.contains_key(&predicted.expert));
-        predicted.sort_by(|a, b| {
-            let by_value = b.value.total_cmp(&a.value);
-            by_value.then_with(|| a.expert.cmp(&b.expert))
-        });
+        Predicted::rank(&mut predicted);
         predicted
     }
 

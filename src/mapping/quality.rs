@@ -57,3 +57,13 @@ pub struct Predicted {
     /// The score less its cost, weighted by what counts: the best is asked.
     pub value: f64,
 }
+
+impl Predicted {
+    /// Sorts them, the best value first; of equals the first by name.
+    pub fn rank(predicted: &mut [Self]) {
+        predicted.sort_by(|a, b| {
+            let by_value = b.value.total_cmp(&a.value);
+            by_value.then_with(|| a.expert.cmp(&b.expert))
+        });
+    }
+}

@@ -167,7 +167,13 @@ fn breaks() -> Vec<Vec<Part>> {
         parts
     };
     let error = json!({"error": {"message": "overloaded", "type": "server_error"}});
-    vec![with(close()), with(reset()), said(), with(event(error))]
+    vec![
+        with(close()),
+        with(reset()),
+        said(),
+        with(done()),
+        with(event(error)),
+    ]
 }
 
 /// Asserts that a stream's events tell a client that the answer is not all there.
@@ -207,17 +213,6 @@ async fn a_stream_that_broke_off_never_looks_finished() {
             .all(|outcome| outcome.ending == "expert_failed"),
         "{outcomes:#?}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn done_without_a_finish_reason_is_no_end() {
-    let parts = [role(), text("Hel"), done()];
-    let (_upstream, coterie) = alone(Reply::stream(parts)).await;
-    for question in questions(true) {
-        let events = events(asked(&coterie, &question).await).await;
-        assert_unfinished(question.0, &events);
-    }
-    coterie.stop().await;
 }
 
 /// Path, status, word and field that must come, then the body that is sent.

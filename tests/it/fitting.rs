@@ -67,10 +67,13 @@ impl Bench {
     }
 
     fn map(&self, arguments: &[&str]) -> Output {
+        self.coterie(&[&["map"], arguments].concat())
+    }
+
+    fn coterie(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_coterie"))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
-            .arg("map")
             .args(arguments)
             .output()
             .unwrap()
@@ -286,16 +289,6 @@ impl Bench {
             ));
         }
         self.file(name, &lines)
-    }
-
-    /// `coterie` in the folder, but for `map`.
-    fn coterie(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_coterie"))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .args(arguments)
-            .output()
-            .unwrap()
     }
 }
 

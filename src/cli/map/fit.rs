@@ -1,9 +1,10 @@
 //! `coterie map fit`.
 
+mod comments;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
 };
 
 use clap::Args;
@@ -14,7 +15,6 @@ use super::{
     rows::RowsArgs,
 };
 use crate::{
-    clock,
     config::{Environment, Prefer, Preference},
     ids::{CategoryId, ExpertId},
     mapping::{
@@ -25,12 +25,12 @@ use crate::{
             plots,
             report::Report,
             solve::Limits,
-            written::{BY_COMMENT, SecondStage},
+            written::SecondStage,
         },
         quality::{
             QualityModel,
             trial::Trial,
-            worth::{self, PerQuestion, Worth},
+            worth::{self, PerQuestion},
         },
     },
     progress,
@@ -189,113 +189,6 @@ impl FitArgs {
             quality: name.to_string_lossy().into_owned(),
             prefer,
         })
-    }
-
-    /// How the mapping came about, for its file.
-    fn comments(&self, report: &Report) -> Vec<String> {
-        let now = Duration::from_millis(clock::now_ms().unsigned_abs());
-        let [low, high] = report.score_ci95;
-        let size = |size: Option<f64>| {
-            size.map_or_else(|| "unknown".to_owned(), |size| format!("{size:.2} B"))
-        };
-        let mut comments = vec![
-            format!(
-                "Fitted by `coterie map fit` {}.",
-                humantime::format_rfc3339_seconds(UNIX_EPOCH + now)
-            ),
-            format!("command: {}", self.command()),
-        ];
-        comments.extend(self.by.as_ref().map(|by| format!("{BY_COMMENT}{by}")));
-        comments.extend([
-            format!("rows: {}", report.rows),
-            format!(
-                "score on rows held back: {:.4} ({low:.4} to {high:.4} with 95 % confidence)",
-                report.score
-            ),
-            format!(
-                "parameters: {} active, {} resident",
-                size(report.active_b),
-                size(report.resident_b)
-            ),
-        ]);
-        for (name, baseline) in report.baselines.named() {
-            let expert = baseline
-                .expert
-                .as_ref()
-                .map_or_else(String::new, |expert| format!(" ({expert})"));
-            comments.push(format!(
-                "{name}{expert}: {:.4} at {}",
-                baseline.score,
-                size(baseline.active_b)
-            ));
-        }
-        comments.push(report.in_words());
-        comments.extend(report.per_question.as_ref().map(Worth::in_words));
-        // A line break in a name must not end the comment.
-        comments
-            .into_iter()
-            .map(|line| line.replace(['\n', '\r'], " "))
-            .collect()
-    }
-
-    /// The call, but for what changes nothing in the mapping.
-    fn command(&self) -> String {
-        let mut words = vec!["coterie map fit --outcomes".to_owned()];
-        words.extend(
-            self.rows
-                .outcomes
-                .iter()
-                .map(|path| path.display().to_string()),
-        );
-        let mut flag = |name: &str, value: Option<String>| {
-            words.extend(value.map(|value| format!("--{name} {value}")));
-        };
-        for path in &self.rows.models {
-            flag("models", Some(path.display().to_string()));
-        }
-        flag("by", self.by.clone());
-        flag(
-            "experts",
-            (!self.experts.is_empty()).then(|| self.experts.join(",")),
-        );
-        flag(
-            "weights",
-            Some(format!("{:?}", self.rows.weights).to_lowercase()),
-        );
-        if self.per_question {
-            words.push("--per-question".to_owned());
-        }
-        let mut flag = |name: &str, value: Option<String>| {
-            words.extend(value.map(|value| format!("--{name} {value}")));
-        };
-        flag("prefer", self.prefer.map(|word| word.as_str().to_owned()));
-        flag(
-            "budget-active",
-            self.limits.budget_active.map(|b| b.to_string()),
-        );
-        flag(
-            "budget-resident",
-            self.limits.budget_resident.map(|b| b.to_string()),
-        );
-        flag(
-            "budget-usd",
-            self.limits.budget_usd.map(|usd| usd.to_string()),
-        );
-        flag(
-            "experts-max",
-            self.limits.experts_max.map(|n| n.to_string()),
-        );
-        for (category, expert) in &self.rules.pin {
-            flag("pin", Some(format!("{category}={expert}")));
-        }
-        for (category, expert) in &self.rules.forbid {
-            flag("forbid", Some(format!("{category}={expert}")));
-        }
-        for (category, score) in &self.rules.score_min {
-            flag("score-min", Some(format!("{category}={score}")));
-        }
-        flag("seed", Some(self.seed.to_string()));
-        words.join(" ")
     }
 }
 

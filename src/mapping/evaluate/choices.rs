@@ -85,10 +85,7 @@ fn predicted_best(
     outcomes: &Outcomes,
 ) -> Option<usize> {
     let mut predicted = predict((quality, prefer), row, outcomes);
-    predicted.sort_by(|a, b| {
-        let by_value = b.value.total_cmp(&a.value);
-        by_value.then_with(|| a.expert.cmp(&b.expert))
-    });
+    Predicted::rank(&mut predicted);
     let mut seats = predicted
         .iter()
         .map(|best| position(&best.expert, outcomes));

@@ -16,16 +16,7 @@ pub(in crate::mapping) struct Baseline {
 
 /// The expert that is cheapest: the smallest, else that of the lowest price; of equally cheap ones the better.
 pub(in crate::mapping) fn cheapest(frame: &Frame, level: &[f64]) -> usize {
-    let usd = |e: usize| -> f64 {
-        let usd = frame.pool.usd.as_ref();
-        usd.map_or(0.0, |usd| {
-            usd.row(e)
-                .iter()
-                .zip(&frame.pool.weights)
-                .map(|(usd, weight)| usd * weight)
-                .sum()
-        })
-    };
+    let usd = |e: usize| frame.pool.usd_of(e).unwrap_or(0.0);
     let key = |e: usize| (frame.pool.params_b[e], usd(e), -level[e]);
     let experts = 0..level.len();
     experts

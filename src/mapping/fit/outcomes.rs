@@ -70,11 +70,6 @@ impl Outcomes {
         self.scores[expert].iter()
     }
 
-    /// What an expert's answer to a row's question cost, in dollars, where the files say.
-    pub fn cost_usd(&self, row: usize, expert: usize) -> Option<f64> {
-        self.costs_usd[expert].get(row)
-    }
-
     /// The rows whose costs are known of an expert, with what its answer cost, in dollars.
     pub fn costs_usd(&self, expert: usize) -> impl Iterator<Item = (usize, f64)> {
         self.costs_usd[expert].iter()

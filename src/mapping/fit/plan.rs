@@ -108,13 +108,7 @@ impl Frame {
     /// Whether one expert could answer everything within the limits.
     fn admits(&self, expert: usize) -> bool {
         let params_b = self.pool.params_b[expert];
-        let usd = || -> f64 {
-            let usd = self.pool.usd.as_ref();
-            usd.map_or(f64::INFINITY, |usd| {
-                let pairs = usd.row(expert).into_iter().zip(&self.pool.weights);
-                pairs.map(|(usd, weight)| usd * weight).sum()
-            })
-        };
+        let usd = self.pool.usd_of(expert).unwrap_or(f64::INFINITY);
         let Limits {
             active_b,
             resident_b,
@@ -123,7 +117,7 @@ impl Frame {
         } = self.limits;
         active_b.is_none_or(|most| params_b <= most)
             && resident_b.is_none_or(|most| params_b <= most)
-            && usd_most.is_none_or(|most| usd() <= most)
+            && usd_most.is_none_or(|most| usd <= most)
     }
 
     /// The problem of these expected scores.

@@ -59,6 +59,13 @@ impl Pool {
             usd_is_estimated,
         }
     }
+
+    /// Dollars a question of one expert, weighted over categories; none where no price is known at all.
+    pub fn usd_of(&self, expert: usize) -> Option<f64> {
+        let usd = self.usd.as_ref()?.row(expert);
+        let pairs = usd.into_iter().zip(&self.weights);
+        Some(pairs.map(|(usd, weight)| usd * weight).sum())
+    }
 }
 
 impl Weights {

@@ -54,16 +54,6 @@ impl QualityModel {
         &self.categories
     }
 
-    /// What asking each expert costs; none where that was not known when the model was fitted.
-    pub fn costs(&self) -> Option<&Costs> {
-        self.costs.as_ref()
-    }
-
-    /// What the words for λ mean for these experts.
-    pub fn preferences(&self) -> Preferences {
-        self.preferences
-    }
-
     /// What it reads of a question.
     pub fn features(&self, text: &str) -> Features {
         Features {

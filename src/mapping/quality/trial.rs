@@ -73,8 +73,6 @@ pub struct Fold {
     pub held: Vec<usize>,
     /// Predictions for them.
     pub predicted_held: Array2<f32>,
-    /// What was learnt to be the best strength.
-    pub strength: Strength,
 }
 
 impl<'t, 'o> Trial<'t, 'o> {
@@ -125,11 +123,6 @@ impl<'t, 'o> Trial<'t, 'o> {
     /// How often [`Self::run`] calls `step`.
     pub const STEPS: usize = FOLDS * (FOLDS + 1) / 2;
 
-    /// What each row counts for.
-    pub fn weights(&self) -> &[f64] {
-        &self.split.weights
-    }
-
     /// The folds, each predicted by what was learnt on the others.
     pub fn folds(&self) -> Vec<Fold> {
         (0..FOLDS).map(|fold| self.fold(fold)).collect()
@@ -144,7 +137,6 @@ impl<'t, 'o> Trial<'t, 'o> {
         Fold {
             predicted_seen: calibration.predictions(inner[best].clone()),
             predicted_held: calibration.predictions(self.once[best].select(Axis(0), &held)),
-            strength: self.strengths[best],
             seen,
             held,
         }

@@ -16,7 +16,7 @@ pub(super) struct Column {
 /// A column in the making.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
-    /// Rows with their numbers, as they came.
+    /// Numbers of the rows that have one, in the order of the rows.
     entries: Vec<f32>,
     known: Vec<u64>,
     /// Numbers of rows that others were given one after, or that had one.

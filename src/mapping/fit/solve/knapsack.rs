@@ -91,7 +91,7 @@ pub(super) fn prices(pairs: &Pairs, experts: &[usize], effort: Effort) -> Option
 /// By category, the experts that are worth considering.
 struct Knapsack {
     choices: Vec<Vec<Choice>>,
-    /// Whether there is a second budget.
+    /// How many budgets there are.
     budgets: usize,
 }
 

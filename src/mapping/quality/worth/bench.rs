@@ -337,12 +337,10 @@ fn costs(frame: &Frame) -> Result<Option<Costs>, PerQuestionError> {
     };
     let params_b = || of_each(CostUnit::ParamsB, frame.pool.params_b.clone());
     let usd = || {
-        let rows = frame.pool.usd.as_ref()?.rows();
-        let weighted = rows.into_iter().map(|usd| {
-            let pairs = usd.into_iter().zip(&frame.pool.weights);
-            pairs.map(|(usd, weight)| usd * weight).sum()
-        });
-        of_each(CostUnit::Usd, weighted.collect())
+        let experts = 0..frame.pool.params_b.len();
+        let of_experts: Option<Vec<f64>> =
+            experts.map(|expert| frame.pool.usd_of(expert)).collect();
+        of_each(CostUnit::Usd, of_experts?)
     };
     match (frame.limits.active_b, frame.limits.usd) {
         (Some(_), _) => params_b().map(Some).ok_or(PerQuestionError::UnknownCost),
