@@ -212,7 +212,7 @@ fn of_unknown_cost(experts: &[String]) -> String {
     if experts.is_empty() {
         return String::new();
     }
-    format!("; `--models` says neither of {}", experts.join(", "))
+    format!("; nothing says it of {}", experts.join(", "))
 }
 
 fn place(category: &CategoryId, outcomes: &Outcomes) -> Result<usize, FitError> {
