@@ -17,7 +17,7 @@ use std::{
 
 use coterie::{
     chat::ChatRequest,
-    expert::{Answer, Expert, local::LocalExpert},
+    expert::{Answer, Call, Expert, local::LocalExpert},
     ids::ExpertId,
 };
 use futures_util::StreamExt;
@@ -99,7 +99,10 @@ async fn ask(expert: &LocalExpert, round: u32, sentences: usize) -> Result<Round
         "stream": true,
     }))?;
     let asked = Instant::now();
-    let Answer::Stream(mut chunks) = expert.answer(Arc::new(request)).await? else {
+    let Answer::Stream(mut chunks) = expert
+        .answer(&Call::new(Arc::new(request), Arc::default()))
+        .await?
+    else {
         return Err("a stream was asked for".into());
     };
     let prompt_time = asked.elapsed();

@@ -38,7 +38,7 @@ pub struct App {
     /// What sessions were last routed to.
     pub sessions: Sessions,
     /// Who answers.
-    pub experts: Experts,
+    pub experts: Arc<Experts>,
     /// The way of outcomes to the store.
     pub recorder: Recorder,
     /// What has been spent today.
@@ -76,7 +76,7 @@ impl App {
         let config = Arc::new(config);
         let loading = tokio::task::spawn_blocking({
             let config = Arc::clone(&config);
-            move || Experts::open(&config.experts)
+            move || Experts::open(&config.experts, &config.delivery)
         });
         let composition = Composition::open(&config, None).await?;
         let experts = loading.await??;
@@ -136,7 +136,7 @@ fn prices(experts: &[ExpertConfig]) -> HashMap<ExpertId, Prices> {
     let price = |expert: &ExpertConfig| {
         let unless_given = match expert.kind {
             ExpertKind::Local { .. } => Some(0.0),
-            ExpertKind::Remote { .. } => None,
+            ExpertKind::Remote(_) => None,
         };
         Some(Prices {
             usd_in: expert.usd_in.or(unless_given)?,

@@ -13,7 +13,8 @@ use crate::{
     decision::{Decision, Explained, Features, Reason},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
     mapping::{
-        Demand, Mapping, OverBudget, Predicted, PreferNotAllowed, Quality, Question, Today, Wanted,
+        Demand, Mapping, OverBudget, Predicted, PreferNotAllowed, Quality, Question, Resting,
+        Today, Wanted,
     },
     query::Query,
     router::{Router, Verdict},
@@ -223,7 +224,12 @@ impl Composition {
     ///
     /// # Errors
     /// Nobody may answer.
-    pub fn choose(&self, ruled: Ruled, today: Today) -> Result<(Decision, f64), OverBudget> {
+    pub fn choose(
+        &self,
+        ruled: Ruled,
+        today: Today,
+        resting: &[Resting],
+    ) -> Result<(Decision, f64), OverBudget> {
         let Ruled {
             mapping, ruling, ..
         } = ruled;
@@ -236,6 +242,7 @@ impl Composition {
                     prefer: ruled.prefer,
                     demand: &ruled.demand,
                     today,
+                    resting,
                 };
                 let choice = mapping.choose(&wanted)?;
                 let category = ruling.category;
@@ -269,11 +276,12 @@ impl Composition {
         request: &ChatRequest,
         wish: &Wish,
         today: Today,
+        resting: &[Resting],
     ) -> Result<Explained, Undecided> {
         let query = Query::from_messages(&request.messages);
         let ruled = self.rule(&query, request, wish).await?;
         let demand = ruled.demand.clone();
-        let (decision, usd_estimate) = self.choose(ruled, today)?;
+        let (decision, usd_estimate) = self.choose(ruled, today, resting)?;
         let features = Features {
             question: query.text,
             context: query.context,

@@ -5,6 +5,7 @@
 
 mod check;
 mod defaults;
+mod delivery;
 mod document;
 mod embedded;
 mod environment;
@@ -27,6 +28,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
+pub use delivery::{
+    BreakerConfig, Delivery, DeliveryConfig, PolicyRefusals, Prefill, Retries, RouteTimeouts,
+    StreamRecovery,
+};
 pub use environment::Environment;
 pub use load::{DEFAULT_PATH, load, load_models, load_routes, source_name};
 pub use mapping::{MappingSource, read as read_mapping};
@@ -61,6 +66,8 @@ pub struct Config {
     pub mapping: MappingConfig,
     /// Where that is written, to read it once more.
     pub mapping_source: MappingSource,
+    /// How answers are brought to clients.
+    pub delivery: DeliveryConfig,
     /// The categories, with their examples.
     pub catalogue: Catalogue,
 }
@@ -218,12 +225,18 @@ pub struct ExpertConfig {
     pub context_tokens: Option<u32>,
     /// What it can do.
     pub capabilities: Vec<Capability>,
-    /// Requests that it works on at once (a local expert always works on one).
-    pub concurrent_max: usize,
+    /// Requests that it works on at once (a local expert always works on one); none: as many as prove to go well.
+    pub concurrent_max: Option<usize>,
     /// Requests that may wait for it; one more gets 429.
     pub queue_max: usize,
     /// Its clocks.
     pub timeouts: Timeouts,
+    /// When it is asked once more.
+    pub retries: Retries,
+    /// When it is left alone.
+    pub breaker: BreakerConfig,
+    /// How it takes up an answer that somebody else began.
+    pub prefill: Prefill,
 }
 
 /// How an expert is reached.
@@ -234,17 +247,28 @@ pub enum ExpertKind {
         /// The file.
         model_file: PathBuf,
     },
-    /// An endpoint elsewhere.
-    Remote {
-        /// Up to and including `/v1`, without a slash at the end.
-        base_url: Url,
-        /// What it speaks.
-        dialect: Dialect,
-        /// The provider's name for the model.
-        model: String,
-        /// Sent as the dialect has it; never printed.
-        api_key: Option<SecretString>,
-    },
+    /// One or more endpoints elsewhere.
+    Remote(RemoteConfig),
+}
+
+/// A model behind endpoints.
+#[derive(Clone, Debug)]
+pub struct RemoteConfig {
+    /// What they speak.
+    pub dialect: Dialect,
+    /// The provider's name for the model.
+    pub model: String,
+    /// Where it answers, at least one.
+    pub places: Vec<RemotePlace>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug)]
+pub struct RemotePlace {
+    /// Up to and including `/v1`, without a slash at the end.
+    pub base_url: Url,
+    /// Sent as the dialect has it; never printed.
+    pub api_key: Option<SecretString>,
 }
 
 /// What a remote expert speaks.

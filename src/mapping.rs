@@ -16,7 +16,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 pub use demand::Demand;
-pub use limits::{Limit, OverBudget, PassedOver, Today};
+pub use limits::{Limit, OverBudget, PassedOver, Resting, Today};
 pub use quality::{Predicted, Quality, QualityModel, Question};
 
 use crate::{
@@ -50,6 +50,8 @@ pub struct Wanted<'a> {
     pub demand: &'a Demand,
     /// What has been spent so far.
     pub today: Today,
+    /// Who is left alone for now.
+    pub resting: &'a [Resting],
 }
 
 /// Who is asked, in order.
@@ -165,6 +167,7 @@ impl Mapping {
         if order.is_empty() {
             order.push(self.stand_in(wanted)?);
         }
+        passed_over.extend(Resting::to_the_end(wanted.resting, &mut order));
         let cascade = self
             .cascade(&order, wanted, predicted)
             .unwrap_or_else(|first| {
@@ -218,6 +221,7 @@ impl Mapping {
             prefer: self.config.prefer,
             demand: &Demand::plain(),
             today,
+            resting: &[],
         };
         let assigned = self.assigned(category).into_iter();
         let within = |expert: &&ExpertId| self.limit(expert, wanted.demand, today).is_none();
@@ -302,6 +306,7 @@ impl Mapping {
         let usd_estimate = self.usd_most(order, demand) + self.usd_cascade(cascade, demand);
         let limit = self
             .limit(&cascade.first, demand, today)
+            .or_else(|| Resting::limit(wanted.resting, &cascade.first))
             .or_else(|| self.limit_of_day(usd_estimate, today))
             .or_else(|| limit_of_success(cascade, predicted));
         match limit {

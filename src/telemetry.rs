@@ -92,23 +92,7 @@ fn describe() {
         "coterie_spent_today_usd",
         "Dollars spent since midnight UTC, and reserved by questions under way."
     );
-    describe_counter!(
-        "coterie_expert_attempts_total",
-        "Questions put to an expert, by how each began or failed."
-    );
-    describe_gauge!(
-        "coterie_expert_active",
-        "Questions that an expert is answering."
-    );
-    describe_gauge!("coterie_expert_waiting", "Questions in an expert's queue.");
-    describe_histogram!(
-        "coterie_expert_first_token_seconds",
-        "Time from an expert's start on a streamed answer to its first token."
-    );
-    describe_counter!(
-        "coterie_expert_malformed_events_total",
-        "Events of a stream that were no JSON objects and were skipped."
-    );
+    describe_experts();
     describe_counter!(
         "coterie_outcomes_written_total",
         "Outcomes written to the store."
@@ -124,6 +108,50 @@ fn describe() {
     describe_counter!(
         "coterie_errors_total",
         "Requests answered with an error, by its code."
+    );
+}
+
+fn describe_experts() {
+    describe_counter!(
+        "coterie_expert_attempts_total",
+        "Questions put to an expert, by how each began or failed."
+    );
+    describe_gauge!(
+        "coterie_expert_active",
+        "Questions that an expert is answering."
+    );
+    describe_gauge!("coterie_expert_waiting", "Questions in an expert's queue.");
+    describe_counter!(
+        "coterie_expert_shed_total",
+        "Questions that were turned away because they would have waited beyond their deadline."
+    );
+    describe_counter!(
+        "coterie_expert_retries_total",
+        "Further tries at an expert after a failure."
+    );
+    describe_counter!(
+        "coterie_hedges_total",
+        "Questions for which a second expert was asked, by the first and by which was faster."
+    );
+    describe_counter!(
+        "coterie_stream_recoveries_total",
+        "Streams that broke off, by how they went on and with whom; `none` where nobody went on."
+    );
+    describe_gauge!(
+        "coterie_expert_circuit",
+        "The breaker of an expert's endpoint: 0 closed, 1 half open, 2 open."
+    );
+    describe_gauge!(
+        "coterie_expert_concurrent_max",
+        "Answers that an expert may have under way at once, now."
+    );
+    describe_histogram!(
+        "coterie_expert_first_token_seconds",
+        "Time from an expert's start on a streamed answer to its first token."
+    );
+    describe_counter!(
+        "coterie_expert_malformed_events_total",
+        "Events of a stream that were no JSON objects and were skipped."
     );
 }
 

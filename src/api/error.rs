@@ -17,7 +17,7 @@ use crate::{
     chat::InvalidRequest,
     composition::{MODEL_NAME, Undecided},
     dialect::Failure,
-    expert::ExpertError,
+    expert::{Class, ExpertError},
     mapping::OverBudget,
     outcome::{FeedbackError, NoSlot},
     router::encoder::EncoderError,
@@ -156,10 +156,12 @@ impl ApiError {
             return None;
         };
         match error {
-            ExpertError::Refused { status, body } if !error.refuses_us() => Some((
-                StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST),
-                body,
-            )),
+            ExpertError::Refused { status, body, .. } if error.class() != Class::Authentication => {
+                Some((
+                    StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST),
+                    body,
+                ))
+            }
             _ => None,
         }
     }
@@ -219,6 +221,14 @@ fn of_expert(error: &ExpertError) -> Told {
             "rate_limit_exceeded",
         )
         .retry_after(*retry_after),
+        ExpertError::CircuitOpen { retry_after } => {
+            server(S::SERVICE_UNAVAILABLE, "expert_unavailable").retry_after(Some(*retry_after))
+        }
+        ExpertError::Overloaded { retry_after, .. } => {
+            server(S::SERVICE_UNAVAILABLE, "expert_overloaded").retry_after(*retry_after)
+        }
+        ExpertError::Diverged => server(S::BAD_GATEWAY, "expert_broken"),
+        ExpertError::Outrun => server(S::INTERNAL_SERVER_ERROR, "internal_error"),
         ExpertError::Unreachable { .. } => server(S::BAD_GATEWAY, "expert_unreachable"),
         ExpertError::TimedOut { .. } => server(S::GATEWAY_TIMEOUT, "expert_timeout"),
         ExpertError::Refused { .. } => server(S::BAD_GATEWAY, "expert_refused_us"),

@@ -29,7 +29,7 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
         "ready": ready,
         "router": state.app.composition.router().id(),
         "mapping": state.app.composition.mapping().id(),
-        "experts": state.app.experts.ids().collect::<Vec<_>>(),
+        "experts": state.app.experts.all_health(),
         "uptime_s": state.started.elapsed().as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
     });

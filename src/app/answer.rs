@@ -15,8 +15,9 @@ use crate::{
     composition::{Undecided, Wish},
     config::{Preference, Sticky},
     decision::{Decision, Explained, Reason},
-    expert::{Answer, AnswerStream, Answered, Attempt, ExpertError},
+    expert::{Answer, AnswerStream, Answered, Call, ExpertError},
     ids::ExpertId,
+    mapping::Resting,
     outcome::{Ask, NoSlot, Ticket},
     query::Query,
     session::{Claim, Held, Membership},
@@ -74,13 +75,16 @@ impl App {
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
         let slot = self.recorder.reserve().await?;
         let query = Query::from_messages(&request.messages);
-        let session = self.session(&request, &asked);
+        let membership = asked.claim.membership(&request);
+        let endpoint_of = membership.as_ref().map(|session| session.key.hash64());
+        let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &asked);
         let ruled = self.composition.rule(&query, &request, &wish).await?;
+        let resting = self.resting();
         let (decision, reserved) = self
             .spending
             .admit(clock::now_ms(), |today| {
-                self.composition.choose(ruled, today)
+                self.composition.choose(ruled, today, &resting)
             })
             .map_err(Undecided::OverBudget)?;
         count(&decision);
@@ -93,23 +97,25 @@ impl App {
             streamed: request.stream,
             question: Some(query.likelier_reading().to_owned()),
         };
-        let mut ticket = slot
+        let ticket = slot
             .open(ask, decision.clone(), asked.at)
             .reserving(reserved);
         let choices = Choices::new(request.choices_wanted);
-        let request = Arc::new(request);
+        let call = Call {
+            session: endpoint_of,
+            attempts: ticket.attempts(),
+            ..self.call(request, &decision, asked.at)
+        };
+        let asking = Instant::now();
         let answered = tokio::select! {
-            answered = self.ask(&decision, &request, ticket.attempts()) => answered,
+            answered = self.ask(&decision, &call) => answered,
             () = self.cancel.cancelled() => {
                 // The ticket, dropped here, knows why.
                 let outcome_id = ticket.id().to_owned();
                 return Err(Refusal::Expert { outcome_id, source: ExpertError::ShuttingDown });
             }
         };
-        let overhead = asked
-            .at
-            .elapsed()
-            .saturating_sub(spent_by_experts(ticket.attempts()));
+        let overhead = asking.duration_since(asked.at);
         let outcome_id = ticket.id().to_owned();
         match answered {
             Ok(answered) => Ok(Reply {
@@ -135,36 +141,52 @@ impl App {
         request: &ChatRequest,
         asked: &Asked,
     ) -> Result<Explained, Undecided> {
-        let session = self.session(request, asked);
+        let session = self.sticky(asked.claim.membership(request));
         let wish = self.wish(session.as_ref(), asked);
         let today = self.spending.today(clock::now_ms());
-        self.composition.explain(request, &wish, today).await
+        let resting = self.resting();
+        self.composition
+            .explain(request, &wish, today, &resting)
+            .await
     }
 
     /// Asks whoever the decision names, a cascade's first expert before them.
-    async fn ask(
-        &self,
-        decision: &Decision,
-        request: &Arc<ChatRequest>,
-        attempts: &mut Vec<Attempt>,
-    ) -> Result<Answered, ExpertError> {
+    async fn ask(&self, decision: &Decision, call: &Call) -> Result<Answered, ExpertError> {
         if let Some(config) = &decision.grounds.cascade {
             let cascade = Cascade {
                 experts: &self.experts,
                 config,
-                request,
+                call,
             };
-            if let Some(answered) = cascade.first(attempts).await {
+            if let Some(answered) = cascade.first().await {
                 return Ok(answered);
             }
         }
-        let order = decision.order();
-        self.experts.answer(&order, request, attempts).await
+        self.experts.answer(&decision.order(), call).await
     }
 
-    fn session(&self, request: &ChatRequest, asked: &Asked) -> Option<Membership> {
+    /// The question on its way to experts, delivered as its route wants.
+    fn call(&self, request: ChatRequest, decision: &Decision, asked_at: Instant) -> Call {
+        let delivery = self.config.delivery.of(decision.category.as_ref());
+        let total = delivery.timeouts.total;
+        Call {
+            deadline: total.map(|total| (asked_at + total).into()),
+            ..Call::new(Arc::new(request), Arc::clone(delivery))
+        }
+    }
+
+    /// Experts that are left alone for now.
+    fn resting(&self) -> Vec<Resting> {
+        let resting = self.experts.resting().into_iter();
+        resting
+            .map(|(expert, retry_in)| Resting { expert, retry_in })
+            .collect()
+    }
+
+    /// The session that a question may stay with.
+    fn sticky(&self, session: Option<Membership>) -> Option<Membership> {
         match self.config.router.sticky {
-            Sticky::On => asked.claim.membership(request),
+            Sticky::On => session,
             Sticky::Off => None,
         }
     }
@@ -192,13 +214,14 @@ impl App {
 
     /// Ties the outcome to the answer, and the answer to the server's life.
     fn follow(&self, ticket: Ticket, answered: Answered, choices: Choices) -> Answer {
+        ticket.attempts().answers(answered.attempt);
         match answered.answer {
             Answer::Whole(completion) => {
-                ticket.complete(&answered.expert, &completion);
+                ticket.complete(&completion);
                 Answer::Whole(completion)
             }
             Answer::Stream(pieces) => {
-                let pieces = ticket.watch(answered.expert, pieces, choices);
+                let pieces = ticket.watch(pieces, choices);
                 Answer::Stream(until_cancelled(pieces, self.cancel.clone()))
             }
         }
@@ -217,10 +240,6 @@ fn until_cancelled(pieces: AnswerStream, cancel: CancellationToken) -> AnswerStr
         }
     })
     .boxed()
-}
-
-fn spent_by_experts(attempts: &[Attempt]) -> Duration {
-    attempts.iter().filter_map(|attempt| attempt.took).sum()
 }
 
 fn count(decision: &Decision) {

@@ -10,9 +10,11 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    chat::{ChatRequest, Chunk, Completion, Usage},
+    chat::{Chunk, Completion, Usage},
     config::CascadeConfig,
-    expert::{Answer, AnswerStream, Answered, Attempt, ExpertError, Experts, Role},
+    expert::{
+        Answer, AnswerStream, Answered, Attempt, AttemptId, Call, ExpertError, Experts, Role,
+    },
 };
 use code::CodeFault;
 use judge::JudgeFault;
@@ -23,9 +25,9 @@ const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// One question's cascade.
 pub(super) struct Cascade<'a> {
-    pub experts: &'a Experts,
+    pub experts: &'a Arc<Experts>,
     pub config: &'a CascadeConfig,
-    pub request: &'a Arc<ChatRequest>,
+    pub call: &'a Call,
 }
 
 /// Why a first answer is not taken.
@@ -51,6 +53,7 @@ enum Rejection {
 
 /// An answer that is held back.
 struct Held {
+    attempt: AttemptId,
     answer: HeldAnswer,
     text: String,
     usage: Option<Usage>,
@@ -64,21 +67,22 @@ enum HeldAnswer {
 
 impl Cascade<'_> {
     /// Asks the first expert and checks its answer; none where the category's own expert must be asked, whatever the
-    /// reason. Each try, a judge's included, is in `attempts` from its start.
-    pub(super) async fn first(&self, attempts: &mut Vec<Attempt>) -> Option<Answered> {
-        let (started, at) = (Instant::now(), attempts.len());
+    /// reason. Each try, a judge's included, is in the call's attempts from its start.
+    pub(super) async fn first(&self) -> Option<Answered> {
+        let started = Instant::now();
         let deadline = started + self.config.within;
-        let held = match timeout_at(deadline, self.hold(attempts)).await {
+        let held = match timeout_at(deadline, self.hold()).await {
             Ok(held) => held,
             Err(_elapsed) => Err(Rejection::TooSlow),
         };
-        if let Some(attempt) = attempts.get_mut(at) {
-            attempt.role = Role::First;
+        let last = self.call.attempts.last();
+        let at = held.as_ref().map_or(last, |held| Some(held.attempt));
+        self.update(at, |attempt| {
             attempt.took = Some(started.elapsed());
             attempt.usage = held.as_ref().ok().and_then(|held| held.usage);
-        }
+        });
         let accepted = match held {
-            Ok(held) => timeout_at(deadline, self.check(&held, attempts))
+            Ok(held) => timeout_at(deadline, self.check(&held))
                 .await
                 .unwrap_or(Err(Rejection::TooSlow))
                 .map(|()| held),
@@ -90,27 +94,29 @@ impl Cascade<'_> {
         match accepted {
             Ok(held) => Some(Answered {
                 expert: self.config.first.clone(),
+                attempt: held.attempt,
                 answer: held.answer.release(),
             }),
             Err(rejection) => {
-                self.reject(&rejection, attempts.get_mut(at));
+                self.reject(&rejection, at);
                 None
             }
         }
     }
 
     /// Asks, and waits for the whole answer.
-    async fn hold(&self, attempts: &mut Vec<Attempt>) -> Result<Held, Rejection> {
+    async fn hold(&self) -> Result<Held, Rejection> {
         let first = slice::from_ref(&self.config.first);
-        let answered = self.experts.answer(first, self.request, attempts).await?;
+        let call = self.call.aside(Role::First);
+        let answered = self.experts.answer(first, &call).await?;
         match answered.answer {
-            Answer::Whole(completion) => Ok(Held::whole(completion)),
-            Answer::Stream(pieces) => Held::streamed(pieces).await,
+            Answer::Whole(completion) => Ok(Held::whole(answered.attempt, completion)),
+            Answer::Stream(pieces) => Held::streamed(answered.attempt, pieces).await,
         }
     }
 
     /// Puts the answer to every check that is asked for, the cheapest first.
-    async fn check(&self, held: &Held, attempts: &mut Vec<Attempt>) -> Result<(), Rejection> {
+    async fn check(&self, held: &Held) -> Result<(), Rejection> {
         let accept = &self.config.accept;
         if held.text.trim().is_empty() {
             return Err(Rejection::NoText);
@@ -125,30 +131,29 @@ impl Cascade<'_> {
             code::check(&held.text)?;
         }
         if let Some(judge) = &accept.judge {
-            let request = judge::request(judge, self.request, &held.text)?;
-            let at = attempts.len();
-            let judge = slice::from_ref(judge);
-            let answered = self.experts.answer(judge, &request, attempts).await;
-            if let Some(attempt) = attempts.get_mut(at) {
-                attempt.role = Role::Judge;
-            }
+            let request = judge::request(judge, &self.call.request, &held.text)?;
+            let call = self.call.aside(Role::Judge).with(request);
+            let answered = self.experts.answer(slice::from_ref(judge), &call).await;
             let answered = answered.map_err(JudgeFault::Failed)?;
             let (verdict, usage) = judge::verdict(answered.answer);
-            if let Some(attempt) = attempts.get_mut(at) {
-                attempt.usage = usage;
-            }
+            self.update(Some(answered.attempt), |attempt| attempt.usage = usage);
             verdict?;
         }
         Ok(())
     }
 
-    fn reject(&self, rejection: &Rejection, attempt: Option<&mut Attempt>) {
+    fn reject(&self, rejection: &Rejection, attempt: Option<AttemptId>) {
         let first = &self.config.first;
         tracing::debug!(expert = %first, kind = rejection.kind(), "the answer of {first} is not taken: {rejection}");
-        let Some(attempt) = attempt else { return };
-        match rejection {
+        self.update(attempt, |attempt| match rejection {
             Rejection::Failed(error) => attempt.error = Some(error.kind().to_owned()),
             _ => attempt.rejected = Some(rejection.to_string()),
+        });
+    }
+
+    fn update(&self, attempt: Option<AttemptId>, update: impl FnOnce(&mut Attempt)) {
+        if let Some(attempt) = attempt {
+            self.call.attempts.update(attempt, update);
         }
     }
 }
@@ -170,8 +175,9 @@ impl Rejection {
 }
 
 impl Held {
-    fn whole(completion: Completion) -> Self {
+    fn whole(attempt: AttemptId, completion: Completion) -> Self {
         Self {
+            attempt,
             text: completion.text().unwrap_or_default().to_owned(),
             usage: completion.usage(),
             mean_logprob: completion.mean_logprob(),
@@ -180,7 +186,7 @@ impl Held {
     }
 
     /// Reads a stream to its end.
-    async fn streamed(mut pieces: AnswerStream) -> Result<Self, Rejection> {
+    async fn streamed(attempt: AttemptId, mut pieces: AnswerStream) -> Result<Self, Rejection> {
         let (mut chunks, mut text) = (Vec::new(), String::new());
         let (mut usage, mut mean_logprob, mut bytes) = (None, None, 0);
         while let Some(chunk) = pieces.next().await.transpose()? {
@@ -194,6 +200,7 @@ impl Held {
             chunks.push(chunk);
         }
         Ok(Self {
+            attempt,
             answer: HeldAnswer::Stream(chunks),
             text,
             usage,

@@ -91,6 +91,7 @@ impl App {
         show(self.composition.mapping().id(), 1.0);
         let today = self.spending.today(clock::now_ms());
         gauge!("coterie_spent_today_usd").set(today.usd_spent);
+        self.experts.publish_gauges();
     }
 
     async fn judge_mapping(&self, read: Result<Vec<u8>, Refused>) {

@@ -113,9 +113,14 @@ fn expert_in_words(expert: &ExpertConfig) -> String {
     let id = &expert.id;
     match &expert.kind {
         ExpertKind::Local { model_file } => format!("{id}: {}", model_file.display()),
-        ExpertKind::Remote {
-            base_url, model, ..
-        } => format!("{id}: {model} at {base_url}"),
+        ExpertKind::Remote(remote) => {
+            let places: Vec<_> = remote
+                .places
+                .iter()
+                .map(|place| place.base_url.as_str())
+                .collect();
+            format!("{id}: {} at {}", remote.model, places.join(", "))
+        }
     }
 }
 

@@ -97,7 +97,7 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
 async fn explain(composition: &Composition, row: Value) -> Result<Explained, String> {
     let request = composition::dry_run(row).map_err(|invalid| invalid.to_string())?;
     composition
-        .explain(&request, &Wish::default(), Today::default())
+        .explain(&request, &Wish::default(), Today::default(), &[])
         .await
         .map_err(|undecided| undecided.to_string())
 }
@@ -219,6 +219,9 @@ fn limit_in_words(passed_over: &PassedOver) -> String {
             usd_estimate,
             usd_left,
         } => format!("would cost some ${usd_estimate:.6}; ${usd_left:.6} of today's are left"),
+        Limit::CircuitOpen { retry_in_ms } => {
+            format!("failed of late and is left alone for {retry_in_ms} ms")
+        }
         Limit::PredictedSuccess {
             success,
             success_min,

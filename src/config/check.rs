@@ -1,5 +1,6 @@
 //! Raw → checked. Every check goes on after a mistake, so that all of them are reported at once.
 
+mod delivery;
 mod experts;
 mod mapping;
 
@@ -14,6 +15,7 @@ use super::{
     StoreConfig, document::Place, mistake::Mistakes, raw, units,
 };
 
+pub(super) use delivery::delivery;
 pub(super) use experts::experts;
 pub(super) use mapping::{Known, Layer, mapping};
 

@@ -45,11 +45,6 @@ pub(super) const LOCAL_USD: f64 = 0.0;
 /// A model in this process works on one conversation at a time.
 pub(super) const LOCAL_CONCURRENT: usize = 1;
 
-/// Polite to a provider whose limits are unknown.
-pub(super) fn concurrent_max() -> usize {
-    16
-}
-
 /// A short burst waits; a longer queue would only time out.
 pub(super) const QUEUE_MAX: usize = 32;
 
@@ -65,4 +60,9 @@ pub(super) const TOTAL: &str = "10min";
 /// What a person waits for a first sign of an answer; a small model has answered most questions by then.
 pub(super) fn cascade_within() -> super::raw::DurationText {
     super::raw::DurationText::new("30s")
+}
+
+/// A time as it is written.
+pub(super) fn duration(time: std::time::Duration) -> super::raw::DurationText {
+    super::raw::DurationText::new(&humantime::format_duration(time).to_string())
 }

@@ -135,12 +135,15 @@ impl<'a> Source<'a> {
         let server = check::server(&raw.server, place.at("server"), exposure, &mut check);
         let store = check::store(&raw.store, place.at("store"), &mut check);
         let router = check::router(&raw.router, place.at("router"), &mut check);
+        let categories: Vec<String> = routes.categories().map(str::to_owned).collect();
+        let delivery =
+            check::delivery(&raw.delivery, &categories, place.at("delivery"), &mut check);
         let experts = raw.experts.as_ref();
         let checked = experts.map(|raw| check::experts(raw, place.at("experts"), &mut check));
         let mapping_source = raw.mapping.map(|mapping| MappingSource {
             mapping,
             experts: raw.experts,
-            categories: routes.categories().map(str::to_owned).collect(),
+            categories,
             document,
         })?;
         let mapping = mapping_source.read(mistakes);
@@ -152,6 +155,7 @@ impl<'a> Source<'a> {
             experts: checked?,
             mapping: mapping?,
             mapping_source,
+            delivery,
             catalogue: routes.catalogue,
         })
     }

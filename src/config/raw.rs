@@ -4,6 +4,7 @@
 //! The doc comments are what editors show. A key without a default is an `Option` that the schema requires, so that
 //! a file which lacks it can still be searched for further mistakes.
 
+mod delivery;
 mod mapping;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, ContentPolicy, Dialect, FeatureKind, Sticky, defaults};
+use super::{Capability, ContentPolicy, Dialect, FeatureKind, Prefill, Sticky, defaults};
+pub(super) use delivery::{Breaker, Delivery, Retries, RouteDelivery};
 pub(super) use mapping::{Assignment, Cascade, MAPPING_KEYS, Mapping, Prefer};
 
 /// Coterie's configuration.
@@ -37,6 +39,9 @@ pub(super) struct Config {
     /// Which expert answers which category.
     #[schemars(required)]
     pub mapping: Option<Mapping>,
+    /// How answers are brought to clients.
+    #[serde(default)]
+    pub delivery: Delivery,
 }
 
 /// Where to listen, for whom, and how much to take in.
@@ -297,12 +302,28 @@ pub(super) struct Remote {
     /// What it can do.
     #[serde(default = "defaults::remote_capabilities")]
     pub capabilities: Vec<Capability>,
-    /// Requests that it works on at once.
-    #[serde(default = "defaults::concurrent_max")]
+    /// Further endpoints of the same model: questions are spread over all of them.
+    #[serde(default)]
+    pub replicas: Vec<Replica>,
+    /// Requests that it works on at once. Left out: as many as prove to go well.
     #[schemars(range(min = 1, max = 10_000))]
-    pub concurrent_max: usize,
+    pub concurrent_max: Option<usize>,
+    /// How it takes up an answer that broke off elsewhere: `none`, or the form in which it takes the beginning of an answer.
+    /// Left out: `none`, in Anthropic's dialect `last_message`.
+    pub prefill: Option<Prefill>,
     #[serde(flatten)]
     pub common: Common,
+}
+
+/// One more endpoint of a model.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replica {
+    /// The endpoint's address up to and including `/v1`.
+    #[schemars(required)]
+    pub base_url: Option<String>,
+    /// Where its key is; left out: the expert's.
+    pub api_key: Option<Secret>,
 }
 
 /// Where a secret is.
@@ -337,6 +358,10 @@ pub(super) struct Common {
     pub queue_max: usize,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// When it is asked once more after a failure.
+    pub retries: Retries,
+    /// When it is left alone after failures.
+    pub breaker: Breaker,
 }
 
 impl Default for Common {
@@ -348,6 +373,8 @@ impl Default for Common {
             context_tokens: None,
             queue_max: defaults::QUEUE_MAX,
             timeouts: Timeouts::default(),
+            retries: Retries::default(),
+            breaker: Breaker::default(),
         }
     }
 }

@@ -132,7 +132,7 @@ fn a_local_expert_costs_nothing_and_works_on_one_answer() {
     let config = House::new().config("").load().unwrap();
     let general = &config.experts[0];
     assert_eq!((general.usd_in, general.usd_out), (Some(0.0), Some(0.0)));
-    assert_eq!(general.concurrent_max, 1);
+    assert_eq!(general.concurrent_max, Some(1));
     let ExpertKind::Local { model_file } = &general.kind else {
         panic!("{general:?}");
     };
@@ -187,7 +187,7 @@ experts:
         .experts
         .iter()
         .filter_map(|expert| match &expert.kind {
-            ExpertKind::Remote { api_key, .. } => api_key.as_ref(),
+            ExpertKind::Remote(remote) => remote.places[0].api_key.as_ref(),
             ExpertKind::Local { .. } => None,
         })
         .map(ExposeSecret::expose_secret)

@@ -4,6 +4,8 @@ use std::{error::Error, time::Duration};
 
 use serde_json::Value;
 
+use super::Class;
+
 /// Why an expert gave no answer, or not all of one.
 #[derive(Debug, thiserror::Error)]
 pub enum ExpertError {
@@ -11,6 +13,12 @@ pub enum ExpertError {
     #[error("the expert's queue is full; try again in {} s", retry_after.as_secs())]
     Busy {
         /// A fair time to wait.
+        retry_after: Duration,
+    },
+    /// It failed too often of late, or asked for a pause, and is left alone; nothing was sent.
+    #[error("the expert failed of late and is left alone; try again in {} s", retry_after.as_secs())]
+    CircuitOpen {
+        /// Time until it is tried again.
         retry_after: Duration,
     },
     /// No connection, or it broke before an answer began.
@@ -32,10 +40,20 @@ pub enum ExpertError {
         status: u16,
         /// The provider's body, an OpenAI error object where it sent one.
         body: Value,
+        /// What was refused.
+        why: Refused,
     },
-    /// The provider has no room for the request now.
+    /// The provider has no room for *our* requests now.
     #[error("the provider limits its rate")]
     RateLimited {
+        /// The provider's `Retry-After`, where it sent one.
+        retry_after: Option<Duration>,
+    },
+    /// The provider has no room for anyone's requests now.
+    #[error("the provider is overloaded: {detail}")]
+    Overloaded {
+        /// What it said.
+        detail: String,
         /// The provider's `Retry-After`, where it sent one.
         retry_after: Option<Duration>,
     },
@@ -51,6 +69,12 @@ pub enum ExpertError {
         /// What was wrong with it.
         detail: String,
     },
+    /// The answer does not begin with what was delivered of the one whose place it was to take.
+    #[error("the answer is another one than that which was begun")]
+    Diverged,
+    /// Another expert answered before it.
+    #[error("another expert was faster")]
+    Outrun,
     /// The conversation does not fit the expert's context.
     #[error(
         "the conversation has {prompt_tokens} tokens; the expert reads at most {context_tokens}"
@@ -80,17 +104,50 @@ pub enum ExpertError {
     },
 }
 
+/// What a provider refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The request, which is wrong.
+    Request,
+    /// To answer such a question.
+    ByPolicy,
+    /// So long a conversation.
+    Length,
+    /// Us: our key, our bill or our name for its model is wrong.
+    Us,
+}
+
+impl Refused {
+    pub(super) fn class(self) -> Class {
+        match self {
+            Self::Request => Class::BadRequest,
+            Self::ByPolicy => Class::PolicyRefused,
+            Self::Length => Class::ContextTooLong,
+            Self::Us => Class::Authentication,
+        }
+    }
+}
+
 impl ExpertError {
     /// One word for logs, metrics and the outcome's attempts.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Busy { .. } => "busy",
+            Self::CircuitOpen { .. } => "circuit_open",
             Self::Unreachable { .. } => "unreachable",
             Self::TimedOut { .. } => "timed_out",
-            Self::Refused { .. } => "refused",
+            Self::Refused { why, .. } => match why {
+                Refused::Request => "refused",
+                Refused::ByPolicy => "policy_refused",
+                Refused::Length => "context_too_long",
+                Refused::Us => "authentication",
+            },
             Self::RateLimited { .. } => "rate_limited",
+            Self::Overloaded { .. } => "overloaded",
             Self::Failed { .. } => "failed",
             Self::Broken { .. } => "broken",
+            Self::Diverged => "diverged",
+            Self::Outrun => "outrun",
             Self::ContextTooLong { .. } => "context_too_long",
             Self::Unsupported { .. } => "unsupported",
             Self::ShuttingDown => "shutting_down",
@@ -98,59 +155,14 @@ impl ExpertError {
         }
     }
 
-    /// Whether the provider refused us rather than the question: our key, our bill or our name for its model is wrong.
-    pub fn refuses_us(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused {
-                status: 401 | 402 | 404,
-                ..
-            }
-        )
-    }
-
-    /// Whether another expert may do better. A refusal of the question is told at once, but for a context that is too
-    /// short, which another expert may not have.
-    pub fn another_may_answer(&self) -> bool {
-        match self {
-            Self::Refused { body, .. } => {
-                self.refuses_us() || body["error"]["code"] == "context_length_exceeded"
-            }
-            Self::ShuttingDown => false,
-            _ => true,
-        }
-    }
-
     /// When to come back, where that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { retry_after } => Some(*retry_after),
-            Self::RateLimited { retry_after } => *retry_after,
+            Self::Busy { retry_after } | Self::CircuitOpen { retry_after } => Some(*retry_after),
+            Self::RateLimited { retry_after } | Self::Overloaded { retry_after, .. } => {
+                *retry_after
+            }
             _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn only_a_refusal_that_every_expert_would_share_ends_the_search() {
-        for (status, code, another) in [
-            (400, "content_filter", false),
-            (400, "context_length_exceeded", true),
-            (401, "invalid_api_key", true),
-            (402, "insufficient_credits", true),
-            (403, "flagged", false),
-            (404, "model_not_found", true),
-            (422, "bad_schema", false),
-        ] {
-            let body = json!({"error": {"code": code}});
-            let refused = ExpertError::Refused { status, body };
-            assert_eq!(refused.another_may_answer(), another, "{status} {code}");
         }
     }
 }

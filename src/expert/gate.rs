@@ -1,4 +1,5 @@
-//! What stands before every expert: a limit of concurrent answers, a bounded queue, and its clocks.
+//! What stands before every expert: a limit of concurrent answers, a bounded queue that sheds who would wait in vain, its
+//! clocks, and the choice of an endpoint.
 
 use std::{
     future::Future,
@@ -10,18 +11,19 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use metrics::{Gauge, gauge, histogram};
+use metrics::{Gauge, counter, gauge, histogram};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{Instant, timeout},
 };
 
-use crate::{
-    chat::{ChatRequest, Choices},
-    config::Timeouts,
-    expert::{Answer, AnswerStream, Expert, ExpertError},
-    ids::ExpertId,
+use super::{
+    Answer, AnswerStream, Call, Expert, ExpertError,
+    pool::{EndpointState, Lease, Pool},
+    quantile::Recent,
+    seats::{Concurrency, Seats, Taken},
 };
+use crate::{chat::Choices, config::Timeouts, ids::ExpertId};
 
 /// Chunks kept back while no token has come: roles, filter results and signs of life. An expert that sends more is
 /// evidently at work, and its answer has begun.
@@ -33,8 +35,8 @@ const RETRY_AFTER_S: (u64, u64) = (1, 60);
 /// How much an expert may be asked at once, and how long it may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Answers under way at once, at least 1.
-    pub concurrent_max: usize,
+    /// Answers under way at once.
+    pub concurrency: Concurrency,
     /// Requests that may wait for a seat.
     pub queue_max: usize,
     /// The clocks; they run from the moment a seat is taken.
@@ -44,27 +46,30 @@ pub struct Limits {
 /// An expert behind its limits.
 pub struct Gate {
     id: ExpertId,
-    expert: Arc<dyn Expert>,
+    pool: Pool,
     timeouts: Timeouts,
-    concurrent_max: usize,
-    seats: Arc<Semaphore>,
+    seats: Arc<Seats>,
     queue: Semaphore,
+    queue_max: usize,
     seat_time: Arc<MeanTime>,
+    first_tokens: Recent,
+    whole_answers: Recent,
 }
 
 impl Gate {
     /// Puts limits before an expert.
-    pub fn new(id: ExpertId, expert: Arc<dyn Expert>, limits: Limits) -> Self {
-        let concurrent_max = limits.concurrent_max.clamp(1, Semaphore::MAX_PERMITS);
+    pub(super) fn new(id: ExpertId, pool: Pool, limits: Limits) -> Self {
         let queue_max = limits.queue_max.min(Semaphore::MAX_PERMITS);
         Self {
             id,
-            expert,
+            pool,
             timeouts: limits.timeouts,
-            concurrent_max,
-            seats: Arc::new(Semaphore::new(concurrent_max)),
+            seats: Seats::new(limits.concurrency),
             queue: Semaphore::new(queue_max),
+            queue_max,
             seat_time: Arc::default(),
+            first_tokens: Recent::default(),
+            whole_answers: Recent::default(),
         }
     }
 
@@ -72,27 +77,28 @@ impl Gate {
     /// then another expert may still be asked in its place. The seat is held until a stream has ended or is dropped.
     ///
     /// # Errors
-    /// `Busy` if the queue is full, `TimedOut` by the clocks, and what the expert says.
-    pub async fn answer(&self, request: Arc<ChatRequest>) -> Result<Answer, ExpertError> {
-        let seat = self.seat().await?;
-        let choices = Choices::new(request.choices_wanted);
-        let patience = if request.stream {
-            self.timeouts.first_token
+    /// `Busy` if the queue is full or longer than the question can wait, `CircuitOpen` while it is left alone, `TimedOut`
+    /// by the clocks, and what the expert says.
+    pub(super) async fn answer(&self, call: &Call) -> Result<Answer, ExpertError> {
+        let (seat, mut lease) = self.admit(call).await?;
+        let timeouts = call.delivery.timeouts.over(self.timeouts);
+        let is_streamed = call.request.stream;
+        let patience = if is_streamed {
+            timeouts.first_token
         } else {
             // The first token of a whole answer is not to be seen.
-            self.timeouts.total
+            timeouts.total
         };
-        match seat.within(patience, self.begin(request)).await?? {
-            Answer::Whole(completion) => Ok(Answer::Whole(completion)),
-            Answer::Stream(pieces) => {
-                histogram!("coterie_expert_first_token_seconds", "expert" => self.id.to_string())
-                    .record(seat.taken.elapsed());
-                Ok(Answer::Stream(clocked(
-                    pieces,
-                    seat,
-                    self.timeouts.idle,
-                    choices,
-                )))
+        let begun = seat.within(patience, begin(lease.expert(), call)).await;
+        match begun.and_then(|begun| begun) {
+            Ok(answer) => {
+                lease.began(is_streamed);
+                Ok(self.begun(answer, Held { seat, lease }, timeouts.idle, call))
+            }
+            Err(error) => {
+                lease.failed(&error);
+                self.seats.went_wrong(error.class(), Instant::now());
+                Err(error)
             }
         }
     }
@@ -101,65 +107,115 @@ impl Gate {
     ///
     /// # Errors
     /// `Busy` if the queue is full, `TimedOut` by the clock for the whole, and what the work says.
-    pub async fn run<T>(
+    pub(super) async fn run<T>(
         &self,
         work: impl Future<Output = Result<T, ExpertError>>,
     ) -> Result<T, ExpertError> {
-        let seat = self.seat().await?;
+        let seat = self.seat(None).await?;
         seat.within(self.timeouts.total, work).await?
     }
 
-    /// Asks the expert and reads a stream up to its first token.
-    async fn begin(&self, request: Arc<ChatRequest>) -> Result<Answer, ExpertError> {
-        let mut pieces = match self.expert.answer(request).await? {
-            Answer::Stream(pieces) => pieces.fuse(),
-            whole @ Answer::Whole(_) => return Ok(whole),
-        };
-        let mut prelude = Vec::new();
-        while prelude.len() < PRELUDE_CHUNKS_MAX {
-            let Some(chunk) = pieces.next().await.transpose()? else {
-                break;
-            };
-            let begun = chunk.carries_token() || chunk.finishes();
-            prelude.push(Ok(chunk));
-            if begun {
-                break;
-            }
-        }
-        Ok(Answer::Stream(stream::iter(prelude).chain(pieces).boxed()))
+    /// Time until a question would be let through; none where one would be now.
+    pub(super) fn closed_for(&self) -> Option<Duration> {
+        self.pool.closed_for(Instant::now())
     }
 
-    async fn seat(&self) -> Result<Seat, ExpertError> {
+    /// What each of its endpoints is doing.
+    pub(super) fn states(&self) -> Vec<EndpointState> {
+        self.pool.states(Instant::now())
+    }
+
+    /// How many answers may be under way at once, now.
+    pub(super) fn concurrent_max(&self) -> usize {
+        self.seats.limit()
+    }
+
+    /// How long nineteen in twenty of the last answers took to begin; none while too few are known.
+    pub(super) fn p95(&self, streamed: bool) -> Option<Duration> {
+        let recent = if streamed {
+            &self.first_tokens
+        } else {
+            &self.whole_answers
+        };
+        recent.p95()
+    }
+
+    /// A seat, and an endpoint to ask.
+    async fn admit(&self, call: &Call) -> Result<(Seat, Lease), ExpertError> {
+        // Nobody waits for a seat at an expert that would not be asked then.
+        if let Some(retry_after) = self.closed_for() {
+            return Err(ExpertError::CircuitOpen { retry_after });
+        }
+        let seat = self.seat(call.deadline).await?;
+        let lease = self.pool.lease(call.session, Instant::now())?;
+        Ok((seat, lease))
+    }
+
+    fn begun(&self, answer: Answer, mut held: Held, idle: Duration, call: &Call) -> Answer {
+        let took = held.seat.taken.elapsed();
+        match answer {
+            Answer::Whole(completion) => {
+                self.whole_answers.add(took);
+                held.completed();
+                Answer::Whole(completion)
+            }
+            Answer::Stream(pieces) => {
+                self.first_tokens.add(took);
+                histogram!("coterie_expert_first_token_seconds", "expert" => self.id.to_string())
+                    .record(took);
+                let choices = Choices::new(call.request.choices_wanted);
+                Answer::Stream(clocked(pieces, held, idle, choices))
+            }
+        }
+    }
+
+    async fn seat(&self, deadline: Option<Instant>) -> Result<Seat, ExpertError> {
         // A seat that comes free goes to whoever waits; this takes only one that nobody waits for.
-        if let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() {
-            return Ok(self.taken(permit));
+        if let Ok(taken) = self.seats.try_take() {
+            return Ok(self.taken(taken, deadline));
         }
         let Ok(_place) = self.queue.try_acquire() else {
             return Err(self.busy());
         };
+        let patience = deadline.map_or(self.timeouts.total, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        // Who would only be told in the end that it took too long is told now, and somebody else has the place.
+        if self.expected_wait() > patience {
+            counter!("coterie_expert_shed_total", "expert" => self.id.to_string()).increment(1);
+            return Err(self.busy());
+        }
         let _waiting = Counted::one("coterie_expert_waiting", &self.id);
-        let free = Arc::clone(&self.seats).acquire_owned();
-        match timeout(self.timeouts.total, free).await {
-            Ok(Ok(permit)) => Ok(self.taken(permit)),
+        match timeout(patience.min(self.timeouts.total), self.seats.take()).await {
+            Ok(Ok(taken)) => Ok(self.taken(taken, deadline)),
             // It waited as long as a whole answer may take, and nothing was sent.
             _ => Err(self.busy()),
         }
     }
 
-    fn taken(&self, permit: OwnedSemaphorePermit) -> Seat {
+    fn taken(&self, taken: Taken, deadline: Option<Instant>) -> Seat {
         Seat {
             taken: Instant::now(),
             total: self.timeouts.total,
+            deadline,
             seat_time: Arc::clone(&self.seat_time),
-            _permit: permit,
+            seats: Arc::clone(&self.seats),
+            _taken: taken,
             _active: Counted::one("coterie_expert_active", &self.id),
         }
     }
 
+    /// How long, as answers go, whoever joins the queue now waits for a seat.
+    fn expected_wait(&self) -> Duration {
+        let ahead = self.queue_max - self.queue.available_permits();
+        let rounds = u64::try_from(ahead.div_ceil(self.seats.limit().max(1))).unwrap_or(u64::MAX);
+        Duration::from_micros(self.seat_time.micros().saturating_mul(rounds))
+    }
+
     /// Tells to come back when, as answers go, the next seat comes free.
     fn busy(&self) -> ExpertError {
-        let seats = u64::try_from(self.concurrent_max).unwrap_or(u64::MAX);
-        let next_free_s = (self.seat_time.micros() / seats).div_ceil(1_000_000);
+        let seats = u64::try_from(self.seats.limit()).unwrap_or(u64::MAX);
+        let next_free_s = (self.seat_time.micros() / seats.max(1)).div_ceil(1_000_000);
         let (least, most) = RETRY_AFTER_S;
         ExpertError::Busy {
             retry_after: Duration::from_secs(next_free_s.clamp(least, most)),
@@ -167,23 +223,75 @@ impl Gate {
     }
 }
 
+/// Asks the expert and reads a stream up to its first token.
+async fn begin(expert: &dyn Expert, call: &Call) -> Result<Answer, ExpertError> {
+    let mut pieces = match expert.answer(call).await? {
+        Answer::Stream(pieces) => pieces.fuse(),
+        whole @ Answer::Whole(_) => return Ok(whole),
+    };
+    let mut prelude = Vec::new();
+    while prelude.len() < PRELUDE_CHUNKS_MAX {
+        let Some(chunk) = pieces.next().await.transpose()? else {
+            break;
+        };
+        let begun = chunk.carries_token() || chunk.finishes();
+        prelude.push(Ok(chunk));
+        if begun {
+            break;
+        }
+    }
+    Ok(Answer::Stream(stream::iter(prelude).chain(pieces).boxed()))
+}
+
 /// A begun stream that keeps to its clocks and keeps its seat. The time that the reader takes between two chunks is not
 /// counted as idle, and neither is what an expert does once the answer is complete: it bounds that itself.
-fn clocked(pieces: AnswerStream, seat: Seat, idle: Duration, choices: Choices) -> AnswerStream {
-    stream::try_unfold((pieces, seat, choices), move |state| async move {
-        let (mut pieces, seat, mut choices) = state;
+fn clocked(pieces: AnswerStream, held: Held, idle: Duration, choices: Choices) -> AnswerStream {
+    stream::try_unfold((pieces, held, choices), move |state| async move {
+        let (mut pieces, mut held, mut choices) = state;
         let patience = if choices.are_complete() {
             Duration::MAX
         } else {
             idle
         };
-        let next = seat.within(patience, pieces.next()).await?.transpose()?;
-        Ok(next.map(|chunk| {
-            choices.saw(&chunk);
-            (chunk, (pieces, seat, choices))
-        }))
+        let next = held.seat.within(patience, pieces.next()).await;
+        match next.and_then(Option::transpose) {
+            Ok(Some(chunk)) => {
+                choices.saw(&chunk);
+                if choices.are_complete() {
+                    held.completed();
+                }
+                Ok(Some((chunk, (pieces, held, choices))))
+            }
+            Ok(None) => {
+                held.completed();
+                Ok(None)
+            }
+            Err(error) => {
+                held.failed(&error);
+                Err(error)
+            }
+        }
     })
     .boxed()
+}
+
+/// What an answer under way holds.
+struct Held {
+    seat: Seat,
+    lease: Lease,
+}
+
+impl Held {
+    fn completed(&mut self) {
+        if self.lease.completed() {
+            self.seat.seats.went_well();
+        }
+    }
+
+    fn failed(&mut self, error: &ExpertError) {
+        self.lease.failed(error);
+        self.seat.seats.went_wrong(error.class(), Instant::now());
+    }
 }
 
 /// The right to be answered, for as long as it is held.
@@ -191,23 +299,30 @@ struct Seat {
     taken: Instant,
     /// How long it may be held.
     total: Duration,
+    /// When nobody waits any more for what happens on it.
+    deadline: Option<Instant>,
     seat_time: Arc<MeanTime>,
-    _permit: OwnedSemaphorePermit,
+    seats: Arc<Seats>,
+    _taken: Taken,
     _active: Counted,
 }
 
 impl Seat {
-    /// Waits for `work`, at most for `patience` and not beyond the seat's time.
+    /// Waits for `work`, at most for `patience`, not beyond the seat's time, and not beyond the deadline.
     async fn within<T>(
         &self,
         patience: Duration,
         work: impl Future<Output = T>,
     ) -> Result<T, ExpertError> {
-        let left = self.total.saturating_sub(self.taken.elapsed());
+        let now = Instant::now();
+        let mut left = self.total.saturating_sub(now - self.taken);
+        if let Some(deadline) = self.deadline {
+            left = left.min(deadline.saturating_duration_since(now));
+        }
         let (most, waited) = if patience < left {
             (patience, patience)
         } else {
-            (left, self.total)
+            (left, now - self.taken + left)
         };
         timeout(most, work)
             .await

@@ -42,7 +42,7 @@ use self::{
     reader::{Piece, Pieces},
     worker::Worker,
 };
-use super::{Answer, AnswerStream, Expert, ExpertError};
+use super::{Answer, AnswerStream, Call, Expert, ExpertError};
 use crate::{
     chat::{AnswerHead, ChatRequest, Chunk, Completion, Need},
     clock,
@@ -97,11 +97,12 @@ impl LocalExpert {
 impl Expert for LocalExpert {
     /// An answer that streams comes back once its first text is there, so that a conversation that is too long fails
     /// here and not in the stream.
-    fn answer(&self, request: Arc<ChatRequest>) -> BoxFuture<'_, Result<Answer, ExpertError>> {
+    fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Answer, ExpertError>> {
         async move {
-            refuse_unsupported(&request)?;
+            let request = &call.request;
+            refuse_unsupported(request)?;
             let is_streamed = request.stream;
-            let mut pieces = self.worker.ask(request)?;
+            let mut pieces = self.worker.ask(Arc::clone(request))?;
             if is_streamed {
                 let first = next(&mut pieces).await?;
                 return Ok(Answer::Stream(chunks(self.head(), first, pieces)));

@@ -1,20 +1,23 @@
-//! The experts by id, and the order in which they are tried for one question.
+//! The experts by id.
 
-use std::{path::Path, sync::Arc, thread};
+use std::{collections::VecDeque, path::Path, sync::Arc, thread, time::Duration};
 
-use metrics::counter;
+use metrics::gauge;
+use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 
+use super::{
+    Expert, ExpertError, Gate,
+    gate::Limits,
+    local::{self, LocalExpert},
+    pool::{EndpointState, Pool},
+    remote::{Connects, Endpoint, RemoteExpert, SetupError},
+    retry::Budget,
+    seats::Concurrency,
+};
 use crate::{
-    causes::in_full,
-    chat::ChatRequest,
-    config::{Capability, ExpertConfig, ExpertKind},
-    expert::{
-        Answer, Attempt, Expert, ExpertError, Gate,
-        gate::Limits,
-        local::{self, LocalExpert},
-        remote::{Endpoint, RemoteExpert, SetupError},
+    config::{
+        Capability, DeliveryConfig, ExpertConfig, ExpertKind, Prefill, RemoteConfig, Retries,
     },
     ids::ExpertId,
 };
@@ -22,23 +25,21 @@ use crate::{
 /// The experts that are configured.
 pub struct Experts {
     /// In the order of the configuration; few enough to be searched one by one.
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
 }
 
-struct Member {
-    id: ExpertId,
-    gate: Gate,
-    capabilities: Vec<Capability>,
+pub(super) struct Member {
+    pub(super) id: ExpertId,
+    pub(super) gate: Gate,
+    pub(super) capabilities: Vec<Capability>,
+    /// Most tokens of conversation and answer together; none: unknown.
+    pub(super) context_tokens: Option<u32>,
+    pub(super) retries: Retries,
+    pub(super) retry_budget: Budget,
+    pub(super) hedge_budget: Budget,
+    pub(super) prefill: Prefill,
     /// The expert once more where it is remote: what embeds, if it can.
-    remote: Option<Arc<RemoteExpert>>,
-}
-
-/// Who answers, and the answer.
-pub struct Answered {
-    /// The expert that began to answer.
-    pub expert: ExpertId,
-    /// Its answer, begun: the first token of a stream has come.
-    pub answer: Answer,
+    pub(super) remote: Option<Arc<RemoteExpert>>,
 }
 
 /// A remote model that turns texts into vectors.
@@ -74,11 +75,15 @@ impl Experts {
     ///
     /// # Errors
     /// The first expert, in the order of the configuration, that cannot be opened.
-    pub fn open(configs: &[ExpertConfig]) -> Result<Self, OpenError> {
+    pub fn open(
+        configs: &[ExpertConfig],
+        delivery: &DeliveryConfig,
+    ) -> Result<Arc<Self>, OpenError> {
+        let connects = delivery.connects();
         let members = thread::scope(|scope| {
             let opening: Vec<_> = configs
                 .iter()
-                .map(|config| scope.spawn(|| Member::open(config)))
+                .map(|config| scope.spawn(|| Member::open(config, &connects)))
                 .collect();
             opening
                 .into_iter()
@@ -89,36 +94,7 @@ impl Experts {
                 })
                 .collect::<Result<_, _>>()
         })?;
-        Ok(Self { members })
-    }
-
-    /// Asks `order`'s experts one after another until one begins to answer. Each try is in `attempts` from its start, so
-    /// that it is known even if this future is dropped on the way. Nobody is asked twice.
-    ///
-    /// # Errors
-    /// A refusal that is the request's own fault, at once. If all have failed: of those that said when to come back the
-    /// soonest, else the last.
-    pub async fn answer(
-        &self,
-        order: &[ExpertId],
-        request: &Arc<ChatRequest>,
-        attempts: &mut Vec<Attempt>,
-    ) -> Result<Answered, ExpertError> {
-        let mut told = NO_CHAT;
-        for expert in order {
-            let Some(gate) = self.chat_gate(expert) else {
-                continue;
-            };
-            match attempt(gate, expert, request, attempts).await {
-                Ok(answer) => {
-                    let expert = expert.clone();
-                    return Ok(Answered { expert, answer });
-                }
-                Err(error) if error.another_may_answer() => told = more_helpful(told, error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(told)
+        Ok(Arc::new(Self { members }))
     }
 
     /// The ids of all experts, in the order of the configuration.
@@ -126,9 +102,20 @@ impl Experts {
         self.members.iter().map(|member| &member.id)
     }
 
-    /// An expert behind its limits.
-    pub fn get(&self, id: &ExpertId) -> Option<&Gate> {
-        self.member(id.as_str()).map(|member| &member.gate)
+    /// How an expert fares; none where there is no such expert.
+    pub fn health(&self, id: &ExpertId) -> Option<Health> {
+        self.member(id.as_str()).map(Member::health)
+    }
+
+    /// How all experts fare, in the order of the configuration.
+    pub fn all_health(&self) -> Vec<Health> {
+        self.members.iter().map(Member::health).collect()
+    }
+
+    /// Experts that are left alone for a while, each with the time until it is tried again.
+    pub fn resting(&self) -> Vec<(ExpertId, Duration)> {
+        let resting = |member: &Member| Some((member.id.clone(), member.gate.closed_for()?));
+        self.members.iter().filter_map(resting).collect()
     }
 
     /// The remote embedding model of this id.
@@ -143,21 +130,38 @@ impl Experts {
         })
     }
 
+    /// Sets the gauges that are not kept up to date by events: what each endpoint's breaker does, and how many answers each
+    /// expert may have under way.
+    pub fn publish_gauges(&self) {
+        for health in self.all_health() {
+            let expert = health.expert.to_string();
+            gauge!("coterie_expert_concurrent_max", "expert" => expert.clone())
+                .set(health.concurrent_max as f64);
+            for state in health.endpoints {
+                let labels = [("expert", expert.clone()), ("endpoint", state.endpoint)];
+                gauge!("coterie_expert_circuit", &labels).set(state.circuit.level());
+            }
+        }
+    }
+
     /// Drops the experts and waits until the threads of the local ones have ended, without blocking the runtime.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(self: Arc<Self>) {
         let dropping = tokio::task::spawn_blocking(|| drop(self));
         if dropping.await.is_err() {
             tracing::warn!("a local expert's thread ended in a panic");
         }
     }
 
-    fn chat_gate(&self, id: &ExpertId) -> Option<&Gate> {
-        self.member(id.as_str())
-            .filter(|member| member.capabilities.contains(&Capability::Chat))
-            .map(|member| &member.gate)
+    /// Those of an order that hold conversations.
+    pub(super) fn who_chat<'m>(&'m self, order: &[ExpertId]) -> VecDeque<&'m Member> {
+        let chat = |id: &ExpertId| {
+            self.member(id.as_str())
+                .filter(|member| member.capabilities.contains(&Capability::Chat))
+        };
+        order.iter().filter_map(chat).collect()
     }
 
-    fn member(&self, id: &str) -> Option<&Member> {
+    pub(super) fn member(&self, id: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.id.as_str() == id)
     }
 }
@@ -172,82 +176,57 @@ impl Embedder<'_> {
     }
 }
 
-/// What is told where nobody in the order answers conversations.
-const NO_CHAT: ExpertError = ExpertError::Unsupported {
-    what: "conversations",
-    param: "model",
-};
-
-async fn attempt(
-    gate: &Gate,
-    expert: &ExpertId,
-    request: &Arc<ChatRequest>,
-    attempts: &mut Vec<Attempt>,
-) -> Result<Answer, ExpertError> {
-    let started = Instant::now();
-    attempts.push(Attempt::begun(expert.clone()));
-    let result = gate.answer(Arc::clone(request)).await;
-    let failed = result.as_ref().err().map(ExpertError::kind);
-    if let Some(attempt) = attempts.last_mut() {
-        attempt.took = Some(started.elapsed());
-        attempt.error = failed.map(str::to_owned);
-    }
-    counter!(
-        "coterie_expert_attempts_total",
-        "expert" => expert.to_string(),
-        "result" => failed.unwrap_or("answered"),
-    )
-    .increment(1);
-    if let Err(error) = &result {
-        let cause = in_full(error);
-        tracing::warn!(%expert, kind = error.kind(), "{expert} did not answer: {cause}");
-    }
-    result
-}
-
-/// Of two failures the one to tell: the sooner hint when to come back, else the later failure.
-fn more_helpful(earlier: ExpertError, later: ExpertError) -> ExpertError {
-    match (earlier.retry_after(), later.retry_after()) {
-        (Some(first), Some(second)) if first < second => earlier,
-        (Some(_), None) => earlier,
-        _ => later,
-    }
+/// How an expert fares.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Health {
+    /// Which.
+    pub expert: ExpertId,
+    /// Answers that may be under way at once, now.
+    pub concurrent_max: usize,
+    /// Each of its endpoints.
+    pub endpoints: Vec<EndpointState>,
 }
 
 impl Member {
-    fn open(config: &ExpertConfig) -> Result<Self, OpenError> {
-        let (expert, remote): (Arc<dyn Expert>, _) = match &config.kind {
-            ExpertKind::Local { model_file } => (Arc::new(open_local(config, model_file)?), None),
-            ExpertKind::Remote {
-                base_url,
-                dialect,
-                model,
-                api_key,
-            } => {
-                let endpoint = Endpoint {
-                    base_url: base_url.clone(),
-                    dialect: *dialect,
-                    model: model.clone(),
-                    api_key: api_key.clone(),
-                };
-                let remote = Arc::new(open_remote(config, endpoint)?);
-                (Arc::clone(&remote) as _, Some(remote))
+    fn open(config: &ExpertConfig, connects: &[Duration]) -> Result<Self, OpenError> {
+        let (endpoints, remote, concurrency) = match &config.kind {
+            ExpertKind::Local { model_file } => {
+                let expert: Arc<dyn Expert> = Arc::new(open_local(config, model_file)?);
+                (vec![(String::new(), expert)], None, Concurrency::Fixed(1))
+            }
+            ExpertKind::Remote(remote) => {
+                let (endpoints, first) = open_remote(config, remote, connects)?;
+                let concurrency = config
+                    .concurrent_max
+                    .map_or(Concurrency::Adaptive, Concurrency::Fixed);
+                (endpoints, first, concurrency)
             }
         };
         let limits = Limits {
-            concurrent_max: match config.kind {
-                ExpertKind::Local { .. } => 1,
-                ExpertKind::Remote { .. } => config.concurrent_max,
-            },
+            concurrency,
             queue_max: config.queue_max,
             timeouts: config.timeouts,
         };
+        let pool = Pool::new(endpoints, config.breaker);
         Ok(Self {
-            gate: Gate::new(config.id.clone(), expert, limits),
+            gate: Gate::new(config.id.clone(), pool, limits),
             id: config.id.clone(),
             capabilities: config.capabilities.clone(),
+            context_tokens: config.context_tokens,
+            retries: config.retries,
+            retry_budget: Budget::new(),
+            hedge_budget: Budget::empty(),
+            prefill: config.prefill,
             remote,
         })
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            expert: self.id.clone(),
+            concurrent_max: self.gate.concurrent_max(),
+            endpoints: self.gate.states(),
+        }
     }
 }
 
@@ -266,14 +245,36 @@ fn open_local(config: &ExpertConfig, model_file: &Path) -> Result<LocalExpert, O
     })
 }
 
-fn open_remote(config: &ExpertConfig, endpoint: Endpoint) -> Result<RemoteExpert, OpenError> {
-    RemoteExpert::new(config.id.clone(), endpoint, config.timeouts.connect).map_err(|source| {
-        OpenError::Remote {
-            expert: config.id.clone(),
-            source,
-        }
-    })
-}
+type Endpoints = Vec<(String, Arc<dyn Expert>)>;
 
-#[cfg(test)]
-mod tests;
+/// Every endpoint of a remote expert, and the first of them once more.
+fn open_remote(
+    config: &ExpertConfig,
+    remote: &RemoteConfig,
+    connects: &[Duration],
+) -> Result<(Endpoints, Option<Arc<RemoteExpert>>), OpenError> {
+    let mut endpoints: Endpoints = Vec::new();
+    let mut first = None;
+    for place in &remote.places {
+        let endpoint = Endpoint {
+            base_url: place.base_url.clone(),
+            dialect: remote.dialect,
+            model: remote.model.clone(),
+            api_key: place.api_key.clone(),
+        };
+        let clocks = Connects {
+            usual: config.timeouts.connect,
+            others: connects,
+        };
+        let expert = RemoteExpert::new(config.id.clone(), endpoint, clocks).map_err(|source| {
+            OpenError::Remote {
+                expert: config.id.clone(),
+                source,
+            }
+        })?;
+        let expert = Arc::new(expert);
+        endpoints.push((place.base_url.to_string(), Arc::clone(&expert) as _));
+        first.get_or_insert(expert);
+    }
+    Ok((endpoints, first))
+}

@@ -4,7 +4,7 @@
 //! is told its own, the client the expert's. Where the provider speaks another dialect than OpenAI's, both are translated.
 //!
 //! The clocks of an answer and the number of answers under way are the [gate](crate::expert::Gate)'s; here are only the
-//! bounds on bytes and connections. Nothing is retried.
+//! bounds on bytes and connections. What is retried is decided outside.
 
 mod dialect;
 pub mod sse;
@@ -12,7 +12,7 @@ mod status;
 mod stream;
 mod wire;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use reqwest::{
@@ -26,10 +26,10 @@ use url::Url;
 
 use crate::{
     causes::in_full,
-    chat::{ChatRequest, Choices, Completion},
+    chat::{Choices, Completion},
     clock,
     config::Dialect,
-    expert::{Answer, Expert, ExpertError},
+    expert::{Answer, Call, Expert, ExpertError},
     ids::ExpertId,
 };
 use wire::Outgoing;
@@ -69,6 +69,17 @@ pub struct RemoteExpert {
     chat_url: Url,
     embeddings_url: Url,
     client: Client,
+    /// Clients that wait for connections otherwise, where a route says so.
+    others: Vec<(Duration, Client)>,
+}
+
+/// How long to wait for a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Connects<'a> {
+    /// Unless a route says otherwise.
+    pub usual: Duration,
+    /// What routes say.
+    pub others: &'a [Duration],
 }
 
 /// Why a remote expert cannot be set up.
@@ -96,13 +107,16 @@ impl RemoteExpert {
     pub fn new(
         id: ExpertId,
         endpoint: Endpoint,
-        connect_timeout: Duration,
+        connects: Connects<'_>,
     ) -> Result<Self, SetupError> {
+        let others = connects.others.iter();
+        let others = others.map(|wait| Ok((*wait, client(&endpoint, *wait)?)));
         Ok(Self {
+            others: others.collect::<Result<_, _>>()?,
             dialect: endpoint.dialect,
             chat_url: appended(&endpoint.base_url, endpoint.dialect.chat_path())?,
             embeddings_url: appended(&endpoint.base_url, &["embeddings"])?,
-            client: client(&endpoint, connect_timeout)?,
+            client: client(&endpoint, connects.usual)?,
             model: endpoint.model,
             id,
         })
@@ -114,7 +128,7 @@ impl RemoteExpert {
     /// The provider gave no embeddings.
     pub async fn embed(&self, body: Map<String, Value>) -> Result<Map<String, Value>, ExpertError> {
         let outgoing = Outgoing::plain(&body, &self.model);
-        let response = self.post(&self.embeddings_url, &outgoing).await?;
+        let response = post(&self.client, &self.embeddings_url, &outgoing).await?;
         let bytes = whole_body(response).await?;
         let mut answer: Map<String, Value> = serde_json::from_slice(&bytes)
             .map_err(|error| broken(format!("not a JSON object: {error}")))?;
@@ -126,9 +140,11 @@ impl RemoteExpert {
         Ok(answer)
     }
 
-    async fn chat(&self, request: &ChatRequest) -> Result<Answer, ExpertError> {
+    async fn chat(&self, call: &Call) -> Result<Answer, ExpertError> {
+        let request = &call.request;
         let outgoing = self.dialect.outgoing(request, &self.model)?;
-        let response = self.post(&self.chat_url, &outgoing).await?;
+        let client = self.client(call.delivery.timeouts.connect);
+        let response = post(client, &self.chat_url, &outgoing).await?;
         if !request.stream {
             return Ok(Answer::Whole(self.completion(response).await?));
         }
@@ -157,28 +173,34 @@ impl RemoteExpert {
         Ok(completion)
     }
 
-    /// Sends a body and waits for the head of a successful response.
-    async fn post(&self, url: &Url, body: &Outgoing<'_>) -> Result<Response, ExpertError> {
-        let response = self
-            .client
-            .post(url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.to_json())
-            .send()
-            .await
-            .map_err(|error| ExpertError::Unreachable {
-                source: error.without_url().into(),
-            })?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        Err(failure(response).await)
+    fn client(&self, connect: Option<Duration>) -> &Client {
+        let mut others = self.others.iter();
+        others
+            .find_map(|(wait, client)| (Some(*wait) == connect).then_some(client))
+            .unwrap_or(&self.client)
     }
 }
 
+/// Sends a body and waits for the head of a successful response.
+async fn post(client: &Client, url: &Url, body: &Outgoing<'_>) -> Result<Response, ExpertError> {
+    let response = client
+        .post(url.clone())
+        .header(CONTENT_TYPE, "application/json")
+        .body(body.to_json())
+        .send()
+        .await
+        .map_err(|error| ExpertError::Unreachable {
+            source: error.without_url().into(),
+        })?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    Err(failure(response).await)
+}
+
 impl Expert for RemoteExpert {
-    fn answer(&self, request: Arc<ChatRequest>) -> BoxFuture<'_, Result<Answer, ExpertError>> {
-        async move { self.chat(&request).await }.boxed()
+    fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Answer, ExpertError>> {
+        self.chat(call).boxed()
     }
 }
 
@@ -285,7 +307,11 @@ mod tests {
             model: "gpt".into(),
             api_key: api_key.map(SecretString::from),
         };
-        RemoteExpert::new(ExpertId::new("far"), endpoint, Duration::from_secs(1))
+        let connects = Connects {
+            usual: Duration::from_secs(1),
+            others: &[],
+        };
+        RemoteExpert::new(ExpertId::new("far"), endpoint, connects)
     }
 
     #[test]

@@ -40,6 +40,11 @@ pub enum Limit {
         /// What is left, in dollars.
         usd_left: f64,
     },
+    /// It failed of late, or asked for a pause, and is left alone: asked after the others, if at all.
+    CircuitOpen {
+        /// Time until it is tried again, in milliseconds.
+        retry_in_ms: u64,
+    },
     /// Too little is predicted of a cascade's first expert.
     PredictedSuccess {
         /// What is predicted, 0 to 1; none where nothing is known of it.
@@ -57,6 +62,7 @@ impl Limit {
             Self::ContextTokens { .. } => "context_tokens",
             Self::UsdPerQuestion { .. } => "usd_per_question",
             Self::UsdPerDay { .. } => "usd_per_day",
+            Self::CircuitOpen { .. } => "circuit_open",
             Self::PredictedSuccess { .. } => "predicted_success",
         }
     }
@@ -78,6 +84,39 @@ impl PassedOver {
             expert: expert.clone(),
             limit,
         }
+    }
+}
+
+/// An expert that is left alone for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resting {
+    /// Which.
+    pub expert: ExpertId,
+    /// Time until it is tried again.
+    pub retry_in: Duration,
+}
+
+impl Resting {
+    /// Why it is passed over, if it is among those who rest.
+    pub(super) fn limit(resting: &[Self], expert: &ExpertId) -> Option<Limit> {
+        let found = resting.iter().find(|resting| resting.expert == *expert)?;
+        Some(Limit::CircuitOpen {
+            retry_in_ms: u64::try_from(found.retry_in.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Puts those who rest behind the others, and says so of each that is overtaken.
+    pub(super) fn to_the_end(resting: &[Self], order: &mut [ExpertId]) -> Vec<PassedOver> {
+        let limit = |expert: &ExpertId| Self::limit(resting, expert);
+        if resting.is_empty() || order.iter().all(|expert| limit(expert).is_some()) {
+            return Vec::new();
+        }
+        let passed_over = order
+            .iter()
+            .filter_map(|expert| Some(PassedOver::new(expert, limit(expert)?)));
+        let passed_over = passed_over.collect();
+        order.sort_by_key(|expert| limit(expert).is_some());
+        passed_over
     }
 }
 

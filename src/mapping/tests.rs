@@ -7,7 +7,9 @@ use serde_json::json;
 use super::*;
 use crate::{
     chat::ChatRequest,
-    config::{Accept, Assignment, Capability, ExpertKind, Timeouts},
+    config::{
+        Accept, Assignment, BreakerConfig, Capability, ExpertKind, Prefill, Retries, Timeouts,
+    },
 };
 
 fn expert(
@@ -27,7 +29,7 @@ fn expert(
         usd_out: Some(usd),
         context_tokens,
         capabilities: capabilities.to_vec(),
-        concurrent_max: 1,
+        concurrent_max: Some(1),
         queue_max: 1,
         timeouts: Timeouts {
             connect: second,
@@ -35,6 +37,9 @@ fn expert(
             idle: second,
             total: second,
         },
+        retries: Retries::default(),
+        breaker: BreakerConfig::default(),
+        prefill: Prefill::None,
     }
 }
 
@@ -107,6 +112,7 @@ fn wanted<'a>(category: Option<&'a CategoryId>, demand: &'a Demand) -> Wanted<'a
         prefer: Prefer::Word(Preference::Balanced),
         demand,
         today: Today::default(),
+        resting: &[],
     }
 }
 
@@ -139,6 +145,40 @@ fn chosen(mapping: &Mapping, category: &CategoryId, demand: &Demand) -> Choice {
 fn order(mapping: &Mapping, category: &str, demand: &Demand) -> Vec<String> {
     let choice = chosen(mapping, &CategoryId::new(category), demand);
     everyone(&choice).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn who_is_left_alone_is_asked_last_and_the_grounds_say_so() {
+    let rests = |names: &[&str]| {
+        let rest = |name: &&str| Resting {
+            expert: ExpertId::new(*name),
+            retry_in: Duration::from_secs(3),
+        };
+        names.iter().map(rest).collect::<Vec<_>>()
+    };
+    let (mapping, demand, category) = (Mapping::new(config(), &experts(), None), easy(), coding());
+    let choice = |resting: &[Resting]| {
+        let wanted = Wanted {
+            resting,
+            ..wanted(Some(&category), &demand)
+        };
+        mapping.choose(&wanted).unwrap()
+    };
+    let one = choice(&rests(&["large"]));
+    assert_eq!(everyone(&one), ["middle", "small", "large"]);
+    let retry_in_ms = 3000;
+    let limit = Limit::CircuitOpen { retry_in_ms };
+    assert_eq!(
+        one.grounds.passed_over,
+        [PassedOver::new(&ExpertId::new("large"), limit)]
+    );
+    let all = choice(&rests(&["large", "middle", "small"]));
+    assert_eq!(
+        everyone(&all),
+        ["large", "middle", "small"],
+        "nobody is better"
+    );
+    assert!(all.grounds.passed_over.is_empty());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
     clock,
     config::ContentPolicy,
     decision::Decision,
-    expert::{AnswerStream, Attempt, ExpertError, Role},
+    expert::{AnswerStream, Attempt, AttemptId, Attempts, ExpertError, Role},
     ids::ExpertId,
     outcome::{Ask, Ending, Outcome, Reserved},
 };
@@ -30,10 +30,9 @@ pub struct Ticket {
     shared: Arc<Shared>,
     /// Leaves with the outcome.
     opened: Option<Opened>,
-    attempts: Vec<Attempt>,
+    attempts: Attempts,
     /// What the question may cost; settled when it has ended.
     reserved: Option<Reserved>,
-    answered_by: Option<ExpertId>,
     first_token: Option<Duration>,
     /// Of the answer that the client gets.
     usage: Option<Usage>,
@@ -74,9 +73,8 @@ impl Ticket {
                 ask,
                 decision,
             }),
-            attempts: Vec::new(),
+            attempts: Attempts::default(),
             reserved: None,
-            answered_by: None,
             first_token: None,
             usage: None,
             answer: None,
@@ -96,9 +94,9 @@ impl Ticket {
         &self.id
     }
 
-    /// The log of attempts, written by whoever asks the experts.
-    pub fn attempts(&mut self) -> &mut Vec<Attempt> {
-        &mut self.attempts
+    /// The log of attempts, written by whoever asks the experts; it knows whose answer the client gets.
+    pub fn attempts(&self) -> Attempts {
+        self.attempts.clone()
     }
 
     /// Ends with the error that left the client without an answer.
@@ -107,8 +105,7 @@ impl Ticket {
     }
 
     /// Ends with a whole answer, just before it is handed to the client.
-    pub fn complete(mut self, expert: &ExpertId, completion: &Completion) {
-        self.answered_by = Some(expert.clone());
+    pub fn complete(mut self, completion: &Completion) {
         self.first_token = Some(self.asked.elapsed());
         self.usage = completion.usage();
         self.answer = completion
@@ -119,13 +116,7 @@ impl Ticket {
 
     /// Follows a streamed answer to its end, whatever that is. The outcome is sent before the stream's last `None`, so a
     /// client that has read to the end can give feedback at once.
-    pub fn watch(
-        mut self,
-        expert: ExpertId,
-        answer: AnswerStream,
-        choices: Choices,
-    ) -> AnswerStream {
-        self.answered_by = Some(expert);
+    pub fn watch(self, answer: AnswerStream, choices: Choices) -> AnswerStream {
         Box::pin(Watched {
             ticket: Some(self),
             choices,
@@ -139,6 +130,11 @@ impl Ticket {
             return;
         }
         self.error = Some(error.kind());
+        if let Some(answering) = self.attempts.answering() {
+            self.attempts.update(answering, |attempt| {
+                attempt.error.get_or_insert_with(|| error.kind().to_owned());
+            });
+        }
         self.ending = Some(match error {
             ExpertError::TimedOut { .. } => Ending::TimedOut,
             _ => Ending::ExpertFailed,
@@ -171,25 +167,25 @@ impl Ticket {
         Some(self.shared.prices.get(expert)?.cost_usd(usage?))
     }
 
-    /// Completes the attempts by what their tokens cost, adds up all that was paid for, and settles what was reserved.
-    fn settle(&mut self) -> Spent {
-        let mut attempts = mem::take(&mut self.attempts);
+    /// Completes the attempts by what their tokens cost, adds up all that was paid for, and settles what was reserved. Of
+    /// an attempt that failed nothing is paid.
+    fn settle(&mut self, attempts: &mut [Attempt], answering: Option<AttemptId>) -> Spent {
         let mut spent = Spent::default();
-        if let Some(expert) = &self.answered_by {
-            spent = Spent::on(self.usage, self.cost_usd(expert, self.usage));
-            let is_the_answer =
-                |attempt: &&mut Attempt| attempt.expert == *expert && !was_extra(attempt);
-            if let Some(answer) = attempts.iter_mut().rev().find(is_the_answer) {
-                answer.usage = self.usage;
+        let answering = answering.map(AttemptId::index);
+        for (index, attempt) in attempts.iter_mut().enumerate() {
+            let is_the_answer = answering == Some(index);
+            if is_the_answer {
+                attempt.usage = self.usage;
             }
-        }
-        for attempt in &mut attempts {
+            if attempt.failed() {
+                attempt.usage = None;
+                continue;
+            }
             attempt.cost_usd = self.cost_usd(&attempt.expert, attempt.usage);
-            if was_extra(attempt) && attempt.error.is_none() {
+            if is_the_answer || was_extra(attempt) {
                 spent = spent.and(Spent::on(attempt.usage, attempt.cost_usd));
             }
         }
-        self.attempts = attempts;
         if let Some(reserved) = self.reserved.take() {
             match spent.cost_usd {
                 Some(usd) => reserved.settle(usd),
@@ -214,7 +210,9 @@ impl Drop for Ticket {
         let Some(opened) = self.opened.take() else {
             return;
         };
-        let spent = self.settle();
+        let (mut attempts, answering) = self.attempts.snapshot();
+        let spent = self.settle(&mut attempts, answering);
+        let answered_by = answering.and_then(|it| attempts.get(it.index()));
         let outcome = Outcome {
             cost_usd: spent.cost_usd,
             ending: self.ending.unwrap_or_else(|| self.default_ending()),
@@ -222,8 +220,8 @@ impl Drop for Ticket {
             asked_at_ms: opened.asked_at_ms,
             ask: opened.ask,
             decision: opened.decision,
-            attempts: mem::take(&mut self.attempts),
-            answered_by: self.answered_by.take(),
+            answered_by: answered_by.map(|attempt| attempt.expert.clone()),
+            attempts,
             first_token: self.first_token,
             total: self.asked.elapsed(),
             usage: spent.usage,

@@ -78,6 +78,12 @@ impl SessionKey {
         Self(digest.finalize().into())
     }
 
+    /// A shorter name for it, to spread sessions by.
+    pub fn hash64(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     #[cfg(test)]
     pub(super) fn of_digest(digest: [u8; 32]) -> Self {
         Self(digest)

@@ -63,9 +63,9 @@ fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
                     completion_tokens: 3,
                 }),
                 cost_usd: Some(0.125),
-                ..Attempt::begun(ExpertId::new("coder"))
+                ..Attempt::begun(ExpertId::new("coder"), Role::Answer)
             },
-            Attempt::begun(ExpertId::new("general")),
+            Attempt::begun(ExpertId::new("general"), Role::Answer),
         ],
         answered_by: Some(ExpertId::new("general")),
         first_token: Some(Duration::from_millis(30)),

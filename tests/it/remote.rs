@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use coterie::{
     chat::{ChatRequest, Chunk},
-    config::{Capability, Dialect, ExpertConfig, ExpertKind, Timeouts},
-    expert::{Answer, AnswerStream, Answered, Attempt, ExpertError, Experts},
+    config::{
+        BreakerConfig, Capability, Delivery, DeliveryConfig, Dialect, ExpertConfig, ExpertKind,
+        Prefill, RemoteConfig, RemotePlace, Retries, StreamRecovery, Timeouts,
+    },
+    expert::{Answer, AnswerStream, Answered, Attempt, Call, ExpertError, Experts},
     ids::ExpertId,
 };
 use futures_util::StreamExt;
@@ -30,18 +33,20 @@ const SHORT: Duration = Duration::from_millis(50);
 fn expert(id: &str, upstream: &Upstream) -> ExpertConfig {
     ExpertConfig {
         id: ExpertId::new(id),
-        kind: ExpertKind::Remote {
-            base_url: upstream.base_url(),
+        kind: ExpertKind::Remote(RemoteConfig {
             dialect: Dialect::Openai,
             model: "provider-model".into(),
-            api_key: Some(SecretString::from(KEY)),
-        },
+            places: vec![RemotePlace {
+                base_url: upstream.base_url(),
+                api_key: Some(SecretString::from(KEY)),
+            }],
+        }),
         params_b: None,
         usd_in: None,
         usd_out: None,
         context_tokens: None,
         capabilities: vec![Capability::Chat],
-        concurrent_max: 4,
+        concurrent_max: Some(4),
         queue_max: 4,
         timeouts: Timeouts {
             connect: LONG,
@@ -49,15 +54,26 @@ fn expert(id: &str, upstream: &Upstream) -> ExpertConfig {
             idle: LONG,
             total: LONG,
         },
+        retries: Retries {
+            max: 0,
+            retry_after_max: Duration::ZERO,
+            ..Retries::default()
+        },
+        breaker: BreakerConfig {
+            failures: 1000,
+            answers_min: 1000,
+            ..BreakerConfig::default()
+        },
+        prefill: Prefill::None,
     }
 }
 
 /// The experts, asked in the order in which they are given.
-fn open(configs: &[ExpertConfig]) -> Experts {
-    Experts::open(configs).unwrap()
+fn open(configs: &[ExpertConfig]) -> Arc<Experts> {
+    Experts::open(configs, &DeliveryConfig::default()).unwrap()
 }
 
-fn one(upstream: &Upstream) -> Experts {
+fn one(upstream: &Upstream) -> Arc<Experts> {
     open(&[expert("far", upstream)])
 }
 
@@ -81,16 +97,20 @@ fn streamed() -> Arc<ChatRequest> {
 }
 
 async fn ask(
-    experts: &Experts,
+    experts: &Arc<Experts>,
     request: Arc<ChatRequest>,
 ) -> (Result<Answered, ExpertError>, Vec<Attempt>) {
     let order: Vec<_> = experts.ids().cloned().collect();
-    let mut attempts = Vec::new();
-    let result = experts.answer(&order, &request, &mut attempts).await;
-    (result, attempts)
+    let delivery = Delivery {
+        stream_recovery: StreamRecovery::Error,
+        ..Delivery::default()
+    };
+    let call = Call::new(request, Arc::new(delivery));
+    let result = experts.answer(&order, &call).await;
+    (result, call.attempts.snapshot().0)
 }
 
-async fn pieces(experts: &Experts) -> AnswerStream {
+async fn pieces(experts: &Arc<Experts>) -> AnswerStream {
     match ask(experts, streamed()).await.0.map(|it| it.answer) {
         Ok(Answer::Stream(pieces)) => pieces,
         Ok(Answer::Whole(completion)) => panic!("{completion:?}"),
@@ -98,7 +118,7 @@ async fn pieces(experts: &Experts) -> AnswerStream {
     }
 }
 
-async fn failure(experts: &Experts, request: Arc<ChatRequest>) -> ExpertError {
+async fn failure(experts: &Arc<Experts>, request: Arc<ChatRequest>) -> ExpertError {
     match ask(experts, request).await.0 {
         Ok(answered) => panic!("{} answered", answered.expert),
         Err(error) => error,
@@ -106,12 +126,12 @@ async fn failure(experts: &Experts, request: Arc<ChatRequest>) -> ExpertError {
 }
 
 /// The chunks of a healthy stream.
-async fn chunks(experts: &Experts) -> Vec<Chunk> {
+async fn chunks(experts: &Arc<Experts>) -> Vec<Chunk> {
     pieces(experts).await.map(Result::unwrap).collect().await
 }
 
 /// The text of a stream, and the error that ended it.
-async fn text_and_error(experts: &Experts) -> (String, Option<ExpertError>) {
+async fn text_and_error(experts: &Arc<Experts>) -> (String, Option<ExpertError>) {
     let mut pieces = pieces(experts).await;
     let mut text = String::new();
     while let Some(piece) = pieces.next().await {
@@ -262,7 +282,7 @@ async fn a_failure_before_the_first_token_goes_to_the_next_expert() {
         "unreachable",
         "failed",
         "rate_limited",
-        "refused",
+        "authentication",
         "broken",
         "broken",
         "failed",
@@ -301,7 +321,9 @@ async fn a_refusal_is_told_at_once_in_the_providers_words() {
     let other = Upstream::always(Reply::answer(["hi"])).await;
     let experts = open(&[expert("strict", &strict), expert("other", &other)]);
     match failure(&experts, plain()).await {
-        ExpertError::Refused { status, body: told } => assert_eq!((status, told), (400, body)),
+        ExpertError::Refused {
+            status, body: told, ..
+        } => assert_eq!((status, told), (400, body)),
         error => panic!("{error:?}"),
     }
     assert!(other.requests().is_empty());
@@ -333,7 +355,7 @@ async fn a_stream_that_breaks_off_says_so() {
         (vec![], "broken"),
         (vec![done()], "broken"),
         (
-            vec![event(json!({"error": {"message": "overloaded"}}))],
+            vec![event(json!({"error": {"message": "no luck"}}))],
             "failed",
         ),
         (vec![raw("event: error\ndata: overloaded\n\n")], "failed"),
@@ -453,7 +475,7 @@ async fn a_full_queue_is_busy_until_an_answer_ends() {
     let slow = Reply::stream([text("a"), hold.wait(), finish("stop"), done()]);
     let upstream = Upstream::always(slow).await;
     let mut config = expert("far", &upstream);
-    config.concurrent_max = 1;
+    config.concurrent_max = Some(1);
     config.queue_max = 1;
     let experts = open(&[config]);
 

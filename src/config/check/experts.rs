@@ -12,14 +12,14 @@ use url::Url;
 
 use crate::{
     config::{
-        Capability, Dialect, ExpertConfig, ExpertKind, Timeouts, defaults, document::Place, raw,
-        suggest::quoted, units,
+        Capability, Dialect, ExpertConfig, ExpertKind, Prefill, RemoteConfig, RemotePlace,
+        Timeouts, defaults, document::Place, raw, suggest::quoted, units,
     },
     ids::ExpertId,
     models::{self, ModelError},
 };
 
-use super::Check;
+use super::{Check, delivery};
 
 /// The ends of addresses that name one endpoint instead of all.
 const ENDPOINTS: [&str; 2] = ["/completions", "/messages"];
@@ -65,13 +65,26 @@ fn expert(
     place: Place<'_>,
     check: &mut Check<'_>,
 ) -> Option<ExpertConfig> {
-    let (kind, concurrent_max) = match raw {
-        raw::Expert::Local(raw) => (local(raw, place, check), defaults::LOCAL_CONCURRENT),
-        raw::Expert::Remote(raw) => (remote(id, raw, place, check), raw.concurrent_max),
+    let (kind, concurrent_max, prefill) = match raw {
+        raw::Expert::Local(raw) => (
+            local(raw, place, check),
+            Some(defaults::LOCAL_CONCURRENT),
+            Prefill::ContinueFinalMessage,
+        ),
+        raw::Expert::Remote(raw) => (
+            remote(id, raw, place, check),
+            raw.concurrent_max,
+            raw.prefill.unwrap_or(match raw.dialect {
+                Dialect::Openai => Prefill::None,
+                Dialect::Anthropic => Prefill::LastMessage,
+            }),
+        ),
     };
     let common = raw.common();
     let (usd_in, usd_out) = raw.prices();
     let timeouts = timeouts(&common.timeouts, place.at("timeouts"), check);
+    let retries = delivery::retries(&common.retries, place.at("retries"), check);
+    let breaker = delivery::breaker(&common.breaker, place.at("breaker"), check);
     Some(ExpertConfig {
         id: ExpertId::new(id),
         kind: kind?,
@@ -83,6 +96,9 @@ fn expert(
         concurrent_max,
         queue_max: common.queue_max,
         timeouts: timeouts?,
+        retries: retries?,
+        breaker: breaker?,
+        prefill,
     })
 }
 
@@ -152,12 +168,48 @@ fn remote(
         let help = "write the provider's name for the model";
         check.wrong(place.at("model"), "`model` is empty", help);
     }
-    Some(ExpertKind::Remote {
+    let replicas = replicas(id, raw, place.at("replicas"), check);
+    let first = RemotePlace {
         base_url: base_url?,
+        api_key: api_key?,
+    };
+    let places = replicas.into_iter().map(|replica| RemotePlace {
+        api_key: replica.api_key.or_else(|| first.api_key.clone()),
+        ..replica
+    });
+    Some(ExpertKind::Remote(RemoteConfig {
         dialect: raw.dialect,
         model: model?.to_owned(),
-        api_key: api_key?,
-    })
+        places: std::iter::once(first.clone()).chain(places).collect(),
+    }))
+}
+
+/// Further endpoints; those that are mistaken are left out.
+fn replicas(
+    id: &str,
+    raw: &raw::Remote,
+    list: Place<'_>,
+    check: &mut Check<'_>,
+) -> Vec<RemotePlace> {
+    let mut seen = vec![raw.base_url.as_deref()];
+    let mut places = Vec::new();
+    for (replica, place) in raw.replicas.iter().zip(list.maps()) {
+        let text = replica.base_url.as_deref();
+        if text.is_some() && seen.contains(&text) {
+            let help = "name each endpoint once";
+            check.wrong(place.at("base_url"), "the endpoint is here twice", help);
+        }
+        seen.push(text);
+        let url = text.and_then(|text| base_url(text, place.at("base_url"), check));
+        let key = match &replica.api_key {
+            Some(secret) => secret_of(id, secret, place.at("api_key"), check).map(Some),
+            None => Some(None),
+        };
+        if let (Some(base_url), Some(api_key)) = (url, key) {
+            places.push(RemotePlace { base_url, api_key });
+        }
+    }
+    places
 }
 
 fn base_url(text: &str, place: Place<'_>, check: &mut Check<'_>) -> Option<Url> {

@@ -15,7 +15,7 @@ experts:
     );
     let config = house.load().unwrap();
     let dialects = config.experts.iter().map(|expert| match &expert.kind {
-        ExpertKind::Remote { dialect, .. } => *dialect,
+        ExpertKind::Remote(remote) => remote.dialect,
         ExpertKind::Local { .. } => panic!("{} is remote", expert.id),
     });
     assert_eq!(
@@ -35,7 +35,7 @@ experts:
         &[
             "coterie.yaml:2:85: `dialect` cannot be `antropic`; did you mean `anthropic`?",
             "coterie.yaml:3:48: unknown key `dialect`; known here: `kind`, `model`, `capabilities`, `params_b`, \
-             `usd_in`, `usd_out`, `context_tokens`, `queue_max` and `timeouts`",
+             `usd_in`, `usd_out`, `context_tokens`, `queue_max`, `timeouts`, `retries` and `breaker`",
         ],
     );
 }

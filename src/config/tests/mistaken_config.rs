@@ -25,7 +25,7 @@ experts:
 ",
         &[
             "coterie.yaml:2:48: unknown key `base_url`; known here: `kind`, `model`, `capabilities`, `params_b`, \
-             `usd_in`, `usd_out`, `context_tokens`, `queue_max` and `timeouts`",
+             `usd_in`, `usd_out`, `context_tokens`, `queue_max`, `timeouts`, `retries` and `breaker`",
             "coterie.yaml:3:88: unknown key `idel`; did you mean `idle`?",
         ],
     );

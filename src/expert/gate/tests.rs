@@ -12,8 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::{
-    chat::{AnswerHead, Chunk, FinishReason, Usage},
-    expert::Expert,
+    chat::{AnswerHead, ChatRequest, Chunk, FinishReason, Usage},
+    config::BreakerConfig,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Scripted(Mutex<Vec<(Duration, Result<Answer, ExpertError>)>>);
 
 impl Expert for Scripted {
-    fn answer(&self, _request: Arc<ChatRequest>) -> BoxFuture<'_, Result<Answer, ExpertError>> {
+    fn answer<'a>(&'a self, _call: &'a Call) -> BoxFuture<'a, Result<Answer, ExpertError>> {
         let (delay, answer) = self.0.lock().unwrap().remove(0);
         async move {
             sleep(delay).await;
@@ -36,7 +36,7 @@ type Scripts = Vec<(Duration, Result<Answer, ExpertError>)>;
 
 fn gate(concurrent_max: usize, queue_max: usize, scripts: Scripts) -> Gate {
     let limits = Limits {
-        concurrent_max,
+        concurrency: Concurrency::Fixed(concurrent_max),
         queue_max,
         timeouts: Timeouts {
             connect: SECOND,
@@ -45,17 +45,19 @@ fn gate(concurrent_max: usize, queue_max: usize, scripts: Scripts) -> Gate {
             total: 60 * SECOND,
         },
     };
-    let expert = Arc::new(Scripted(Mutex::new(scripts)));
-    Gate::new(ExpertId::new("scripted"), expert, limits)
+    let expert: Arc<dyn Expert> = Arc::new(Scripted(Mutex::new(scripts)));
+    let pool = Pool::new([(String::new(), expert)], BreakerConfig::default());
+    Gate::new(ExpertId::new("scripted"), pool, limits)
 }
 
-fn request(stream: bool) -> Arc<ChatRequest> {
+fn call(stream: bool) -> Call {
     let body = json!({
         "model": "coterie",
         "messages": [{"role": "user", "content": "hi"}],
         "stream": stream,
     });
-    Arc::new(ChatRequest::parse(body).unwrap())
+    let request = Arc::new(ChatRequest::parse(body).unwrap());
+    Call::new(request, Arc::default())
 }
 
 fn head() -> AnswerHead {
@@ -88,14 +90,14 @@ fn broken() -> ExpertError {
 }
 
 async fn begun(gate: &Gate) -> Result<AnswerStream, ExpertError> {
-    match gate.answer(request(true)).await? {
+    match gate.answer(&call(true)).await? {
         Answer::Stream(pieces) => Ok(pieces),
         Answer::Whole(completion) => panic!("{completion:?}"),
     }
 }
 
 async fn failure(gate: &Gate, stream: bool) -> ExpertError {
-    match gate.answer(request(stream)).await {
+    match gate.answer(&call(stream)).await {
         Ok(_) => panic!("it answered"),
         Err(error) => error,
     }
@@ -221,7 +223,7 @@ async fn an_endless_stream_ends_with_the_clock_for_the_whole() {
 async fn a_whole_answer_has_the_clock_for_the_whole() {
     let scripts = vec![(50 * SECOND, Ok(whole())), (61 * SECOND, Ok(whole()))];
     let gate = gate(1, 0, scripts);
-    gate.answer(request(false)).await.unwrap();
+    gate.answer(&call(false)).await.unwrap();
     assert_eq!(waited(&failure(&gate, false).await), 60 * SECOND);
 }
 
@@ -229,8 +231,9 @@ async fn a_whole_answer_has_the_clock_for_the_whole() {
 async fn one_more_than_may_wait_is_told_to_come_back() {
     let scripts = (0..3).map(|_| (9 * SECOND, Ok(whole()))).collect();
     let gate = gate(1, 1, scripts);
-    let mut first = Box::pin(gate.answer(request(false)));
-    let mut second = Box::pin(gate.answer(request(false)));
+    let call = call(false);
+    let mut first = Box::pin(gate.answer(&call));
+    let mut second = Box::pin(gate.answer(&call));
     assert!(poll!(&mut first).is_pending());
     assert!(poll!(&mut second).is_pending());
 
@@ -240,7 +243,7 @@ async fn one_more_than_may_wait_is_told_to_come_back() {
 
     first.await.unwrap();
     assert!(poll!(&mut second).is_pending(), "it has the seat now");
-    let mut third = Box::pin(gate.answer(request(false)));
+    let mut third = Box::pin(gate.answer(&call));
     assert!(poll!(&mut third).is_pending(), "its place is free again");
     let error = failure(&gate, false).await;
     assert_eq!(error.retry_after(), Some(9 * SECOND), "as the first took");
@@ -291,4 +294,79 @@ async fn other_work_takes_a_seat_and_has_the_clock_for_the_whole() {
     assert!(poll!(&mut running).is_pending());
     assert_eq!(failure(&gate, false).await.kind(), "busy");
     assert_eq!(waited(&running.await.unwrap_err()), 60 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_wait_beyond_its_deadline_is_told_at_once() {
+    let scripts = (0..3).map(|_| (9 * SECOND, Ok(whole()))).collect();
+    let gate = gate(1, 4, scripts);
+    let now = || Instant::now();
+    let within = |seconds: u32| Call {
+        deadline: Some(now() + seconds * SECOND),
+        ..call(false)
+    };
+    gate.answer(&call(false)).await.unwrap();
+    let patient = within(30);
+    let mut under_way = Box::pin(gate.answer(&patient));
+    assert!(poll!(&mut under_way).is_pending());
+
+    let started = now();
+    let error = gate.answer(&within(5)).await.err().unwrap();
+    assert_eq!(error.kind(), "busy", "the last answer took nine seconds");
+    assert_eq!(started, now(), "nobody waited");
+
+    let in_time = within(20);
+    let mut waiting = Box::pin(gate.answer(&in_time));
+    assert!(poll!(&mut waiting).is_pending());
+    under_way.await.unwrap();
+    waiting.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_a_question_bounds_its_answer() {
+    let pieces = (0..100).map(|_| (SECOND, Ok(head().text("a")))).collect();
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);
+    let started = Instant::now();
+    let call = Call {
+        deadline: Some(started + 7 * SECOND),
+        ..call(true)
+    };
+    let Answer::Stream(pieces) = gate.answer(&call).await.unwrap() else {
+        panic!("it streams")
+    };
+    let last = pieces.map(|piece| piece.err()).collect::<Vec<_>>().await;
+    assert_eq!(started.elapsed(), 7 * SECOND);
+    assert_eq!(waited(last.last().unwrap().as_ref().unwrap()), 7 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expert_that_fails_is_left_alone_and_nobody_waits_for_it() {
+    let mut scripts: Scripts = (0..5).map(|_| (SECOND, Err(broken()))).collect();
+    scripts.push((SECOND, Ok(whole())));
+    let gate = gate(1, 4, scripts);
+    for _ in 0..5 {
+        assert_eq!(failure(&gate, false).await.kind(), "broken");
+    }
+    let error = failure(&gate, false).await;
+    assert_eq!(error.kind(), "circuit_open");
+    advance(error.retry_after().unwrap()).await;
+    gate.answer(&call(false)).await.unwrap();
+    assert_eq!(gate.closed_for(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_breaks_off_counts_as_a_failure_and_one_that_ends_does_not() {
+    let cut = || {
+        stream_of(vec![
+            (SECOND, Ok(head().text("a"))),
+            (SECOND, Err(broken())),
+        ])
+    };
+    let scripts = (0..5).map(|_| (SECOND, Ok(cut()))).collect();
+    let gate = gate(1, 0, scripts);
+    for _ in 0..5 {
+        assert_eq!(gate.closed_for(), None);
+        assert_eq!(begun(&gate).await.unwrap().count().await, 2);
+    }
+    assert!(gate.closed_for().is_some());
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use candle_core::Tensor;
+use serde_json::Value;
 
 use super::{
     error::{LoadFault, in_words},
@@ -16,7 +17,7 @@ use super::{
     tokenizer::Tokenizer,
 };
 use crate::{
-    chat::{ChatRequest, FinishReason, Message, Usage},
+    chat::{ChatRequest, FinishReason, Message, Role, Usage},
     expert::ExpertError,
 };
 
@@ -100,7 +101,7 @@ impl Generator {
         request: &ChatRequest,
         reader: &Reader<'_>,
     ) -> Result<Ending, Unfinished> {
-        let prompt = self.prompt(&request.messages)?;
+        let prompt = self.prompt(request)?;
         let room = self.context_tokens - prompt.len();
         let answer_tokens_max = request
             .sampling
@@ -151,9 +152,10 @@ impl Generator {
         self.read.clear();
     }
 
-    /// The tokens of a conversation, which leave room for at least one more.
-    fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ExpertError> {
-        let prompt = self.template.render(messages)?;
+    /// The tokens of a conversation and of an answer that was begun, which leave room for at least one more.
+    fn prompt(&self, request: &ChatRequest) -> Result<Vec<u32>, ExpertError> {
+        let (messages, begun) = begun_answer(request);
+        let prompt = self.template.render(messages)? + begun;
         let tokens = self
             .tokenizer
             .encode(&prompt)
@@ -197,6 +199,18 @@ impl Generator {
                 return Ok(state);
             }
         }
+    }
+}
+
+/// The conversation, and the answer that is to be gone on with: what the assistant said last, where the request says that
+/// it continues (`continue_final_message`, as vLLM has it).
+fn begun_answer(request: &ChatRequest) -> (&[Message], &str) {
+    let continues = request.body.get("continue_final_message") == Some(&Value::Bool(true));
+    match request.messages.split_last() {
+        Some((last, before)) if continues && last.role == Role::Assistant && !before.is_empty() => {
+            (before, &last.text)
+        }
+        _ => (&request.messages, ""),
     }
 }
 

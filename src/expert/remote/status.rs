@@ -4,10 +4,50 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use crate::{dialect::anthropic::upstream::openai_error, expert::ExpertError};
+use crate::{
+    dialect::anthropic::upstream::openai_error,
+    expert::{ExpertError, Refused},
+};
 
 /// Longest message of a provider that is kept for a log, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
+
+/// Anthropic's status for "no room for anyone".
+const OVERLOADED: u16 = 529;
+
+/// Codes of a refusal to answer such a question: OpenAI, Azure, and those who follow them.
+const POLICY: [&str; 6] = [
+    "content_filter",
+    "content_policy_violation",
+    "responsibleaipolicyviolation",
+    "content_filter_error",
+    "moderation_blocked",
+    "cyber_policy",
+];
+
+/// Codes of a refusal to read so much.
+const LENGTH: [&str; 4] = [
+    "context_length_exceeded",
+    "string_above_max_length",
+    "request_too_large",
+    "exceed_context_size_error",
+];
+
+/// What those say who have no code for it.
+const LENGTH_SENTENCES: [&str; 4] = [
+    "maximum context length",
+    "exceeds the available context size",
+    "prompt is too long",
+    "exceeds the context window",
+];
+
+/// Codes of a key that may not do this.
+const PERMISSION: [&str; 4] = [
+    "permission_error",
+    "permission_denied",
+    "insufficient_permissions",
+    "unsupported_country_region_territory",
+];
 
 /// The meaning of a response that is no success.
 pub(super) fn error_of(code: u16, retry_after: Option<Duration>, body: &[u8]) -> ExpertError {
@@ -15,12 +55,15 @@ pub(super) fn error_of(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
         .unwrap_or_else(|_no_json| Value::String(String::from_utf8_lossy(body).into_owned()));
     let detail = || format!("status {code}: {}", shortened(message(&body)));
     match code {
+        // A bill that is not paid passes with no time that anybody would wait.
+        429 if said(&body).any(|word| word == "insufficient_quota") => refused(code, body),
         429 => ExpertError::RateLimited { retry_after },
-        408 | 500..=599 => ExpertError::Failed { detail: detail() },
-        400..=499 => ExpertError::Refused {
-            status: code,
-            body: error_object(body),
+        503 | OVERLOADED => ExpertError::Overloaded {
+            detail: detail(),
+            retry_after,
         },
+        408 | 500..=599 => ExpertError::Failed { detail: detail() },
+        400..=499 => refused(code, body),
         300..=399 => ExpertError::Failed {
             detail: format!("status {code}: a redirect; put the final address into `base_url`"),
         },
@@ -31,9 +74,59 @@ pub(super) fn error_of(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
 /// The error that a provider reports inside a successful response: `{"error": …}`.
 pub(super) fn error_in(object: &Map<String, Value>) -> Option<ExpertError> {
     let error = object.get("error").filter(|error| !error.is_null())?;
-    Some(ExpertError::Failed {
-        detail: shortened(message(error)),
+    let body = json!({"error": error});
+    let says = |words: &[&str]| said(&body).any(|word| words.contains(&word.as_str()));
+    let detail = shortened(message(error));
+    Some(if says(&POLICY) || says(&LENGTH) {
+        refused(400, error_object(body))
+    } else if says(&["rate_limit_exceeded", "rate_limit_error"]) {
+        ExpertError::RateLimited { retry_after: None }
+    } else if says(&["overloaded_error", "overloaded"]) {
+        ExpertError::Overloaded {
+            detail,
+            retry_after: None,
+        }
+    } else {
+        ExpertError::Failed { detail }
     })
+}
+
+fn refused(status: u16, body: Value) -> ExpertError {
+    let body = error_object(body);
+    let why = {
+        let says = |words: &[&str]| said(&body).any(|word| words.contains(&word.as_str()));
+        match status {
+            _ if says(&POLICY) => Refused::ByPolicy,
+            _ if says(&LENGTH) => Refused::Length,
+            413 => Refused::Length,
+            401 | 402 | 404 | 429 => Refused::Us,
+            // OpenAI and others: the key is right and may not do this; where it is the text, they say so.
+            403 if says(&PERMISSION) => Refused::Us,
+            403 => Refused::ByPolicy,
+            _ if tells_length(&body) => Refused::Length,
+            _ => Refused::Request,
+        }
+    };
+    ExpertError::Refused { status, body, why }
+}
+
+/// What providers call the reason of a refusal: the error's code and type.
+fn said(body: &Value) -> impl Iterator<Item = String> {
+    let error = body.get("error").unwrap_or(body);
+    ["code", "type"]
+        .into_iter()
+        .filter_map(|field| Some(error.get(field)?.as_str()?.to_ascii_lowercase()))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// Whether the sentence says that the conversation is too long, as servers do that have no code for it: vLLM, llama.cpp and
+/// others.
+fn tells_length(body: &Value) -> bool {
+    let sentence = message(body).to_ascii_lowercase();
+    LENGTH_SENTENCES
+        .iter()
+        .any(|words| sentence.contains(words))
 }
 
 /// Reads a `Retry-After` header: seconds, or an HTTP date.
@@ -92,13 +185,18 @@ mod tests {
         for (code, kind) in [
             (301, "failed"),
             (400, "refused"),
-            (401, "refused"),
-            (404, "refused"),
+            (401, "authentication"),
+            (402, "authentication"),
+            (403, "policy_refused"),
+            (404, "authentication"),
             (408, "failed"),
+            (413, "context_too_long"),
             (422, "refused"),
             (429, "rate_limited"),
             (500, "failed"),
-            (503, "failed"),
+            (502, "failed"),
+            (503, "overloaded"),
+            (529, "overloaded"),
             (199, "broken"),
             (600, "broken"),
         ] {
@@ -106,9 +204,58 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_providers_own_words_tell_refusals_apart() {
+        for (code, error, kind) in [
+            (400, json!({"code": "content_filter"}), "policy_refused"),
+            (
+                400,
+                json!({"code": "ResponsibleAIPolicyViolation"}),
+                "policy_refused",
+            ),
+            (
+                400,
+                json!({"code": "context_length_exceeded"}),
+                "context_too_long",
+            ),
+            (
+                400,
+                json!({"message": "This model's maximum context length is 8 tokens"}),
+                "context_too_long",
+            ),
+            (400, json!({"code": "invalid_schema"}), "refused"),
+            (403, json!({"type": "permission_error"}), "authentication"),
+            (403, json!({"message": "flagged"}), "policy_refused"),
+            (429, json!({"code": "insufficient_quota"}), "authentication"),
+            (429, json!({"code": "rate_limit_exceeded"}), "rate_limited"),
+        ] {
+            let body = json!({"error": error}).to_string();
+            assert_eq!(
+                error_of(code, None, body.as_bytes()).kind(),
+                kind,
+                "{code} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_inside_a_stream_are_told_apart_like_others() {
+        for (error, kind) in [
+            (json!({"type": "overloaded_error"}), "overloaded"),
+            (json!({"code": "rate_limit_exceeded"}), "rate_limited"),
+            (json!({"code": "content_filter"}), "policy_refused"),
+            (json!("bad luck"), "failed"),
+        ] {
+            let object = json!({"error": error}).as_object().cloned().unwrap();
+            assert_eq!(error_in(&object).unwrap().kind(), kind, "{error}");
+        }
+    }
+
     fn refusal(body: &str) -> Value {
         match error_of(400, None, body.as_bytes()) {
-            ExpertError::Refused { status: 400, body } => body,
+            ExpertError::Refused {
+                status: 400, body, ..
+            } => body,
             other => panic!("{other:?}"),
         }
     }

@@ -73,6 +73,14 @@ impl House {
             .open(ask, decision(), Instant::now())
     }
 
+    /// A ticket whose expert answers.
+    async fn answered(&self) -> Ticket {
+        let ticket = self.open().await;
+        let attempts = ticket.attempts();
+        attempts.answers(attempts.begin(expert(), Role::Answer));
+        ticket
+    }
+
     /// The one outcome that is in the store once everything has ended.
     async fn only_outcome(self, id: &str) -> StoredOutcome {
         self.recorder.flush().await.unwrap();
@@ -141,12 +149,12 @@ fn timeout() -> ExpertError {
 /// What is recorded of a stream from which a client reads so many items before it leaves.
 async fn watched(items: Vec<Result<Chunk, ExpertError>>, read: usize) -> StoredOutcome {
     let house = House::keeping(ContentPolicy::Full).await;
-    let ticket = house.open().await;
+    let ticket = house.answered().await;
     let id = ticket.id().to_owned();
     // A stream that stays open after its items, as a connection does.
     let items = Box::pin(stream::iter(items).chain(stream::pending()));
     let read: Vec<_> = ticket
-        .watch(expert(), items, Choices::new(1))
+        .watch(items, Choices::new(1))
         .take(read)
         .collect()
         .await;
@@ -161,8 +169,8 @@ fn ending(stored: &StoredOutcome) -> (&str, Option<&str>) {
 #[tokio::test]
 async fn a_dropped_ticket_is_a_client_that_left() {
     let house = House::keeping(ContentPolicy::Full).await;
-    let mut ticket = house.open().await;
-    ticket.attempts().push(Attempt::begun(expert()));
+    let ticket = house.open().await;
+    ticket.attempts().begin(expert(), Role::Answer);
     let id = ticket.id().to_owned();
     drop(ticket);
     let stored = house.only_outcome(&id).await;
@@ -204,12 +212,9 @@ async fn a_failure_is_told_from_a_timeout() {
 #[tokio::test]
 async fn a_whole_answer_is_completed_and_paid() {
     let house = House::keeping(ContentPolicy::Full).await;
-    let ticket = house.open().await;
+    let ticket = house.answered().await;
     let id = ticket.id().to_owned();
-    ticket.complete(
-        &expert(),
-        &head().completion("Hello", FinishReason::Stop, USAGE),
-    );
+    ticket.complete(&head().completion("Hello", FinishReason::Stop, USAGE));
     let stored = house.only_outcome(&id).await;
     assert_eq!(ending(&stored), ("completed", None));
     assert_eq!(stored.answered_by.as_deref(), Some("general"));
@@ -223,9 +228,9 @@ async fn a_whole_answer_is_completed_and_paid() {
 #[tokio::test]
 async fn a_stream_read_to_the_end_is_completed_before_its_reader_knows() {
     let house = House::keeping(ContentPolicy::Full).await;
-    let ticket = house.open().await;
+    let ticket = house.answered().await;
     let id = ticket.id().to_owned();
-    let mut stream = ticket.watch(expert(), Box::pin(stream::iter(answer())), Choices::new(1));
+    let mut stream = ticket.watch(Box::pin(stream::iter(answer())), Choices::new(1));
     let mut read = 0;
     while stream.next().await.is_some() {
         read += 1;
@@ -281,10 +286,10 @@ async fn an_error_in_the_middle_is_the_ending() {
 #[tokio::test]
 async fn an_expert_that_ends_its_stream_has_said_all() {
     let house = House::keeping(ContentPolicy::Full).await;
-    let ticket = house.open().await;
+    let ticket = house.answered().await;
     let id = ticket.id().to_owned();
     let items = Box::pin(stream::iter(vec![Ok(head().text("Hel"))]));
-    let read = ticket.watch(expert(), items, Choices::new(1)).count().await;
+    let read = ticket.watch(items, Choices::new(1)).count().await;
     assert_eq!(read, 1);
     let stored = house.only_outcome(&id).await;
     assert_eq!(ending(&stored), ("completed", None));
@@ -293,9 +298,9 @@ async fn an_expert_that_ends_its_stream_has_said_all() {
 #[tokio::test]
 async fn a_stream_cut_by_the_shutdown_is_the_servers_doing() {
     let house = House::keeping(ContentPolicy::Full).await;
-    let ticket = house.open().await;
+    let ticket = house.answered().await;
     let id = ticket.id().to_owned();
-    let mut stream = ticket.watch(expert(), Box::pin(stream::iter(answer())), Choices::new(1));
+    let mut stream = ticket.watch(Box::pin(stream::iter(answer())), Choices::new(1));
     stream.next().await;
     house.shutdown.cancel();
     drop(stream);
@@ -319,13 +324,9 @@ async fn text_is_kept_as_the_policy_says() {
         ),
     ] {
         let house = House::keeping(policy).await;
-        let ticket = house.open().await;
+        let ticket = house.answered().await;
         let id = ticket.id().to_owned();
-        let stream = ticket.watch(
-            expert(),
-            Box::pin(stream::iter(self::answer())),
-            Choices::new(1),
-        );
+        let stream = ticket.watch(Box::pin(stream::iter(self::answer())), Choices::new(1));
         assert_eq!(stream.count().await, 5);
         let stored = house.only_outcome(&id).await;
         assert_eq!(stored.question.as_deref(), question);
@@ -345,32 +346,24 @@ async fn a_long_answer_is_kept_up_to_the_bound() {
     );
 }
 
-/// An answer that was not taken, and a judge's word on it.
-fn tried_before(usage: Option<Usage>) -> [Attempt; 2] {
-    let first = Attempt {
-        role: Role::First,
-        rejected: Some("it has no text".into()),
-        usage,
-        ..Attempt::begun(expert())
-    };
-    let judge = Attempt {
-        role: Role::Judge,
-        usage: Some(USAGE),
-        ..Attempt::begun(expert())
-    };
-    [first, judge]
-}
-
 #[tokio::test]
 async fn everything_that_was_paid_for_is_added_up() {
     for (first, tokens) in [(Some(USAGE), Some(3 * 2_000_000)), (None, None)] {
         let house = House::keeping(ContentPolicy::Full).await;
-        let mut ticket = house.open().await;
-        ticket.attempts().extend(tried_before(first));
-        ticket.attempts().push(Attempt::begun(expert()));
+        let ticket = house.open().await;
+        let attempts = ticket.attempts();
+        // An answer that was not taken, and a judge's word on it.
+        let not_taken = attempts.begin(expert(), Role::First);
+        attempts.update(not_taken, |attempt| {
+            attempt.rejected = Some("it has no text".into());
+            attempt.usage = first;
+        });
+        let judge = attempts.begin(expert(), Role::Judge);
+        attempts.update(judge, |attempt| attempt.usage = Some(USAGE));
+        attempts.answers(attempts.begin(expert(), Role::Answer));
         let id = ticket.id().to_owned();
         let completion = head().completion("Hi", FinishReason::Stop, USAGE);
-        ticket.complete(&expert(), &completion);
+        ticket.complete(&completion);
         let stored = house.only_outcome(&id).await;
         assert_eq!(stored.prompt_tokens, tokens);
         // Each read for two dollars and wrote for four.
@@ -380,4 +373,26 @@ async fn everything_that_was_paid_for_is_added_up() {
         assert_eq!(attempts[2]["prompt_tokens"], 2_000_000, "the answer's own");
         assert_eq!(attempts[2]["cost_usd"], 6.0);
     }
+}
+
+#[tokio::test]
+async fn who_goes_on_with_an_answer_is_paid_and_who_broke_off_is_not() {
+    let house = House::keeping(ContentPolicy::Full).await;
+    let ticket = house.answered().await;
+    let id = ticket.id().to_owned();
+    let attempts = ticket.attempts();
+    let mut stream = ticket.watch(Box::pin(stream::iter(answer())), Choices::new(1));
+    stream.next().await;
+    let broke = attempts.answering().unwrap();
+    attempts.update(broke, |attempt| attempt.error = Some("broken".into()));
+    attempts.answers(attempts.begin(ExpertId::new("general"), Role::Continue));
+    assert_eq!(stream.count().await, answer().len() - 1);
+    let stored = house.only_outcome(&id).await;
+    assert_eq!(ending(&stored), ("completed", None));
+    assert_eq!(stored.cost_usd, Some(6.0), "one answer");
+    let attempts: Vec<serde_json::Value> = serde_json::from_str(&stored.attempts).unwrap();
+    assert_eq!(attempts[0]["error"], "broken");
+    assert!(attempts[0]["cost_usd"].is_null());
+    assert_eq!(attempts[1]["role"], "continue");
+    assert_eq!(attempts[1]["cost_usd"], 6.0);
 }

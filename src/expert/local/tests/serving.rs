@@ -10,7 +10,7 @@ use super::{request, smollm2_file, tiny_expert};
 use crate::{
     chat::{ChatRequest, Chunk},
     expert::{
-        Answer, Expert, ExpertError,
+        Answer, Call, Expert, ExpertError,
         local::{Family, LocalExpert, generator::Generator, tiny},
     },
     ids::ExpertId,
@@ -23,12 +23,16 @@ async fn an_answer_is_the_same_whole_and_streamed() {
     assert_eq!(expert.card().context_tokens, 8192);
     assert!((134_000_000..136_000_000).contains(&expert.card().parameters));
     let sampled = json!({"temperature": 1, "seed": 5, "max_tokens": 12});
-    let Answer::Whole(whole) = expert.answer(request(sampled.clone())).await.unwrap() else {
+    let Answer::Whole(whole) = expert
+        .answer(&call(request(sampled.clone())))
+        .await
+        .unwrap()
+    else {
         panic!("no stream was asked for");
     };
     let mut streamed = sampled;
     streamed["stream"] = true.into();
-    let Answer::Stream(chunks) = expert.answer(request(streamed)).await.unwrap() else {
+    let Answer::Stream(chunks) = expert.answer(&call(request(streamed))).await.unwrap() else {
         panic!("a stream was asked for");
     };
     let chunks: Vec<Chunk> = chunks.map(Result::unwrap).collect().await;
@@ -49,6 +53,10 @@ async fn an_answer_is_the_same_whole_and_streamed() {
     assert_eq!(whole.0["model"], "general");
 }
 
+fn call(request: Arc<ChatRequest>) -> Call {
+    Call::new(request, Arc::default())
+}
+
 /// A long answer that begins at once.
 fn endless() -> Arc<ChatRequest> {
     let body = json!({"stream": true, "max_tokens": 200});
@@ -59,13 +67,14 @@ fn endless() -> Arc<ChatRequest> {
 async fn a_full_queue_says_when_to_come_back_and_a_reader_that_leaves_makes_room() {
     let expert = tiny_expert(1);
     // Nobody reads on, so the model waits for this reader once it has run ahead.
-    let reading = expert.answer(endless()).await.unwrap();
-    let mut waiting = expert.answer(request(json!({"max_tokens": 1})));
+    let reading = expert.answer(&call(endless())).await.unwrap();
+    let short = call(request(json!({"max_tokens": 1})));
+    let mut waiting = expert.answer(&short);
     assert!(
         (&mut waiting).now_or_never().is_none(),
         "it waits in the queue"
     );
-    match expert.answer(endless()).await {
+    match expert.answer(&call(endless())).await {
         Err(ExpertError::Busy { retry_after }) => assert!(retry_after.as_secs() >= 1),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("there is no room"),
@@ -77,11 +86,12 @@ async fn a_full_queue_says_when_to_come_back_and_a_reader_that_leaves_makes_room
 #[tokio::test]
 async fn a_question_that_nobody_waits_for_is_not_answered() {
     let expert = tiny_expert(2);
-    let reading = expert.answer(endless()).await.unwrap();
-    let mut given_up = expert.answer(request(json!({"max_tokens": 1})));
+    let reading = expert.answer(&call(endless())).await.unwrap();
+    let short = call(request(json!({"max_tokens": 1})));
+    let mut given_up = expert.answer(&short);
     assert!((&mut given_up).now_or_never().is_none());
     drop(given_up);
-    let waiting = expert.answer(request(json!({"max_tokens": 1})));
+    let waiting = expert.answer(&short);
     drop(reading);
     assert!(matches!(waiting.await, Ok(Answer::Whole(_))));
 }
@@ -89,7 +99,7 @@ async fn a_question_that_nobody_waits_for_is_not_answered() {
 #[tokio::test]
 async fn closing_down_waits_for_no_reader() {
     let expert = tiny_expert(1);
-    let Answer::Stream(chunks) = expert.answer(endless()).await.unwrap() else {
+    let Answer::Stream(chunks) = expert.answer(&call(endless())).await.unwrap() else {
         panic!("a stream was asked for");
     };
     drop(expert);
@@ -113,7 +123,7 @@ async fn what_a_local_model_cannot_do_is_refused_by_field() {
         ),
         (json!({"messages": picture}), "messages"),
     ] {
-        match expert.answer(request(change)).await {
+        match expert.answer(&call(request(change))).await {
             Err(ExpertError::Unsupported { param, .. }) => assert_eq!(param, field),
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("{field} is not supported"),
@@ -123,7 +133,31 @@ async fn what_a_local_model_cannot_do_is_refused_by_field() {
         "n": 1, "tools": [], "tool_choice": "none", "logprobs": false, "response_format": {"type": "text"},
         "max_tokens": 1,
     });
-    assert!(expert.answer(request(harmless)).await.is_ok());
+    assert!(expert.answer(&call(request(harmless))).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_answer_that_was_begun_is_gone_on_with() {
+    let expert = LocalExpert::load(ExpertId::new("general"), &smollm2_file(), None, 1).unwrap();
+    let ask = async |change| match expert.answer(&call(request(change))).await {
+        Ok(Answer::Whole(whole)) => whole.text().unwrap().to_owned(),
+        _ => panic!("no stream was asked for"),
+    };
+    let whole = ask(json!({})).await;
+    let (begun, rest) = whole.split_at(whole.len() / 2);
+    // Cut between two words, where the tokens of both halves are those of the whole.
+    let at = begun.rfind(' ').unwrap();
+    let (begun, rest) = (&begun[..at], format!("{}{rest}", &begun[at..]));
+    let messages = json!([
+        {"role": "user", "content": "What is the opposite of hot?"},
+        {"role": "assistant", "content": begun},
+    ]);
+    let go_on = json!({"messages": messages, "continue_final_message": true});
+    let continued = ask(go_on).await;
+    assert!(
+        continued.starts_with(&rest),
+        "{begun:?} {rest:?} {continued:?}"
+    );
 }
 
 #[test]

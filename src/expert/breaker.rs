@@ -1,0 +1,266 @@
+//! The circuit breaker of one endpoint: closed, open, half open with a single probe (Michael Nygard, "Release It!", 2007),
+//! opened by failures in a row, by their share in a window, and by first tokens far slower than usual (the first two as
+//! in Envoy's outlier detection). Every method takes the time, and nothing here waits.
+
+mod speed;
+mod window;
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rand::RngExt;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::config::BreakerConfig;
+use speed::Speed;
+use window::Window;
+
+/// How much a time open may differ from what is configured, so that many servers do not probe in the same moment.
+const JITTER: f64 = 0.2;
+
+/// How often the time open is doubled at the most; its cap is reached long before.
+const DOUBLINGS_MAX: u32 = 16;
+
+/// The breaker of one endpoint.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    config: BreakerConfig,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    phase: Phase,
+    failures_in_a_row: u32,
+    window: Window,
+    speed: Speed,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Closed,
+    /// Left alone until then; `times` it opened in a row.
+    Open {
+        until: Instant,
+        times: u32,
+        why: Why,
+    },
+    /// One question probes.
+    Probing {
+        times: u32,
+        why: Why,
+    },
+}
+
+/// What opened a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Failures in a row, or too large a share of them.
+    Failures,
+    /// First tokens far slower than usual.
+    Slow,
+    /// The provider asked for a pause.
+    AskedTo,
+}
+
+/// What a breaker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Circuit {
+    /// Questions go through.
+    Closed,
+    /// None does.
+    Open {
+        /// What opened it.
+        why: Why,
+        /// Time until a question may probe, in milliseconds.
+        probe_in_ms: u64,
+    },
+    /// The next question probes, or one does already.
+    HalfOpen {
+        /// What opened it.
+        why: Why,
+    },
+}
+
+impl Circuit {
+    /// What the gauge shows: 0 closed, 1 half open, 2 open.
+    pub(super) fn level(&self) -> f64 {
+        match self {
+            Self::Closed => 0.0,
+            Self::HalfOpen { .. } => 1.0,
+            Self::Open { .. } => 2.0,
+        }
+    }
+}
+
+/// A question that was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pass {
+    probes: bool,
+}
+
+impl Breaker {
+    pub(super) fn new(config: BreakerConfig) -> Self {
+        Self {
+            config,
+            inner: Mutex::new(Inner {
+                phase: Phase::Closed,
+                failures_in_a_row: 0,
+                window: Window::new(config.window),
+                speed: Speed::default(),
+            }),
+        }
+    }
+
+    /// Lets a question through.
+    ///
+    /// # Errors
+    /// The time until it may be worth asking again.
+    pub(super) fn admit(&self, now: Instant) -> Result<Pass, Duration> {
+        let mut inner = self.inner();
+        match inner.phase {
+            Phase::Closed => Ok(Pass { probes: false }),
+            Phase::Open { until, times, why } if now >= until => {
+                inner.phase = Phase::Probing { times, why };
+                Ok(Pass { probes: true })
+            }
+            Phase::Open { until, .. } => Err(until - now),
+            // How long the probe takes is not known.
+            Phase::Probing { .. } => Err(self.config.open),
+        }
+    }
+
+    /// Time until a question would be let through; none where one would be now.
+    pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
+        match self.inner().phase {
+            Phase::Closed => None,
+            Phase::Open { until, .. } => until.checked_duration_since(now).filter(|d| !d.is_zero()),
+            Phase::Probing { .. } => Some(self.config.open),
+        }
+    }
+
+    /// What it is doing.
+    pub(super) fn circuit(&self, now: Instant) -> Circuit {
+        match self.inner().phase {
+            Phase::Closed => Circuit::Closed,
+            Phase::Open { until, why, .. } if now < until => Circuit::Open {
+                why,
+                probe_in_ms: u64::try_from((until - now).as_millis()).unwrap_or(u64::MAX),
+            },
+            Phase::Open { why, .. } | Phase::Probing { why, .. } => Circuit::HalfOpen { why },
+        }
+    }
+
+    /// The answer began after `first_token`, where that is known. A probe that comes as far closes the breaker.
+    pub(super) fn began(&self, pass: Pass, first_token: Option<Duration>, now: Instant) {
+        let mut inner = self.inner();
+        if pass.probes {
+            inner.close();
+        }
+        let Some(first_token) = first_token else {
+            return;
+        };
+        if inner.speed.saw(first_token, self.config.slow_factor)
+            && matches!(inner.phase, Phase::Closed)
+        {
+            self.open(&mut inner, now, 0, Why::Slow);
+        }
+    }
+
+    /// The answer came to its end.
+    pub(super) fn completed(&self, now: Instant) {
+        let mut inner = self.inner();
+        inner.failures_in_a_row = 0;
+        inner.window.add(now, false);
+    }
+
+    /// The endpoint failed.
+    pub(super) fn failed(&self, pass: Pass, now: Instant) {
+        let mut inner = self.inner();
+        inner.failures_in_a_row = inner.failures_in_a_row.saturating_add(1);
+        inner.window.add(now, true);
+        match inner.phase {
+            Phase::Probing { times, why } if pass.probes => {
+                self.open(&mut inner, now, times.saturating_add(1), why);
+            }
+            Phase::Closed if self.is_too_much(&inner, now) => {
+                self.open(&mut inner, now, 0, Why::Failures);
+            }
+            _ => {}
+        }
+    }
+
+    /// The provider asks to be left alone for a while.
+    pub(super) fn rest(&self, pass: Pass, wait: Duration, now: Instant) {
+        let mut inner = self.inner();
+        let until = now + wait.min(self.config.open_max);
+        match inner.phase {
+            Phase::Open { until: later, .. } if later >= until => {}
+            Phase::Probing { .. } if !pass.probes => {}
+            _ => {
+                inner.phase = Phase::Open {
+                    until,
+                    times: 0,
+                    why: Why::AskedTo,
+                };
+            }
+        }
+    }
+
+    /// Nothing was learned of the endpoint: the question was given up, or was itself at fault.
+    pub(super) fn released(&self, pass: Pass, now: Instant) {
+        let mut inner = self.inner();
+        if let Phase::Probing { times, why } = inner.phase
+            && pass.probes
+        {
+            // The next question probes.
+            inner.phase = Phase::Open {
+                until: now,
+                times,
+                why,
+            };
+        }
+    }
+
+    fn is_too_much(&self, inner: &Inner, now: Instant) -> bool {
+        let (answers, failures) = inner.window.counts(now);
+        let is_share = answers >= self.config.answers_min
+            && f64::from(failures) >= self.config.error_rate * f64::from(answers);
+        is_share || inner.failures_in_a_row >= self.config.failures
+    }
+
+    fn open(&self, inner: &mut Inner, now: Instant, times: u32, why: Why) {
+        let time = self
+            .config
+            .open
+            .saturating_mul(1 << times.min(DOUBLINGS_MAX))
+            .min(self.config.open_max);
+        let jitter = rand::rng().random_range(1.0 - JITTER..=1.0);
+        inner.phase = Phase::Open {
+            until: now + time.mul_f64(jitter),
+            times,
+            why,
+        };
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.failures_in_a_row = 0;
+        self.window.clear();
+        self.speed.forgive();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The breaker over time.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn config() -> BreakerConfig {
+    BreakerConfig {
+        failures: 3,
+        error_rate: 0.5,
+        answers_min: 10,
+        window: 30 * SECOND,
+        slow_factor: 10.0,
+        open: 4 * SECOND,
+        open_max: 20 * SECOND,
+    }
+}
+
+fn passed(breaker: &Breaker, now: Instant) -> Pass {
+    breaker.admit(now).unwrap()
+}
+
+/// A breaker that has just opened.
+fn opened(now: Instant) -> Breaker {
+    let breaker = Breaker::new(config());
+    for _ in 0..3 {
+        breaker.failed(passed(&breaker, now), now);
+    }
+    assert!(matches!(breaker.circuit(now), Circuit::Open { .. }));
+    breaker
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_in_a_row_open_it_and_a_success_between_them_does_not() {
+    let now = Instant::now();
+    let breaker = Breaker::new(config());
+    for _ in 0..10 {
+        breaker.failed(passed(&breaker, now), now);
+        breaker.failed(passed(&breaker, now), now);
+        for _ in 0..4 {
+            breaker.completed(now);
+        }
+    }
+    assert_eq!(breaker.circuit(now), Circuit::Closed);
+    assert!(opened(now).admit(now).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_share_of_failures_opens_it_even_between_successes() {
+    let now = Instant::now();
+    let breaker = Breaker::new(config());
+    for _ in 0..4 {
+        breaker.completed(now);
+        breaker.failed(passed(&breaker, now), now);
+    }
+    assert_eq!(breaker.circuit(now), Circuit::Closed, "too few to tell");
+    breaker.completed(now);
+    breaker.failed(passed(&breaker, now), now);
+    assert!(matches!(
+        breaker.circuit(now),
+        Circuit::Open {
+            why: Why::Failures,
+            ..
+        }
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_question_probes_and_its_answer_closes_it() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let wait = breaker.admit(start).unwrap_err();
+    assert!(wait <= 4 * SECOND && wait >= 3 * SECOND, "{wait:?}");
+    let later = start + wait;
+    let probe = passed(&breaker, later);
+    assert!(breaker.admit(later).is_err(), "one probe at a time");
+    assert!(breaker.closed_for(later).is_some());
+    breaker.began(probe, None, later);
+    assert_eq!(breaker.circuit(later), Circuit::Closed);
+    // It begins anew: two failures are not three.
+    breaker.failed(passed(&breaker, later), later);
+    breaker.failed(passed(&breaker, later), later);
+    assert_eq!(breaker.circuit(later), Circuit::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_probe_that_fails_doubles_the_time_up_to_its_cap() {
+    let mut now = Instant::now();
+    let breaker = opened(now);
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let wait = breaker.admit(now).unwrap_err();
+        waits.push(wait.as_secs_f64());
+        now += wait;
+        breaker.failed(passed(&breaker, now), now);
+    }
+    for (wait, most) in waits.iter().zip([4.0, 8.0, 16.0, 20.0, 20.0]) {
+        assert!(*wait <= most && *wait >= most * 0.79, "{waits:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_given_up_lets_the_next_question_probe() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    let probe = passed(&breaker, later);
+    breaker.released(probe, later);
+    assert!(passed(&breaker, later).probes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_question_that_fails_does_not_touch_the_probe() {
+    let start = Instant::now();
+    let breaker = Breaker::new(config());
+    let old = passed(&breaker, start);
+    for _ in 0..3 {
+        breaker.failed(passed(&breaker, start), start);
+    }
+    let later = start + 10 * SECOND;
+    let probe = passed(&breaker, later);
+    breaker.failed(old, later);
+    assert!(matches!(breaker.circuit(later), Circuit::HalfOpen { .. }));
+    breaker.began(probe, None, later);
+    assert_eq!(breaker.circuit(later), Circuit::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_rests_as_long_as_the_provider_asks_within_its_cap() {
+    let now = Instant::now();
+    let breaker = Breaker::new(config());
+    breaker.rest(passed(&breaker, now), 7 * SECOND, now);
+    assert_eq!(breaker.admit(now).unwrap_err(), 7 * SECOND);
+    assert!(breaker.admit(now + 7 * SECOND).is_ok());
+    let breaker = Breaker::new(config());
+    breaker.rest(passed(&breaker, now), 3600 * SECOND, now);
+    assert_eq!(breaker.admit(now).unwrap_err(), 20 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn far_slower_first_tokens_than_usual_open_it() {
+    let now = Instant::now();
+    let breaker = Breaker::new(config());
+    for _ in 0..50 {
+        breaker.began(passed(&breaker, now), Some(SECOND / 4), now);
+    }
+    for _ in 0..4 {
+        if let Ok(pass) = breaker.admit(now) {
+            breaker.began(pass, Some(30 * SECOND), now);
+        }
+    }
+    assert!(matches!(
+        breaker.circuit(now),
+        Circuit::Open { why: Why::Slow, .. }
+    ));
+}

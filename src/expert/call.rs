@@ -1,0 +1,79 @@
+//! One question on its way to experts.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Attempts, Role};
+use crate::{
+    chat::ChatRequest,
+    config::{Delivery, StreamRecovery},
+};
+
+/// What is asked, and how the answer is to be brought. Copies share the log of attempts.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The question.
+    pub request: Arc<ChatRequest>,
+    /// What its route wants.
+    pub delivery: Arc<Delivery>,
+    /// Which of an expert's endpoints it would rather go to: questions of one session to the same; none: any.
+    pub session: Option<u64>,
+    /// When nobody waits for the answer any more; none: whenever it comes.
+    pub deadline: Option<Instant>,
+    /// What experts are asked for.
+    pub role: Role,
+    /// What was tried.
+    pub attempts: Attempts,
+}
+
+impl Call {
+    /// A question that belongs to no session and can wait.
+    pub fn new(request: Arc<ChatRequest>, delivery: Arc<Delivery>) -> Self {
+        Self {
+            request,
+            delivery,
+            session: None,
+            deadline: None,
+            role: Role::Answer,
+            attempts: Attempts::default(),
+        }
+    }
+
+    /// The same conversation, asked for another reason, of one expert alone: what breaks off is not recovered, and nobody
+    /// is asked beside it.
+    pub fn aside(&self, role: Role) -> Self {
+        Self {
+            role,
+            delivery: Arc::new(Delivery {
+                stream_recovery: StreamRecovery::Error,
+                hedge_share: None,
+                ..*self.delivery
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// The same with another request.
+    pub fn with(&self, request: Arc<ChatRequest>) -> Self {
+        Self {
+            request,
+            ..self.clone()
+        }
+    }
+
+    /// The same with another role.
+    pub fn in_role(&self, role: Role) -> Self {
+        Self {
+            role,
+            ..self.clone()
+        }
+    }
+
+    /// Time until nobody waits any more.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        self.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(now)
+        })
+    }
+}

@@ -1,0 +1,217 @@
+//! The endpoints of one expert: which of them a question goes to, and what was learned of it there.
+//!
+//! A question of a session goes where the session went before, as long as that endpoint is healthy, so that the provider's
+//! prompt cache stays warm (rendezvous hashing: Thaler and Ravishankar, 1998). Others go to the less burdened of two that
+//! are drawn ("the power of two choices", Mitzenmacher, 2001), by their peak-sensitive latency times what they have under
+//! way (peak EWMA, as in Finagle).
+
+mod load;
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use rand::RngExt;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{
+    Expert, ExpertError,
+    breaker::{Breaker, Circuit, Pass},
+    class::Class,
+};
+use crate::config::BreakerConfig;
+use load::{Load, UnderWay};
+
+/// One expert's endpoints, at least one.
+pub(super) struct Pool {
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// One place where an expert answers.
+struct Endpoint {
+    name: String,
+    expert: Arc<dyn Expert>,
+    breaker: Breaker,
+    load: Arc<Load>,
+}
+
+/// What one endpoint is doing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EndpointState {
+    /// Its address; empty for an expert in this process.
+    pub endpoint: String,
+    /// Its breaker.
+    #[serde(flatten)]
+    pub circuit: Circuit,
+    /// Answers under way.
+    pub under_way: u32,
+}
+
+/// An endpoint that was chosen for a question, until it is known what became of it there. Dropped before, it has taught
+/// nothing.
+pub(super) struct Lease {
+    endpoint: Arc<Endpoint>,
+    pass: Option<Pass>,
+    started: Instant,
+    _under_way: UnderWay,
+}
+
+impl Pool {
+    /// Joins endpoints, each with the name by which people know it.
+    pub(super) fn new(
+        endpoints: impl IntoIterator<Item = (String, Arc<dyn Expert>)>,
+        breaker: BreakerConfig,
+    ) -> Self {
+        let endpoints = endpoints.into_iter().map(|(name, expert)| {
+            Arc::new(Endpoint {
+                name,
+                expert,
+                breaker: Breaker::new(breaker),
+                load: Arc::default(),
+            })
+        });
+        Self {
+            endpoints: endpoints.collect(),
+        }
+    }
+
+    /// Time until a question would be let through somewhere; none where one would be now.
+    pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
+        let mut soonest = None;
+        for endpoint in &self.endpoints {
+            let closed_for = endpoint.breaker.closed_for(now)?;
+            soonest = Some(soonest.map_or(closed_for, |soonest: Duration| soonest.min(closed_for)));
+        }
+        soonest
+    }
+
+    /// Chooses an endpoint.
+    ///
+    /// # Errors
+    /// None of them lets a question through now.
+    pub(super) fn lease(&self, session: Option<u64>, now: Instant) -> Result<Lease, ExpertError> {
+        let mut soonest = Duration::MAX;
+        for endpoint in self.by_preference(session, now) {
+            match endpoint.breaker.admit(now) {
+                Ok(pass) => {
+                    return Ok(Lease {
+                        endpoint: Arc::clone(endpoint),
+                        pass: Some(pass),
+                        started: now,
+                        _under_way: endpoint.load.begin(),
+                    });
+                }
+                Err(wait) => soonest = soonest.min(wait),
+            }
+        }
+        Err(ExpertError::CircuitOpen {
+            retry_after: soonest,
+        })
+    }
+
+    /// What each endpoint is doing.
+    pub(super) fn states(&self, now: Instant) -> Vec<EndpointState> {
+        let state = |endpoint: &Arc<Endpoint>| EndpointState {
+            endpoint: endpoint.name.clone(),
+            circuit: endpoint.breaker.circuit(now),
+            under_way: endpoint.load.under_way(),
+        };
+        self.endpoints.iter().map(state).collect()
+    }
+
+    /// The endpoints in the order in which they are to be tried.
+    fn by_preference(&self, session: Option<u64>, now: Instant) -> Vec<&Arc<Endpoint>> {
+        let mut order: Vec<&Arc<Endpoint>> = self.endpoints.iter().collect();
+        if order.len() == 1 {
+            return order;
+        }
+        match session {
+            Some(session) => {
+                order.sort_by_key(|endpoint| std::cmp::Reverse(weight(session, &endpoint.name)));
+            }
+            None => draw_two(&mut order, now),
+        }
+        order
+    }
+}
+
+/// Puts the less burdened of two healthy endpoints that are drawn first, the other second.
+fn draw_two(order: &mut [&Arc<Endpoint>], now: Instant) {
+    // Those whose turn would not come now only stand in the way of the draw.
+    order.sort_by_key(|endpoint| endpoint.breaker.closed_for(now).is_some());
+    let healthy = order.partition_point(|endpoint| endpoint.breaker.closed_for(now).is_none());
+    if healthy < 2 {
+        return;
+    }
+    let mut rng = rand::rng();
+    for place in 0..2 {
+        let drawn = rng.random_range(place..healthy);
+        order.swap(place, drawn);
+    }
+    if order[1].load.cost(now) < order[0].load.cost(now) {
+        order.swap(0, 1);
+    }
+}
+
+fn weight(session: u64, endpoint: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (session, endpoint).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Lease {
+    /// Whom to ask.
+    pub(super) fn expert(&self) -> &dyn Expert {
+        self.endpoint.expert.as_ref()
+    }
+
+    /// The answer began; `is_first_token` where the time until now is that of a first token.
+    pub(super) fn began(&self, is_first_token: bool) {
+        let now = Instant::now();
+        let took = now - self.started;
+        self.endpoint.load.saw(took, now);
+        if let Some(pass) = self.pass {
+            let first_token = is_first_token.then_some(took);
+            self.endpoint.breaker.began(pass, first_token, now);
+        }
+    }
+
+    /// The answer came to its end; whether that was news.
+    pub(super) fn completed(&mut self) -> bool {
+        let is_news = self.pass.take().is_some();
+        if is_news {
+            self.endpoint.breaker.completed(Instant::now());
+        }
+        is_news
+    }
+
+    /// There was no answer, or not all of one.
+    pub(super) fn failed(&mut self, error: &ExpertError) {
+        let Some(pass) = self.pass.take() else {
+            return;
+        };
+        let (now, breaker) = (Instant::now(), &self.endpoint.breaker);
+        let class = error.class();
+        if let (Class::RateLimited | Class::Overloaded, Some(wait)) = (class, error.retry_after()) {
+            breaker.rest(pass, wait, now);
+        } else if class.blames_the_endpoint() {
+            breaker.failed(pass, now);
+        } else {
+            breaker.released(pass, now);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            self.endpoint.breaker.released(pass, Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

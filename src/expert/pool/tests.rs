@@ -1,0 +1,125 @@
+//! Where questions go among several endpoints.
+
+use std::collections::HashMap;
+
+use futures_util::{FutureExt, future::BoxFuture};
+
+use super::*;
+use crate::expert::{Answer, Call};
+
+struct Nobody;
+
+impl Expert for Nobody {
+    fn answer<'a>(&'a self, _call: &'a Call) -> BoxFuture<'a, Result<Answer, ExpertError>> {
+        std::future::pending().boxed()
+    }
+}
+
+fn pool(names: &[&str]) -> Pool {
+    let endpoints = names
+        .iter()
+        .map(|name| ((*name).to_owned(), Arc::new(Nobody) as Arc<dyn Expert>));
+    Pool::new(endpoints, BreakerConfig::default())
+}
+
+fn leased(pool: &Pool, session: Option<u64>) -> Lease {
+    pool.lease(session, Instant::now()).ok().unwrap()
+}
+
+fn name(lease: &Lease) -> String {
+    lease.endpoint.name.clone()
+}
+
+fn failure() -> ExpertError {
+    ExpertError::Failed { detail: "x".into() }
+}
+
+fn open(pool: &Pool, endpoint: &str) {
+    for _ in 0..1000 {
+        let Ok(mut lease) = pool.lease(None, Instant::now()) else {
+            return;
+        };
+        if name(&lease) == endpoint {
+            lease.failed(&failure());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_keeps_its_endpoint_while_that_is_healthy_and_comes_back_to_it() {
+    let pool = pool(&["a", "b", "c"]);
+    let home = name(&leased(&pool, Some(7)));
+    for _ in 0..20 {
+        assert_eq!(name(&leased(&pool, Some(7))), home);
+    }
+    open(&pool, &home);
+    let elsewhere = name(&leased(&pool, Some(7)));
+    assert_ne!(elsewhere, home);
+    assert_eq!(
+        name(&leased(&pool, Some(7))),
+        elsewhere,
+        "one other, not any"
+    );
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(name(&leased(&pool, Some(7))), home);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_spread_over_the_endpoints() {
+    let pool = pool(&["a", "b", "c"]);
+    let mut homes = HashMap::new();
+    for session in 0..300 {
+        *homes
+            .entry(name(&leased(&pool, Some(session))))
+            .or_insert(0) += 1;
+    }
+    assert!(homes.values().all(|count| *count > 60), "{homes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_less_burdened_of_two_is_taken() {
+    let pool = pool(&["a", "b"]);
+    let held: Vec<_> = (0..10).map(|_| leased(&pool, None)).collect();
+    let at_a = held.iter().filter(|lease| name(lease) == "a").count();
+    assert_eq!(at_a, 5, "what is under way evens out");
+    drop(held);
+
+    let slow = pool.endpoints.iter().find(|it| it.name == "a").unwrap();
+    slow.load.saw(Duration::from_secs(2), Instant::now());
+    let fast = pool.endpoints.iter().find(|it| it.name == "b").unwrap();
+    fast.load.saw(Duration::from_millis(50), Instant::now());
+    let to_b = (0..50).filter(|_| name(&leased(&pool, None)) == "b");
+    assert_eq!(to_b.count(), 50);
+    // A peak is forgotten with time.
+    tokio::time::advance(Duration::from_secs(120)).await;
+    let to_a = (0..200).filter(|_| name(&leased(&pool, None)) == "a");
+    assert!(to_a.count() > 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_endpoint_is_left_out_and_all_open_ones_say_when_to_come_back() {
+    let pool = pool(&["a", "b"]);
+    open(&pool, "a");
+    assert!((0..50).all(|_| name(&leased(&pool, None)) == "b"));
+    assert_eq!(pool.closed_for(Instant::now()), None);
+    open(&pool, "b");
+    let error = pool.lease(None, Instant::now()).err().unwrap();
+    assert_eq!(error.kind(), "circuit_open");
+    let most = BreakerConfig::default().open;
+    assert!(error.retry_after().unwrap() <= most);
+    assert!(pool.closed_for(Instant::now()).unwrap() <= most);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_itself_at_fault_teaches_nothing_of_the_endpoint() {
+    let pool = pool(&["a"]);
+    for _ in 0..20 {
+        leased(&pool, None).failed(&ExpertError::Unsupported {
+            what: "x",
+            param: "x",
+        });
+        drop(leased(&pool, None));
+    }
+    assert_eq!(pool.states(Instant::now())[0].circuit, Circuit::Closed);
+    assert_eq!(pool.states(Instant::now())[0].under_way, 0);
+}

@@ -1,0 +1,214 @@
+//! Where the chunks of another answer are joined to what was delivered: what was delivered already is taken out of them.
+
+use serde_json::{Map, Value};
+
+use super::delivered::{Delivered, Track};
+use crate::{chat::Chunk, expert::ExpertError};
+
+/// Characters that an answer must have in common with what was delivered before it counts as that answer said anew, where
+/// it was to go on with it: fewer are alike by chance.
+const ECHO_CHARS_MIN: usize = 16;
+
+/// How another answer meets what was delivered.
+#[derive(Debug)]
+pub(super) enum Joint {
+    /// It must begin with what was delivered: the rest of each text that is still to be met.
+    Splice(Vec<(Track, String)>),
+    /// It goes on from there.
+    Continued(Seam),
+}
+
+/// The beginning of a continued answer.
+#[derive(Debug)]
+pub(super) struct Seam {
+    /// What was delivered.
+    delivered: String,
+    /// What came of the answer, as long as it may be what was delivered, said once more.
+    held: Option<String>,
+    /// White space that was delivered and is not in the prefill, so that the answer may begin with it.
+    space: String,
+}
+
+impl Joint {
+    pub(super) fn splice(delivered: &Delivered) -> Self {
+        Self::Splice(delivered.tracks().to_vec())
+    }
+
+    pub(super) fn continued(delivered: &str) -> Self {
+        let kept = delivered.trim_end();
+        Self::Continued(Seam {
+            delivered: kept.to_owned(),
+            held: Some(String::new()),
+            space: delivered[kept.len()..].to_owned(),
+        })
+    }
+
+    /// What of a chunk is new; none where nothing is.
+    ///
+    /// # Errors
+    /// The answer is another one.
+    pub(super) fn fit(&mut self, mut chunk: Chunk) -> Result<Option<Chunk>, ExpertError> {
+        let finishes = chunk.finishes();
+        let counts = chunk.usage().is_some();
+        let has_choice = chunk.delta().is_some();
+        if let Some(delta) = delta_of(&mut chunk) {
+            // The client knows whose turn it is, and what was thought before the answer began.
+            delta.retain(|field, _| field != "role" && !field.starts_with("reasoning"));
+            match self {
+                Self::Splice(rest) => splice(delta, rest)?,
+                Self::Continued(seam) => seam.join(delta, finishes)?,
+            }
+        }
+        if finishes {
+            self.end()?;
+        }
+        let is_new = finishes || counts || !has_choice || chunk.carries_token();
+        Ok(is_new.then_some(chunk))
+    }
+
+    /// The answer is at its end.
+    ///
+    /// # Errors
+    /// It ended before what was delivered did.
+    pub(super) fn end(&self) -> Result<(), ExpertError> {
+        match self {
+            Self::Splice(rest) if rest.iter().any(|(_, rest)| !rest.is_empty()) => {
+                Err(ExpertError::Diverged)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn delta_of(chunk: &mut Chunk) -> Option<&mut Map<String, Value>> {
+    let choice = chunk.0.get_mut("choices")?.as_array_mut()?.first_mut()?;
+    choice.get_mut("delta")?.as_object_mut()
+}
+
+/// Takes out of a delta what was delivered already.
+fn splice(delta: &mut Map<String, Value>, rest: &mut [(Track, String)]) -> Result<(), ExpertError> {
+    for (field, track) in [("content", Track::Content), ("refusal", Track::Refusal)] {
+        if let Some(Value::String(text)) = delta.get_mut(field) {
+            *text = beyond(text, track, rest)?;
+        }
+    }
+    let Some(Value::Array(calls)) = delta.get_mut("tool_calls") else {
+        return Ok(());
+    };
+    for call in calls.iter_mut() {
+        splice_call(call, rest)?;
+    }
+    calls.retain(|call| call.get("function").is_some());
+    if calls.is_empty() {
+        delta.remove("tool_calls");
+    }
+    Ok(())
+}
+
+/// A call whose beginning was delivered keeps its index and what is new of its arguments; its id was delivered too.
+fn splice_call(call: &mut Value, rest: &mut [(Track, String)]) -> Result<(), ExpertError> {
+    let index = call.get("index").and_then(Value::as_u64).unwrap_or(0);
+    let Some(call) = call.as_object_mut() else {
+        return Ok(());
+    };
+    let was_delivered = rest
+        .iter()
+        .any(|(track, _)| matches!(track, Track::ToolName(known) | Track::ToolArguments(known) if *known == index));
+    let Some(Value::Object(function)) = call.get_mut("function") else {
+        return Ok(());
+    };
+    for (field, track) in [
+        ("name", Track::ToolName(index)),
+        ("arguments", Track::ToolArguments(index)),
+    ] {
+        if let Some(Value::String(text)) = function.get_mut(field) {
+            *text = beyond(text, track, rest)?;
+        }
+    }
+    if was_delivered {
+        function.retain(|_, value| value.as_str() != Some(""));
+        if function.is_empty() {
+            call.remove("function");
+        }
+        call.retain(|field, _| field != "id" && field != "type");
+    }
+    Ok(())
+}
+
+/// What of `text` goes beyond what was delivered on its track.
+fn beyond(text: &str, track: Track, rest: &mut [(Track, String)]) -> Result<String, ExpertError> {
+    let Some((_, rest)) = rest.iter_mut().find(|(known, _)| *known == track) else {
+        return Ok(text.to_owned());
+    };
+    if let Some(left) = rest.strip_prefix(text) {
+        *rest = left.to_owned();
+        return Ok(String::new());
+    }
+    let new = text
+        .strip_prefix(rest.as_str())
+        .ok_or(ExpertError::Diverged)?
+        .to_owned();
+    rest.clear();
+    Ok(new)
+}
+
+impl Seam {
+    fn join(&mut self, delta: &mut Map<String, Value>, finishes: bool) -> Result<(), ExpertError> {
+        let text = match delta.get("content") {
+            Some(Value::String(text)) => text.as_str(),
+            _ => "",
+        };
+        let Some(held) = &mut self.held else {
+            return Ok(());
+        };
+        held.push_str(text);
+        let new = match self.told_apart(finishes)? {
+            Some(new) => {
+                self.held = None;
+                new
+            }
+            None => String::new(),
+        };
+        if delta.contains_key("content") || !new.is_empty() {
+            delta.insert("content".into(), new.into());
+        }
+        Ok(())
+    }
+
+    /// What is new of what is held, once it is clear whether the answer goes on or begins anew.
+    fn told_apart(&self, finishes: bool) -> Result<Option<String>, ExpertError> {
+        let held = self.held.as_deref().unwrap_or_default();
+        let alike = alike_chars(held, &self.delivered);
+        let is_echo = alike >= ECHO_CHARS_MIN;
+        if let Some(new) = held.strip_prefix(self.delivered.as_str())
+            && is_echo
+        {
+            return Ok(Some(self.after_space(new)));
+        }
+        let may_be_echo = self.delivered.starts_with(held)
+            && (held.is_empty() || self.delivered.chars().count() >= ECHO_CHARS_MIN);
+        if may_be_echo && !finishes {
+            return Ok(None);
+        }
+        if is_echo {
+            // It was said anew, and otherwise.
+            return Err(ExpertError::Diverged);
+        }
+        Ok(Some(self.after_space(held)))
+    }
+
+    /// The text without the white space that was delivered before it.
+    fn after_space(&self, text: &str) -> String {
+        let alike = text
+            .char_indices()
+            .zip(self.space.chars())
+            .take_while(|((_, a), b)| a == b)
+            .map(|((at, a), _)| at + a.len_utf8())
+            .last();
+        text[alike.unwrap_or(0)..].to_owned()
+    }
+}
+
+fn alike_chars(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count()
+}

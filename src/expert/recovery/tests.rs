@@ -1,0 +1,482 @@
+//! Streams that break off, and who goes on with them; whole, from the registry down, over scripted experts.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    chat::{ChatRequest, Chunk, Usage},
+    config::{BreakerConfig, Capability, Delivery, Prefill, Retries, StreamRecovery, Timeouts},
+    expert::{
+        Answer, Attempt, Call, Concurrency, Expert, ExpertError, Experts, Gate, Limits, Refused,
+        pool::Pool, registry::Member, retry::Budget,
+    },
+    ids::ExpertId,
+};
+
+/// What a stream brings.
+#[derive(Clone)]
+enum Piece {
+    Delta(Value),
+    Finish,
+    Usage(u64),
+    Cut,
+    Stall,
+}
+
+/// Answers each request with the next of its streams, the last for ever; keeps the bodies.
+struct Scripted {
+    id: &'static str,
+    streams: Mutex<Vec<Vec<Piece>>>,
+    takes_prefill: bool,
+    asked: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Expert for Scripted {
+    fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Answer, ExpertError>> {
+        let body = Value::Object(call.request.body.clone());
+        let messages = body["messages"].as_array().unwrap();
+        let is_prefilled = messages.last().unwrap()["role"] == "assistant";
+        self.asked.lock().unwrap().push(body);
+        let refused = is_prefilled && !self.takes_prefill;
+        async move {
+            if refused {
+                let body = json!({"error": {"message": "no prefill"}});
+                let (status, why) = (400, Refused::Request);
+                return Err(ExpertError::Refused { status, body, why });
+            }
+            let mut streams = self.streams.lock().unwrap();
+            let pieces = if streams.len() > 1 {
+                streams.remove(0)
+            } else {
+                streams[0].clone()
+            };
+            let id = self.id;
+            let pieces = stream::iter(pieces).then(move |piece| read(id, piece));
+            Ok(Answer::Stream(pieces.boxed()))
+        }
+        .boxed()
+    }
+}
+
+async fn read(id: &'static str, piece: Piece) -> Result<Chunk, ExpertError> {
+    let (delta, finish, usage) = match piece {
+        Piece::Delta(delta) => (delta, Value::Null, Value::Null),
+        Piece::Finish => (json!({}), json!("stop"), Value::Null),
+        Piece::Usage(tokens) => {
+            let usage = json!({"prompt_tokens": 1, "completion_tokens": tokens});
+            let chunk = json!({"id": id, "model": id, "choices": [], "usage": usage});
+            return Ok(Chunk::parse(chunk.to_string().as_bytes()).unwrap());
+        }
+        Piece::Cut => {
+            return Err(ExpertError::Broken {
+                detail: "cut".into(),
+            });
+        }
+        Piece::Stall => std::future::pending().await,
+    };
+    let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+    let chunk = json!({"id": id, "created": 1, "model": id, "choices": [choice], "usage": usage});
+    Ok(Chunk::parse(chunk.to_string().as_bytes()).unwrap())
+}
+
+fn words(texts: &[&str]) -> Vec<Piece> {
+    let role = Piece::Delta(json!({"role": "assistant", "content": ""}));
+    let texts = texts
+        .iter()
+        .map(|text| Piece::Delta(json!({"content": text})));
+    std::iter::once(role).chain(texts).collect()
+}
+
+fn cut(texts: &[&str]) -> Vec<Piece> {
+    [words(texts), vec![Piece::Cut]].concat()
+}
+
+fn whole(texts: &[&str]) -> Vec<Piece> {
+    [words(texts), vec![Piece::Finish, Piece::Usage(7)]].concat()
+}
+
+struct House {
+    members: Vec<Member>,
+    asked: Vec<Arc<Mutex<Vec<Value>>>>,
+    delivery: Delivery,
+    body: Value,
+}
+
+/// What came of it.
+struct Told {
+    text: String,
+    chunks: Vec<Chunk>,
+    error: Option<&'static str>,
+    attempts: Vec<Attempt>,
+    asked: Vec<Vec<Value>>,
+    usage: Option<Usage>,
+}
+
+impl House {
+    fn new(recovery: StreamRecovery) -> Self {
+        Self {
+            members: Vec::new(),
+            asked: Vec::new(),
+            delivery: Delivery {
+                stream_recovery: recovery,
+                retries_max: Some(0),
+                ..Delivery::default()
+            },
+            body: json!({"model": "coterie", "stream": true, "max_tokens": 50,
+                "messages": [{"role": "user", "content": "Count."}]}),
+        }
+    }
+
+    fn with(mut self, id: &'static str, prefill: Prefill, streams: &[Vec<Piece>]) -> Self {
+        let asked = Arc::default();
+        let expert: Arc<dyn Expert> = Arc::new(Scripted {
+            id,
+            streams: Mutex::new(streams.to_vec()),
+            takes_prefill: prefill != Prefill::Prefix,
+            asked: Arc::clone(&asked),
+        });
+        self.asked.push(asked);
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            concurrency: Concurrency::Fixed(9),
+            queue_max: 0,
+            timeouts: Timeouts {
+                connect: second,
+                first_token: second,
+                idle: second,
+                total: 100 * second,
+            },
+        };
+        let pool = Pool::new([(String::new(), expert)], BreakerConfig::default());
+        let id = ExpertId::new(id);
+        self.members.push(Member {
+            gate: Gate::new(id.clone(), pool, limits),
+            id,
+            capabilities: vec![Capability::Chat],
+            context_tokens: None,
+            retries: Retries::default(),
+            retry_budget: Budget::new(),
+            hedge_budget: Budget::empty(),
+            prefill,
+            remote: None,
+        });
+        self
+    }
+
+    async fn told(self) -> Told {
+        let experts = Arc::new(Experts {
+            members: self.members,
+        });
+        let request = Arc::new(ChatRequest::parse(self.body).unwrap());
+        let call = Call::new(request, Arc::new(self.delivery));
+        let order: Vec<_> = experts.ids().cloned().collect();
+        let answered = experts.answer(&order, &call).await.ok().unwrap();
+        call.attempts.answers(answered.attempt);
+        let Answer::Stream(mut pieces) = answered.answer else {
+            panic!("it streams")
+        };
+        let (mut chunks, mut error) = (Vec::new(), None);
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(chunk) => chunks.push(chunk),
+                Err(broke) => error = Some(broke.kind()),
+            }
+        }
+        let (attempts, _) = call.attempts.snapshot();
+        let asked = self.asked.iter().map(|asked| asked.lock().unwrap().clone());
+        Told {
+            text: chunks.iter().filter_map(Chunk::text).collect(),
+            usage: chunks.iter().find_map(Chunk::usage),
+            error,
+            attempts,
+            asked: asked.collect(),
+            chunks,
+        }
+    }
+}
+
+fn roles(told: &Told) -> Vec<(String, String, Option<String>)> {
+    let role = |attempt: &Attempt| json!(attempt.role).as_str().unwrap().to_owned();
+    let attempts = told.attempts.iter();
+    attempts
+        .map(|it| (it.expert.to_string(), role(it), it.error.clone()))
+        .collect()
+}
+
+fn row(expert: &str, role: &str, error: Option<&str>) -> (String, String, Option<String>) {
+    (expert.into(), role.into(), error.map(str::to_owned))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_that_takes_a_prefill_goes_on_from_what_was_delivered() {
+    let told = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::None, &[cut(&["One, ", "two, "])])
+        .with(
+            "b",
+            Prefill::ContinueFinalMessage,
+            &[whole(&["three, ", "four."])],
+        )
+        .told()
+        .await;
+    assert_eq!(
+        (told.text.as_str(), told.error),
+        ("One, two, three, four.", None)
+    );
+    assert_eq!(
+        roles(&told),
+        [
+            row("a", "answer", Some("broken")),
+            row("b", "continue", None)
+        ]
+    );
+    let asked = &told.asked[1][0];
+    assert_eq!(asked["continue_final_message"], true);
+    assert_eq!(
+        asked["messages"][1],
+        json!({"role": "assistant", "content": "One, two,"})
+    );
+    assert_eq!(asked["max_tokens"], 48, "two were delivered");
+    // One answer with one id, in which the role is told once; the model is whoever goes on.
+    assert!(told.chunks.iter().all(|chunk| chunk.0["id"] == "a"));
+    let opened = told.chunks.iter().filter(|chunk| {
+        let delta = chunk.delta();
+        delta.is_some_and(|delta| delta.contains_key("role"))
+    });
+    assert_eq!(opened.count(), 1);
+    assert_eq!(told.chunks.last().unwrap().0["model"], "b");
+    assert_eq!(told.usage.unwrap().completion_tokens, 7, "as b counts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_prefill_is_rejected_the_same_beginning_is_spliced() {
+    let told = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::None, &[cut(&["One, ", "two, "])])
+        .with(
+            "b",
+            Prefill::Prefix,
+            &[whole(&["One", ", two, th", "ree."])],
+        )
+        .told()
+        .await;
+    assert_eq!((told.text.as_str(), told.error), ("One, two, three.", None));
+    assert_eq!(
+        roles(&told),
+        [
+            row("a", "answer", Some("broken")),
+            row("b", "continue", Some("refused")),
+            row("b", "splice", None)
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_begins_otherwise_is_not_spliced_and_the_client_is_told() {
+    let told = House::new(StreamRecovery::Splice)
+        .with(
+            "a",
+            Prefill::None,
+            &[cut(&["One, ", "two, "]), cut(&["Uno"])],
+        )
+        .with("b", Prefill::LastMessage, &[whole(&["One, ", "zwei."])])
+        .told()
+        .await;
+    assert_eq!(told.text, "One, two, ", "nothing of the other answer");
+    assert_eq!(told.error, Some("diverged"));
+    assert_eq!(
+        roles(&told),
+        [
+            row("a", "answer", Some("broken")),
+            row("b", "splice", Some("diverged")),
+            row("a", "splice", Some("diverged"))
+        ]
+    );
+    assert!(told.usage.is_none() && !told.chunks.iter().any(Chunk::finishes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_ends_before_what_was_delivered_is_another_one() {
+    let told = House::new(StreamRecovery::Splice)
+        .with(
+            "a",
+            Prefill::None,
+            &[cut(&["One, ", "two, "]), cut(&["Uno"])],
+        )
+        .with("b", Prefill::None, &[whole(&["One, "])])
+        .told()
+        .await;
+    assert_eq!(
+        (told.text.as_str(), told.error),
+        ("One, two, ", Some("diverged"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_may_want_the_error() {
+    let told = House::new(StreamRecovery::Error)
+        .with("a", Prefill::None, &[cut(&["One, "])])
+        .with("b", Prefill::LastMessage, &[whole(&["two."])])
+        .told()
+        .await;
+    assert_eq!((told.text.as_str(), told.error), ("One, ", Some("broken")));
+    assert!(told.asked[1].is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_in_the_middle_is_recovered_like_a_cut() {
+    let stalled = [words(&["One, "]), vec![Piece::Stall]].concat();
+    let told = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::None, &[stalled])
+        .with("b", Prefill::LastMessage, &[whole(&[" two."])])
+        .told()
+        .await;
+    assert_eq!((told.text.as_str(), told.error), ("One, two.", None));
+    assert_eq!(told.attempts[0].error.as_deref(), Some("timed_out"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_broke_off_is_asked_once_more_when_nobody_else_is_left() {
+    let told = House::new(StreamRecovery::Continue)
+        .with(
+            "a",
+            Prefill::LastMessage,
+            &[cut(&["One, "]), whole(&["two."])],
+        )
+        .told()
+        .await;
+    assert_eq!((told.text.as_str(), told.error), ("One, two.", None));
+    let told = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::LastMessage, &[cut(&["One, "])])
+        .told()
+        .await;
+    assert_eq!(
+        (told.text.as_str(), told.error),
+        ("One, One, ", Some("broken"))
+    );
+    assert_eq!(told.attempts.len(), 2, "and not for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_that_breaks_off_too_is_followed_by_the_next() {
+    let told = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::None, &[cut(&["One, "])])
+        .with("b", Prefill::LastMessage, &[cut(&["two, "])])
+        .with("c", Prefill::LastMessage, &[whole(&["three."])])
+        .told()
+        .await;
+    assert_eq!((told.text.as_str(), told.error), ("One, two, three.", None));
+    assert_eq!(told.asked[2][0]["messages"][1]["content"], "One, two,");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_says_everything_anew_is_not_repeated() {
+    let begun = "The opposite of hot is ";
+    let told = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::None, &[cut(&[begun])])
+        .with(
+            "b",
+            Prefill::LastMessage,
+            &[whole(&["The opposite", " of hot is cold."])],
+        )
+        .told()
+        .await;
+    assert_eq!(told.text, "The opposite of hot is cold.");
+    // Anew and otherwise: the answer is another one.
+    let told = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::None, &[cut(&[begun]), cut(&["x"])])
+        .with(
+            "b",
+            Prefill::LastMessage,
+            &[whole(&["The opposite of hot would be cold."])],
+        )
+        .told()
+        .await;
+    assert_eq!((told.text.as_str(), told.error), (begun, Some("diverged")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_thought_before_the_answer_is_not_told_twice() {
+    let thinks = |thought: &str| Piece::Delta(json!({"reasoning_content": thought}));
+    let told = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::None, &[vec![thinks("hm"), Piece::Cut]])
+        .with(
+            "b",
+            Prefill::None,
+            &[[vec![thinks("well")], whole(&["Cold."])].concat()],
+        )
+        .told()
+        .await;
+    assert_eq!((told.text.as_str(), told.error), ("Cold.", None));
+    let thoughts = told.chunks.iter().filter(|chunk| {
+        let delta = chunk.delta();
+        delta.is_some_and(|delta| delta.contains_key("reasoning_content"))
+    });
+    assert_eq!(thoughts.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_call_is_spliced_if_it_is_the_same_call() {
+    let call = |id: Value, name: Value, arguments: &str| {
+        let function = json!({"name": name, "arguments": arguments});
+        Piece::Delta(json!({"tool_calls": [{"index": 0, "id": id, "function": function}]}))
+    };
+    let begins = vec![call(json!("call_a"), json!("weather"), "{\"city\": ")];
+    let anew = vec![
+        call(json!("call_b"), json!("weather"), ""),
+        call(Value::Null, Value::Null, "{\"city\": \"Ro"),
+        call(Value::Null, Value::Null, "me\"}"),
+        Piece::Finish,
+    ];
+    let told = House::new(StreamRecovery::Continue)
+        .with(
+            "a",
+            Prefill::None,
+            &[[begins.clone(), vec![Piece::Cut]].concat()],
+        )
+        .with("b", Prefill::LastMessage, &[anew])
+        .told()
+        .await;
+    assert_eq!(told.error, None);
+    let mut calls = told
+        .chunks
+        .iter()
+        .filter_map(|chunk| chunk.delta()?.get("tool_calls")?.get(0).cloned());
+    let first = calls.next().unwrap();
+    assert_eq!(first["id"], "call_a");
+    let mut arguments = first["function"]["arguments"].as_str().unwrap().to_owned();
+    for call in calls {
+        assert!(
+            call.get("id").is_none() && call["function"].get("name").is_none(),
+            "{call}"
+        );
+        arguments += call["function"]["arguments"].as_str().unwrap();
+    }
+    assert_eq!(arguments, "{\"city\": \"Rome\"}");
+
+    let other = vec![call(json!("call_b"), json!("news"), "{}"), Piece::Finish];
+    let told = House::new(StreamRecovery::Splice)
+        .with(
+            "a",
+            Prefill::None,
+            &[[begins, vec![Piece::Cut]].concat(), cut(&["x"])],
+        )
+        .with("b", Prefill::None, &[other])
+        .told()
+        .await;
+    assert!(told.error.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_choices_are_not_recovered() {
+    let mut house = House::new(StreamRecovery::Continue)
+        .with("a", Prefill::None, &[cut(&["One, "])])
+        .with("b", Prefill::LastMessage, &[whole(&["two."])]);
+    house.body["n"] = 2.into();
+    let told = house.told().await;
+    assert_eq!((told.text.as_str(), told.error), ("One, ", Some("broken")));
+    assert!(told.asked[1].is_empty());
+}
