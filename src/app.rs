@@ -1,6 +1,7 @@
 //! The composition root: opens every part in order, and closes them in the reverse.
 
 mod answer;
+mod caching;
 mod cascade;
 mod mapping;
 
@@ -12,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use answer::{Asked, Refusal, Reply};
 
 use crate::{
+    cache::Cache,
     clock,
     composition::Composition,
     config::{Config, ExpertConfig, ExpertKind},
@@ -41,6 +43,8 @@ pub struct App {
     pub experts: Arc<Experts>,
     /// The way of outcomes to the store.
     pub recorder: Recorder,
+    /// Answers that are kept; none where none shall be.
+    pub cache: Option<Cache>,
     /// What has been spent today.
     pub spending: Arc<Spending>,
     /// Cancelled when answers under way must end now.
@@ -85,6 +89,7 @@ impl App {
         let midnight_ms = Spending::midnight_ms(now_ms);
         let spent_usd = store.spent_usd_since(midnight_ms).await?;
 
+        let cache = config.cache.map(Cache::new);
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
         let options = RecorderOptions {
@@ -102,6 +107,7 @@ impl App {
             sessions: Sessions::default(),
             experts,
             recorder,
+            cache,
             spending: Arc::new(Spending::new(now_ms, spent_usd)),
             mapping_look: Notify::new(),
             cancel,

@@ -39,6 +39,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use schema::{config_schema, mapping_schema, route_schema};
 
 use crate::{
+    cache::CacheConfig,
     catalogue::Catalogue,
     ids::{CategoryId, ExpertId},
     mapping::QualityModel,
@@ -68,6 +69,8 @@ pub struct Config {
     pub mapping_source: MappingSource,
     /// How answers are brought to clients.
     pub delivery: DeliveryConfig,
+    /// What is kept of answers; none: nothing.
+    pub cache: Option<CacheConfig>,
     /// The categories, with their examples.
     pub catalogue: Catalogue,
 }

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod app;
+pub mod cache;
 pub mod catalogue;
 pub mod causes;
 pub mod chat;
@@ -16,6 +17,7 @@ pub mod decision;
 pub mod dialect;
 pub mod evaluate;
 pub mod expert;
+pub mod heavy;
 pub mod ids;
 pub mod mapping;
 pub mod models;

@@ -94,6 +94,10 @@ fn describe() {
     );
     describe_experts();
     describe_counter!(
+        "coterie_cache_total",
+        "Deterministic questions at the cache of answers: hit, miss, bypass."
+    );
+    describe_counter!(
         "coterie_outcomes_written_total",
         "Outcomes written to the store."
     );

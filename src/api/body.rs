@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{ApiError, ApiState};
+use crate::heavy;
 
 /// How long a client may take to send its body: a slow sender must not hold a connection for ever.
 const BODY_READ_MAX: Duration = Duration::from_secs(30);
@@ -38,8 +39,10 @@ impl FromRequest<ApiState> for JsonBody {
             .map_err(|_elapsed| ApiError::BodyTooSlow {
                 waited: BODY_READ_MAX,
             })??;
-        let value = serde_json::from_slice(&bytes).map_err(|error| ApiError::NotJson {
-            detail: error.to_string(),
+        let value = heavy::on(bytes.len(), || serde_json::from_slice(&bytes)).map_err(|error| {
+            ApiError::NotJson {
+                detail: error.to_string(),
+            }
         })?;
         Ok(Self { value, at })
     }

@@ -1,15 +1,16 @@
-//! What a request's headers say of its session, and of what counts for it.
+//! What a request's headers say of its session, of what counts for it, and of the cache.
 
 use std::time::Instant;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, HeaderValue, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header::CACHE_CONTROL, request::Parts},
 };
 
 use super::{ApiError, ApiState, auth::Caller};
 use crate::{
     app::Asked,
+    cache::CacheWish,
     chat::InvalidRequest,
     config::{Preference, Sticky},
     session::Claim,
@@ -26,6 +27,8 @@ pub(super) struct Claims {
     session: Claim,
     /// What counts.
     prefer: Option<Preference>,
+    /// Whether an answer that was given before will do.
+    cache: CacheWish,
 }
 
 impl Claims {
@@ -35,6 +38,7 @@ impl Claims {
             at,
             claim: self.session,
             prefer: self.prefer,
+            cache: self.cache,
         }
     }
 }
@@ -61,8 +65,27 @@ impl FromRequestParts<ApiState> for Claims {
             sticky,
         };
         let prefer = parts.headers.get(PREFER).map(preference).transpose()?;
-        Ok(Self { session, prefer })
+        Ok(Self {
+            session,
+            prefer,
+            cache: cache_wish(&parts.headers),
+        })
     }
+}
+
+/// What `cache-control` says; of its directives `no-store` and `no-cache` mean something to a cache of answers.
+fn cache_wish(headers: &HeaderMap) -> CacheWish {
+    let directives = headers.get_all(CACHE_CONTROL).into_iter();
+    let directives = directives.filter_map(|value| value.to_str().ok());
+    let mut wish = CacheWish::Use;
+    for directive in directives.flat_map(|value| value.split(',')) {
+        match directive.trim().to_ascii_lowercase().as_str() {
+            "no-store" => return CacheWish::Avoid,
+            "no-cache" => wish = CacheWish::Refresh,
+            _ => {}
+        }
+    }
+    wish
 }
 
 fn preference(value: &HeaderValue) -> Result<Preference, InvalidRequest> {

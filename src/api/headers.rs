@@ -11,6 +11,7 @@ const CONFIDENCE: HeaderName = HeaderName::from_static("x-coterie-confidence");
 const EXPERT: HeaderName = HeaderName::from_static("x-coterie-expert");
 const ROUTER: HeaderName = HeaderName::from_static("x-coterie-router");
 const SESSION: HeaderName = HeaderName::from_static("x-coterie-session");
+const CACHE: HeaderName = HeaderName::from_static("x-coterie-cache");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-coterie-overhead-us");
 
 /// The headers of one answer.
@@ -32,6 +33,9 @@ pub(super) fn of(reply: &Reply) -> HeaderMap {
     put(ROUTER, decision.router.as_str());
     if let Some(session) = &decision.session {
         put(SESSION, if session.stayed { "stayed" } else { "left" });
+    }
+    if let Some(cache) = reply.cache {
+        put(CACHE, cache.as_str());
     }
     put(OVERHEAD, &reply.overhead.as_micros().to_string());
     headers

@@ -8,14 +8,16 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, cascade::Cascade};
+use super::{App, caching::Caching, cascade::Cascade};
 use crate::{
+    cache::{CacheUse, CacheWish},
     chat::{ChatRequest, Choices},
     clock,
     composition::{Undecided, Wish},
     config::{Preference, Sticky},
     decision::{Decision, Explained, Reason},
     expert::{Answer, AnswerStream, Answered, Call, ExpertError},
+    heavy,
     ids::ExpertId,
     mapping::Resting,
     outcome::{Ask, NoSlot, Ticket},
@@ -32,6 +34,8 @@ pub struct Asked {
     pub claim: Claim,
     /// What counts for whoever asks; none leaves that to the mapping.
     pub prefer: Option<Preference>,
+    /// Whether an answer that was given before will do.
+    pub cache: CacheWish,
 }
 
 /// An answer that has begun.
@@ -42,6 +46,8 @@ pub struct Reply {
     pub decision: Decision,
     /// Who answers.
     pub expert: ExpertId,
+    /// What became of it at the cache; none where the cache has nothing to do with such a question.
+    pub cache: Option<CacheUse>,
     /// What Coterie itself added to the time until the answer began.
     pub overhead: Duration,
     /// The answer; its ending is recorded by itself.
@@ -74,8 +80,10 @@ impl App {
     /// Why there is no answer; unless there was no decision or no slot, the outcome is recorded.
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
         let slot = self.recorder.reserve().await?;
-        let query = Query::from_messages(&request.messages);
-        let membership = asked.claim.membership(&request);
+        let (query, membership) = heavy::on(request.text_bytes(), || {
+            let query = Query::from_messages(&request.messages);
+            (query, asked.claim.membership(&request))
+        });
         let endpoint_of = membership.as_ref().map(|session| session.key.hash64());
         let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &asked);
@@ -91,6 +99,7 @@ impl App {
         if let Some(session) = session {
             self.keep(session, &decision, &asked);
         }
+        let caching = self.caching(&request, &asked, &decision);
         let ask = Ask {
             key_name: asked.claim.client,
             model: request.model.clone(),
@@ -108,7 +117,7 @@ impl App {
         };
         let asking = Instant::now();
         let answered = tokio::select! {
-            answered = self.ask(&decision, &call) => answered,
+            answered = self.ask(&decision, &call, &caching) => answered,
             () = self.cancel.cancelled() => {
                 // The ticket, dropped here, knows why.
                 let outcome_id = ticket.id().to_owned();
@@ -120,7 +129,11 @@ impl App {
         match answered {
             Ok(answered) => Ok(Reply {
                 expert: answered.expert.clone(),
-                answer: self.follow(ticket, answered, choices),
+                cache: caching.used,
+                answer: {
+                    let answered = self.keep_answer(caching, answered, choices.clone());
+                    self.follow(ticket, answered, choices)
+                },
                 outcome_id,
                 decision,
                 overhead,
@@ -150,8 +163,16 @@ impl App {
             .await
     }
 
-    /// Asks whoever the decision names, a cascade's first expert before them.
-    async fn ask(&self, decision: &Decision, call: &Call) -> Result<Answered, ExpertError> {
+    /// Takes an answer that was given before, or asks whoever the decision names, a cascade's first expert before them.
+    async fn ask(
+        &self,
+        decision: &Decision,
+        call: &Call,
+        caching: &Caching,
+    ) -> Result<Answered, ExpertError> {
+        if let Some(answered) = caching.hit(&call.attempts) {
+            return Ok(answered);
+        }
         if let Some(config) = &decision.grounds.cascade {
             let cascade = Cascade {
                 experts: &self.experts,

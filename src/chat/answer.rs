@@ -85,6 +85,11 @@ impl Completion {
         Err(NotAChatObject("it has no `choices`".into()))
     }
 
+    /// The bytes that the answer takes as JSON.
+    pub fn bytes(&self) -> usize {
+        serde_json::to_vec(&self.0).map_or(0, |json| json.len())
+    }
+
     /// The message of the first choice.
     pub fn message(&self) -> Option<&Map<String, Value>> {
         first_choice(&self.0)?.get("message")?.as_object()

@@ -120,6 +120,13 @@ impl ChatRequest {
     }
 }
 
+impl ChatRequest {
+    /// Bytes of the conversation's text.
+    pub fn text_bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.text.len()).sum()
+    }
+}
+
 impl Sampling {
     /// Reads the sampling fields of a chat or a legacy completion request.
     ///

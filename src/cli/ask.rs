@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{CliError, ConfigArgs, load, output, signals::Signals};
 use crate::{
     app::{App, Asked, Reply},
+    cache::CacheWish,
     chat::{ChatRequest, Usage},
     composition::MODEL_NAME,
     config::{Config, Environment, Exposure, Sticky},
@@ -118,6 +119,7 @@ async fn ask(app: &App, request: ChatRequest, as_json: bool) -> Result<(), CliEr
             sticky: Sticky::Off,
         },
         prefer: None,
+        cache: CacheWish::Avoid,
     };
     let reply = app
         .answer(request, asked.clone())

@@ -8,7 +8,7 @@ use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::models;
+use crate::{cache::CacheConfig, models};
 
 use super::{
     ApiKey, EncoderConfig, Environment, Exposure, ModelsConfig, RouterConfig, ServerConfig,
@@ -57,15 +57,7 @@ pub(super) fn server(
         let help = "configure `keys`, listen on 127.0.0.1, or pass --insecure to let everyone in";
         check.wrong(place.at("listen"), message, help);
     }
-    let body_bytes_max = match &raw.body_max {
-        raw::Size::Bytes(bytes) => Some(*bytes),
-        raw::Size::Text(text) => units::bytes(text),
-    };
-    if let (None, raw::Size::Text(text)) = (body_bytes_max, &raw.body_max) {
-        let help = "write bytes, or a whole number and B, KiB, MiB or GiB, such as `8 MiB`";
-        let message = format!("`body_max` is `{text}`");
-        check.wrong(place.at("body_max"), message, help);
-    }
+    let body_bytes_max = check.size("body_max", &raw.body_max, place);
     let keys = keys(&raw.keys, place.at("keys"), check);
     let grace = check.duration("grace", &raw.grace, place);
     Some(ServerConfig {
@@ -129,6 +121,19 @@ pub(super) fn store(
         content: raw.content,
         keep: keep?,
         flush_interval: flush_interval?,
+    })
+}
+
+pub(super) fn cache(
+    raw: &raw::Cache,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Option<CacheConfig> {
+    let bytes_max = raw.max.as_ref().map(|max| check.size("max", max, place));
+    let keep = check.duration("keep", &raw.keep, place);
+    Some(CacheConfig {
+        bytes_max: bytes_max??,
+        keep: keep?,
     })
 }
 
@@ -253,6 +258,18 @@ impl Check<'_> {
             self.wrong(place.at(key), message, help);
         }
         duration
+    }
+
+    /// The size under `key` of the map at `place`, in bytes.
+    fn size(&mut self, key: &str, raw: &raw::Size, place: Place<'_>) -> Option<u64> {
+        match raw {
+            raw::Size::Bytes(bytes) => Some(*bytes),
+            raw::Size::Text(text) => units::bytes(text).or_else(|| {
+                let help = "write bytes, or a whole number and B, KiB, MiB or GiB, such as `8 MiB`";
+                self.wrong(place.at(key), format!("`{key}` is `{text}`"), help);
+                None
+            }),
+        }
     }
 
     /// Where a path points; none where it is inside a model store that is nowhere.

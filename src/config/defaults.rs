@@ -66,3 +66,8 @@ pub(super) fn cascade_within() -> super::raw::DurationText {
 pub(super) fn duration(time: std::time::Duration) -> super::raw::DurationText {
     super::raw::DurationText::new(&humantime::format_duration(time).to_string())
 }
+
+/// As long as a working session: a prompt that is tried again within it costs nothing.
+pub(super) fn cache_keep() -> super::raw::DurationText {
+    super::raw::DurationText::new("1h")
+}

@@ -138,6 +138,8 @@ impl<'a> Source<'a> {
         let categories: Vec<String> = routes.categories().map(str::to_owned).collect();
         let delivery =
             check::delivery(&raw.delivery, &categories, place.at("delivery"), &mut check);
+        let cache = raw.cache.as_ref();
+        let cache = cache.and_then(|raw| check::cache(raw, place.at("cache"), &mut check));
         let experts = raw.experts.as_ref();
         let checked = experts.map(|raw| check::experts(raw, place.at("experts"), &mut check));
         let mapping_source = raw.mapping.map(|mapping| MappingSource {
@@ -156,6 +158,7 @@ impl<'a> Source<'a> {
             mapping: mapping?,
             mapping_source,
             delivery,
+            cache,
             catalogue: routes.catalogue,
         })
     }

@@ -42,6 +42,8 @@ pub(super) struct Config {
     /// How answers are brought to clients.
     #[serde(default)]
     pub delivery: Delivery,
+    /// Answers to deterministic questions that are kept in memory. Left out: none.
+    pub cache: Option<Cache>,
 }
 
 /// Where to listen, for whom, and how much to take in.
@@ -129,6 +131,18 @@ impl Default for Store {
             flush_interval: DurationText::new(defaults::FLUSH_INTERVAL),
         }
     }
+}
+
+/// Answers to deterministic questions (temperature 0, or a seed) that are kept in memory.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cache {
+    /// Most of them: bytes, or a number with B, KiB, MiB or GiB.
+    #[schemars(required)]
+    pub max: Option<Size>,
+    /// How long an answer is kept.
+    #[serde(default = "defaults::cache_keep")]
+    pub keep: DurationText,
 }
 
 /// Where models lie and where they come from.

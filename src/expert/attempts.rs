@@ -46,6 +46,8 @@ pub enum Role {
     Continue,
     /// To answer anew where an answer broke off, in case it begins alike.
     Splice,
+    /// Nothing: an answer that it gave before was at hand.
+    Cache,
 }
 
 impl Attempt {

@@ -30,6 +30,7 @@ use crate::{
     clock,
     config::Dialect,
     expert::{Answer, Call, Expert, ExpertError},
+    heavy,
     ids::ExpertId,
 };
 use wire::Outgoing;
@@ -128,7 +129,7 @@ impl RemoteExpert {
     /// The provider gave no embeddings.
     pub async fn embed(&self, body: Map<String, Value>) -> Result<Map<String, Value>, ExpertError> {
         let outgoing = Outgoing::plain(&body, &self.model);
-        let response = post(&self.client, &self.embeddings_url, &outgoing).await?;
+        let response = post(&self.client, &self.embeddings_url, outgoing.to_json()).await?;
         let bytes = whole_body(response).await?;
         let mut answer: Map<String, Value> = serde_json::from_slice(&bytes)
             .map_err(|error| broken(format!("not a JSON object: {error}")))?;
@@ -144,7 +145,8 @@ impl RemoteExpert {
         let request = &call.request;
         let outgoing = self.dialect.outgoing(request, &self.model)?;
         let client = self.client(call.delivery.timeouts.connect);
-        let response = post(client, &self.chat_url, &outgoing).await?;
+        let json = heavy::on(request.text_bytes(), || outgoing.to_json());
+        let response = post(client, &self.chat_url, json).await?;
         if !request.stream {
             return Ok(Answer::Whole(self.completion(response).await?));
         }
@@ -182,11 +184,11 @@ impl RemoteExpert {
 }
 
 /// Sends a body and waits for the head of a successful response.
-async fn post(client: &Client, url: &Url, body: &Outgoing<'_>) -> Result<Response, ExpertError> {
+async fn post(client: &Client, url: &Url, json: Vec<u8>) -> Result<Response, ExpertError> {
     let response = client
         .post(url.clone())
         .header(CONTENT_TYPE, "application/json")
-        .body(body.to_json())
+        .body(json)
         .send()
         .await
         .map_err(|error| ExpertError::Unreachable {

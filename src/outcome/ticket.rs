@@ -174,6 +174,11 @@ impl Ticket {
         let answering = answering.map(AttemptId::index);
         for (index, attempt) in attempts.iter_mut().enumerate() {
             let is_the_answer = answering == Some(index);
+            if attempt.role == Role::Cache {
+                attempt.cost_usd = Some(0.0);
+                spent = spent.and(Spent::on(None, attempt.cost_usd));
+                continue;
+            }
             if is_the_answer {
                 attempt.usage = self.usage;
             }

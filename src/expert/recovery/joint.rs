@@ -126,7 +126,7 @@ fn splice_call(call: &mut Value, rest: &mut [(Track, String)]) -> Result<(), Exp
         }
     }
     if was_delivered {
-        function.retain(|_, value| value.as_str() != Some(""));
+        function.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
         if function.is_empty() {
             call.remove("function");
         }

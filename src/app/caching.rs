@@ -1,0 +1,94 @@
+//! One question at the cache of answers.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use metrics::counter;
+
+use super::{App, Asked};
+use crate::{
+    cache::{self, CacheKey, CacheUse, CacheWish, Kept, KeptAnswer},
+    chat::{ChatRequest, Choices},
+    decision::Decision,
+    expert::{Answer, Answered, Attempts, Role},
+};
+
+/// What the cache has to do with a question: nothing, by default.
+#[derive(Default)]
+pub(super) struct Caching {
+    /// What became of it; none where there is no cache, or nothing in it for such a question.
+    pub(super) used: Option<CacheUse>,
+    /// The answer that was at hand.
+    kept: Option<Arc<Kept>>,
+    /// Under which the answer is to be kept.
+    key: Option<CacheKey>,
+}
+
+impl App {
+    /// Looks for an answer that was given before.
+    pub(super) fn caching(
+        &self,
+        request: &ChatRequest,
+        asked: &Asked,
+        decision: &Decision,
+    ) -> Caching {
+        let Some(cache) = &self.cache else {
+            return Caching::default();
+        };
+        let client = asked.claim.client.as_deref();
+        let Some(key) = CacheKey::of(request, client, &decision.expert) else {
+            return Caching::default();
+        };
+        let kept = match asked.cache {
+            CacheWish::Use => cache.get(&key),
+            CacheWish::Refresh | CacheWish::Avoid => None,
+        };
+        let used = match (&kept, asked.cache) {
+            (Some(_), _) => CacheUse::Hit,
+            (None, CacheWish::Use) => CacheUse::Miss,
+            (None, CacheWish::Refresh | CacheWish::Avoid) => CacheUse::Bypass,
+        };
+        counter!("coterie_cache_total", "result" => used.as_str()).increment(1);
+        let keeps = kept.is_none() && asked.cache != CacheWish::Avoid;
+        Caching {
+            used: Some(used),
+            kept,
+            key: keeps.then_some(key),
+        }
+    }
+
+    /// Sees to it that an answer is kept, where it is to be.
+    pub(super) fn keep_answer(
+        &self,
+        caching: Caching,
+        answered: Answered,
+        choices: Choices,
+    ) -> Answered {
+        let (Some(cache), Some(key)) = (&self.cache, caching.key) else {
+            return answered;
+        };
+        let answer = cache::record(cache, key, &answered.expert, choices, answered.answer);
+        Answered { answer, ..answered }
+    }
+}
+
+impl Caching {
+    /// The answer that was at hand, in the log of attempts for what it is.
+    pub(super) fn hit(&self, attempts: &Attempts) -> Option<Answered> {
+        let kept = self.kept.as_ref()?;
+        let attempt = attempts.begin(kept.expert.clone(), Role::Cache);
+        attempts.update(attempt, |attempt| attempt.took = Some(Duration::ZERO));
+        let answer = match &kept.answer {
+            KeptAnswer::Whole(completion) => Answer::Whole(completion.clone()),
+            KeptAnswer::Stream(chunks) => {
+                let chunks = chunks.clone().into_iter().map(Ok);
+                Answer::Stream(stream::iter(chunks).boxed())
+            }
+        };
+        Some(Answered {
+            expert: kept.expert.clone(),
+            attempt,
+            answer,
+        })
+    }
+}
