@@ -16,6 +16,7 @@ pub mod decision;
 pub mod dialect;
 pub mod evaluate;
 pub mod expert;
+pub mod fault;
 pub mod ids;
 pub mod mapping;
 pub mod models;
