@@ -39,7 +39,7 @@ const TOOL_DEFAULT: &str = "note";
 /// An answer before it takes a form.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
-    /// Of the completion; differs from request to request.
+    /// The completion's: names the fault, and which request for the model it is.
     pub(super) id: String,
     /// The model's name, as it was asked for.
     pub(super) model: String,

@@ -123,7 +123,7 @@ pub static FAULTS: [Fault; 33] = {
         fault(HeaderOnly, "header-only", Whole, "sends the headers, then nothing"),
         fault(SlowStart, "slow-start", Start, "waits 20 s, by default before the first token"),
         fault(Cut, "cut", Middle, "closes the connection without the end of the body"),
-        fault(Torn, "torn", Middle, "the same, in the middle of an event"),
+        fault(Torn, "torn", Middle, "closes the connection in the middle of an event"),
         fault(Stall, "stall", Middle, "goes silent in the middle of the answer"),
         fault(Malformed, "malformed", Middle, "sends something that is no JSON, then goes on"),
         fault(BadUtf8, "bad-utf8", Middle, "sends bytes that are no UTF-8, split across chunks, then goes on"),

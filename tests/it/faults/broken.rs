@@ -168,27 +168,28 @@ async fn a_torn_stream_ends_within_an_event() {
 #[tokio::test]
 async fn silence_keeps_the_connection_and_says_nothing_more() {
     let bench = Bench::new().await;
-    let headers = "HTTP/1.1 200 OK\r\n";
-    for (body, begins, ends) in [
-        (plain("silent"), "", ""),
-        (streamed("silent"), "", ""),
-        (plain("header-only"), headers, "\r\n\r\n"),
-        (streamed("header-only"), headers, "\r\n\r\n"),
-        (plain("stall@1"), headers, "alder"),
-        (streamed("stall@1"), headers, "\n\n\r\n"),
-        (streamed("silent@1"), headers, "\n\n\r\n"),
+    let event = "{\"content\":\"alder\"},\"finish_reason\":null}]}\n\n\r\n";
+    for (body, ends) in [
+        (plain("silent"), ""),
+        (streamed("silent"), ""),
+        (plain("header-only"), "\r\n\r\n"),
+        (streamed("header-only"), "\r\n\r\n"),
+        (plain("stall@1"), "\"content\":\"alder"),
+        (streamed("stall@1"), event),
+        (streamed("silent@1"), event),
     ] {
         let mut socket = bench.raw_begun(&body).await;
         bench.server.asked(body["model"].as_str().unwrap(), 1).await;
         let mut come = String::new();
         let mut buffer = [0; 4096];
-        while let Ok(read) = timeout(QUIET, socket.read(&mut buffer)).await {
+        while !come.ends_with(ends) || come.is_empty() != ends.is_empty() {
+            let read = timeout(HUNG, socket.read(&mut buffer)).await.unwrap();
             let read = read.unwrap();
             assert_ne!(read, 0, "{body}: the connection stays");
             come += std::str::from_utf8(&buffer[..read]).unwrap();
         }
-        assert!(come.starts_with(begins) && come.ends_with(ends), "{come}");
-        assert_eq!(come.is_empty(), begins.is_empty(), "{body}");
+        let more = timeout(QUIET, socket.read(&mut buffer)).await;
+        assert!(more.is_err(), "{body}: neither bytes nor an end");
     }
 }
 
