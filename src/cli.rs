@@ -4,6 +4,7 @@ mod ask;
 mod check;
 mod encoder;
 mod evaluate;
+mod fault_server;
 mod map;
 mod models;
 mod output;
@@ -72,6 +73,9 @@ enum Command {
         #[command(flatten)]
         args: models::ModelsArgs,
     },
+    /// Serve a provider whose models' names select faults, for tests of what stands in front of it (docs/faults.md).
+    #[command(hide = true)]
+    FaultServer(fault_server::FaultServerArgs),
 }
 
 /// Where the configuration is.
@@ -169,6 +173,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
                 .map_err(CliError::failed);
         }
         Command::Encoder(args) => encoder::run(args).await?,
+        Command::FaultServer(args) => fault_server::run(args).await?,
         Command::Models { config, args } => {
             let models = config::load_models(config.config.as_deref(), environment);
             let models = models.map_err(CliError::Config)?;

@@ -17,6 +17,7 @@ pub mod decision;
 pub mod dialect;
 pub mod evaluate;
 pub mod expert;
+pub mod fault;
 pub mod heavy;
 pub mod ids;
 pub mod mapping;

@@ -131,6 +131,16 @@ fn what_is_pure_does_no_io() {
         "router/conversation",
         "router/head",
         "expert/remote/sse",
+        "fault/answer",
+        "fault/asked",
+        "fault/body",
+        "fault/book",
+        "fault/gzip",
+        "fault/kind",
+        "fault/name",
+        "fault/plan",
+        "fault/refusal",
+        "fault/reply",
         "outcome/redact",
         "risk",
         "evaluate/calibration",
@@ -184,6 +194,27 @@ fn lower_parts_do_not_reach_up() {
         &[],
         &["crate::router", "crate::store", "crate::composition"],
     );
+}
+
+#[test]
+fn the_fault_server_and_the_rest_do_not_know_each_other() {
+    nowhere(
+        &["fault"],
+        &[],
+        &[
+            "crate::api",
+            "crate::app",
+            "crate::chat",
+            "crate::cli",
+            "crate::config",
+            "crate::dialect",
+            "crate::expert",
+            "crate::outcome",
+            "crate::serve",
+            "crate::store",
+        ],
+    );
+    nowhere(&[], &["fault", "cli/fault_server"], &["crate::fault"]);
 }
 
 #[test]

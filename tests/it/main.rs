@@ -16,6 +16,7 @@ mod embedding;
 mod encoder;
 mod endings;
 mod evaluate;
+mod faults;
 mod fitting;
 mod http;
 mod mapping;
