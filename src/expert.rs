@@ -25,7 +25,7 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 pub use attempts::{Attempt, AttemptId, Attempts, Role};
 pub use breaker::{Circuit, Why};
 pub use call::Call;
-pub use class::{Class, Next};
+pub use class::{ErrorClass, Next};
 pub use error::{ExpertError, Refused};
 pub use gate::{Gate, Limits};
 pub use order::Answered;

@@ -17,7 +17,7 @@ use crate::{
     chat::InvalidRequest,
     composition::{MODEL_NAME, Undecided},
     dialect::Failure,
-    expert::{Class, ExpertError},
+    expert::{ErrorClass, ExpertError},
     mapping::OverBudget,
     outcome::{FeedbackError, NoSlot},
     router::encoder::EncoderError,
@@ -156,7 +156,9 @@ impl ApiError {
             return None;
         };
         match error {
-            ExpertError::Refused { status, body, .. } if error.class() != Class::Authentication => {
+            ExpertError::Refused { status, body, .. }
+                if error.class() != ErrorClass::Authentication =>
+            {
                 Some((
                     StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST),
                     body,

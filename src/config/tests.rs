@@ -1,5 +1,6 @@
 //! The whole way from files to the configuration, and every way in which it can fail.
 
+mod delivery;
 mod dialects;
 pub(super) mod house;
 mod mapping_file;

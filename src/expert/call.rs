@@ -40,13 +40,14 @@ impl Call {
         }
     }
 
-    /// The same conversation, asked for another reason, of one expert alone: what breaks off is not recovered, and nobody
-    /// is asked beside it.
+    /// The same conversation, asked for another reason, of one expert alone and once: somebody else stands behind it, so
+    /// that nothing is retried, what breaks off is not recovered, and nobody is asked beside it.
     pub fn aside(&self, role: Role) -> Self {
         Self {
             role,
             delivery: Arc::new(Delivery {
                 stream_recovery: StreamRecovery::Error,
+                retries_max: Some(0),
                 hedge_share: None,
                 ..*self.delivery
             }),

@@ -5,7 +5,7 @@ use crate::config::PolicyRefusals;
 
 /// What kind of trouble an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum ErrorClass {
     /// The provider has no room for *us* now.
     RateLimited,
     /// It has no room for anyone, or our queue for it is full.
@@ -45,7 +45,7 @@ pub enum Next {
     TellCaller,
 }
 
-impl Class {
+impl ErrorClass {
     /// What to do after a failure of this class.
     pub fn next(self, policy_refusals: PolicyRefusals) -> Next {
         match self {
@@ -86,18 +86,18 @@ impl Class {
 
 impl ExpertError {
     /// What kind of trouble it is.
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Busy { .. } | Self::CircuitOpen { .. } => Class::Resting,
-            Self::Overloaded { .. } => Class::Overloaded,
-            Self::Unreachable { .. } | Self::Failed { .. } => Class::Transient,
-            Self::TimedOut { .. } => Class::TimedOut,
+            Self::Busy { .. } | Self::CircuitOpen { .. } => ErrorClass::Resting,
+            Self::Overloaded { .. } => ErrorClass::Overloaded,
+            Self::Unreachable { .. } | Self::Failed { .. } => ErrorClass::Transient,
+            Self::TimedOut { .. } => ErrorClass::TimedOut,
             Self::Refused { why, .. } => why.class(),
-            Self::RateLimited { .. } => Class::RateLimited,
-            Self::Broken { .. } | Self::Diverged => Class::BrokenStream,
-            Self::ContextTooLong { .. } => Class::ContextTooLong,
-            Self::Unsupported { .. } | Self::Model { .. } => Class::Unable,
-            Self::ShuttingDown | Self::Outrun => Class::Stopping,
+            Self::RateLimited { .. } => ErrorClass::RateLimited,
+            Self::Broken { .. } | Self::Diverged => ErrorClass::BrokenStream,
+            Self::ContextTooLong { .. } => ErrorClass::ContextTooLong,
+            Self::Unsupported { .. } | Self::Model { .. } => ErrorClass::Unable,
+            Self::ShuttingDown | Self::Outrun => ErrorClass::Stopping,
         }
     }
 }
@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn a_refusal_by_policy_is_rerouted_only_where_the_route_says_so() {
-        let next = |refusals| Class::PolicyRefused.next(refusals);
+        let next = |refusals| ErrorClass::PolicyRefused.next(refusals);
         assert_eq!(next(PolicyRefusals::Tell), Next::TellCaller);
         assert_eq!(next(PolicyRefusals::Reroute), Next::AnotherExpert);
         assert_eq!(
-            Class::BadRequest.next(PolicyRefusals::Reroute),
+            ErrorClass::BadRequest.next(PolicyRefusals::Reroute),
             Next::TellCaller
         );
     }

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use serde_json::Value;
 
-use super::Class;
+use super::ErrorClass;
 
 /// Why an expert gave no answer, or not all of one.
 #[derive(Debug, thiserror::Error)]
@@ -118,12 +118,12 @@ pub enum Refused {
 }
 
 impl Refused {
-    pub(super) fn class(self) -> Class {
+    pub(super) fn class(self) -> ErrorClass {
         match self {
-            Self::Request => Class::BadRequest,
-            Self::ByPolicy => Class::PolicyRefused,
-            Self::Length => Class::ContextTooLong,
-            Self::Us => Class::Authentication,
+            Self::Request => ErrorClass::BadRequest,
+            Self::ByPolicy => ErrorClass::PolicyRefused,
+            Self::Length => ErrorClass::ContextTooLong,
+            Self::Us => ErrorClass::Authentication,
         }
     }
 }

@@ -6,7 +6,7 @@ use metrics::counter;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Answer, AttemptId, Call, Class, ExpertError, Experts, Next, recovery::Recovery,
+    Answer, AttemptId, Call, ErrorClass, ExpertError, Experts, Next, recovery::Recovery,
     registry::Member, retry::wait_here,
 };
 use crate::{causes::in_full, config::StreamRecovery, ids::ExpertId};
@@ -179,7 +179,7 @@ impl Member {
 
     fn log(&self, error: &ExpertError) {
         let (expert, kind, cause) = (&self.id, error.kind(), in_full(error));
-        if error.class() == Class::Resting {
+        if error.class() == ErrorClass::Resting {
             // The failures that led to it were told.
             tracing::debug!(%expert, kind, "{expert} was not asked: {cause}");
         } else {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::{
     Expert, ExpertError,
     breaker::{Breaker, Circuit, Pass},
-    class::Class,
+    class::ErrorClass,
 };
 use crate::config::BreakerConfig;
 use load::{Load, UnderWay};
@@ -195,7 +195,9 @@ impl Lease {
         };
         let (now, breaker) = (Instant::now(), &self.endpoint.breaker);
         let class = error.class();
-        if let (Class::RateLimited | Class::Overloaded, Some(wait)) = (class, error.retry_after()) {
+        if let (ErrorClass::RateLimited | ErrorClass::Overloaded, Some(wait)) =
+            (class, error.retry_after())
+        {
             breaker.rest(pass, wait, now);
         } else if class.blames_the_endpoint() {
             breaker.failed(pass, now);

@@ -15,7 +15,7 @@ use metrics::counter;
 use tokio::time::Instant;
 
 use super::{
-    Answer, AnswerStream, AttemptId, Call, Class, ExpertError, Experts, Role, order::Begun,
+    Answer, AnswerStream, AttemptId, Call, ErrorClass, ExpertError, Experts, Role, order::Begun,
     registry::Member,
 };
 use crate::{
@@ -129,7 +129,8 @@ impl Recovery {
         self.call.attempts.update(self.attempt, |attempt| {
             attempt.error = Some(kind.to_owned());
         });
-        let is_recoverable = broke.class() != Class::Stopping && self.delivered.is_recoverable();
+        let is_recoverable =
+            broke.class() != ErrorClass::Stopping && self.delivered.is_recoverable();
         while is_recoverable && let Some(other) = others.pop_front() {
             if self.call.left(Instant::now()).is_zero() {
                 break;
@@ -157,7 +158,7 @@ impl Recovery {
             match member.ask(&call).await {
                 Ok(begun) => return self.joined(begun, joint, "continue"),
                 // It may take the question, if not its beginning.
-                Err(error) if error.class() == Class::BadRequest => {}
+                Err(error) if error.class() == ErrorClass::BadRequest => {}
                 Err(_) => return None,
             }
         }

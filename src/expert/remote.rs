@@ -17,7 +17,7 @@ use std::{fmt, time::Duration};
 use futures_util::{FutureExt, future::BoxFuture};
 use reqwest::{
     Client, Response,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
     redirect,
 };
 use secrecy::SecretString;
@@ -226,7 +226,9 @@ fn appended(base: &Url, segments: &[&str]) -> Result<Url, SetupError> {
 }
 
 fn client(endpoint: &Endpoint, connect_timeout: Duration) -> Result<Client, SetupError> {
-    let headers = endpoint.dialect.headers(endpoint.api_key.as_ref())?;
+    let mut headers = endpoint.dialect.headers(endpoint.api_key.as_ref())?;
+    // A compressed stream comes in lumps. What is compressed all the same is understood.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut builder = Client::builder()
         .user_agent(concat!("coterie/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)

@@ -7,7 +7,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::class::Class;
+use super::class::ErrorClass;
 
 /// Where an adaptive limit begins: polite to a provider whose limits are unknown.
 const ADAPTIVE_START: usize = 16;
@@ -117,10 +117,10 @@ impl Seats {
     }
 
     /// An answer failed.
-    pub(super) fn went_wrong(&self, class: Class, now: Instant) {
+    pub(super) fn went_wrong(&self, class: ErrorClass, now: Instant) {
         let is_overload = matches!(
             class,
-            Class::RateLimited | Class::Overloaded | Class::TimedOut
+            ErrorClass::RateLimited | ErrorClass::Overloaded | ErrorClass::TimedOut
         );
         if !self.adaptive || !is_overload {
             return;
@@ -193,13 +193,13 @@ mod tests {
         let held = all(&seats);
         let now = Instant::now();
         for _ in 0..5 {
-            seats.went_wrong(Class::RateLimited, now);
+            seats.went_wrong(ErrorClass::RateLimited, now);
         }
         assert_eq!(seats.limit(), 11);
         drop(held);
         assert_eq!(all(&seats).len(), 11);
         for round in 1..100 {
-            seats.went_wrong(Class::TimedOut, now + round * CUT_PAUSE);
+            seats.went_wrong(ErrorClass::TimedOut, now + round * CUT_PAUSE);
         }
         assert_eq!(all(&seats).len(), 1, "one seat is always left");
     }
@@ -207,10 +207,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fixed_limit_stays_and_a_fault_that_is_no_overload_cuts_nothing() {
         let fixed = Seats::new(Concurrency::Fixed(3));
-        fixed.went_wrong(Class::Overloaded, Instant::now());
+        fixed.went_wrong(ErrorClass::Overloaded, Instant::now());
         assert_eq!(all(&fixed).len(), 3);
         let adaptive = Seats::new(Concurrency::Adaptive);
-        adaptive.went_wrong(Class::BrokenStream, Instant::now());
+        adaptive.went_wrong(ErrorClass::BrokenStream, Instant::now());
         assert_eq!(adaptive.limit(), ADAPTIVE_START);
     }
 }

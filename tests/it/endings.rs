@@ -189,7 +189,7 @@ async fn an_expert_that_falls_silent_is_timed_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fallback_answers_unseen_and_both_attempts_are_kept() {
-    let first = Upstream::always(Reply::status(503, json!({}))).await;
+    let first = Upstream::always(Reply::status(401, json!({}))).await;
     let second = Upstream::always(Reply::answer(["fine"])).await;
     let coterie = Coterie::serve(&pair(&first, &second)).await;
     let response = coterie.ask("coterie/coding", "Sort a list.").await;
@@ -208,7 +208,7 @@ async fn a_fallback_answers_unseen_and_both_attempts_are_kept() {
     assert_eq!(attempts.len(), 2);
     assert_eq!(
         (&attempts[0]["expert"], &attempts[0]["error"]),
-        (&json!("first"), &json!("failed"))
+        (&json!("first"), &json!("authentication"))
     );
     assert_eq!(
         (&attempts[1]["expert"], &attempts[1]["error"]),

@@ -367,7 +367,15 @@ async fn metrics_and_readiness_name_what_is_in_force() {
     }
     let ready: Value = serde_json::from_str(&coterie.read("/readyz").await).unwrap();
     assert_eq!(ready["ready"], true);
-    assert_eq!(ready["experts"], json!(["only", "vectors"]));
+    let experts = ready["experts"].as_array().unwrap();
+    let ids: Vec<_> = experts.iter().map(|expert| &expert["expert"]).collect();
+    assert_eq!(ids, ["only", "vectors"]);
+    assert_eq!(experts[0]["endpoints"][0]["state"], "closed");
+    assert_eq!(experts[0]["endpoints"][0]["under_way"], 0);
+    assert!(
+        metrics.contains("coterie_expert_circuit{expert=\"only\""),
+        "{metrics}"
+    );
     assert!(ready["router"].is_string());
     coterie.stop().await;
 }

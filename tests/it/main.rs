@@ -10,7 +10,9 @@
 mod architecture;
 mod artefact;
 mod budget;
+mod caching;
 mod cascade;
+mod delivery;
 mod dialects;
 mod embedding;
 mod encoder;

@@ -50,6 +50,7 @@ pub(super) fn of_events(
         response,
         decoder: Decoder::new(EVENT_BYTES_MAX),
         choices,
+        counted: false,
     };
     stream::try_unfold(reader, |mut reader| async move {
         let chunk = reader.next().await?;
@@ -66,11 +67,17 @@ struct Reader {
     response: Response,
     decoder: Decoder,
     choices: Choices,
+    /// Whether the tokens were counted: once is enough.
+    counted: bool,
 }
 
 impl Reader {
     async fn next(&mut self) -> Result<Option<Chunk>, ExpertError> {
         loop {
+            if self.choices.are_complete() && self.counted && self.read.is_empty() {
+                self.read_to_end().await;
+                return Ok(None);
+            }
             if let Some(chunk) = self.read.pop_front() {
                 return Ok(Some(self.ours(chunk)));
             }
@@ -114,6 +121,7 @@ impl Reader {
 
     fn ours(&mut self, mut chunk: Chunk) -> Chunk {
         self.choices.saw(&chunk);
+        self.counted |= chunk.usage().is_some();
         chunk.0.insert("model".into(), self.expert.as_str().into());
         chunk
     }

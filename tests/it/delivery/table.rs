@@ -1,0 +1,169 @@
+//! The right end of every fault.
+
+/// What a client must get.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expected {
+    /// All of the answer, once, with its end and its count of tokens.
+    Whole,
+    /// An end as the provider made it: the finish reason, after so many words.
+    Finished(&'static str, usize),
+    /// No answer: a status, and the error's code.
+    Told(u16, &'static str),
+    /// So many words, then an error with this code instead of an end.
+    BrokeOff(usize, &'static str),
+    /// Whatever there is to be got.
+    Anything,
+}
+
+use Expected::{Anything, BrokeOff, Finished, Told, Whole};
+
+/// A fault, and what comes of it.
+pub(super) struct Row {
+    /// The model's name at the fault server.
+    pub(super) model: &'static str,
+    /// The text that a healthy provider would give.
+    pub(super) text: &'static str,
+    /// Whether the fallback is one that rejects a prefill and says something else.
+    pub(super) other_words: bool,
+    /// Alone: plain, streamed.
+    alone: [Expected; 2],
+    /// With a fallback: plain, streamed.
+    with_fallback: [Expected; 2],
+}
+
+impl Row {
+    /// What is right.
+    pub(super) fn expected(&self, stream: bool, has_fallback: bool) -> Expected {
+        let both = if has_fallback {
+            self.with_fallback
+        } else {
+            self.alone
+        };
+        both[usize::from(stream)]
+    }
+}
+
+const fn row(model: &'static str, alone: [Expected; 2], with_fallback: [Expected; 2]) -> Row {
+    Row {
+        model,
+        text: "trees",
+        other_words: false,
+        alone,
+        with_fallback,
+    }
+}
+
+/// The client gets all of it, whether or not there is a fallback.
+const fn whole(model: &'static str) -> Row {
+    row(model, [Whole, Whole], [Whole, Whole])
+}
+
+/// Without a fallback nothing can be got; with one, everything.
+const fn needs_fallback(model: &'static str, status: u16, code: &'static str) -> Row {
+    let told = Told(status, code);
+    row(model, [told, told], [Whole, Whole])
+}
+
+/// A stream that breaks off after five words, and a plain answer that is none.
+const fn breaks(model: &'static str, status: u16, code: &'static str) -> Row {
+    row(
+        model,
+        [Told(status, code), BrokeOff(5, code)],
+        [Whole, Whole],
+    )
+}
+
+/// The sixteen faults that gateways are measured by, then what else a provider can do.
+pub(super) const ROWS: &[Row] = &[
+    whole("rate-limit-once"),
+    whole("rate-limit-once?date#date"),
+    needs_fallback("rate-limit", 429, "rate_limit_exceeded"),
+    whole("error-once"),
+    needs_fallback("overloaded", 503, "expert_overloaded"),
+    needs_fallback("reset", 502, "expert_unreachable"),
+    needs_fallback("silent", 504, "expert_timeout"),
+    row(
+        "slow-start?for=40s",
+        // A plain answer may take its time.
+        [Whole, Told(504, "expert_timeout")],
+        [Whole, Whole],
+    ),
+    breaks("cut@5", 502, "expert_broken"),
+    breaks("stall@5", 504, "expert_timeout"),
+    row(
+        "malformed@5",
+        [Told(502, "expert_broken"), Whole],
+        [Whole, Whole],
+    ),
+    row("no-done", [Whole, Whole], [Whole, Whole]),
+    needs_fallback("context", 400, "context_length_exceeded"),
+    row(
+        "filter",
+        [Told(400, "content_filter"), Told(400, "content_filter")],
+        [Told(400, "content_filter"), Told(400, "content_filter")],
+    ),
+    Row {
+        other_words: true,
+        ..row(
+            "cut@5#rejected",
+            [Told(502, "expert_broken"), BrokeOff(5, "expert_broken")],
+            [Anything, BrokeOff(5, "expert_broken")],
+        )
+    },
+    needs_fallback("down", 503, "expert_overloaded"),
+    whole("healthy"),
+    // What passes within the retries needs no fallback.
+    whole("cut@5?times=1"),
+    row(
+        "stall@5?times=1",
+        [Told(504, "expert_timeout"), Whole],
+        [Whole, Whole],
+    ),
+    whole("reset?times=1"),
+    breaks("cut@1#early", 502, "expert_broken").after(1),
+    breaks("cut@16#late", 502, "expert_broken").after(16),
+    breaks("torn@5", 502, "expert_broken"),
+    needs_fallback("close", 502, "expert_unreachable"),
+    needs_fallback("auth", 502, "expert_refused_us"),
+    needs_fallback("header-only", 504, "expert_timeout"),
+    breaks("error-event@5", 502, "expert_failed"),
+    row(
+        "refusal-mid@5",
+        [Finished("content_filter", 5), Finished("content_filter", 5)],
+        [Finished("content_filter", 5), Finished("content_filter", 5)],
+    ),
+    row(
+        "early-done@5",
+        [Anything, BrokeOff(5, "expert_broken")],
+        [Anything, Whole],
+    ),
+    row(
+        "bad-utf8@5",
+        [Told(502, "expert_broken"), Whole],
+        [Whole, Whole],
+    ),
+    whole("double-usage"),
+    Row {
+        text: "tools",
+        ..whole("tools")
+    },
+    Row {
+        text: "accents",
+        ..whole("split-utf8")
+    },
+    whole("drip?pace=1ms"),
+    needs_fallback("wrong-type", 502, "expert_broken"),
+    whole("gzip"),
+    whole("http10"),
+    whole("reject-prefill#healthy"),
+];
+
+impl Row {
+    /// The same where a stream breaks off after so many words.
+    const fn after(mut self, words: usize) -> Self {
+        if let BrokeOff(_, code) = self.alone[1] {
+            self.alone[1] = BrokeOff(words, code);
+        }
+        self
+    }
+}
