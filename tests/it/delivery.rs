@@ -22,8 +22,8 @@ const TIME_SCALE: f64 = 0.05;
 
 /// Categories that may each have an expert of its own in one house.
 const CATEGORIES: [&str; 12] = [
+    "banking_support",
     "coding",
-    "conversation",
     "finance",
     "general_knowledge",
     "legal",

@@ -101,13 +101,11 @@ fn mistakes_are_told_with_their_place() {
         "
 delivery:
   stream_recovery: repair
-  hedge: 200%
-  routes: { maths: { retries_max: 1 }, coding: { timeouts: { idle: 3 s econds } } }
 cache: { keep: 1h }
 ",
         &[
-            "coterie.yaml:2:20: `stream_recovery` cannot be `repair`; it is one of `continue`, `splice` and `error`",
-            "coterie.yaml:5:1: `cache` lacks `max`; add it: most of them: bytes, or a number with B, KiB, MiB or GiB",
+            "coterie.yaml:2:20: `stream_recovery` cannot be `repair`; known here: `continue`, `splice` and `error`",
+            "coterie.yaml:3:1: `cache` lacks `max`; add it: most of them: bytes, or a number with B, KiB, MiB or GiB",
         ],
     );
     assert_mistakes(
@@ -120,7 +118,7 @@ cache: { max: 5 MB }
         &[
             "coterie.yaml:2:10: `hedge` is `200%`; write a number between 0 and 1, or a share such as `20%`",
             "coterie.yaml:3:13: there is no category `maths`; did you mean `math`?",
-            "coterie.yaml:3:62: `idle` is `soon`; write a time longer than nothing, such as `250ms`, `30s` or `5min`",
+            "coterie.yaml:3:68: `idle` is `soon`; write a time longer than nothing, such as `250ms`, `30s` or `5min`",
             "coterie.yaml:4:15: `max` is `5 MB`; write bytes, or a whole number and B, KiB, MiB or GiB, such as `8 MiB`",
         ],
     );
