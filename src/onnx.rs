@@ -9,4 +9,4 @@ mod proto;
 mod weights;
 
 pub use bert::{NoSuchLayer, Output, bert};
-pub use weights::{Weights, WeightsError};
+pub use weights::{Form, Weights, WeightsError};

@@ -134,6 +134,10 @@ impl Router {
             });
         }
         let (artefact, tuned) = open_tuned(artefact, config.encoder.clone()).await?;
+        if artefact.manifest.encoder.is_some() && tuned.is_none() {
+            // It reads every question: what is wrong with it is to be known now.
+            encoder.start().await?;
+        }
         let confidence_min = confidence_min(&artefact, config.misroute_max);
         let categories = artefact.model.categories.iter();
         Ok(Self {

@@ -37,6 +37,7 @@ pub(crate) struct Measured {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) per_second: f64,
+    pub(crate) requests: usize,
 }
 
 impl Measured {
@@ -51,6 +52,7 @@ impl Measured {
             p50_us: middle(|run| run.p50_us),
             p99_us: middle(|run| run.p99_us),
             per_second: middle(|run| run.per_second),
+            requests: runs.iter().map(|run| run.requests).sum(),
         }
     }
 }
@@ -74,6 +76,7 @@ impl Load {
             p50_us: at(50),
             p99_us: at(99),
             per_second: times.len() as f64 / self.time.as_secs_f64(),
+            requests: times.len(),
         }
     }
 

@@ -1,10 +1,11 @@
-//! A provider that answers at once: one JSON body, or a stream of 17 chunks.
+//! A provider that answers at once, one JSON body or a stream of 17 chunks; or, for who asks as `paced`, at a pace.
 
-use std::{convert::Infallible, fmt::Write, net::SocketAddr};
+use std::{convert::Infallible, fmt::Write, net::SocketAddr, time::Instant};
 
 use axum::{
     Router,
     body::{Body, Bytes},
+    extract::DefaultBodyLimit,
     http::header::CONTENT_TYPE,
     response::IntoResponse,
     routing::post,
@@ -12,7 +13,12 @@ use axum::{
 };
 use futures_util::stream;
 
+use crate::paced;
+
 const CHUNKS: usize = 17;
+
+/// Chunks with text of a paced stream: five seconds of them.
+pub(crate) const PACED_TOKENS: usize = 250;
 
 /// Starts it on its own thread; it lives as long as the process.
 pub(crate) fn start() -> SocketAddr {
@@ -29,7 +35,9 @@ pub(crate) fn start() -> SocketAddr {
             tell.send(listener.local_addr().expect("an address"))
                 .expect("someone who waits");
             let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("TCP_NODELAY"));
-            let endpoints = Router::new().route("/v1/chat/completions", post(answer));
+            let endpoints = Router::new()
+                .route("/v1/chat/completions", post(answer))
+                .layer(DefaultBodyLimit::disable());
             axum::serve(listener, endpoints)
                 .await
                 .expect("serving goes on");
@@ -40,7 +48,10 @@ pub(crate) fn start() -> SocketAddr {
 
 async fn answer(body: Bytes) -> impl IntoResponse {
     let streamed = body.windows(13).any(|window| window == b"\"stream\":true");
-    if streamed {
+    let is_paced = body.windows(7).any(|window| window == b"\"paced\"");
+    if is_paced {
+        ([(CONTENT_TYPE, "text/event-stream")], paced())
+    } else if streamed {
         let events = (0..CHUNKS).map(|at| Ok::<_, Infallible>(event(at)));
         (
             [(CONTENT_TYPE, "text/event-stream")],
@@ -49,6 +60,33 @@ async fn answer(body: Bytes) -> impl IntoResponse {
     } else {
         ([(CONTENT_TYPE, "application/json")], Body::from(PLAIN))
     }
+}
+
+/// Tokens, each of which tells when it was sent.
+fn paced() -> Body {
+    let began = Instant::now();
+    let events = stream::unfold(0, move |token| async move {
+        if token > PACED_TOKENS {
+            return None;
+        }
+        tokio::time::sleep_until(paced::due(began, token).into()).await;
+        let (delta, reason) = if token == PACED_TOKENS {
+            ("{}".to_owned(), r#""stop""#)
+        } else {
+            (format!(r#"{{"content":"@{}@"}}"#, paced::now_us()), "null")
+        };
+        let done = if token == PACED_TOKENS {
+            "data: [DONE]\n\n"
+        } else {
+            ""
+        };
+        let event = format!(
+            "data: {{\"id\":\"m\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"mock\",\
+             \"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{reason}}}]}}\n\n{done}"
+        );
+        Some((Ok::<_, Infallible>(Bytes::from(event)), token + 1))
+    });
+    Body::from_stream(events)
 }
 
 const PLAIN: &str = r#"{"id":"m","object":"chat.completion","created":1,"model":"mock","choices":[{"index":0,"message":{"role":"assistant","content":"Hello from the mock, which has nothing more to say."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}}"#;

@@ -12,6 +12,15 @@ const BINARY: &str = env!("CARGO_BIN_EXE_coterie");
 const COLD_STARTS: usize = 5;
 const START_MAX: Duration = Duration::from_secs(120);
 
+/// What its router reads of a question.
+#[derive(Clone, Copy)]
+pub(crate) enum Tiers {
+    /// Words and the static encoder.
+    Cheap,
+    /// The transformer too, where those are unsure.
+    Full,
+}
+
 /// A running Coterie in front of the mock.
 pub(crate) struct Subject {
     pub(crate) address: SocketAddr,
@@ -21,12 +30,17 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// Starts it and waits until it is ready.
-    pub(crate) fn start(mock: SocketAddr) -> Self {
+    pub(crate) fn start(mock: SocketAddr, tiers: Tiers) -> Self {
+        let features = match tiers {
+            Tiers::Cheap => "[sparse, static]",
+            Tiers::Full => "[sparse, static, transformer]",
+        };
         let folder = tempfile::tempdir().expect("a folder");
         let config = format!(
             "store: {{ url: 'sqlite://{0}/coterie.db' }}\n\
-             router: {{ artefacts: '{0}/routers' }}\n\
-             experts:\n  mock: {{ kind: remote, base_url: 'http://{mock}/v1', model: mock, concurrent_max: 256, queue_max: 256 }}\n\
+             server: {{ body_max: 16 MiB }}\n\
+             router: {{ artefacts: '{0}/routers', features: {features} }}\n\
+             experts:\n  mock: {{ kind: remote, base_url: 'http://{mock}/v1', model: mock, concurrent_max: 1024, queue_max: 256 }}\n\
              mapping: {{ default: mock }}\n",
             folder.path().display()
         );
@@ -39,24 +53,39 @@ impl Subject {
         }
     }
 
-    /// Prints memory after the load, cold start and size.
-    pub(crate) fn report(mut self) {
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended; gives what it left.
+    pub(crate) fn wait(mut self) -> tempfile::TempDir {
+        self.child.wait().expect("it ends");
+        self.folder
+    }
+
+    /// Its memory now.
+    pub(crate) fn resident_mb(&self) -> f64 {
+        self.memory_kib("VmRSS") / 1024.0
+    }
+
+    fn memory_kib(&self, key: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("its status");
-        let kib = |key: &str| {
-            let line = status
-                .lines()
-                .find(|line| line.starts_with(key))
-                .expect("a line of the status");
-            line.split_whitespace()
-                .nth(1)
-                .and_then(|kib| kib.parse::<f64>().ok())
-                .expect("a number")
-        };
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(key))
+            .expect("a line of the status");
+        let kib = line.split_whitespace().nth(1);
+        kib.and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// Prints memory after the load, cold start and size.
+    pub(crate) fn report(mut self) {
         println!(
             "resident after the load: {:.0} MB (peak {:.0} MB)",
-            kib("VmRSS") / 1024.0,
-            kib("VmHWM") / 1024.0
+            self.resident_mb(),
+            self.memory_kib("VmHWM") / 1024.0
         );
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");

@@ -75,6 +75,29 @@ pub(super) struct Tensor {
     pub(super) values: Vec<f32>,
 }
 
+/// What the weights in a folder have the form of, by its `config.json` alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Layers above the embeddings.
+    pub layers: usize,
+    /// How long the hidden states are.
+    pub hidden_size: usize,
+}
+
+impl Form {
+    /// Reads `config.json`.
+    ///
+    /// # Errors
+    /// It cannot be read, or describes another kind of model.
+    pub fn read(dir: &Path) -> Result<Self, WeightsError> {
+        let config = Config::read(&dir.join("config.json"))?;
+        Ok(Self {
+            layers: config.layers,
+            hidden_size: config.hidden_size,
+        })
+    }
+}
+
 /// Why the weights cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {

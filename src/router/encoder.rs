@@ -17,11 +17,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use self::{
     adapter::{Adapter, AdapterError},
-    model::Model,
+    model::{Model, Sketch},
     places::{PLACES, Places},
     worker::{Job, Reply},
 };
@@ -35,14 +35,20 @@ pub const TEXTS_MAX: usize = 256;
 
 /// The encoder of this process; dropping it ends its thread.
 pub struct Encoder {
-    /// Taken only by `drop`.
-    jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    /// Empty until somebody wants something read.
+    worker: OnceCell<Worker>,
     places: Places,
-    name: String,
+    config: EncoderConfig,
     fingerprint: String,
     dimensions: usize,
     layers: Vec<usize>,
+}
+
+/// The thread on which a model runs.
+struct Worker {
+    /// Taken only by `drop`.
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// What was read out of one text.
@@ -206,24 +212,53 @@ impl Encoder {
             .read(&["probe"])
             .map_err(EncoderError::model(&config.model_dir))?;
         let dimensions = probe.first().map_or(0, |reading| reading.vector.len());
-        let (jobs, waiting) = mpsc::channel(PLACES);
-        let thread = thread::Builder::new()
-            .name("encoder".into())
-            .spawn(move || {
-                worker::run(waiting, |texts| {
-                    model.read(texts).map_err(|error| error.to_string())
-                });
-            })
-            .map_err(|source| EncoderError::Thread { source })?;
         Ok(Self {
-            jobs: Some(jobs),
-            thread: Some(thread),
+            worker: OnceCell::new_with(Some(Worker::start(model)?)),
             places: Places::new(),
-            name: config.name.clone(),
+            config: config.clone(),
             fingerprint,
             dimensions,
             layers: layers.to_vec(),
         })
+    }
+
+    /// The same, but for the runtime and the model, which are loaded when something is first read: where nothing ever is,
+    /// they take no memory. What their files say wrong is then told there.
+    ///
+    /// # Errors
+    /// A file that cannot be read; where only the graph itself could tell what it gives out, as [`open`](Self::open).
+    pub fn lazy(config: &EncoderConfig, layers: &[usize]) -> Result<Self, EncoderError> {
+        let Some(sketch) = Sketch::read(&config.model_dir, layers)? else {
+            return Self::open(config, layers, None);
+        };
+        Ok(Self {
+            worker: OnceCell::new(),
+            places: Places::new(),
+            config: config.clone(),
+            fingerprint: sketch.fingerprint,
+            dimensions: sketch.dimensions,
+            layers: layers.to_vec(),
+        })
+    }
+
+    /// Loads what is not loaded yet.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn start(&self) -> Result<(), EncoderError> {
+        self.worker().await.map(|_started| ())
+    }
+
+    async fn worker(&self) -> Result<&Worker, EncoderError> {
+        let start = || async {
+            let (config, layers) = (self.config.clone(), self.layers.clone());
+            let started = tokio::task::spawn_blocking(move || {
+                let environment = runtime::environment(&config.runtime)?;
+                Worker::start(Model::open(&config.model_dir, &layers, None, environment)?)
+            });
+            started.await.map_err(|_panicked| EncoderError::Stopped)?
+        };
+        self.worker.get_or_try_init(start).await
     }
 
     /// Reads at most [`TEXTS_MAX`] texts; the readings are in their order. Dropping the future takes the texts out of the queue.
@@ -253,7 +288,8 @@ impl Encoder {
 
     async fn read(&self, job: impl FnOnce(Reply) -> Job) -> Result<Vec<Reading>, EncoderError> {
         let (reply, answer) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or(EncoderError::Stopped)?;
+        let worker = self.worker().await?;
+        let jobs = worker.jobs.as_ref().ok_or(EncoderError::Stopped)?;
         jobs.try_send(job(reply)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => EncoderError::Busy,
             mpsc::error::TrySendError::Closed(_) => EncoderError::Stopped,
@@ -264,7 +300,7 @@ impl Encoder {
 
     /// The name that `/v1/embeddings` knows it by.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.config.name
     }
 
     /// A digest of everything that decides what its readings are.
@@ -283,7 +319,25 @@ impl Encoder {
     }
 }
 
-impl Drop for Encoder {
+impl Worker {
+    fn start(mut model: Model) -> Result<Self, EncoderError> {
+        let (jobs, waiting) = mpsc::channel(PLACES);
+        let thread = thread::Builder::new()
+            .name("encoder".into())
+            .spawn(move || {
+                worker::run(waiting, |texts| {
+                    model.read(texts).map_err(|error| error.to_string())
+                });
+            })
+            .map_err(|source| EncoderError::Thread { source })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Worker {
     /// Waits for the thread, at most for one batch: ONNX Runtime must not be torn down under it when the process ends.
     fn drop(&mut self) {
         drop(self.jobs.take());

@@ -174,16 +174,16 @@ fn reads_the_same(shipped: &Artefact, config: &RouterConfig, encoder: &Encoder) 
         && needed.is_none_or(|needed| needed.fingerprint == encoder.fingerprint())
 }
 
-/// Opens the configured transformer, with the layers that routers read.
+/// Opens the configured transformer, with the layers that routers read; it is loaded once something is read.
 ///
 /// # Errors
 /// Whatever is missing or unusable.
 pub async fn open_encoder(config: &RouterConfig) -> Result<Encoder, InForceError> {
     let config = config.encoder.clone();
-    let opened = spawn_blocking(move || match Encoder::open(&config, &LAYERS, None) {
+    let opened = spawn_blocking(move || match Encoder::lazy(&config, &LAYERS) {
         // Someone else's graph, or another depth: its last layer must do.
         Err(EncoderError::OnlyLastLayer { .. } | EncoderError::NoSuchLayer { .. }) => {
-            Encoder::open(&config, &[], None)
+            Encoder::lazy(&config, &[])
         }
         opened => opened,
     });

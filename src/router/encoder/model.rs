@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256 as Hasher};
 use super::{EncoderError, Reading, adapter::Adapter};
 use crate::{
     models::Sha256,
-    onnx::{self, Output, Weights, WeightsError},
+    onnx::{self, Form, Output, Weights, WeightsError},
 };
 
 /// Word pieces of a text that are read; the rest is cut off. The model was trained on no more.
@@ -42,6 +42,33 @@ const LAST_LAYER: &[OutputKey] = &[
     OutputKey::ByName("last_hidden_state"),
     OutputKey::ByName("sentence_embedding"),
 ];
+
+/// What can be known of a model without loading it.
+pub(super) struct Sketch {
+    pub(super) fingerprint: String,
+    pub(super) dimensions: usize,
+}
+
+impl Sketch {
+    /// Reads the files in `dir`, the weights for their sum alone; none where only the graph itself could tell, or where it
+    /// has no such layers.
+    pub(super) fn read(dir: &Path, layers: &[usize]) -> Result<Option<Self>, EncoderError> {
+        let source = Source::in_folder(dir);
+        if matches!(source, Source::Onnx(_)) {
+            return Ok(None);
+        }
+        let form = Form::read(dir).map_err(weights_error)?;
+        if layers.iter().any(|layer| *layer > form.layers) {
+            return Ok(None);
+        }
+        let digest = fingerprint(&tokenizer_files(dir)?, layers);
+        let sum = Sha256::of_file(source.path()).map_err(unreadable(source.path()))?;
+        Ok(Some(Self {
+            fingerprint: hex::encode(digest.chain_update(sum.to_string()).finalize()),
+            dimensions: form.hidden_size,
+        }))
+    }
+}
 
 /// A model that is ready to read.
 pub(super) struct Model {
@@ -197,10 +224,7 @@ impl Source {
 
 /// The graph of the weights in `dir`, changed by the adapter, with an output for each of the layers.
 fn built(dir: &Path, layers: &[usize], adapter: Option<&Adapter>) -> Result<Graph, EncoderError> {
-    let mut weights = Weights::read(dir).map_err(|error| match error {
-        WeightsError::Io { path, source } => EncoderError::ModelFile { path, source },
-        source => EncoderError::Weights { source },
-    })?;
+    let mut weights = Weights::read(dir).map_err(weights_error)?;
     if let Some(adapter) = adapter {
         for (name, shape, values) in weights.tensors_mut() {
             adapter.apply(name, shape, values)?;
@@ -216,6 +240,13 @@ fn built(dir: &Path, layers: &[usize], adapter: Option<&Adapter>) -> Result<Grap
         onnx,
         pieces_max: PIECES_MAX.min(weights.positions()),
     })
+}
+
+fn weights_error(error: WeightsError) -> EncoderError {
+    match error {
+        WeightsError::Io { path, source } => EncoderError::ModelFile { path, source },
+        source => EncoderError::Weights { source },
+    }
 }
 
 /// fastembed replaces whatever padding and truncation the tokenizer's file asks for by its own.

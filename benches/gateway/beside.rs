@@ -1,0 +1,65 @@
+//! What small requests see of a huge one beside them.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use crate::load::{Kind, Load, Measured};
+
+/// Length of the huge prompt.
+const HUGE_BYTES: usize = 10 << 20;
+
+/// Small requests alone and beside huge ones, one after another, in turn.
+pub(crate) fn run(address: SocketAddr, model: &'static str, time: Duration) -> [Measured; 2] {
+    let load = Load {
+        address,
+        model,
+        kind: Kind::Plain,
+        connections: 4,
+        time,
+    };
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _round in 0..crate::ROUNDS {
+        alone.push(load.run());
+        let over = AtomicBool::new(false);
+        beside.push(thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    ask_hugely(address, model);
+                }
+            });
+            let measured = load.run();
+            over.store(true, Ordering::Relaxed);
+            measured
+        }));
+    }
+    [Measured::median(alone), Measured::median(beside)]
+}
+
+fn ask_hugely(address: SocketAddr, model: &str) {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let prompt = "All work and no play. ".repeat(HUGE_BYTES / 22);
+    let body =
+        format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"{prompt}"}}]}}"#);
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream
+        .write_all(head.as_bytes())
+        .expect("the head is taken");
+    stream
+        .write_all(body.as_bytes())
+        .expect("the body is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "{}",
+        &answer[..answer.len().min(500)]
+    );
+}
