@@ -214,9 +214,14 @@ fn judge(row: &Row, how: &str, expected: Expected, got: &Got, texts: &Texts) -> 
                     .is_some_and(|error| error["code"] == code)
                 && got.finish_reason.is_none()
         }
+        Expected::Long(bytes) => got.is_done && got.error.is_none() && got.text.len() >= bytes,
         Expected::Anything => true,
     };
-    (!is_right).then(|| format!("{} {how}: expected {expected:?}, got {got:?}", row.model))
+    (!is_right).then(|| {
+        let got = format!("{got:?}");
+        let got: String = got.chars().take(1000).collect();
+        format!("{} {how}: expected {expected:?}, got {got}", row.model)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,7 @@ mod models;
 mod onnx;
 mod process;
 mod remote;
+mod replicas;
 mod router;
 mod sessions;
 mod store;

@@ -314,6 +314,44 @@ async fn nobody_listening_is_unreachable() {
     assert_eq!(failure(&experts, plain()).await.kind(), "unreachable");
 }
 
+/// An address where connections are never made: nobody takes them, and the few that may wait do already.
+async fn never_connects() -> (url::Url, Vec<tokio::net::TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(4 * SHORT, tokio::net::TcpStream::connect(address)).await
+    {
+        waiting.push(connected.unwrap());
+    }
+    // Not closed: that would refuse connections instead.
+    std::mem::forget(listener);
+    (format!("http://{address}/v1").parse().unwrap(), waiting)
+}
+
+#[tokio::test]
+async fn a_route_may_wait_less_long_for_a_connection() {
+    let (base_url, _waiting) = never_connects().await;
+    let answering = Upstream::always(Reply::answer(["hi"])).await;
+    let mut config = expert("far", &answering);
+    if let ExpertKind::Remote(remote) = &mut config.kind {
+        remote.places[0].base_url = base_url;
+    }
+    let mut impatient = Delivery::default();
+    impatient.timeouts.connect = Some(SHORT);
+    let delivery = DeliveryConfig {
+        house: Arc::new(impatient),
+        ..DeliveryConfig::default()
+    };
+    let experts = Experts::open(&[config], &delivery).unwrap();
+    let call = Call::new(plain(), Arc::clone(&delivery.house));
+    // The expert itself would wait for a minute.
+    let error = experts.answer(&[ExpertId::new("far")], &call).await.err();
+    assert_eq!(error.unwrap().kind(), "unreachable");
+}
+
 #[tokio::test]
 async fn a_refusal_is_told_at_once_in_the_providers_words() {
     let body = json!({"error": {"message": "filtered", "code": "content_filter", "house": 1}});

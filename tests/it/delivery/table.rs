@@ -11,11 +11,13 @@ pub(super) enum Expected {
     Told(u16, &'static str),
     /// So many words, then an error with this code instead of an end.
     BrokeOff(usize, &'static str),
+    /// All of an answer that has at least so many bytes.
+    Long(usize),
     /// Whatever there is to be got.
     Anything,
 }
 
-use Expected::{Anything, BrokeOff, Finished, Told, Whole};
+use Expected::{Anything, BrokeOff, Finished, Long, Told, Whole};
 
 /// A fault, and what comes of it.
 pub(super) struct Row {
@@ -156,6 +158,22 @@ pub(super) const ROWS: &[Row] = &[
     whole("gzip"),
     whole("http10"),
     whole("reject-prefill#healthy"),
+    // Long is fine; longer than what is held in memory is not.
+    row(
+        "huge?bytes=2000000#fits",
+        [Long(2_000_000), Long(2_000_000)],
+        [Long(2_000_000), Long(2_000_000)],
+    ),
+    row(
+        "huge?bytes=34000000",
+        [Told(502, "expert_broken"), Anything],
+        [Whole, Anything],
+    ),
+    row(
+        "huge-event?bytes=17000000",
+        [Anything, Told(502, "expert_broken")],
+        [Anything, Whole],
+    ),
 ];
 
 impl Row {

@@ -1,0 +1,72 @@
+//! Several endpoints of one expert: sessions stay where they were, others spread, and one that fails is left out.
+
+use crate::support::{
+    coterie::{Coterie, chat},
+    upstream::{Reply, Upstream},
+};
+
+async fn house(first: &Upstream, second: &Upstream) -> Coterie {
+    Coterie::serve(&format!(
+        "experts:\n\
+         \x20 only:\n\
+         \x20   kind: remote\n\
+         \x20   base_url: '{}'\n\
+         \x20   model: m\n\
+         \x20   replicas: [{{ base_url: '{}' }}]\n\
+         \x20   retries: {{ backoff: 1ms }}\n\
+         \x20   breaker: {{ failures: 2, open: 60s, open_max: 60s }}\n\
+         mapping: {{ default: only }}\n",
+        first.base_url(),
+        second.base_url()
+    ))
+    .await
+}
+
+async fn ask(coterie: &Coterie, session: &str) {
+    let response = coterie
+        .post("/v1/chat/completions", &chat("only", "Hi?", false))
+        .header("x-session-id", session)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    response.bytes().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_stays_with_its_endpoint_and_sessions_spread() {
+    let (first, second) = (
+        Upstream::always(Reply::answer(["a"])).await,
+        Upstream::always(Reply::answer(["b"])).await,
+    );
+    let coterie = house(&first, &second).await;
+    for session in 0..16 {
+        let before = (first.requests().len(), second.requests().len());
+        for _ in 0..4 {
+            ask(&coterie, &format!("session-{session}")).await;
+        }
+        let after = (first.requests().len(), second.requests().len());
+        let asked = (after.0 - before.0, after.1 - before.1);
+        assert!(asked == (4, 0) || asked == (0, 4), "{asked:?}");
+    }
+    assert!(!first.requests().is_empty() && !second.requests().is_empty());
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_fails_is_left_out_and_nobody_notices() {
+    let failing = Upstream::always(Reply::reset()).await;
+    let healthy = Upstream::always(Reply::answer(["b"])).await;
+    let coterie = house(&failing, &healthy).await;
+    for session in 0..20 {
+        ask(&coterie, &format!("session-{session}")).await;
+    }
+    assert_eq!(healthy.requests().len(), 20);
+    assert_eq!(failing.requests().len(), 2, "then its breaker opened");
+    let ready = coterie.read("/readyz").await;
+    assert!(
+        ready.contains("\"open\"") && ready.contains("\"closed\""),
+        "{ready}"
+    );
+    coterie.stop().await;
+}
