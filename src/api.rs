@@ -3,6 +3,7 @@
 
 mod answer;
 mod auth;
+mod batch;
 mod body;
 mod chat;
 mod claim;

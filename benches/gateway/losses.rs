@@ -38,7 +38,11 @@ pub(crate) fn run(subject: Subject, model: &str, signal: &str) -> Losses {
         for _ in 0..CLIENTS {
             scope.spawn(|| while ask(address, model, &answered).is_some() {});
         }
-        thread::park_timeout(LOAD);
+        let until = Instant::now() + LOAD;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            // It may come back early.
+            thread::park_timeout(left);
+        }
         let ended = Instant::now();
         let pid = subject.id().to_string();
         let killed = Command::new("kill").args([signal, &pid]).status();

@@ -3,14 +3,18 @@
 use std::convert::Infallible;
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 
-use super::error::{self, ApiError};
+use super::{
+    batch::next_batch,
+    error::{self, ApiError},
+};
 use crate::{
+    chat::Chunk,
     dialect::{Event, Failure, Untellable, Writer},
     expert::{AnswerStream, ExpertError},
 };
@@ -21,15 +25,12 @@ pub(super) fn respond<W: Writer>(
     writer: W,
     failure: fn(&ApiError) -> Failure,
 ) -> Response {
-    let events = Events {
-        pieces,
-        writer,
-        failure,
-    };
-    let bytes = stream::unfold(Some(events), |events| async {
-        let mut events = events?;
-        let (bytes, go_on) = events.next().await;
-        Some((Ok::<_, Infallible>(bytes), go_on.then_some(events)))
+    let told = Told { writer, failure };
+    let bytes = stream::unfold(Some((pieces, told)), |state| async {
+        let (mut pieces, mut told) = state?;
+        let write = |piece, bytes: &mut Vec<u8>| told.write(piece, bytes);
+        let (bytes, go_on) = next_batch(&mut pieces, write).await;
+        Some((Ok::<_, Infallible>(bytes), go_on.then_some((pieces, told))))
     });
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
@@ -38,34 +39,40 @@ pub(super) fn respond<W: Writer>(
     (headers, Body::from_stream(bytes)).into_response()
 }
 
-struct Events<W> {
-    pieces: AnswerStream,
+/// How the pieces of an answer are told.
+struct Told<W> {
     writer: W,
     failure: fn(&ApiError) -> Failure,
 }
 
-impl<W: Writer> Events<W> {
-    /// What the next chunk that says anything brings, and whether more follows.
-    async fn next(&mut self) -> (Bytes, bool) {
-        loop {
-            let (written, go_on) = match self.pieces.next().await {
-                Some(Ok(chunk)) => (self.writer.chunk(&chunk), true),
-                Some(Err(failure)) => return (self.break_off(failure), false),
-                None => (self.writer.finish(), false),
-            };
-            match written {
-                Ok(events) if events.is_empty() && go_on => {}
-                Ok(events) => return (bytes(&events), go_on),
-                Err(untellable) => return (self.break_off(broken(untellable)), false),
+impl<W: Writer> Told<W> {
+    /// Writes what a piece or the end brings; whether more may follow.
+    fn write(&mut self, piece: Option<Result<Chunk, ExpertError>>, bytes: &mut Vec<u8>) -> bool {
+        let (written, goes_on) = match piece {
+            Some(Ok(chunk)) => (self.writer.chunk(&chunk), true),
+            Some(Err(failure)) => {
+                self.break_off(failure, bytes);
+                return false;
+            }
+            None => (self.writer.finish(), false),
+        };
+        match written {
+            Ok(events) => {
+                append(&events, bytes);
+                goes_on
+            }
+            Err(untellable) => {
+                self.break_off(broken(untellable), bytes);
+                false
             }
         }
     }
 
-    fn break_off(&mut self, failure: ExpertError) -> Bytes {
+    fn break_off(&mut self, failure: ExpertError, bytes: &mut Vec<u8>) {
         let failure = ApiError::BrokeOff(failure);
         error::log(&failure);
         let event = self.writer.break_off(&(self.failure)(&failure));
-        bytes(&[event])
+        append(&[event], bytes);
     }
 }
 
@@ -75,17 +82,15 @@ fn broken(untellable: Untellable) -> ExpertError {
     }
 }
 
-fn bytes(events: &[Event]) -> Bytes {
-    let mut bytes = Vec::new();
+fn append(events: &[Event], bytes: &mut Vec<u8>) {
     for event in events {
         bytes.extend_from_slice(b"event: ");
         bytes.extend_from_slice(event.name().as_bytes());
         bytes.extend_from_slice(b"\ndata: ");
         // Writing a JSON object with text keys into memory has no way to fail.
-        if serde_json::to_writer(&mut bytes, &event.0).is_err() {
+        if serde_json::to_writer(&mut *bytes, &event.0).is_err() {
             bytes.extend_from_slice(b"{}");
         }
         bytes.extend_from_slice(b"\n\n");
     }
-    bytes.into()
 }

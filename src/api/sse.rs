@@ -1,29 +1,38 @@
 //! An answer as server-sent events. A stream that did not reach its end never closes with `[DONE]`.
 
+use std::convert::Infallible;
+
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use serde_json::{Map, Value};
 
-use super::error::{self, ApiError};
-use crate::{chat::Chunk, expert::AnswerStream};
+use super::{
+    batch::next_batch,
+    error::{self, ApiError},
+};
+use crate::{
+    chat::Chunk,
+    expert::{AnswerStream, ExpertError},
+};
 
-const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// Streams the chunks that `shown` lets through, then `[DONE]`, or an error event where the answer broke off.
 pub(super) fn respond(
     pieces: AnswerStream,
     shown: impl FnMut(Chunk) -> Option<Map<String, Value>> + Send + 'static,
 ) -> Response {
-    let events = stream::unfold(Some(Events { pieces, shown }), |state| async {
-        let mut events = state?;
-        let (event, go_on) = events.next().await;
+    let events = stream::unfold(Some((pieces, shown)), |state| async {
+        let (mut pieces, mut shown) = state?;
+        let write = |piece, bytes: &mut Vec<u8>| write(piece, &mut shown, bytes);
+        let (events, go_on) = next_batch(&mut pieces, write).await;
         Some((
-            Ok::<_, std::convert::Infallible>(event),
-            go_on.then_some(events),
+            Ok::<_, Infallible>(events),
+            go_on.then_some((pieces, shown)),
         ))
     });
     let headers = [
@@ -33,38 +42,37 @@ pub(super) fn respond(
     (headers, Body::from_stream(events)).into_response()
 }
 
-struct Events<F> {
-    pieces: AnswerStream,
-    shown: F,
-}
-
-impl<F: FnMut(Chunk) -> Option<Map<String, Value>>> Events<F> {
-    /// The next event, and whether another follows.
-    async fn next(&mut self) -> (Bytes, bool) {
-        loop {
-            match self.pieces.next().await {
-                Some(Ok(chunk)) => {
-                    if let Some(object) = (self.shown)(chunk) {
-                        return (event(&object), true);
-                    }
-                }
-                Some(Err(failure)) => {
-                    let failure = ApiError::BrokeOff(failure);
-                    error::log(&failure);
-                    return (event(&error::body(&failure)), false);
-                }
-                None => return (DONE, false),
+/// Writes a piece, or the end; whether more may follow.
+fn write(
+    piece: Option<Result<Chunk, ExpertError>>,
+    shown: &mut impl FnMut(Chunk) -> Option<Map<String, Value>>,
+    bytes: &mut Vec<u8>,
+) -> bool {
+    match piece {
+        Some(Ok(chunk)) => {
+            if let Some(object) = shown(chunk) {
+                event(&object, bytes);
             }
+            true
+        }
+        Some(Err(failure)) => {
+            let failure = ApiError::BrokeOff(failure);
+            error::log(&failure);
+            event(&error::body(&failure), bytes);
+            false
+        }
+        None => {
+            bytes.extend_from_slice(DONE);
+            false
         }
     }
 }
 
-fn event(object: &impl serde::Serialize) -> Bytes {
-    let mut bytes = b"data: ".to_vec();
+fn event(object: &impl serde::Serialize, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(b"data: ");
     // Writing a JSON object with text keys into memory has no way to fail.
-    if serde_json::to_writer(&mut bytes, object).is_err() {
+    if serde_json::to_writer(&mut *bytes, object).is_err() {
         bytes.extend_from_slice(b"{}");
     }
     bytes.extend_from_slice(b"\n\n");
-    bytes.into()
 }
