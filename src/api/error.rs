@@ -232,7 +232,9 @@ fn of_expert(error: &ExpertError) -> Told {
         ExpertError::Diverged => server(S::BAD_GATEWAY, "expert_broken"),
         ExpertError::Outrun => server(S::INTERNAL_SERVER_ERROR, "internal_error"),
         ExpertError::Unreachable { .. } => server(S::BAD_GATEWAY, "expert_unreachable"),
-        ExpertError::TimedOut { .. } => server(S::GATEWAY_TIMEOUT, "expert_timeout"),
+        ExpertError::TimedOut { .. } | ExpertError::OutOfTime { .. } => {
+            server(S::GATEWAY_TIMEOUT, "expert_timeout")
+        }
         ExpertError::Refused { .. } => server(S::BAD_GATEWAY, "expert_refused_us"),
         ExpertError::Failed { .. } => server(S::BAD_GATEWAY, "expert_failed"),
         ExpertError::Broken { .. } => server(S::BAD_GATEWAY, "expert_broken"),

@@ -34,6 +34,8 @@ pub(super) struct Breaker {
 #[derive(Debug)]
 struct Inner {
     phase: Phase,
+    /// Counts probes, so that a question that was let through before another probe does not pass for it.
+    probes: u64,
     failures_in_a_row: u32,
     window: Window,
     speed: Speed,
@@ -48,8 +50,9 @@ enum Phase {
         times: u32,
         why: Why,
     },
-    /// One question probes.
+    /// One question probes, since then.
     Probing {
+        since: Instant,
         times: u32,
         why: Why,
     },
@@ -101,7 +104,8 @@ impl Circuit {
 /// A question that was let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pass {
-    probes: bool,
+    /// Which probe it is; none where it is none.
+    probe: Option<u64>,
 }
 
 impl Breaker {
@@ -110,6 +114,7 @@ impl Breaker {
             config,
             inner: Mutex::new(Inner {
                 phase: Phase::Closed,
+                probes: 0,
                 failures_in_a_row: 0,
                 window: Window::new(config.window),
                 speed: Speed::default(),
@@ -123,16 +128,25 @@ impl Breaker {
     /// The time until it may be worth asking again.
     pub(super) fn admit(&self, now: Instant) -> Result<Pass, Duration> {
         let mut inner = self.inner();
-        match inner.phase {
-            Phase::Closed => Ok(Pass { probes: false }),
-            Phase::Open { until, times, why } if now >= until => {
-                inner.phase = Phase::Probing { times, why };
-                Ok(Pass { probes: true })
+        let (times, why) = match inner.phase {
+            Phase::Closed => return Ok(Pass { probe: None }),
+            Phase::Open { until, times, why } if now >= until => (times, why),
+            Phase::Open { until, .. } => return Err(until - now),
+            // A probe that nothing is heard of must not keep others from finding out.
+            Phase::Probing { since, times, why } if now >= since + self.config.open_max => {
+                (times, why)
             }
-            Phase::Open { until, .. } => Err(until - now),
-            // How long the probe takes is not known.
-            Phase::Probing { .. } => Err(self.config.open),
-        }
+            Phase::Probing { since, .. } => return Err(since + self.config.open_max - now),
+        };
+        inner.phase = Phase::Probing {
+            since: now,
+            times,
+            why,
+        };
+        inner.probes += 1;
+        Ok(Pass {
+            probe: Some(inner.probes),
+        })
     }
 
     /// Time until a question would be let through; none where one would be now.
@@ -140,7 +154,10 @@ impl Breaker {
         match self.inner().phase {
             Phase::Closed => None,
             Phase::Open { until, .. } => until.checked_duration_since(now).filter(|d| !d.is_zero()),
-            Phase::Probing { .. } => Some(self.config.open),
+            Phase::Probing { since, .. } => {
+                let until = since + self.config.open_max;
+                until.checked_duration_since(now).filter(|d| !d.is_zero())
+            }
         }
     }
 
@@ -159,7 +176,7 @@ impl Breaker {
     /// The answer began after `first_token`, where that is known. A probe that comes as far closes the breaker.
     pub(super) fn began(&self, pass: Pass, first_token: Option<Duration>, now: Instant) {
         let mut inner = self.inner();
-        if pass.probes {
+        if inner.is_probe(pass) {
             inner.close();
         }
         let Some(first_token) = first_token else {
@@ -184,8 +201,9 @@ impl Breaker {
         let mut inner = self.inner();
         inner.failures_in_a_row = inner.failures_in_a_row.saturating_add(1);
         inner.window.add(now, true);
+        let is_probe = inner.is_probe(pass);
         match inner.phase {
-            Phase::Probing { times, why } if pass.probes => {
+            Phase::Probing { times, why, .. } if is_probe => {
                 self.open(&mut inner, now, times.saturating_add(1), why);
             }
             Phase::Closed if self.is_too_much(&inner, now) => {
@@ -199,9 +217,10 @@ impl Breaker {
     pub(super) fn rest(&self, pass: Pass, wait: Duration, now: Instant) {
         let mut inner = self.inner();
         let until = now + wait.min(self.config.open_max);
+        let is_probe = inner.is_probe(pass);
         match inner.phase {
             Phase::Open { until: later, .. } if later >= until => {}
-            Phase::Probing { .. } if !pass.probes => {}
+            Phase::Probing { .. } if !is_probe => {}
             _ => {
                 inner.phase = Phase::Open {
                     until,
@@ -215,8 +234,8 @@ impl Breaker {
     /// Nothing was learned of the endpoint: the question was given up, or was itself at fault.
     pub(super) fn released(&self, pass: Pass, now: Instant) {
         let mut inner = self.inner();
-        if let Phase::Probing { times, why } = inner.phase
-            && pass.probes
+        if let Phase::Probing { times, why, .. } = inner.phase
+            && inner.is_probe(pass)
         {
             // The next question probes.
             inner.phase = Phase::Open {
@@ -254,6 +273,11 @@ impl Breaker {
 }
 
 impl Inner {
+    /// Whether a question is the probe that is under way.
+    fn is_probe(&self, pass: Pass) -> bool {
+        matches!(self.phase, Phase::Probing { .. }) && pass.probe == Some(self.probes)
+    }
+
     fn close(&mut self) {
         self.phase = Phase::Closed;
         self.failures_in_a_row = 0;

@@ -28,6 +28,8 @@ pub enum ErrorClass {
     Unable,
     /// It is left alone for a while.
     Resting,
+    /// The question has no time left.
+    OutOfTime,
     /// This server stops, or nobody waits for the answer any more.
     Stopping,
 }
@@ -61,7 +63,7 @@ impl ErrorClass {
                 PolicyRefusals::Tell => Next::TellCaller,
                 PolicyRefusals::Reroute => Next::AnotherExpert,
             },
-            Self::BadRequest | Self::Stopping => Next::TellCaller,
+            Self::BadRequest | Self::OutOfTime | Self::Stopping => Next::TellCaller,
         }
     }
 
@@ -79,6 +81,7 @@ impl ErrorClass {
             | Self::BadRequest
             | Self::Unable
             | Self::Resting
+            | Self::OutOfTime
             | Self::Stopping => false,
         }
     }
@@ -92,6 +95,7 @@ impl ExpertError {
             Self::Overloaded { .. } => ErrorClass::Overloaded,
             Self::Unreachable { .. } | Self::Failed { .. } => ErrorClass::Transient,
             Self::TimedOut { .. } => ErrorClass::TimedOut,
+            Self::OutOfTime { .. } => ErrorClass::OutOfTime,
             Self::Refused { why, .. } => why.class(),
             Self::RateLimited { .. } => ErrorClass::RateLimited,
             Self::Broken { .. } | Self::Diverged => ErrorClass::BrokenStream,

@@ -33,6 +33,12 @@ pub enum ExpertError {
         /// How long was waited for the next sign of life.
         waited: Duration,
     },
+    /// The time that the question has is up, whoever is asked.
+    #[error("there was no answer within the {waited:?} that the question has")]
+    OutOfTime {
+        /// How long this expert had.
+        waited: Duration,
+    },
     /// The provider understood and said no: a fault of the request, passed on in its own words.
     #[error("the expert refused the request (status {status})")]
     Refused {
@@ -136,6 +142,7 @@ impl ExpertError {
             Self::CircuitOpen { .. } => "circuit_open",
             Self::Unreachable { .. } => "unreachable",
             Self::TimedOut { .. } => "timed_out",
+            Self::OutOfTime { .. } => "out_of_time",
             Self::Refused { why, .. } => match why {
                 Refused::Request => "refused",
                 Refused::ByPolicy => "policy_refused",

@@ -266,6 +266,8 @@ fn clocked(pieces: AnswerStream, held: Held, idle: Duration, choices: Choices) -
                 held.completed();
                 Ok(None)
             }
+            // The answer is there; what would have followed it is not worth an error.
+            Err(_) if choices.are_complete() => Ok(None),
             Err(error) => {
                 held.failed(&error);
                 Err(error)
@@ -315,18 +317,30 @@ impl Seat {
         work: impl Future<Output = T>,
     ) -> Result<T, ExpertError> {
         let now = Instant::now();
-        let mut left = self.total.saturating_sub(now - self.taken);
-        if let Some(deadline) = self.deadline {
-            left = left.min(deadline.saturating_duration_since(now));
-        }
-        let (most, waited) = if patience < left {
-            (patience, patience)
+        let (waited, left) = (
+            now - self.taken,
+            self.total.saturating_sub(now - self.taken),
+        );
+        let of_question = self.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(now)
+        });
+        let most = patience.min(left).min(of_question);
+        // A clock that has struck has struck, also for what would be there at once.
+        let done = if most.is_zero() {
+            None
         } else {
-            (left, now - self.taken + left)
+            timeout(most, work).await.ok()
         };
-        timeout(most, work)
-            .await
-            .map_err(|_elapsed| ExpertError::TimedOut { waited })
+        done.ok_or_else(|| {
+            if most == of_question {
+                let waited = waited + of_question;
+                ExpertError::OutOfTime { waited }
+            } else if patience < left {
+                ExpertError::TimedOut { waited: patience }
+            } else {
+                ExpertError::TimedOut { waited: self.total }
+            }
+        })
     }
 }
 

@@ -12,11 +12,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use metrics::counter;
-use tokio::time::Instant;
 
 use super::{
-    Answer, AnswerStream, AttemptId, Call, ErrorClass, ExpertError, Experts, Role, order::Begun,
-    registry::Member,
+    Answer, AnswerStream, AttemptId, Call, ErrorClass, ExpertError, Experts, Next, Role,
+    order::Begun, registry::Member,
 };
 use crate::{
     causes::in_full,
@@ -105,7 +104,11 @@ impl Recovery {
             Some(joint) => joint.fit(chunk)?,
             None => Some(chunk),
         };
-        let chunk = chunk.map(|chunk| self.delivered.under_one_head(chunk));
+        let is_joined = self.joint.is_some();
+        let chunk = chunk.map(|chunk| match is_joined {
+            true => self.delivered.under_one_head(chunk),
+            false => chunk,
+        });
         if let Some(chunk) = &chunk {
             self.delivered.saw(chunk);
         }
@@ -129,16 +132,17 @@ impl Recovery {
         self.call.attempts.update(self.attempt, |attempt| {
             attempt.error = Some(kind.to_owned());
         });
-        let is_recoverable =
-            broke.class() != ErrorClass::Stopping && self.delivered.is_recoverable();
+        let next = broke.class().next(self.call.delivery.policy_refusals);
+        let is_recoverable = next != Next::TellCaller && self.delivered.is_recoverable();
         while is_recoverable && let Some(other) = others.pop_front() {
-            if self.call.left(Instant::now()).is_zero() {
-                break;
-            }
             let experts = Arc::clone(&self.experts);
             let Some(member) = experts.member(other.as_str()) else {
                 continue;
             };
+            // Whoever broke off is burdened with a share of questions once more, as by a retry.
+            if others.is_empty() && !member.retry_budget.withdraw() {
+                break;
+            }
             if let Some(pieces) = self.ask(member).await {
                 tracing::info!(expert = %member.id, kind, "{} goes on with an answer that broke off: {cause}", member.id);
                 return Ok(pieces);

@@ -136,7 +136,7 @@ impl Ticket {
             });
         }
         self.ending = Some(match error {
-            ExpertError::TimedOut { .. } => Ending::TimedOut,
+            ExpertError::TimedOut { .. } | ExpertError::OutOfTime { .. } => Ending::TimedOut,
             _ => Ending::ExpertFailed,
         });
     }

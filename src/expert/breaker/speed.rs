@@ -5,6 +5,10 @@ use std::time::Duration;
 /// What an answer adds to what is usual: the last fifty count most.
 const USUAL_SHARE: f64 = 0.02;
 
+/// What a slow answer adds to it: little, or what is slow would be usual before it is found to be slow; but something, so
+/// that in the end an expert is judged by what it has become.
+const USUAL_SHARE_SLOW: f64 = 0.002;
+
 /// What it adds to how things are now: the last three count most.
 const NOW_SHARE: f64 = 0.3;
 
@@ -35,7 +39,13 @@ impl Speed {
         self.answers = self.answers.saturating_add(1);
         // The first answers are a plain mean, which an average from nothing would not be.
         let share = |least: f64| least.max(1.0 / f64::from(self.answers));
-        self.usual_ln_s += share(USUAL_SHARE) * (ln_s - self.usual_ln_s);
+        let is_usual = ln_s - self.usual_ln_s < factor.ln() || self.answers < ANSWERS_MIN;
+        let usual_share = if is_usual {
+            share(USUAL_SHARE)
+        } else {
+            USUAL_SHARE_SLOW
+        };
+        self.usual_ln_s += usual_share * (ln_s - self.usual_ln_s);
         self.now_ln_s += share(NOW_SHARE) * (ln_s - self.now_ln_s);
         if self.grace > 0 {
             self.grace -= 1;
@@ -73,6 +83,7 @@ mod tests {
         let seen = answers_until_slow(0.3, 20.0).unwrap();
         assert!((1..10).contains(&seen), "{seen}");
         assert_eq!(answers_until_slow(0.3, 0.9), None);
+        assert!(answers_until_slow(0.3, 4.0).is_some());
         // Ten times as slow as nothing is still fast.
         assert_eq!(answers_until_slow(0.001, 0.2), None);
     }

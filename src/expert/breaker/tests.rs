@@ -106,7 +106,7 @@ async fn a_probe_that_is_given_up_lets_the_next_question_probe() {
     let later = start + 10 * SECOND;
     let probe = passed(&breaker, later);
     breaker.released(probe, later);
-    assert!(passed(&breaker, later).probes);
+    assert!(passed(&breaker, later).probe.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,4 +153,19 @@ async fn far_slower_first_tokens_than_usual_open_it() {
         breaker.circuit(now),
         Circuit::Open { why: Why::Slow, .. }
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_nothing_is_heard_of_does_not_keep_others_from_finding_out() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    let silent = passed(&breaker, later);
+    assert!(breaker.admit(later + 19 * SECOND).is_err());
+    let second = passed(&breaker, later + 20 * SECOND);
+    // The first one's end is none of the second's.
+    breaker.failed(silent, later + 21 * SECOND);
+    assert!(breaker.admit(later + 21 * SECOND).is_err());
+    breaker.began(second, None, later + 22 * SECOND);
+    assert_eq!(breaker.circuit(later + 22 * SECOND), Circuit::Closed);
 }

@@ -24,7 +24,7 @@ pub(super) enum Track {
 #[derive(Debug)]
 pub(super) struct Delivered {
     choices: Choices,
-    /// `id` and `created` of the first chunk.
+    /// `id` and `created` of the first chunk that has an id.
     head: Option<(Value, Value)>,
     tracks: Vec<(Track, String)>,
     bytes: usize,
@@ -47,19 +47,10 @@ impl Delivered {
     }
 
     /// The chunk under the id of the answer that it goes on with.
-    pub(super) fn under_one_head(&mut self, mut chunk: Chunk) -> Chunk {
-        match &self.head {
-            Some((id, created)) => {
-                for (field, value) in [("id", id), ("created", created)] {
-                    if chunk.0.get(field).is_some_and(|own| own != value) {
-                        chunk.0.insert(field.into(), value.clone());
-                    }
-                }
-            }
-            None => {
-                let value = |field| chunk.0.get(field).cloned().unwrap_or_default();
-                self.head = Some((value("id"), value("created")));
-            }
+    pub(super) fn under_one_head(&self, mut chunk: Chunk) -> Chunk {
+        if let Some((id, created)) = &self.head {
+            chunk.0.insert("id".into(), id.clone());
+            chunk.0.insert("created".into(), created.clone());
         }
         chunk
     }
@@ -67,6 +58,13 @@ impl Delivered {
     /// Takes note of a chunk that goes to the client.
     pub(super) fn saw(&mut self, chunk: &Chunk) {
         self.choices.saw(chunk);
+        if self.head.is_none()
+            && let Some(id) = chunk.0.get("id")
+            && id.as_str() != Some("")
+        {
+            let created = chunk.0.get("created").cloned().unwrap_or_default();
+            self.head = Some((id.clone(), created));
+        }
         self.tokens += u64::from(chunk.carries_token());
         let Some(delta) = chunk.delta() else { return };
         if self.is_opaque || self.bytes > DELIVERED_BYTES_MAX {
@@ -127,10 +125,28 @@ fn texts(delta: &Map<String, Value>) -> Vec<(Track, &str)> {
 /// Whether a field of a delta is part of the answer and none of its texts: sound, pictures, calls of the old kind. What a
 /// model thinks aloud before it answers is not part of the answer.
 fn is_opaque(field: &str, value: &Value) -> bool {
+    let is_text = value.is_string() || value.is_null();
+    match field {
+        "content" | "refusal" if !is_text => return true,
+        "tool_calls" => {
+            let calls = value.as_array().into_iter().flatten();
+            return calls.into_iter().any(|call| !is_call_in_text(call));
+        }
+        _ => {}
+    }
     let is_known = matches!(field, "role" | "content" | "refusal" | "tool_calls")
         || field.starts_with("reasoning");
     let is_empty = value.is_null()
         || value.as_str().is_some_and(str::is_empty)
         || value.as_array().is_some_and(Vec::is_empty);
     !is_known && !is_empty
+}
+
+/// Whether all that a piece of a call says is its function's name and arguments, as texts.
+fn is_call_in_text(call: &Value) -> bool {
+    let texts =
+        ["name", "arguments"].map(|field| call.get("function").and_then(|it| it.get(field)));
+    let is_text =
+        |text: &Option<&Value>| text.is_none_or(|text| text.is_string() || text.is_null());
+    call.get("function").is_some_and(Value::is_object) && texts.iter().all(is_text)
 }

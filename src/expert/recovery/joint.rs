@@ -158,17 +158,19 @@ impl Seam {
             Some(Value::String(text)) => text.as_str(),
             _ => "",
         };
-        let Some(held) = &mut self.held else {
-            return Ok(());
-        };
-        held.push_str(text);
-        let new = match self.told_apart(finishes)? {
-            Some(new) => {
-                self.held = None;
-                new
+        let new = match &mut self.held {
+            None if self.space.is_empty() => return Ok(()),
+            None => text.to_owned(),
+            Some(held) => {
+                held.push_str(text);
+                let new = self.told_apart(finishes)?;
+                if new.is_some() {
+                    self.held = None;
+                }
+                new.unwrap_or_default()
             }
-            None => String::new(),
         };
+        let new = self.after_space(&new);
         if delta.contains_key("content") || !new.is_empty() {
             delta.insert("content".into(), new.into());
         }
@@ -178,34 +180,35 @@ impl Seam {
     /// What is new of what is held, once it is clear whether the answer goes on or begins anew.
     fn told_apart(&self, finishes: bool) -> Result<Option<String>, ExpertError> {
         let held = self.held.as_deref().unwrap_or_default();
-        let alike = alike_chars(held, &self.delivered);
-        let is_echo = alike >= ECHO_CHARS_MIN;
-        if let Some(new) = held.strip_prefix(self.delivered.as_str())
-            && is_echo
-        {
-            return Ok(Some(self.after_space(new)));
+        if let Some(new) = held.strip_prefix(self.delivered.as_str()) {
+            return Ok(Some(new.to_owned()));
         }
-        let may_be_echo = self.delivered.starts_with(held)
-            && (held.is_empty() || self.delivered.chars().count() >= ECHO_CHARS_MIN);
-        if may_be_echo && !finishes {
+        if self.delivered.starts_with(held) && !finishes {
             return Ok(None);
         }
-        if is_echo {
+        if alike_chars(held, &self.delivered) >= ECHO_CHARS_MIN {
             // It was said anew, and otherwise.
             return Err(ExpertError::Diverged);
         }
-        Ok(Some(self.after_space(held)))
+        Ok(Some(held.to_owned()))
     }
 
     /// The text without the white space that was delivered before it.
-    fn after_space(&self, text: &str) -> String {
+    fn after_space(&mut self, text: &str) -> String {
         let alike = text
             .char_indices()
             .zip(self.space.chars())
             .take_while(|((_, a), b)| a == b)
             .map(|((at, a), _)| at + a.len_utf8())
-            .last();
-        text[alike.unwrap_or(0)..].to_owned()
+            .last()
+            .unwrap_or(0);
+        if alike < text.len() {
+            // It goes on with something else, or all of the space was met.
+            self.space.clear();
+        } else {
+            self.space.drain(..alike);
+        }
+        text[alike..].to_owned()
     }
 }
 

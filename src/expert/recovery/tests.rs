@@ -353,10 +353,7 @@ async fn who_broke_off_is_asked_once_more_when_nobody_else_is_left() {
         .with("a", Prefill::LastMessage, &[cut(&["One, "])])
         .told()
         .await;
-    assert_eq!(
-        (told.text.as_str(), told.error),
-        ("One, One, ", Some("broken"))
-    );
+    assert_eq!((told.text.as_str(), told.error), ("One, ", Some("broken")));
     assert_eq!(told.attempts.len(), 2, "and not for ever");
 }
 
@@ -479,4 +476,36 @@ async fn several_choices_are_not_recovered() {
     let told = house.told().await;
     assert_eq!((told.text.as_str(), told.error), ("One, ", Some("broken")));
     assert!(told.asked[1].is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn white_space_at_the_seam_is_told_once_however_it_is_cut() {
+    let begun = "def f():\n    ";
+    for rest in [
+        &["\n", "   ", " return 1"][..],
+        &["\n    return 1"],
+        &["return 1"],
+        &["def f():", "\n    return", " 1"],
+    ] {
+        let told = House::new(StreamRecovery::Continue)
+            .with("a", Prefill::None, &[cut(&[begun])])
+            .with("b", Prefill::LastMessage, &[whole(rest)])
+            .told()
+            .await;
+        assert_eq!(told.text, "def f():\n    return 1", "{rest:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_text_is_not_recovered() {
+    let custom = json!({"tool_calls": [{"index": 0, "type": "custom", "custom": {"input": "a"}}]});
+    for delta in [custom, json!({"content": [{"type": "text", "text": "a"}]})] {
+        let told = House::new(StreamRecovery::Continue)
+            .with("a", Prefill::None, &[vec![Piece::Delta(delta), Piece::Cut]])
+            .with("b", Prefill::LastMessage, &[whole(&["b"])])
+            .told()
+            .await;
+        assert_eq!(told.error, Some("broken"));
+        assert!(told.asked[1].is_empty());
+    }
 }
