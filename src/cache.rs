@@ -8,6 +8,7 @@ mod recording;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, stream};
 use moka::sync::Cache as Entries;
 
 pub use key::CacheKey;
@@ -15,6 +16,7 @@ pub use recording::record;
 
 use crate::{
     chat::{Chunk, Completion},
+    expert::Answer,
     ids::ExpertId,
 };
 
@@ -23,6 +25,9 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// What an entry takes beside its answer, in bytes: its key, and the cache's own housekeeping.
 const ENTRY_BYTES: usize = 256;
+
+/// What a chunk takes beside its JSON, in bytes.
+const CHUNK_BYTES: usize = 24;
 
 /// The answers that are kept.
 #[derive(Clone, Debug)]
@@ -83,13 +88,36 @@ pub struct Kept {
     bytes: usize,
 }
 
-/// A kept answer.
+/// A kept answer, as JSON: as objects it would take several times as much.
 #[derive(Debug)]
 pub enum KeptAnswer {
     /// Whole.
-    Whole(Completion),
+    Whole(Vec<u8>),
     /// In the pieces in which it came.
-    Stream(Vec<Chunk>),
+    Stream(Vec<Vec<u8>>),
+}
+
+impl KeptAnswer {
+    /// The bytes that it takes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(json) => json.len(),
+            Self::Stream(chunks) => chunks.iter().map(|json| json.len() + CHUNK_BYTES).sum(),
+        }
+    }
+
+    /// The answer once more; none if it cannot be read, which it was when it was kept.
+    pub fn answer(&self) -> Option<Answer> {
+        match self {
+            Self::Whole(json) => Completion::parse(json).ok().map(Answer::Whole),
+            Self::Stream(chunks) => {
+                let chunks: Result<Vec<_>, _> =
+                    chunks.iter().map(|json| Chunk::parse(json)).collect();
+                let chunks = chunks.ok()?.into_iter().map(Ok);
+                Some(Answer::Stream(stream::iter(chunks).boxed()))
+            }
+        }
+    }
 }
 
 impl Cache {
@@ -114,10 +142,7 @@ impl Cache {
 
     /// Keeps an answer, unless it is too long.
     pub fn keep(&self, key: CacheKey, expert: ExpertId, answer: KeptAnswer) {
-        let bytes = match &answer {
-            KeptAnswer::Whole(completion) => completion.bytes(),
-            KeptAnswer::Stream(chunks) => chunks.iter().map(Chunk::bytes).sum(),
-        };
+        let bytes = answer.bytes();
         if bytes <= ANSWER_BYTES_MAX {
             let kept = Kept {
                 expert,
@@ -137,15 +162,9 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{AnswerHead, FinishReason, Usage};
 
     fn answer(text: &str) -> KeptAnswer {
-        let head = AnswerHead {
-            id: "a".into(),
-            model: "m".into(),
-            created_s: 1,
-        };
-        KeptAnswer::Whole(head.completion(text, FinishReason::Stop, Usage::default()))
+        KeptAnswer::Whole(text.into())
     }
 
     fn key(name: u8) -> CacheKey {

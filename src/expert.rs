@@ -24,7 +24,7 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 
 pub use attempts::{Attempt, AttemptId, Attempts, Role};
 pub use breaker::{Circuit, Why};
-pub use call::Call;
+pub use call::{Call, Tried};
 pub use class::{ErrorClass, Next};
 pub use error::{ExpertError, Refused};
 pub use gate::{Gate, Limits};

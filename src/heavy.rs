@@ -33,10 +33,14 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn others_go_on_meanwhile() {
         let (say, heard) = std::sync::mpsc::sync_channel(1);
-        let mut others = tokio::task::JoinSet::new();
-        let said = others.spawn(async move { say.send(()) });
-        // The only worker is here; without another one nobody would ever say anything.
-        on(HEAVY_BYTES, || heard.recv().unwrap());
-        drop(said);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            let mut others = tokio::task::JoinSet::new();
+            others.spawn(async move { say.send(()).unwrap() });
+            // This is the only worker; without another one nobody would ever say anything.
+            on(HEAVY_BYTES, || heard.recv().unwrap());
+            others.join_next().await;
+        });
+        tasks.join_next().await.unwrap().unwrap();
     }
 }

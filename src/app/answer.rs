@@ -80,11 +80,13 @@ impl App {
     /// Why there is no answer; unless there was no decision or no slot, the outcome is recorded.
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
         let slot = self.recorder.reserve().await?;
-        let (query, membership) = heavy::on(request.text_bytes(), || {
+        let (query, membership) = heavy::on(request.bytes(), || {
             let query = Query::from_messages(&request.messages);
             (query, asked.claim.membership(&request))
         });
-        let endpoint_of = membership.as_ref().map(|session| session.key.hash64());
+        // A conversation that begins has nothing in a provider's cache: it goes where there is room.
+        let goes_on = membership.as_ref().filter(|session| !session.begins);
+        let endpoint_of = goes_on.map(|session| session.key.hash64());
         let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &asked);
         let ruled = self.composition.rule(&query, &request, &wish).await?;
@@ -99,7 +101,9 @@ impl App {
         if let Some(session) = session {
             self.keep(session, &decision, &asked);
         }
-        let caching = self.caching(&request, &asked, &decision);
+        let caching = heavy::on(request.bytes(), || {
+            self.caching(&request, &asked, &decision)
+        });
         let ask = Ask {
             key_name: asked.claim.client,
             model: request.model.clone(),

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream};
 use metrics::counter;
 
 use super::{App, Asked};
 use crate::{
-    cache::{self, CacheKey, CacheUse, CacheWish, Kept, KeptAnswer},
+    cache::{self, CacheKey, CacheUse, CacheWish, Kept},
     chat::{ChatRequest, Choices},
     decision::Decision,
-    expert::{Answer, Answered, Attempts, Role},
+    expert::{Answered, Attempts, Role},
+    ids::ExpertId,
 };
 
 /// What the cache has to do with a question: nothing, by default.
@@ -21,7 +21,7 @@ pub(super) struct Caching {
     /// The answer that was at hand.
     kept: Option<Arc<Kept>>,
     /// Under which the answer is to be kept.
-    key: Option<CacheKey>,
+    key: Option<(CacheKey, ExpertId)>,
 }
 
 impl App {
@@ -53,7 +53,7 @@ impl App {
         Caching {
             used: Some(used),
             kept,
-            key: keeps.then_some(key),
+            key: keeps.then(|| (key, decision.expert.clone())),
         }
     }
 
@@ -64,9 +64,13 @@ impl App {
         answered: Answered,
         choices: Choices,
     ) -> Answered {
-        let (Some(cache), Some(key)) = (&self.cache, caching.key) else {
+        let (Some(cache), Some((key, expert))) = (&self.cache, caching.key) else {
             return answered;
         };
+        // Another's answer is not what the same question would get the next time.
+        if answered.expert != expert {
+            return answered;
+        }
         let answer = cache::record(cache, key, &answered.expert, choices, answered.answer);
         Answered { answer, ..answered }
     }
@@ -76,15 +80,9 @@ impl Caching {
     /// The answer that was at hand, in the log of attempts for what it is.
     pub(super) fn hit(&self, attempts: &Attempts) -> Option<Answered> {
         let kept = self.kept.as_ref()?;
+        let answer = kept.answer.answer()?;
         let attempt = attempts.begin(kept.expert.clone(), Role::Cache);
         attempts.update(attempt, |attempt| attempt.took = Some(Duration::ZERO));
-        let answer = match &kept.answer {
-            KeptAnswer::Whole(completion) => Answer::Whole(completion.clone()),
-            KeptAnswer::Stream(chunks) => {
-                let chunks = chunks.clone().into_iter().map(Ok);
-                Answer::Stream(stream::iter(chunks).boxed())
-            }
-        };
         Some(Answered {
             expert: kept.expert.clone(),
             attempt,

@@ -19,8 +19,9 @@ pub fn record(
 ) -> Answer {
     match answer {
         Answer::Whole(completion) => {
-            let kept = KeptAnswer::Whole(completion.clone());
-            cache.keep(key, expert.clone(), kept);
+            if let Ok(json) = serde_json::to_vec(&completion.0) {
+                cache.keep(key, expert.clone(), KeptAnswer::Whole(json));
+            }
             Answer::Whole(completion)
         }
         Answer::Stream(pieces) => {
@@ -43,7 +44,7 @@ struct Recording {
     expert: ExpertId,
     choices: Choices,
     /// None once it is too long, or another expert went on with it.
-    chunks: Option<Vec<Chunk>>,
+    chunks: Option<Vec<Vec<u8>>>,
     bytes: usize,
 }
 
@@ -76,13 +77,14 @@ impl Recording {
         let Some(chunks) = &mut self.chunks else {
             return;
         };
-        self.bytes += chunk.bytes();
+        let json = serde_json::to_vec(&chunk.0).unwrap_or_default();
+        self.bytes += json.len();
         let is_anothers =
             chunk.0.get("model").and_then(|model| model.as_str()) != Some(self.expert.as_str());
         if self.bytes > ANSWER_BYTES_MAX || is_anothers {
             self.chunks = None;
         } else {
-            chunks.push(chunk.clone());
+            chunks.push(json);
         }
     }
 

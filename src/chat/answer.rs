@@ -85,9 +85,12 @@ impl Completion {
         Err(NotAChatObject("it has no `choices`".into()))
     }
 
-    /// The bytes that the answer takes as JSON.
-    pub fn bytes(&self) -> usize {
-        serde_json::to_vec(&self.0).map_or(0, |json| json.len())
+    /// Whether every choice has its finish reason.
+    pub fn is_finished(&self) -> bool {
+        let choices = self.0.get("choices").and_then(Value::as_array);
+        let is_finished =
+            |choice: &Value| choice.get("finish_reason").is_some_and(Value::is_string);
+        choices.is_some_and(|choices| choices.iter().all(is_finished))
     }
 
     /// The message of the first choice.

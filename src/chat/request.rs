@@ -121,9 +121,9 @@ impl ChatRequest {
 }
 
 impl ChatRequest {
-    /// Bytes of the conversation's text.
-    pub fn text_bytes(&self) -> usize {
-        self.messages.iter().map(|message| message.text.len()).sum()
+    /// Bytes of all texts in the request, pictures and tools included: about as much as it takes to read or write it.
+    pub fn bytes(&self) -> usize {
+        self.body.values().map(text_bytes).sum()
     }
 }
 
@@ -146,6 +146,15 @@ impl Sampling {
             frequency_penalty: fields::number(body, "frequency_penalty", -2.0, 2.0)?.unwrap_or(0.0),
             presence_penalty: fields::number(body, "presence_penalty", -2.0, 2.0)?.unwrap_or(0.0),
         })
+    }
+}
+
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(fields) => fields.values().map(text_bytes).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
     }
 }
 

@@ -1,6 +1,9 @@
 //! One question on its way to experts.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -25,6 +28,28 @@ pub struct Call {
     pub role: Role,
     /// What was tried.
     pub attempts: Attempts,
+    /// Where it failed already.
+    pub tried: Tried,
+}
+
+/// Endpoints at which a question failed; copies share them.
+#[derive(Clone, Debug, Default)]
+pub struct Tried(Arc<Mutex<Vec<String>>>);
+
+impl Tried {
+    /// Takes note of one.
+    pub(super) fn add(&self, endpoint: &str) {
+        let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tried.iter().any(|known| known == endpoint) {
+            tried.push(endpoint.to_owned());
+        }
+    }
+
+    /// Whether it failed there.
+    pub(super) fn contains(&self, endpoint: &str) -> bool {
+        let tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.iter().any(|known| known == endpoint)
+    }
 }
 
 impl Call {
@@ -37,6 +62,7 @@ impl Call {
             deadline: None,
             role: Role::Answer,
             attempts: Attempts::default(),
+            tried: Tried::default(),
         }
     }
 

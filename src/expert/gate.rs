@@ -96,6 +96,7 @@ impl Gate {
                 Ok(self.begun(answer, Held { seat, lease }, timeouts.idle, call))
             }
             Err(error) => {
+                call.tried.add(lease.endpoint());
                 lease.failed(&error);
                 self.seats.went_wrong(error.class(), Instant::now());
                 Err(error)
@@ -118,6 +119,11 @@ impl Gate {
     /// Time until a question would be let through; none where one would be now.
     pub(super) fn closed_for(&self) -> Option<Duration> {
         self.pool.closed_for(Instant::now())
+    }
+
+    /// Whether another endpoint of the expert may do better.
+    pub(super) fn has_untried(&self, call: &Call) -> bool {
+        self.pool.has_untried(call, Instant::now())
     }
 
     /// What each of its endpoints is doing.
@@ -147,7 +153,7 @@ impl Gate {
             return Err(ExpertError::CircuitOpen { retry_after });
         }
         let seat = self.seat(call.deadline).await?;
-        let lease = self.pool.lease(call.session, Instant::now())?;
+        let lease = self.pool.lease(call, Instant::now())?;
         Ok((seat, lease))
     }
 

@@ -34,6 +34,9 @@ const NO_CHAT: ExpertError = ExpertError::Unsupported {
     param: "model",
 };
 
+/// Endpoints of one expert to which a question is handed on after failures: enough for a few that are down at once.
+const ENDPOINT_TRIES_MAX: u32 = 3;
+
 /// A failure, and whose it is.
 struct Failure<'m> {
     member: Option<&'m Member>,
@@ -63,13 +66,26 @@ impl Experts {
             if !member.reads_more_than(context_above) {
                 continue;
             }
-            let others = members.front().copied();
-            match self.ask_or_hedge(member, others, call).await {
+            let hedge = members.front().copied();
+            let hedge = hedge.filter(|hedge| hedge.reads_more_than(context_above));
+            let (asked, hedged) = self.ask_or_hedge(member, hedge, call).await;
+            if hedged && let Some(hedge) = members.pop_front() {
+                // It had its turn. Where it answers, the first may still go on with what breaks off.
+                members.extend(
+                    asked
+                        .is_ok()
+                        .then_some(member)
+                        .filter(|it| it.id != hedge.id),
+                );
+            }
+            match asked {
                 Ok(begun) => return Ok(self.answered(begun, members, call)),
                 Err(error) => {
                     match error.class().next(call.delivery.policy_refusals) {
                         Next::TellCaller => return Err(error),
-                        Next::LongerContext => context_above = member.context_of(&error),
+                        Next::LongerContext => {
+                            context_above = context_above.max(member.context_of(&error));
+                        }
                         Next::RetryHere | Next::AnotherExpert => {}
                     }
                     let member = Some(member);
@@ -89,11 +105,12 @@ impl Experts {
         let (Some(member), Some(wait)) = (told.member, told.error.retry_after()) else {
             return Err(told.error);
         };
-        let is_ours = matches!(told.error, ExpertError::Busy { .. });
+        let is_the_providers = told.error.class() != ErrorClass::Resting;
+        let retries_max = call.delivery.retries_max.unwrap_or(member.retries.max);
         let is_worth_it = wait <= member.retries.retry_after_max
             && wait < call.left(Instant::now())
-            && call.delivery.retries_max != Some(0);
-        if is_ours || !is_worth_it || !member.retry_budget.withdraw() {
+            && retries_max > 0;
+        if !is_the_providers || !is_worth_it || !member.retry_budget.withdraw() {
             return Err(told.error);
         }
         member.count_retry();
@@ -135,8 +152,18 @@ impl Member {
                 Ok(begun) => return Ok(begun),
                 Err(error) => error,
             };
+            // Another endpoint of the same model is the same expert, without a wait.
+            if error.class().blames_the_endpoint()
+                && self.gate.has_untried(call)
+                && tries_before < ENDPOINT_TRIES_MAX
+                && self.retry_budget.withdraw()
+            {
+                self.count_retry();
+                tries_before += 1;
+                continue;
+            }
             let is_for_here = error.class().next(call.delivery.policy_refusals) == Next::RetryHere;
-            if !is_for_here || tries_before == retries_max {
+            if !is_for_here || tries_before >= retries_max {
                 return Err(error);
             }
             let Some(wait) = wait_here(&self.retries, &error, tries_before) else {
@@ -208,8 +235,15 @@ impl Member {
     }
 }
 
-/// Of two failures the one to tell: the sooner hint when to come back, else the later failure.
+/// Of two failures the one to tell: the sooner hint when to come back, else what may pass, else the later failure.
 fn more_helpful<'m>(earlier: Failure<'m>, later: Failure<'m>) -> Failure<'m> {
+    let may_pass = |failure: &Failure<'_>| {
+        let class = failure.error.class();
+        !matches!(class, ErrorClass::Unable | ErrorClass::ContextTooLong)
+    };
+    if may_pass(&earlier) && !may_pass(&later) {
+        return earlier;
+    }
     match (earlier.error.retry_after(), later.error.retry_after()) {
         (Some(first), Some(second)) if first < second => earlier,
         (Some(_), None) => earlier,

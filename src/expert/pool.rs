@@ -18,12 +18,15 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    Expert, ExpertError,
+    Call, Expert, ExpertError,
     breaker::{Breaker, Circuit, Pass},
     class::ErrorClass,
 };
 use crate::config::BreakerConfig;
 use load::{Load, UnderWay};
+
+/// How slow an answer a failure counts as, where the less burdened endpoint is looked for.
+const FAILURE_COUNTS_AS: Duration = Duration::from_secs(10);
 
 /// One expert's endpoints, at least one.
 pub(super) struct Pool {
@@ -92,9 +95,13 @@ impl Pool {
     ///
     /// # Errors
     /// None of them lets a question through now.
-    pub(super) fn lease(&self, session: Option<u64>, now: Instant) -> Result<Lease, ExpertError> {
+    pub(super) fn lease(&self, call: &Call, now: Instant) -> Result<Lease, ExpertError> {
         let mut soonest = Duration::MAX;
-        for endpoint in self.by_preference(session, now) {
+        let mut order = self.by_preference(call.session, now);
+        if order.len() > 1 {
+            order.sort_by_key(|endpoint| call.tried.contains(&endpoint.name));
+        }
+        for endpoint in order {
             match endpoint.breaker.admit(now) {
                 Ok(pass) => {
                     return Ok(Lease {
@@ -110,6 +117,14 @@ impl Pool {
         Err(ExpertError::CircuitOpen {
             retry_after: soonest,
         })
+    }
+
+    /// Whether there is an endpoint that lets a question through and at which it has not failed yet.
+    pub(super) fn has_untried(&self, call: &Call, now: Instant) -> bool {
+        self.endpoints.len() > 1
+            && self.endpoints.iter().any(|endpoint| {
+                endpoint.breaker.closed_for(now).is_none() && !call.tried.contains(&endpoint.name)
+            })
     }
 
     /// What each endpoint is doing.
@@ -163,6 +178,11 @@ fn weight(session: u64, endpoint: &str) -> u64 {
 }
 
 impl Lease {
+    /// The endpoint's name.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint.name
+    }
+
     /// Whom to ask.
     pub(super) fn expert(&self) -> &dyn Expert {
         self.endpoint.expert.as_ref()
@@ -195,6 +215,10 @@ impl Lease {
         };
         let (now, breaker) = (Instant::now(), &self.endpoint.breaker);
         let class = error.class();
+        if class.blames_the_endpoint() {
+            // What fails fast must not look fast.
+            self.endpoint.load.saw(FAILURE_COUNTS_AS, now);
+        }
         if let (ErrorClass::RateLimited | ErrorClass::Overloaded, Some(wait)) =
             (class, error.retry_after())
         {

@@ -143,9 +143,11 @@ impl RemoteExpert {
 
     async fn chat(&self, call: &Call) -> Result<Answer, ExpertError> {
         let request = &call.request;
-        let outgoing = self.dialect.outgoing(request, &self.model)?;
         let client = self.client(call.delivery.timeouts.connect);
-        let json = heavy::on(request.text_bytes(), || outgoing.to_json());
+        let json = heavy::on(request.bytes(), || {
+            let outgoing = self.dialect.outgoing(request, &self.model)?;
+            Ok::<_, ExpertError>(outgoing.to_json())
+        })?;
         let response = post(client, &self.chat_url, json).await?;
         if !request.stream {
             return Ok(Answer::Whole(self.completion(response).await?));
@@ -165,12 +167,18 @@ impl RemoteExpert {
 
     async fn completion(&self, response: Response) -> Result<Completion, ExpertError> {
         let bytes = whole_body(response).await?;
-        let mut completion = self.dialect.completion(&bytes).map_err(|error| {
+        let read = heavy::on(bytes.len(), || self.dialect.completion(&bytes));
+        let mut completion = read.map_err(|error| {
             serde_json::from_slice(&bytes)
                 .ok()
                 .and_then(|object| status::error_in(&object))
                 .unwrap_or_else(|| broken(error.to_string()))
         })?;
+        if !completion.is_finished() {
+            return Err(broken(
+                "it has no finish reason, as if it had been cut".into(),
+            ));
+        }
         completion.0.insert("model".into(), self.id.as_str().into());
         Ok(completion)
     }

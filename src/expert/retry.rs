@@ -37,7 +37,10 @@ pub(super) fn wait_here(
 ) -> Option<Duration> {
     match error.retry_after() {
         None => Some(backoff(retries, tries_before)),
-        Some(wait) => (wait <= retries.backoff_max).then_some(wait),
+        // As long as it says at the least: those who failed together must not come back together.
+        Some(wait) => {
+            (wait <= retries.backoff_max).then(|| wait.max(backoff(retries, tries_before)))
+        }
     }
 }
 
@@ -111,6 +114,14 @@ mod tests {
         assert_eq!(
             wait_here(&retries, &limited(1), 0),
             Some(Duration::from_secs(1))
+        );
+        let at_once: Vec<_> = (0..50)
+            .filter_map(|_| wait_here(&retries, &limited(0), 3))
+            .collect();
+        assert!(
+            at_once
+                .iter()
+                .any(|wait| *wait > Duration::from_millis(100))
         );
         assert_eq!(wait_here(&retries, &limited(60), 0), None);
     }

@@ -34,8 +34,9 @@ pub struct Ticket {
     /// What the question may cost; settled when it has ended.
     reserved: Option<Reserved>,
     first_token: Option<Duration>,
-    /// Of the answer that the client gets.
+    /// Of the answer that the client gets, and whose attempt counted it.
     usage: Option<Usage>,
+    counted_by: Option<AttemptId>,
     answer: Option<String>,
     error: Option<&'static str>,
     /// None until something ends it: then it was the client, by leaving, or the server, by shutting down.
@@ -77,6 +78,7 @@ impl Ticket {
             reserved: None,
             first_token: None,
             usage: None,
+            counted_by: None,
             answer: None,
             error: None,
             ending: None,
@@ -108,6 +110,7 @@ impl Ticket {
     pub fn complete(mut self, completion: &Completion) {
         self.first_token = Some(self.asked.elapsed());
         self.usage = completion.usage();
+        self.counted_by = self.attempts.answering();
         self.answer = completion
             .text()
             .and_then(|text| content::admit(self.shared.content, text.to_owned()));
@@ -155,6 +158,7 @@ impl Ticket {
         }
         if let Some(usage) = chunk.usage() {
             self.usage = Some(usage);
+            self.counted_by = self.attempts.answering();
         }
     }
 
@@ -180,7 +184,8 @@ impl Ticket {
                 continue;
             }
             if is_the_answer {
-                attempt.usage = self.usage;
+                let counted_by = self.counted_by.map(AttemptId::index);
+                attempt.usage = self.usage.filter(|_| counted_by == Some(index));
             }
             if attempt.failed() {
                 attempt.usage = None;

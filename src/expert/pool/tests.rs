@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use futures_util::{FutureExt, future::BoxFuture};
+use serde_json::json;
 
 use super::*;
-use crate::expert::{Answer, Call};
+use crate::{chat::ChatRequest, expert::Answer};
 
 struct Nobody;
 
@@ -22,8 +23,17 @@ fn pool(names: &[&str]) -> Pool {
     Pool::new(endpoints, BreakerConfig::default())
 }
 
+fn call(session: Option<u64>) -> Call {
+    let body = json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
+    let request = Arc::new(ChatRequest::parse(body).unwrap());
+    Call {
+        session,
+        ..Call::new(request, Arc::default())
+    }
+}
+
 fn leased(pool: &Pool, session: Option<u64>) -> Lease {
-    pool.lease(session, Instant::now()).ok().unwrap()
+    pool.lease(&call(session), Instant::now()).ok().unwrap()
 }
 
 fn name(lease: &Lease) -> String {
@@ -36,7 +46,7 @@ fn failure() -> ExpertError {
 
 fn open(pool: &Pool, endpoint: &str) {
     for _ in 0..1000 {
-        let Ok(mut lease) = pool.lease(None, Instant::now()) else {
+        let Ok(mut lease) = pool.lease(&call(None), Instant::now()) else {
             return;
         };
         if name(&lease) == endpoint {
@@ -103,7 +113,7 @@ async fn an_open_endpoint_is_left_out_and_all_open_ones_say_when_to_come_back() 
     assert!((0..50).all(|_| name(&leased(&pool, None)) == "b"));
     assert_eq!(pool.closed_for(Instant::now()), None);
     open(&pool, "b");
-    let error = pool.lease(None, Instant::now()).err().unwrap();
+    let error = pool.lease(&call(None), Instant::now()).err().unwrap();
     assert_eq!(error.kind(), "circuit_open");
     let most = BreakerConfig::default().open;
     assert!(error.retry_after().unwrap() <= most);
@@ -122,4 +132,19 @@ async fn a_question_that_is_itself_at_fault_teaches_nothing_of_the_endpoint() {
     }
     assert_eq!(pool.states(Instant::now())[0].circuit, Circuit::Closed);
     assert_eq!(pool.states(Instant::now())[0].under_way, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_failed_at_one_endpoint_goes_to_another() {
+    let pool = pool(&["a", "b"]);
+    for session in [None, Some(1), Some(2), Some(3)] {
+        let call = call(session);
+        let first = name(&pool.lease(&call, Instant::now()).ok().unwrap());
+        call.tried.add(&first);
+        assert!(pool.has_untried(&call, Instant::now()));
+        let second = name(&pool.lease(&call, Instant::now()).ok().unwrap());
+        assert_ne!(first, second);
+        call.tried.add(&second);
+        assert!(!pool.has_untried(&call, Instant::now()));
+    }
 }

@@ -75,6 +75,10 @@ impl Joint {
             Self::Splice(rest) if rest.iter().any(|(_, rest)| !rest.is_empty()) => {
                 Err(ExpertError::Diverged)
             }
+            // It ended before it was clear whether it went on or began anew.
+            Self::Continued(seam) if seam.held.as_ref().is_some_and(|held| !held.is_empty()) => {
+                Err(ExpertError::Diverged)
+            }
             _ => Ok(()),
         }
     }

@@ -77,7 +77,15 @@ pub(super) fn error_in(object: &Map<String, Value>) -> Option<ExpertError> {
     let body = json!({"error": error});
     let says = |words: &[&str]| said(&body).any(|word| words.contains(&word.as_str()));
     let detail = shortened(message(error));
-    Some(if says(&POLICY) || says(&LENGTH) {
+    if let Some(code) = error.get("code").and_then(Value::as_u64) {
+        let code = u16::try_from(code)
+            .ok()
+            .filter(|code| (400..600).contains(code));
+        if let Some(code) = code {
+            return Some(error_of(code, None, body.to_string().as_bytes()));
+        }
+    }
+    Some(if says(&POLICY) || says(&LENGTH) || tells_length(&body) {
         refused(400, error_object(body))
     } else if says(&["rate_limit_exceeded", "rate_limit_error"]) {
         ExpertError::RateLimited { retry_after: None }
@@ -245,6 +253,12 @@ mod tests {
             (json!({"code": "rate_limit_exceeded"}), "rate_limited"),
             (json!({"code": "content_filter"}), "policy_refused"),
             (json!("bad luck"), "failed"),
+            (json!({"code": 429, "message": "slow down"}), "rate_limited"),
+            (json!({"code": 503}), "overloaded"),
+            (
+                json!({"message": "prompt is too long: 9 tokens"}),
+                "context_too_long",
+            ),
         ] {
             let object = json!({"error": error}).as_object().cloned().unwrap();
             assert_eq!(error_in(&object).unwrap().kind(), kind, "{error}");

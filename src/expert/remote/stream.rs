@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use reqwest::Response;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     broken,
@@ -51,6 +51,7 @@ pub(super) fn of_events(
         decoder: Decoder::new(EVENT_BYTES_MAX),
         choices,
         counted: false,
+        complete_at: None,
     };
     stream::try_unfold(reader, |mut reader| async move {
         let chunk = reader.next().await?;
@@ -67,8 +68,10 @@ struct Reader {
     response: Response,
     decoder: Decoder,
     choices: Choices,
-    /// Whether the tokens were counted: once is enough.
+    /// Whether the tokens of the whole answer were counted: once is enough.
     counted: bool,
+    /// When the answer was complete.
+    complete_at: Option<Instant>,
 }
 
 impl Reader {
@@ -106,7 +109,8 @@ impl Reader {
                 continue;
             }
             if self.choices.are_complete() {
-                match timeout(AFTER_FINISH_MAX, self.response.chunk()).await {
+                let until = *self.complete_at.get_or_insert_with(Instant::now) + AFTER_FINISH_MAX;
+                match timeout_at(until, self.response.chunk()).await {
                     Ok(Ok(Some(bytes))) => self.decoder.feed(&bytes),
                     _ => return Ok(None),
                 }
@@ -121,7 +125,7 @@ impl Reader {
 
     fn ours(&mut self, mut chunk: Chunk) -> Chunk {
         self.choices.saw(&chunk);
-        self.counted |= chunk.usage().is_some();
+        self.counted |= self.choices.are_complete() && chunk.usage().is_some();
         chunk.0.insert("model".into(), self.expert.as_str().into());
         chunk
     }
