@@ -192,7 +192,7 @@ mod tests {
             bytes_max: 1 << 30,
             keep: Duration::from_secs(60),
         });
-        let long = "x".repeat(ANSWER_BYTES_MAX);
+        let long = "x".repeat(ANSWER_BYTES_MAX + 1);
         cache.keep(key(1), ExpertId::new("e"), answer(&long));
         assert!(cache.get(&key(1)).is_none());
     }

@@ -129,8 +129,8 @@ experts:
   gpt: { kind: remote, base_url: 'https://a.example.com/v1', model: b, replicas: [{ base_url: 'https://a.example.com/v1' }] }
 ",
         &[
-            "coterie.yaml:2:59: `error_rate` is 0; write a share above 0, such as `50%`",
-            "coterie.yaml:3:85: the endpoint is here twice; name each endpoint once",
+            "coterie.yaml:2:71: `error_rate` is 0; write a share above 0, such as `50%`",
+            "coterie.yaml:3:95: the endpoint is here twice; name each endpoint once",
         ],
     );
 }
