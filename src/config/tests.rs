@@ -2,6 +2,7 @@
 
 mod dialects;
 pub(super) mod house;
+mod limits;
 mod mapping_file;
 mod mistaken_config;
 mod mistaken_routes;

@@ -132,6 +132,7 @@ fn what_is_pure_does_no_io() {
         "router/head",
         "expert/remote/sse",
         "outcome/redact",
+        "quota/bucket",
         "risk",
         "evaluate/calibration",
         "evaluate/confusion",
@@ -175,7 +176,7 @@ fn lower_parts_do_not_reach_up() {
         ],
     );
     nowhere(
-        &["expert", "outcome", "store"],
+        &["expert", "outcome", "quota", "store"],
         &[],
         &["crate::api", "crate::app", "crate::cli", "crate::serve"],
     );

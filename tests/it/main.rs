@@ -22,6 +22,7 @@ mod mapping;
 mod models;
 mod onnx;
 mod process;
+mod quota;
 mod remote;
 mod router;
 mod sessions;
