@@ -17,6 +17,7 @@ mod headers;
 mod health;
 mod messages;
 mod models;
+mod quota;
 mod responses;
 mod route;
 mod sse;
@@ -61,12 +62,16 @@ impl ApiState {
 
 /// Every endpoint.
 pub fn endpoints(state: ApiState) -> Router {
-    let v1 = Router::new()
+    let mut limited = Router::new()
         .route("/chat/completions", post(chat::answer))
         .route("/completions", post(completions::answer))
         .route("/messages", post(messages::answer))
         .route("/responses", post(responses::answer))
-        .route("/embeddings", post(embeddings::embed))
+        .route("/embeddings", post(embeddings::embed));
+    if !state.app.quotas.are_none() {
+        limited = limited.route_layer(middleware::from_fn_with_state(state.clone(), quota::note));
+    }
+    let v1 = limited
         .route("/models", get(models::list))
         .route("/models/{*id}", get(models::one))
         .route("/route", post(route::decide))

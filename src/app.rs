@@ -4,8 +4,13 @@ mod answer;
 mod caching;
 mod cascade;
 mod mapping;
+mod spending;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,6 +25,7 @@ use crate::{
     expert::{Experts, OpenError},
     ids::ExpertId,
     outcome::{Prices, Recorder, RecorderOptions, Spending},
+    quota::Quotas,
     session::Sessions,
     store::{Store, StoreError},
     train::in_force::InForceError,
@@ -47,6 +53,8 @@ pub struct App {
     pub cache: Option<Cache>,
     /// What has been spent today.
     pub spending: Arc<Spending>,
+    /// What clients may use.
+    pub quotas: Quotas,
     /// Cancelled when answers under way must end now.
     pub cancel: CancellationToken,
     /// Somebody wants the mapping's file looked at now.
@@ -89,6 +97,8 @@ impl App {
         let midnight_ms = Spending::midnight_ms(now_ms);
         let spent_usd = store.spent_usd_since(midnight_ms).await?;
 
+        let quotas = Quotas::new(&config.server, &spent_usd, now_ms, Instant::now);
+        let spending = Spending::new(now_ms, spent_usd.values().sum());
         let cache = config.cache.map(Cache::new);
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -108,7 +118,8 @@ impl App {
             experts,
             recorder,
             cache,
-            spending: Arc::new(Spending::new(now_ms, spent_usd)),
+            spending: Arc::new(spending),
+            quotas,
             mapping_look: Notify::new(),
             cancel,
             tasks,

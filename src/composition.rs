@@ -165,7 +165,7 @@ impl Composition {
     }
 
     /// Step one: works out what the question is about. One that cannot be classified belongs to no category; one of a
-    /// session that `held` a category may stay with it.
+    /// session that `held` a category may stay with it. `demand` is the request's.
     ///
     /// # Errors
     /// Nothing is served under the model name, or the client may not prefer what it prefers.
@@ -173,6 +173,7 @@ impl Composition {
         &self,
         query: &Query,
         request: &ChatRequest,
+        demand: Demand,
         wish: &Wish,
     ) -> Result<Ruled, Undecided> {
         let started = Instant::now();
@@ -183,7 +184,6 @@ impl Composition {
                 model: request.model.clone(),
             });
         };
-        let demand = Demand::of(request);
         // A session may be older than the router: it may hold a category that is no more.
         let known = |held: &&Held| self.router.categories().contains(&held.category);
         let held = wish.held.as_ref().filter(known);
@@ -279,8 +279,8 @@ impl Composition {
         resting: &[Resting],
     ) -> Result<Explained, Undecided> {
         let query = Query::from_messages(&request.messages);
-        let ruled = self.rule(&query, request, wish).await?;
-        let demand = ruled.demand.clone();
+        let demand = Demand::of(request);
+        let ruled = self.rule(&query, request, demand.clone(), wish).await?;
         let (decision, usd_estimate) = self.choose(ruled, today, resting)?;
         let features = Features {
             question: query.text,

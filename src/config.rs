@@ -15,13 +15,14 @@ mod mistake;
 mod raw;
 mod routes;
 mod schema;
+mod server;
 mod shape;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod units;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -37,6 +38,7 @@ pub use load::{DEFAULT_PATH, load, load_models, load_routes, source_name};
 pub use mapping::{MappingSource, read as read_mapping};
 pub use mistake::{Mistake, Mistakes};
 pub use schema::{config_schema, mapping_schema, route_schema};
+pub use server::{ApiKey, Limits, ServerConfig};
 
 use crate::{
     cache::CacheConfig,
@@ -82,28 +84,6 @@ pub enum Exposure {
     Guarded,
     /// It may (`--insecure`), or nothing listens.
     Insecure,
-}
-
-/// `server`.
-#[derive(Debug)]
-pub struct ServerConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// Keys that may ask; empty: no key is needed.
-    pub keys: Vec<ApiKey>,
-    /// Largest request body in bytes.
-    pub body_bytes_max: usize,
-    /// How long answers under way may go on after SIGTERM.
-    pub grace: Duration,
-}
-
-/// One client's key, known by its digest alone.
-#[derive(Clone, Debug)]
-pub struct ApiKey {
-    /// The name under which its outcomes are recorded.
-    pub name: String,
-    /// SHA-256 of the key's bytes.
-    pub sha256: [u8; 32],
 }
 
 /// `store`.

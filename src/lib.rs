@@ -27,6 +27,7 @@ pub mod outcome;
 pub mod plot;
 pub mod progress;
 pub mod query;
+pub mod quota;
 pub mod risk;
 pub mod router;
 pub mod serve;

@@ -15,8 +15,9 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+pub(crate) use demand::BYTES_PER_TOKEN;
 pub use demand::Demand;
-pub use limits::{Limit, OverBudget, PassedOver, Resting, Today};
+pub use limits::{Limit, OverBudget, PassedOver, Payer, Purse, Resting, Today};
 pub use quality::{Predicted, Quality, QualityModel, Question};
 
 use crate::{

@@ -4,6 +4,7 @@ mod content;
 mod feedback;
 mod recorder;
 mod redact;
+mod reservations;
 mod spending;
 mod ticket;
 mod writer;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub use feedback::{Feedback, FeedbackError};
 pub use recorder::{Behind, NoSlot, Prices, Recorder, RecorderOptions, Slot, Unrecorded};
+pub use reservations::{Reservations, Used};
 pub use spending::{Reserved, Spending};
 pub use ticket::Ticket;
 pub use writer::Writer;

@@ -92,6 +92,14 @@ fn describe() {
         "coterie_spent_today_usd",
         "Dollars spent since midnight UTC, and reserved by questions under way."
     );
+    describe_gauge!(
+        "coterie_key_spent_today_usd",
+        "The same of each key whose dollars are limited; no name where there are no keys."
+    );
+    describe_counter!(
+        "coterie_quota_refusals_total",
+        "Requests that a client's limits refused, by its key and kind: requests, tokens, too_large, dollars."
+    );
     describe_experts();
     describe_counter!(
         "coterie_cache_total",

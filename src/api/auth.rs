@@ -67,12 +67,14 @@ fn owner<'k>(keys: &'k [ApiKey], token: &str) -> Option<&'k str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
 
     #[test]
     fn a_key_is_found_by_its_digest_alone() {
         let key = |name: &str, key: &str| ApiKey {
             name: name.into(),
             sha256: Sha256::digest(key).into(),
+            limits: Limits::default(),
         };
         let keys = [key("team-a", "alpha"), key("team-b", "beta")];
         assert_eq!(owner(&keys, "beta"), Some("team-b"));

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ApiError, ApiState,
     error::{self, Original},
-    events, headers,
+    events, headers, quota,
 };
 use crate::{
     app::Asked,
@@ -50,12 +50,14 @@ pub(super) async fn answer<W: DialectWriter>(
 }
 
 /// Gives an error the shape that the path's clients know, whoever refused: a handler, the check of the key, the reader of
-/// the body, the table of endpoints.
+/// the body, the table of endpoints. And tells of the client's quota in the names that they know.
 pub(super) async fn tell_in_its_own(request: Request, next: Next) -> Response {
-    let Some(dialect) = Dialect::of_path(request.uri().path()) else {
-        return next.run(request).await;
-    };
+    let dialect = Dialect::of_path(request.uri().path());
     let mut response = next.run(request).await;
+    quota::tell(dialect, &mut response);
+    let Some(dialect) = dialect else {
+        return response;
+    };
     if let Some(Original(error)) = response.extensions_mut().remove() {
         dialect.reshape(&error, &mut response);
     }

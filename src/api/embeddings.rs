@@ -1,29 +1,44 @@
 //! `POST /v1/embeddings`: the router's own encoder, or a remote embedding model under its id.
 
+use std::sync::Arc;
+
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{ApiError, ApiState, body::JsonBody};
+use super::{ApiError, ApiState, auth::Caller, body::JsonBody};
 use crate::{
-    chat::{InvalidRequest, fields},
+    chat::{InvalidRequest, Usage, fields},
     composition::{MODEL_ALIAS, MODEL_NAME},
+    mapping::BYTES_PER_TOKEN,
+    quota::{Estimate, OverQuota, Quota, TokensTaken},
     router::encoder::{Reading, TEXTS_MAX},
 };
 
 /// Turns texts into vectors.
 pub(super) async fn embed(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let body = fields::body(body.value)?;
     let model = fields::required_string(&body, "model")?;
+    let quota = state.app.quotas.of(caller.key_name.as_deref());
     if let Some(remote) = state.app.experts.embedder(&model) {
-        return Ok(Json(remote.embed(body).await?).into_response());
+        let tokens = admit(quota, &body)?;
+        let answer = remote.embed(body).await?;
+        if let Some(tokens) = tokens {
+            match counted(&answer) {
+                Some(used) => tokens.settle(used),
+                None => tokens.keep(),
+            }
+        }
+        return Ok(Json(answer).into_response());
     }
     let encoder = state.app.composition.router().encoder();
     if model != encoder.name() && model != MODEL_NAME && model != MODEL_ALIAS {
@@ -33,7 +48,12 @@ pub(super) async fn embed(
         });
     }
     let format = Format::of(&body)?;
-    let readings = encoder.embed(texts(&body)?).await?;
+    let texts = texts(&body)?;
+    let tokens = admit(quota, &body)?;
+    let readings = encoder.embed(texts).await?;
+    if let Some(tokens) = tokens {
+        tokens.settle(pieces(&readings) as u64);
+    }
     let wanted = fields::count(&body, "dimensions")?;
     let dimensions = encoder.dimensions();
     if wanted.is_some_and(|wanted| wanted as usize != dimensions) {
@@ -44,6 +64,37 @@ pub(super) async fn embed(
         return Err(InvalidRequest::at("dimensions", message).into());
     }
     Ok(Json(response(encoder.name(), &readings, format)).into_response())
+}
+
+/// Takes what a request may use of its client's quota, where it has one: as many tokens as its input may have.
+fn admit(
+    quota: Option<&Arc<Quota>>,
+    body: &Map<String, Value>,
+) -> Result<Option<TokensTaken>, OverQuota> {
+    let Some(quota) = quota else {
+        return Ok(None);
+    };
+    let admitted = quota.admit(Estimate {
+        prompt_tokens: body.get("input").map_or(0, tokens_of),
+        answer_tokens: 0,
+    })?;
+    Ok(admitted.begin())
+}
+
+/// Tokens of an input, estimated: of texts by their length; numbers are tokens already.
+fn tokens_of(input: &Value) -> u64 {
+    match input {
+        Value::String(text) => text.len().div_ceil(BYTES_PER_TOKEN) as u64,
+        Value::Array(inputs) => inputs.iter().map(tokens_of).sum(),
+        Value::Number(_) => 1,
+        Value::Null | Value::Bool(_) | Value::Object(_) => 0,
+    }
+}
+
+/// Tokens, as the provider counted them.
+fn counted(answer: &Map<String, Value>) -> Option<u64> {
+    let usage = Usage::deserialize(answer.get("usage")?).ok()?;
+    Some(usage.tokens())
 }
 
 /// How vectors are written: OpenAI's Python client asks for base64 unless told otherwise.
@@ -110,6 +161,11 @@ fn texts(body: &Map<String, Value>) -> Result<Vec<String>, InvalidRequest> {
     if fine { Ok(texts) } else { Err(wrong()) }
 }
 
+/// Tokens that the encoder read.
+fn pieces(readings: &[Reading]) -> usize {
+    readings.iter().map(|reading| reading.pieces).sum()
+}
+
 fn response(model: &str, readings: &[Reading], format: Format) -> Value {
     let data: Vec<Value> = readings
         .iter()
@@ -119,7 +175,7 @@ fn response(model: &str, readings: &[Reading], format: Format) -> Value {
             json!({"object": "embedding", "index": index, "embedding": embedding})
         })
         .collect();
-    let tokens: usize = readings.iter().map(|reading| reading.pieces).sum();
+    let tokens = pieces(readings);
     json!({
         "object": "list",
         "data": data,

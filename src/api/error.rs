@@ -17,9 +17,10 @@ use crate::{
     chat::InvalidRequest,
     composition::{MODEL_NAME, Undecided},
     dialect::Failure,
-    expert::{ErrorClass, ExpertError},
-    mapping::OverBudget,
+    expert::{ErrorClass, ExpertError, Why},
+    mapping::{OverBudget, Payer},
     outcome::{FeedbackError, NoSlot},
+    quota::OverQuota,
     router::encoder::EncoderError,
 };
 
@@ -45,6 +46,8 @@ pub(super) enum ApiError {
     Invalid(#[from] InvalidRequest),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
     #[error(transparent)]
     Undecided(#[from] Undecided),
     #[error(transparent)]
@@ -125,6 +128,7 @@ impl ApiError {
             Self::BodyUnread { .. } => Told::invalid("body_unread").at("body"),
             Self::Invalid(invalid) => Told::invalid("invalid_value").at(&invalid.param),
             Self::Refused(refusal) => of_refusal(refusal),
+            Self::OverQuota(over) => of_quota(over, "input"),
             Self::Undecided(undecided) => of_undecided(undecided),
             Self::Expert(error) | Self::BrokeOff(error) => of_expert(error),
             Self::Encoder(EncoderError::Busy) => {
@@ -184,20 +188,38 @@ fn of_undecided(undecided: &Undecided) -> Told {
         Undecided::OverBudget(OverBudget::Question { .. }) => {
             Told::invalid("budget_exceeded").at("max_tokens")
         }
-        Undecided::OverBudget(OverBudget::Day { resets_in, .. }) => Told::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "insufficient_quota",
-            "daily_budget_exceeded",
-        )
-        .retry_after(Some(*resets_in)),
+        Undecided::OverBudget(OverBudget::Day {
+            payer, resets_in, ..
+        }) => {
+            let code = match payer {
+                Payer::House => "daily_budget_exceeded",
+                Payer::Client => "insufficient_quota",
+            };
+            Told::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", code)
+                .retry_after(Some(*resets_in))
+        }
         Undecided::PreferNotAllowed(_) => {
             Told::invalid("unsupported_value").at(claim::PREFER.as_str())
         }
     }
 }
 
+/// OpenAI's type says what is used up; what is too large is so because of `param`.
+fn of_quota(over: &OverQuota, param: &str) -> Told {
+    match over {
+        OverQuota::Spent { unit, retry_in, .. } => Told::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            unit.as_str(),
+            "rate_limit_exceeded",
+        )
+        .retry_after(Some(*retry_in)),
+        OverQuota::TooLarge { .. } => Told::invalid("tokens_per_minute_exceeded").at(param),
+    }
+}
+
 fn of_refusal(refusal: &Refusal) -> Told {
     match refusal {
+        Refusal::OverQuota(over) => of_quota(over, "max_tokens"),
         Refusal::Undecided(undecided) => of_undecided(undecided),
         Refusal::NoSlot(NoSlot) => Told::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -223,7 +245,17 @@ fn of_expert(error: &ExpertError) -> Told {
             "rate_limit_exceeded",
         )
         .retry_after(*retry_after),
-        ExpertError::CircuitOpen { retry_after } => {
+        // The provider's own limit, which holds for this question as for the one that met it.
+        ExpertError::CircuitOpen {
+            retry_after,
+            why: Why::AskedTo,
+        } => Told::new(
+            S::TOO_MANY_REQUESTS,
+            "rate_limit_error",
+            "rate_limit_exceeded",
+        )
+        .retry_after(Some(*retry_after)),
+        ExpertError::CircuitOpen { retry_after, .. } => {
             server(S::SERVICE_UNAVAILABLE, "expert_unavailable").retry_after(Some(*retry_after))
         }
         ExpertError::Overloaded { retry_after, .. } => {

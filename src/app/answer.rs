@@ -12,16 +12,16 @@ use super::{App, caching::Caching, cascade::Cascade};
 use crate::{
     cache::{CacheUse, CacheWish},
     chat::{ChatRequest, Choices},
-    clock,
     composition::{Undecided, Wish},
     config::{Preference, Sticky},
     decision::{Decision, Explained, Reason},
     expert::{Answer, AnswerStream, Answered, Call, ExpertError},
     heavy,
     ids::ExpertId,
-    mapping::Resting,
-    outcome::{Ask, NoSlot, Ticket},
+    mapping::{Demand, Resting},
+    outcome::{Ask, NoSlot, Reservations, Ticket},
     query::Query,
+    quota::{Estimate, OverQuota},
     session::{Claim, Held, Membership},
 };
 
@@ -57,6 +57,9 @@ pub struct Reply {
 /// Why a question is not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The client has used up what it may use.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
     /// There is no decision on it.
     #[error(transparent)]
     Undecided(#[from] Undecided),
@@ -77,8 +80,13 @@ impl App {
     /// Decides, records and asks.
     ///
     /// # Errors
-    /// Why there is no answer; unless there was no decision or no slot, the outcome is recorded.
+    /// Why there is no answer; unless the client's quota is used up, or there was no decision or no slot, the outcome is
+    /// recorded.
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
+        let quota = self.quotas.of(asked.claim.client.as_deref());
+        let demand = Demand::of(&request);
+        let admitted = quota.map(|quota| quota.admit(estimate(&demand)));
+        let admitted = admitted.transpose()?.unwrap_or_default();
         let slot = self.recorder.reserve().await?;
         let (query, membership) = heavy::on(request.bytes(), || {
             let query = Query::from_messages(&request.messages);
@@ -89,14 +97,8 @@ impl App {
         let endpoint_of = goes_on.map(|session| session.key.hash64());
         let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &asked);
-        let ruled = self.composition.rule(&query, &request, &wish).await?;
-        let resting = self.resting();
-        let (decision, reserved) = self
-            .spending
-            .admit(clock::now_ms(), |today| {
-                self.composition.choose(ruled, today, &resting)
-            })
-            .map_err(Undecided::OverBudget)?;
+        let ruled = self.composition.rule(&query, &request, demand, &wish);
+        let (decision, reserved) = self.choose(ruled.await?, quota.map(Arc::as_ref))?;
         count(&decision);
         if let Some(session) = session {
             self.keep(session, &decision, &asked);
@@ -110,6 +112,10 @@ impl App {
             streamed: request.stream,
             question: Some(query.likelier_reading().to_owned()),
         };
+        let reserved = Reservations {
+            tokens: admitted.begin(),
+            ..reserved
+        };
         let ticket = slot
             .open(ask, decision.clone(), asked.at)
             .reserving(reserved);
@@ -122,11 +128,7 @@ impl App {
         let asking = Instant::now();
         let answered = tokio::select! {
             answered = self.ask(&decision, &call, &caching) => answered,
-            () = self.cancel.cancelled() => {
-                // The ticket, dropped here, knows why.
-                let outcome_id = ticket.id().to_owned();
-                return Err(Refusal::Expert { outcome_id, source: ExpertError::ShuttingDown });
-            }
+            () = self.cancel.cancelled() => Err(ExpertError::ShuttingDown),
         };
         let overhead = asking.duration_since(asked.at);
         let outcome_id = ticket.id().to_owned();
@@ -160,7 +162,8 @@ impl App {
     ) -> Result<Explained, Undecided> {
         let session = self.sticky(asked.claim.membership(request));
         let wish = self.wish(session.as_ref(), asked);
-        let today = self.spending.today(clock::now_ms());
+        let quota = self.quotas.of(asked.claim.client.as_deref());
+        let today = self.today(quota.map(Arc::as_ref));
         let resting = self.resting();
         self.composition
             .explain(request, &wish, today, &resting)
@@ -201,7 +204,7 @@ impl App {
     }
 
     /// Experts that are left alone for now.
-    fn resting(&self) -> Vec<Resting> {
+    pub(super) fn resting(&self) -> Vec<Resting> {
         let resting = self.experts.resting().into_iter();
         resting
             .map(|(expert, retry_in)| Resting { expert, retry_in })
@@ -265,6 +268,14 @@ fn until_cancelled(pieces: AnswerStream, cancel: CancellationToken) -> AnswerStr
         }
     })
     .boxed()
+}
+
+/// What a request may use of its client's tokens.
+fn estimate(demand: &Demand) -> Estimate {
+    Estimate {
+        prompt_tokens: demand.prompt_tokens,
+        answer_tokens: demand.answers_tokens(),
+    }
 }
 
 fn count(decision: &Decision) {

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::App;
 use crate::{
-    clock, composition,
+    composition,
     config::{Config, MappingConfig, Mistakes, read_mapping},
     ids::MappingId,
 };
@@ -89,8 +89,7 @@ impl App {
     /// Brings those gauges up to date that nothing else does.
     pub fn publish_gauges(&self) {
         show(self.composition.mapping().id(), 1.0);
-        let today = self.spending.today(clock::now_ms());
-        gauge!("coterie_spent_today_usd").set(today.usd_spent);
+        self.publish_spending();
         self.experts.publish_gauges();
     }
 

@@ -21,6 +21,13 @@ pub struct Usage {
     pub completion_tokens: u64,
 }
 
+impl Usage {
+    /// All tokens together.
+    pub fn tokens(self) -> u64 {
+        self.prompt_tokens.saturating_add(self.completion_tokens)
+    }
+}
+
 /// Why an answer ended, in OpenAI's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use crate::{cache::CacheConfig, models};
 
 use super::{
-    ApiKey, EncoderConfig, Environment, Exposure, ModelsConfig, RouterConfig, ServerConfig,
+    ApiKey, EncoderConfig, Environment, Exposure, Limits, ModelsConfig, RouterConfig, ServerConfig,
     StoreConfig, document::Place, mistake::Mistakes, raw, units,
 };
 
@@ -58,10 +58,19 @@ pub(super) fn server(
         check.wrong(place.at("listen"), message, help);
     }
     let body_bytes_max = check.size("body_max", &raw.body_max, place);
-    let keys = keys(&raw.keys, place.at("keys"), check);
+    let limits = Limits::from(raw.limits.as_ref());
+    let mut keys = keys(&raw.keys, place.at("keys"), check);
+    for key in &mut keys {
+        key.limits = key.limits.or(limits);
+    }
     let grace = check.duration("grace", &raw.grace, place);
     Some(ServerConfig {
         listen: listen.ok()?,
+        limits: if keys.is_empty() {
+            limits
+        } else {
+            Limits::default()
+        },
         keys,
         body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
         grace: grace?,
@@ -88,7 +97,12 @@ fn keys(raw: &[raw::Key], list: Place<'_>, check: &mut Check<'_>) -> Vec<ApiKey>
             check.wrong(place.at("sha256"), "`sha256` is no SHA-256 digest", help);
         }
         if let (Some(name), Some(Some(sha256))) = (key.name.clone(), sha256) {
-            keys.push(ApiKey { name, sha256 });
+            let limits = Limits::from(key.limits.as_ref());
+            keys.push(ApiKey {
+                name,
+                sha256,
+                limits,
+            });
         }
     }
     keys

@@ -146,6 +146,7 @@ impl<'a> Source<'a> {
             mapping,
             experts: raw.experts,
             categories,
+            clients_pay: raw.server.limits_dollars(),
             document,
         })?;
         let mapping = mapping_source.read(mistakes);

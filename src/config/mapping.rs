@@ -27,6 +27,8 @@ pub struct MappingSource {
     pub(super) experts: Option<BTreeMap<String, raw::Expert>>,
     /// The category of every route.
     pub(super) categories: Vec<String>,
+    /// Whether the dollars of clients are limited, so that whoever may answer needs a price.
+    pub(super) clients_pay: bool,
 }
 
 impl MappingSource {
@@ -84,6 +86,7 @@ impl MappingSource {
             experts_place: self.document.place().at("experts"),
             experts: self.experts.as_ref(),
             categories: &self.categories,
+            clients_pay: self.clients_pay,
         }
     }
 }

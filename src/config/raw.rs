@@ -6,6 +6,7 @@
 
 mod delivery;
 mod mapping;
+mod server;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Capability, ContentPolicy, Dialect, FeatureKind, Prefill, Sticky, defaults};
 pub(super) use delivery::{Breaker, Delivery, Retries, RouteDelivery};
 pub(super) use mapping::{Assignment, Cascade, MAPPING_KEYS, Mapping, Prefer};
+pub(super) use server::{Key, Limits, Server};
 
 /// Coterie's configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,43 +46,6 @@ pub(super) struct Config {
     pub delivery: Delivery,
     /// Answers to deterministic questions that are kept in memory. Left out: none.
     pub cache: Option<Cache>,
-}
-
-/// Where to listen, for whom, and how much to take in.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Server {
-    /// Address and port. Beyond loopback, keys are needed.
-    pub listen: String,
-    /// The clients that may ask. Empty: no key is needed.
-    pub keys: Vec<Key>,
-    /// Largest request body: bytes, or a number with B, KiB, MiB or GiB.
-    pub body_max: Size,
-    /// How long answers under way may go on after SIGTERM.
-    pub grace: DurationText,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: defaults::LISTEN.to_owned(),
-            keys: Vec::new(),
-            body_max: Size::Text(defaults::BODY_MAX.to_owned()),
-            grace: DurationText::new(defaults::GRACE),
-        }
-    }
-}
-
-/// One client's key, known by its digest alone.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Key {
-    /// The name under which its outcomes are recorded.
-    #[schemars(required)]
-    pub name: Option<String>,
-    /// SHA-256 of the key in hexadecimal: `printf %s KEY | sha256sum`.
-    #[schemars(required, regex(pattern = r"^[0-9A-Fa-f]{64}$"))]
-    pub sha256: Option<String>,
 }
 
 /// A time, such as `30s`, `250ms`, `5min` or `90 days`.

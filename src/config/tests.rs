@@ -3,6 +3,7 @@
 mod delivery;
 mod dialects;
 pub(super) mod house;
+mod limits;
 mod mapping_file;
 mod mistaken_config;
 mod mistaken_routes;

@@ -91,6 +91,14 @@ pub enum Circuit {
 }
 
 impl Circuit {
+    /// What opened it; none where it is closed.
+    pub(super) fn why(self) -> Option<Why> {
+        match self {
+            Self::Closed => None,
+            Self::Open { why, .. } | Self::HalfOpen { why } => Some(why),
+        }
+    }
+
     /// What the gauge shows: 0 closed, 1 half open, 2 open.
     pub(super) fn level(&self) -> f64 {
         match self {

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use serde_json::Value;
 
-use super::ErrorClass;
+use super::{ErrorClass, Why};
 
 /// Why an expert gave no answer, or not all of one.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,8 @@ pub enum ExpertError {
     CircuitOpen {
         /// Time until it is tried again.
         retry_after: Duration,
+        /// What opened the breaker.
+        why: Why,
     },
     /// No connection, or it broke before an answer began.
     #[error("the expert cannot be reached")]
@@ -165,7 +167,9 @@ impl ExpertError {
     /// When to come back, where that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { retry_after } | Self::CircuitOpen { retry_after } => Some(*retry_after),
+            Self::Busy { retry_after } | Self::CircuitOpen { retry_after, .. } => {
+                Some(*retry_after)
+            }
             Self::RateLimited { retry_after } | Self::Overloaded { retry_after, .. } => {
                 *retry_after
             }

@@ -150,7 +150,7 @@ impl Gate {
     async fn admit(&self, call: &Call) -> Result<(Seat, Lease), ExpertError> {
         // Nobody waits for a seat at an expert that would not be asked then.
         if let Some(retry_after) = self.closed_for() {
-            return Err(ExpertError::CircuitOpen { retry_after });
+            return Err(self.pool.resting(retry_after, Instant::now()));
         }
         let seat = self.seat(call.deadline).await?;
         let lease = self.pool.lease(call, Instant::now())?;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     Call, Expert, ExpertError,
-    breaker::{Breaker, Circuit, Pass},
+    breaker::{Breaker, Circuit, Pass, Why},
     class::ErrorClass,
 };
 use crate::config::BreakerConfig;
@@ -114,9 +114,17 @@ impl Pool {
                 Err(wait) => soonest = soonest.min(wait),
             }
         }
-        Err(ExpertError::CircuitOpen {
-            retry_after: soonest,
-        })
+        Err(self.resting(soonest, now))
+    }
+
+    /// Why nobody is asked now.
+    pub(super) fn resting(&self, retry_after: Duration, now: Instant) -> ExpertError {
+        let circuits = self.endpoints.iter().map(|it| it.breaker.circuit(now));
+        let why = circuits.filter_map(Circuit::why).next();
+        ExpertError::CircuitOpen {
+            retry_after,
+            why: why.unwrap_or(Why::Failures),
+        }
     }
 
     /// Whether there is an endpoint that lets a question through and at which it has not failed yet.

@@ -53,6 +53,12 @@ impl Demand {
         }
     }
 
+    /// Tokens that all answers together may have.
+    pub fn answers_tokens(&self) -> u64 {
+        self.answer_tokens
+            .saturating_mul(self.choices_wanted.into())
+    }
+
     /// The demands of a short question in plain text.
     pub fn plain() -> Self {
         Self {

@@ -33,7 +33,7 @@ pub enum Limit {
         /// What a question may cost, in dollars.
         usd_max: f64,
     },
-    /// Its answer may cost more than is left of the day's budget.
+    /// Its answer may cost more than is left of the day's budget, the house's or the client's.
     UsdPerDay {
         /// What the answer may cost, in dollars; with a cascade, all of its answers.
         usd_estimate: f64,
@@ -127,6 +127,41 @@ pub struct Today {
     pub usd_spent: f64,
     /// Time until the day ends and its budget begins anew.
     pub ends_in: Duration,
+    /// The dollars of the client that asks, where they are limited.
+    pub client: Option<Purse>,
+}
+
+/// A day's dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Purse {
+    /// What may be spent.
+    pub usd_max: f64,
+    /// What has been spent, that included which answers under way may cost.
+    pub usd_spent: f64,
+}
+
+impl Purse {
+    fn usd_left(self) -> f64 {
+        (self.usd_max - self.usd_spent).max(0.0)
+    }
+}
+
+/// Whose dollars they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payer {
+    /// The server's.
+    House,
+    /// The key's, or those of all clients where there are no keys.
+    Client,
+}
+
+impl Payer {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::House => "this server",
+            Self::Client => "you",
+        }
+    }
 }
 
 /// Whoever could answer would cost more than the budget allows.
@@ -145,8 +180,9 @@ pub enum OverBudget {
     },
     /// More than is left of the day's budget.
     #[error(
-        "an answer would cost about ${usd_estimate:.6}, and ${usd_left:.6} are left of the ${usd_max:.2} that this \
-         server may spend a day; ask for fewer tokens, or again in {} s, when the day is over (UTC)",
+        "an answer would cost about ${usd_estimate:.6}, and ${usd_left:.6} are left of the ${usd_max:.2} that {} may \
+         spend a day; ask for fewer tokens, or again in {} s, when the day is over (UTC)",
+        payer.in_words(),
         resets_in.as_secs()
     )]
     Day {
@@ -156,6 +192,8 @@ pub enum OverBudget {
         usd_left: f64,
         /// What a day may cost, in dollars.
         usd_max: f64,
+        /// Whose budget it is.
+        payer: Payer,
         /// Time until the budget begins anew.
         resets_in: Duration,
     },
@@ -251,7 +289,7 @@ impl Mapping {
 
     /// Why an estimated cost exceeds what is left of the day's budget. What costs nothing always may.
     pub(super) fn limit_of_day(&self, usd_estimate: f64, today: Today) -> Option<Limit> {
-        let usd_left = self.usd_left(today)?;
+        let usd_left = self.purse(today)?.1.usd_left();
         (usd_estimate > usd_left).then_some(Limit::UsdPerDay {
             usd_estimate,
             usd_left,
@@ -260,10 +298,13 @@ impl Mapping {
 
     /// What is told where the day's budget allows nobody who could answer.
     pub(super) fn over_day(&self, usd_estimate: f64, today: Today) -> OverBudget {
+        let limited = self.purse(today);
+        let (payer, purse) = limited.unwrap_or((Payer::House, Purse::default()));
         OverBudget::Day {
             usd_estimate,
-            usd_left: self.usd_left(today).unwrap_or(0.0),
-            usd_max: self.config.usd_per_day_max.unwrap_or(0.0),
+            usd_left: purse.usd_left(),
+            usd_max: purse.usd_max,
+            payer,
             resets_in: today.ends_in,
         }
     }
@@ -303,8 +344,14 @@ impl Mapping {
         }
     }
 
-    fn usd_left(&self, today: Today) -> Option<f64> {
-        let usd_max = self.config.usd_per_day_max?;
-        Some((usd_max - today.usd_spent).max(0.0))
+    /// The dollars of the day, the house's or the client's, of which less is left; none where they are not limited.
+    fn purse(&self, today: Today) -> Option<(Payer, Purse)> {
+        let house = self.config.usd_per_day_max.map(|usd_max| {
+            let usd_spent = today.usd_spent;
+            (Payer::House, Purse { usd_max, usd_spent })
+        });
+        let client = today.client.map(|purse| (Payer::Client, purse));
+        let purses = house.into_iter().chain(client);
+        purses.min_by(|(_, a), (_, b)| a.usd_left().total_cmp(&b.usd_left()))
     }
 }

@@ -1,4 +1,4 @@
-//! What the house has spent today: counted from the store when the server starts, and from every outcome afterwards.
+//! What the house, or one of its clients, has spent today: counted from the store when the server starts, and from every outcome afterwards.
 //!
 //! A day is a day of UTC. What a question may cost is reserved with its decision, so that questions asked at once cannot
 //! spend the same dollar; what it did cost takes the place of that when it has ended.
@@ -7,8 +7,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-
-use metrics::gauge;
 
 use crate::mapping::Today;
 
@@ -95,17 +93,22 @@ impl Day {
         Today {
             usd_spent: self.usd,
             ends_in: Duration::from_millis(left_ms.max(0).unsigned_abs()),
+            client: None,
         }
     }
 
     fn add(&mut self, usd: f64) {
         // Sums of fractions may end a hair below nothing.
         self.usd = (self.usd + usd).max(0.0);
-        gauge!("coterie_spent_today_usd").set(self.usd);
     }
 }
 
 impl Reserved {
+    /// How many dollars.
+    pub fn usd(&self) -> f64 {
+        self.usd
+    }
+
     /// Puts what was spent in place of what was reserved.
     pub fn settle(mut self, usd: f64) {
         self.replace(usd);

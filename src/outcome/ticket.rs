@@ -20,7 +20,7 @@ use crate::{
     decision::Decision,
     expert::{AnswerStream, Attempt, AttemptId, Attempts, ExpertError, Role},
     ids::ExpertId,
-    outcome::{Ask, Ending, Outcome, Reserved},
+    outcome::{Ask, Ending, Outcome, Reservations, Used},
 };
 
 /// Stands for one question from its decision to its end. Whatever ends it, one outcome goes to the writer.
@@ -31,8 +31,10 @@ pub struct Ticket {
     /// Leaves with the outcome.
     opened: Option<Opened>,
     attempts: Attempts,
-    /// What the question may cost; settled when it has ended.
-    reserved: Option<Reserved>,
+    /// What the question may use; settled when it has ended.
+    reserved: Reservations,
+    /// Tokens of the answer that came, about; counted only where that matters.
+    tokens_streamed: u64,
     first_token: Option<Duration>,
     /// Of the answer that the client gets, and whose attempt counted it.
     usage: Option<Usage>,
@@ -75,7 +77,8 @@ impl Ticket {
                 decision,
             }),
             attempts: Attempts::default(),
-            reserved: None,
+            reserved: Reservations::default(),
+            tokens_streamed: 0,
             first_token: None,
             usage: None,
             counted_by: None,
@@ -85,9 +88,9 @@ impl Ticket {
         }
     }
 
-    /// Holds on to what the question may cost until it is known what it did cost.
-    pub fn reserving(mut self, reserved: Reserved) -> Self {
-        self.reserved = Some(reserved);
+    /// Holds on to what the question may use until it is known what it did use.
+    pub fn reserving(mut self, reserved: Reservations) -> Self {
+        self.reserved = reserved;
         self
     }
 
@@ -146,8 +149,11 @@ impl Ticket {
 
     /// Takes note of a chunk that is about to be handed on.
     fn saw(&mut self, chunk: &Chunk) {
-        if self.first_token.is_none() && chunk.carries_token() {
-            self.first_token = Some(self.asked.elapsed());
+        let counts = self.reserved.tokens.is_some();
+        if (counts || self.first_token.is_none()) && chunk.carries_token() {
+            self.first_token.get_or_insert_with(|| self.asked.elapsed());
+            // A chunk is about a token.
+            self.tokens_streamed += 1;
         }
         if self.shared.content != ContentPolicy::None
             && let Some(text) = chunk.text()
@@ -180,7 +186,7 @@ impl Ticket {
             let is_the_answer = answering == Some(index);
             if attempt.role == Role::Cache {
                 attempt.cost_usd = Some(0.0);
-                spent = spent.and(Spent::on(None, attempt.cost_usd));
+                spent = spent.and(Spent::on_nothing());
                 continue;
             }
             if is_the_answer {
@@ -196,13 +202,8 @@ impl Ticket {
                 spent = spent.and(Spent::on(attempt.usage, attempt.cost_usd));
             }
         }
-        if let Some(reserved) = self.reserved.take() {
-            match spent.cost_usd {
-                Some(usd) => reserved.settle(usd),
-                None if spent.is_something => reserved.keep(),
-                None => drop(reserved),
-            }
-        }
+        let reserved = mem::take(&mut self.reserved);
+        reserved.settle(spent.used(self.tokens_streamed));
         spent
     }
 
@@ -252,6 +253,8 @@ fn was_extra(attempt: &Attempt) -> bool {
 struct Spent {
     is_something: bool,
     usage: Option<Usage>,
+    /// The sum of the usage; of an answer from the cache 0, although it has no usage.
+    tokens: Option<u64>,
     cost_usd: Option<f64>,
 }
 
@@ -260,7 +263,25 @@ impl Spent {
         Self {
             is_something: true,
             usage,
+            tokens: usage.map(|usage| usage.tokens()),
             cost_usd,
+        }
+    }
+
+    /// On an answer that was at hand.
+    fn on_nothing() -> Self {
+        Self {
+            tokens: Some(0),
+            ..Self::on(None, Some(0.0))
+        }
+    }
+
+    fn used(self, tokens_streamed: u64) -> Used {
+        Used {
+            is_something: self.is_something,
+            usd: self.cost_usd,
+            tokens: self.tokens,
+            tokens_streamed,
         }
     }
 
@@ -275,6 +296,10 @@ impl Spent {
         Self {
             is_something: true,
             usage: self.usage.zip(more.usage).map(add),
+            tokens: self
+                .tokens
+                .zip(more.tokens)
+                .map(|(a, b)| a.saturating_add(b)),
             cost_usd: self.cost_usd.zip(more.cost_usd).map(|(a, b)| a + b),
         }
     }

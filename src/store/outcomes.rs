@@ -1,5 +1,7 @@
 //! Outcomes: written in batches, read by id, counted, and pruned by age.
 
+use std::collections::HashMap;
+
 use crate::{
     outcome::Outcome,
     store::{
@@ -83,16 +85,22 @@ impl Store {
         Ok(rows.unsigned_abs())
     }
 
-    /// The dollars that the questions asked since a moment (milliseconds since 1970 UTC) cost, as far as that is known.
+    /// The dollars that the questions asked since a moment (milliseconds since 1970 UTC) cost, as far as that is known, by
+    /// the name of the key that asked them; none: asked without a key.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn spent_usd_since(&self, since_ms: i64) -> Result<f64, StoreError> {
-        sqlx::query_scalar("SELECT total(cost_usd) FROM outcomes WHERE asked_at_ms >= ?")
+    pub async fn spent_usd_since(
+        &self,
+        since_ms: i64,
+    ) -> Result<HashMap<Option<String>, f64>, StoreError> {
+        const BY_KEY: &str = "SELECT key_name, total(cost_usd) FROM outcomes WHERE asked_at_ms >= ? GROUP BY key_name";
+        let rows = sqlx::query_as(BY_KEY)
             .bind(since_ms)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|source| self.failed(source))
+            .fetch_all(&self.pool)
+            .await;
+        let rows: Vec<(Option<String>, f64)> = rows.map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Deletes the outcomes asked before a moment (milliseconds since 1970 UTC), with their feedback, and gives the

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -376,20 +376,30 @@ async fn the_documented_queries_run() {
 }
 
 #[tokio::test]
-async fn what_questions_cost_is_added_up_from_a_moment_on() {
+async fn what_questions_cost_is_added_up_by_key_from_a_moment_on() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;
-    assert_eq!(store.spent_usd_since(0).await.unwrap(), 0.0);
+    assert!(store.spent_usd_since(0).await.unwrap().is_empty());
+    let by = |key_name: Option<&str>, id: &str, asked_at_ms| {
+        let mut outcome = outcome(id, asked_at_ms);
+        outcome.ask.key_name = key_name.map(str::to_owned);
+        outcome
+    };
     let unknown = Outcome {
         cost_usd: None,
-        ..outcome("d", 3000)
+        ..by(None, "f", 3000)
     };
     let outcomes = [
         outcome("a", 1000),
         outcome("b", 2000),
         outcome("c", 3000),
+        by(Some("team-b"), "d", 3000),
+        by(Some("team-c"), "e", 1000),
         unknown,
     ];
     store.write(&outcomes).await.unwrap();
-    assert_eq!(store.spent_usd_since(2000).await.unwrap(), 0.5);
+    let spent_usd = store.spent_usd_since(2000).await.unwrap();
+    let key = |name: &str| Some(name.to_owned());
+    let expected = [(key("team-a"), 0.5), (key("team-b"), 0.25), (None, 0.0)];
+    assert_eq!(spent_usd, HashMap::from(expected));
 }

@@ -142,6 +142,7 @@ fn what_is_pure_does_no_io() {
         "fault/refusal",
         "fault/reply",
         "outcome/redact",
+        "quota/bucket",
         "risk",
         "evaluate/calibration",
         "evaluate/confusion",
@@ -185,7 +186,7 @@ fn lower_parts_do_not_reach_up() {
         ],
     );
     nowhere(
-        &["expert", "outcome", "store"],
+        &["expert", "outcome", "quota", "store"],
         &[],
         &["crate::api", "crate::app", "crate::cli", "crate::serve"],
     );

@@ -31,7 +31,12 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let time_scale = TimeScale::new(0.001).unwrap();
         let server = FaultServer::start(listener, Options { time_scale }).unwrap();
-        let client = Client::builder().no_proxy().timeout(HUNG).build().unwrap();
+        let client = Client::builder()
+            .no_proxy()
+            .no_gzip()
+            .timeout(HUNG)
+            .build()
+            .unwrap();
         Self { server, client }
     }
 

@@ -25,6 +25,7 @@ mod mapping;
 mod models;
 mod onnx;
 mod process;
+mod quota;
 mod remote;
 mod replicas;
 mod router;

@@ -14,7 +14,8 @@ fn unknown_keys() {
     assert_mistakes(
         "server: { zebra: 1 }",
         &[
-            "coterie.yaml:1:11: unknown key `zebra`; known here: `listen`, `keys`, `body_max` and `grace`",
+            "coterie.yaml:1:11: unknown key `zebra`; known here: `listen`, `keys`, `body_max`, `grace` and \
+             `limits`",
         ],
     );
     assert_mistakes(

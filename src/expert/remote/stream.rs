@@ -51,6 +51,8 @@ pub(super) fn of_events(
         decoder: Decoder::new(EVENT_BYTES_MAX),
         choices,
         counted: false,
+        early_count: None,
+        has_ended: false,
         complete_at: None,
     };
     stream::try_unfold(reader, |mut reader| async move {
@@ -70,12 +72,29 @@ struct Reader {
     choices: Choices,
     /// Whether the tokens of the whole answer were counted: once is enough.
     counted: bool,
+    /// A count that came before the answer was complete.
+    early_count: Option<Chunk>,
+    has_ended: bool,
     /// When the answer was complete.
     complete_at: Option<Instant>,
 }
 
 impl Reader {
     async fn next(&mut self) -> Result<Option<Chunk>, ExpertError> {
+        if self.has_ended {
+            return Ok(None);
+        }
+        let next = self.read_next().await?;
+        if next.is_some() {
+            return Ok(next);
+        }
+        // Nothing came that counts the whole answer: what came before must do.
+        self.has_ended = true;
+        let count = self.early_count.take().filter(|_| !self.counted);
+        Ok(count.map(|count| self.ours(count)))
+    }
+
+    async fn read_next(&mut self) -> Result<Option<Chunk>, ExpertError> {
         loop {
             if self.choices.are_complete() && self.counted && self.read.is_empty() {
                 self.read_to_end().await;
@@ -90,6 +109,9 @@ impl Reader {
                 .map_err(|error| broken(error.to_string()))?
             {
                 match self.incoming.read(&event) {
+                    Piece::Chunk(chunk) if chunk.only_counts() && !self.choices.are_complete() => {
+                        self.early_count = Some(chunk);
+                    }
                     Piece::Chunk(chunk) => return Ok(Some(self.ours(chunk))),
                     Piece::Chunks(chunks) => self.read.extend(chunks),
                     Piece::Done if self.choices.are_complete() => {

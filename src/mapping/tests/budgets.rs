@@ -39,6 +39,7 @@ fn what_would_exceed_the_day_goes_to_cheaper_experts() {
             today: Today {
                 usd_spent,
                 ends_in: Duration::from_secs(60),
+                client: None,
             },
             ..wanted(None, &demand)
         };
@@ -71,6 +72,7 @@ fn a_day_that_nobody_who_can_keeps_is_refused_until_it_is_over() {
     let today = Today {
         usd_spent: 0.95,
         ends_in: Duration::from_secs(60),
+        client: None,
     };
     let wanted = Wanted {
         today,
@@ -92,4 +94,45 @@ fn a_day_that_nobody_who_can_keeps_is_refused_until_it_is_over() {
         mapping.listed(Some(&coding()), today),
         ["middle", "small"].map(ExpertId::new)
     );
+}
+
+#[test]
+fn a_clients_dollars_count_where_less_is_left_of_them() {
+    let config = MappingConfig {
+        usd_per_day_max: Some(1.0),
+        ..config()
+    };
+    let (both, client_alone) = (
+        Mapping::new(config, &experts(), None),
+        Mapping::new(super::config(), &experts(), None),
+    );
+    let demand = demand(0, &[Capability::Chat, Capability::Tools]);
+    let payer = |mapping: &Mapping, house, client| {
+        let purse = Purse {
+            usd_max: 1.0,
+            usd_spent: client,
+        };
+        let today = Today {
+            usd_spent: house,
+            ends_in: Duration::from_secs(60),
+            client: Some(purse),
+        };
+        let wanted = Wanted {
+            today,
+            ..wanted(None, &demand)
+        };
+        match mapping.choose(&wanted) {
+            Ok(_) => None,
+            Err(OverBudget::Day {
+                payer, usd_left, ..
+            }) => Some((payer, usd_left > 0.0)),
+            Err(over) => panic!("{over}"),
+        }
+    };
+    assert_eq!(payer(&both, 0.5, 0.5), None);
+    assert_eq!(payer(&both, 0.5, 0.95), Some((Payer::Client, true)));
+    assert_eq!(payer(&both, 0.5, 7.0), Some((Payer::Client, false)));
+    assert_eq!(payer(&both, 0.95, 0.5), Some((Payer::House, true)));
+    assert_eq!(payer(&client_alone, 7.0, 0.5), None);
+    assert_eq!(payer(&client_alone, 0.0, 1.0), Some((Payer::Client, false)));
 }

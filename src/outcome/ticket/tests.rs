@@ -1,3 +1,5 @@
+mod tokens;
+
 use std::collections::HashMap;
 
 use futures_util::stream;

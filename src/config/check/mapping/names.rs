@@ -18,6 +18,8 @@ pub(in crate::config) struct Known<'a> {
     pub experts: Option<&'a BTreeMap<String, raw::Expert>>,
     /// The category of every route; empty where the routes are wrong.
     pub categories: &'a [String],
+    /// Whether the dollars of clients are limited.
+    pub clients_pay: bool,
 }
 
 impl Known<'_> {
@@ -70,10 +72,18 @@ impl Known<'_> {
         );
         let used: Vec<&str> = used(config).map(ExpertId::as_str).collect();
         for (id, expert) in self.experts.into_iter().flatten() {
-            let counts = per_question && used.contains(&id.as_str()) || per_day && is_chat(expert);
+            let in_budget =
+                per_question && used.contains(&id.as_str()) || per_day && is_chat(expert);
+            let needs = if in_budget {
+                "`mapping.budget` needs one"
+            } else if self.clients_pay && is_chat(expert) {
+                "`usd_per_day` of `server` needs one"
+            } else {
+                continue;
+            };
             let (usd_in, usd_out) = expert.prices();
-            if counts && (usd_in.is_none() || usd_out.is_none()) {
-                let message = format!("`{id}` has no price, and `mapping.budget` needs one");
+            if usd_in.is_none() || usd_out.is_none() {
+                let message = format!("`{id}` has no price, and {needs}");
                 let help = "add `usd_in` and `usd_out`, dollars per million tokens".to_owned();
                 mistakes.add(self.experts_place.key(id), message, help);
             }

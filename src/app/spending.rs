@@ -1,0 +1,86 @@
+//! The dollars of a question: the house's, and those of the client that asks.
+
+use metrics::gauge;
+
+use super::App;
+use crate::{
+    clock,
+    composition::{Ruled, Undecided},
+    decision::Decision,
+    mapping::{OverBudget, Payer, Today},
+    outcome::Reservations,
+    quota::Quota,
+};
+
+impl App {
+    /// Decides who answers, and reserves what that may cost before anybody else sees what is left.
+    ///
+    /// # Errors
+    /// Nobody may answer for what is left.
+    pub(super) fn choose(
+        &self,
+        ruled: Ruled,
+        quota: Option<&Quota>,
+    ) -> Result<(Decision, Reservations), Undecided> {
+        let now_ms = clock::now_ms();
+        let resting = self.resting();
+        let choose = |today| self.composition.choose(ruled, today, &resting);
+        let Some((quota, dollars)) = quota.and_then(|quota| Some((quota, quota.dollars()?))) else {
+            let (decision, house) = self.spending.admit(now_ms, choose)?;
+            let reserved = Reservations {
+                house: Some(house),
+                ..Reservations::default()
+            };
+            return Ok((decision, reserved));
+        };
+        // The client's before the house's, always: who held them the other way round could wait for ever.
+        let chosen = dollars.spending.admit(now_ms, |own| {
+            let client = Some(dollars.purse(own));
+            let within = |today| choose(Today { client, ..today });
+            let (decision, house) = self.spending.admit(now_ms, within)?;
+            let usd = house.usd();
+            Ok(((decision, house), usd))
+        });
+        let ((decision, house), client) = chosen.inspect_err(|over| {
+            let is_the_clients = matches!(
+                over,
+                OverBudget::Day {
+                    payer: Payer::Client,
+                    ..
+                }
+            );
+            if is_the_clients {
+                quota.refused("dollars");
+            }
+        })?;
+        let reserved = Reservations {
+            house: Some(house),
+            client: Some(client),
+            tokens: None,
+        };
+        Ok((decision, reserved))
+    }
+
+    /// What the house and a client have spent so far.
+    pub(super) fn today(&self, quota: Option<&Quota>) -> Today {
+        let now_ms = clock::now_ms();
+        let dollars = quota.and_then(Quota::dollars);
+        let client = dollars.map(|dollars| dollars.purse(dollars.spending.today(now_ms)));
+        Today {
+            client,
+            ..self.spending.today(now_ms)
+        }
+    }
+
+    pub(super) fn publish_spending(&self) {
+        let now_ms = clock::now_ms();
+        gauge!("coterie_spent_today_usd").set(self.spending.today(now_ms).usd_spent);
+        for quota in self.quotas.iter() {
+            if let Some(dollars) = quota.dollars() {
+                let usd_spent = dollars.spending.today(now_ms).usd_spent;
+                let key_name = quota.key_name().to_owned();
+                gauge!("coterie_key_spent_today_usd", "key" => key_name).set(usd_spent);
+            }
+        }
+    }
+}
