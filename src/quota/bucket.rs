@@ -6,7 +6,7 @@
 //! Whatever is given back late must not let a burst through: a client could hold takings back for minutes and give them back
 //! at once. So the bucket goes on as if the request had taken from the beginning no more than it used in the end. It keeps
 //! what is missing from it as debts, one for each taking that is open. Time pays the newest debts first, and what is given
-//! back is taken off the debts of its own time and before, as far as time has not paid them.
+//! back pays those of its own time and before, as far as time has not paid them.
 
 use std::time::{Duration, Instant};
 
@@ -27,10 +27,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Bucket {
     capacity: f64,
     tokens_per_second: f64,
-    /// What is missing, the oldest first. All but the last belong to open takings.
+    /// What is missing, the oldest first. All but the last belong to open takings, be they paid or not.
     debts: Vec<Debt>,
-    /// The sum of the debts; above the capacity where more was used than had been taken.
-    missing: f64,
     /// Until when time has been counted.
     at: Instant,
     next: TakingId,
@@ -73,7 +71,6 @@ impl Bucket {
             capacity,
             tokens_per_second: capacity / MINUTE.as_secs_f64(),
             debts: Vec::new(),
-            missing: 0.0,
             at: now,
             next: TakingId(0),
         }
@@ -86,7 +83,7 @@ impl Bucket {
         if tokens > self.capacity {
             return Err(Short::Always);
         }
-        let lacking = self.missing + tokens - self.capacity;
+        let lacking = self.missing() + tokens - self.capacity;
         if lacking > ROUNDING_TOKENS {
             return Err(Short::For(self.time_for(lacking)));
         }
@@ -107,7 +104,8 @@ impl Bucket {
     /// How full it is.
     pub(super) fn level(&mut self, now: Instant) -> Level {
         self.pass(now);
-        let remaining = (self.capacity - self.missing + ROUNDING_TOKENS).max(0.0);
+        let missing = self.missing();
+        let remaining = (self.capacity - missing + ROUNDING_TOKENS).max(0.0);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -116,7 +114,7 @@ impl Bucket {
         let remaining = remaining as u64;
         Level {
             remaining,
-            full_in: self.time_for(self.missing),
+            full_in: self.time_for(missing),
         }
     }
 
@@ -136,25 +134,21 @@ impl Bucket {
         self.pay(until, tokens);
     }
 
-    /// Pays the last of the debts before `until`, and what is left over the one before it, and so on.
+    /// Pays the last of the debts before `until`, with what is left over the one before it, and so on.
     fn pay(&mut self, until: usize, mut tokens: f64) {
-        let mut paid = until;
-        while paid > 0 && tokens > 0.0 {
-            let debt = &mut self.debts[paid - 1];
-            if debt.tokens > tokens {
-                debt.tokens -= tokens;
-                self.missing -= tokens;
+        for debt in self.debts[..until].iter_mut().rev() {
+            let paid = tokens.min(debt.tokens);
+            debt.tokens -= paid;
+            tokens -= paid;
+            if tokens <= 0.0 {
                 break;
             }
-            tokens -= debt.tokens;
-            self.missing -= debt.tokens;
-            paid -= 1;
         }
-        self.debts.drain(paid..until);
-        if self.debts.is_empty() {
-            // What rounding has left of the sum.
-            self.missing = 0.0;
-        }
+    }
+
+    /// The sum of the debts; above the capacity where more was used than had been taken.
+    fn missing(&self) -> f64 {
+        self.debts.iter().map(|debt| debt.tokens).sum()
     }
 
     fn owe(&mut self, tokens: f64, is_open: bool) -> TakingId {
@@ -166,7 +160,6 @@ impl Bucket {
             tokens: tokens + before.map_or(0.0, |before| before.tokens),
             is_open,
         });
-        self.missing += tokens;
         if self.debts.len() > OPEN_MAX {
             let oldest = self.debts.remove(0);
             self.debts[0].tokens += oldest.tokens;
@@ -178,7 +171,7 @@ impl Bucket {
     /// no more debts than open takings.
     fn close(&mut self, taking: TakingId) {
         let Ok(at) = self.debts.binary_search_by_key(&taking, |debt| debt.of) else {
-            return; // It is paid.
+            return; // It is taken for one with another.
         };
         if at + 1 < self.debts.len() {
             let debt = self.debts.remove(at);

@@ -62,9 +62,9 @@ fn a_limit_of_nothing_is_a_mistake() {
             "coterie.yaml:5:34: `requests_per_minute` is 0; it must be between 1 and 1000000000",
             "coterie.yaml:5:56: `tokens_per_minute` is -1; it must be between 1 and 1000000000",
             "coterie.yaml:5:73: `usd_per_day` is 0; it must be greater than 0",
-            "coterie.yaml:6:116: `usd_per_day` is -0.5; it must be greater than 0",
-            "coterie.yaml:6:141: `tokens_per_minute` must be a whole number, not a number with a fraction",
-            "coterie.yaml:6:146: unknown key `tokens`; did you mean `tokens_per_minute`?",
+            "coterie.yaml:6:120: `usd_per_day` is -0.5; it must be greater than 0",
+            "coterie.yaml:6:145: `tokens_per_minute` must be a whole number, not a number with a fraction",
+            "coterie.yaml:6:150: unknown key `tokens`; known here: `requests_per_minute`, `tokens_per_minute` and `usd_per_day`",
         ],
     );
 }

@@ -222,7 +222,7 @@ proptest! {
         let end = at(start, end_ms);
         settled.pass(end);
         plain.pass(end);
-        prop_assert!((settled.missing - plain.missing).abs() < 1e-3, "{settled:?} {plain:?}");
+        prop_assert!((settled.missing() - plain.missing()).abs() < 1e-3, "{settled:?} {plain:?}");
     }
 
     #[test]

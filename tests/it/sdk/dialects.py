@@ -144,7 +144,8 @@ check("response tool", raised(openai.BadRequestError, lambda: create(
     model="text", input="hi", tools=[{"type": "web_search"}])).param == "tools[0].type")
 check("response model", raised(openai.NotFoundError, lambda: create(model="nobody", input="hi")).code == "model_not_found")
 check("response refused", raised(openai.BadRequestError, lambda: create(model="refuses", input="hi")).code == "content_filter")
-check("response limited", raised(openai.RateLimitError, lambda: create(model="limited", input="hi")).response.headers["retry-after"] == "7")
+# The provider asked for seven seconds when the first client met its limit; some have passed.
+check("response limited", 1 <= int(raised(openai.RateLimitError, lambda: create(model="limited", input="hi")).response.headers["retry-after"]) <= 7)
 
 
 async def at_once(count):
