@@ -48,7 +48,7 @@ pub struct Reply {
     pub expert: ExpertId,
     /// What became of it at the cache; none where the cache has nothing to do with such a question.
     pub cache: Option<CacheUse>,
-    /// What Coterie itself added to the time until the answer began.
+    /// Time from the request to the moment at which the first expert was asked.
     pub overhead: Duration,
     /// The answer; its ending is recorded by itself.
     pub answer: Answer,
@@ -88,7 +88,8 @@ impl App {
         let admitted = quota.map(|quota| quota.admit(estimate(&demand)));
         let admitted = admitted.transpose()?.unwrap_or_default();
         let slot = self.recorder.reserve().await?;
-        let (query, membership) = heavy::on(request.bytes(), || {
+        let bytes = request.bytes();
+        let (query, membership) = heavy::on(bytes, || {
             let query = Query::from_messages(&request.messages);
             (query, asked.claim.membership(&request))
         });
@@ -103,9 +104,7 @@ impl App {
         if let Some(session) = session {
             self.keep(session, &decision, &asked);
         }
-        let caching = heavy::on(request.bytes(), || {
-            self.caching(&request, &asked, &decision)
-        });
+        let caching = heavy::on(bytes, || self.caching(&request, &asked, &decision));
         let ask = Ask {
             key_name: asked.claim.client,
             model: request.model.clone(),

@@ -50,7 +50,7 @@ impl Experts {
     ///
     /// # Errors
     /// What the caller is to know at once. If all have failed: of those that said when to come back the soonest, else the
-    /// last.
+    /// last that may pass, else the last.
     pub async fn answer(
         self: &Arc<Self>,
         order: &[ExpertId],

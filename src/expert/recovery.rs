@@ -101,14 +101,11 @@ impl Recovery {
     /// What of a chunk the client has not seen yet.
     fn take_in(&mut self, chunk: Chunk) -> Result<Option<Chunk>, ExpertError> {
         let chunk = match &mut self.joint {
-            Some(joint) => joint.fit(chunk)?,
+            Some(joint) => joint
+                .fit(chunk)?
+                .map(|chunk| self.delivered.under_one_head(chunk)),
             None => Some(chunk),
         };
-        let is_joined = self.joint.is_some();
-        let chunk = chunk.map(|chunk| match is_joined {
-            true => self.delivered.under_one_head(chunk),
-            false => chunk,
-        });
         if let Some(chunk) = &chunk {
             self.delivered.saw(chunk);
         }

@@ -15,6 +15,8 @@ use super::{
     retry::Budget,
     seats::Concurrency,
 };
+#[cfg(test)]
+use crate::config::{BreakerConfig, Timeouts};
 use crate::{
     config::{
         Capability, DeliveryConfig, ExpertConfig, ExpertKind, Prefill, RemoteConfig, Retries,
@@ -39,7 +41,7 @@ pub(super) struct Member {
     pub(super) hedge_budget: Budget,
     pub(super) prefill: Prefill,
     /// The expert once more where it is remote: what embeds, if it can.
-    pub(super) remote: Option<Arc<RemoteExpert>>,
+    remote: Option<Arc<RemoteExpert>>,
 }
 
 /// A remote model that turns texts into vectors.
@@ -100,11 +102,6 @@ impl Experts {
     /// The ids of all experts, in the order of the configuration.
     pub fn ids(&self) -> impl Iterator<Item = &ExpertId> {
         self.members.iter().map(|member| &member.id)
-    }
-
-    /// How an expert fares; none where there is no such expert.
-    pub fn health(&self, id: &ExpertId) -> Option<Health> {
-        self.member(id.as_str()).map(Member::health)
     }
 
     /// How all experts fare, in the order of the configuration.
@@ -277,4 +274,35 @@ fn open_remote(
         first.get_or_insert(expert);
     }
     Ok((endpoints, first))
+}
+
+#[cfg(test)]
+impl Member {
+    /// A member for tests: an expert with clocks of ten seconds that takes as much at once as anybody asks.
+    pub(super) fn scripted(id: &str, expert: Arc<dyn Expert>) -> Self {
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            concurrency: Concurrency::Fixed(100),
+            queue_max: 0,
+            timeouts: Timeouts {
+                connect: second,
+                first_token: 10 * second,
+                idle: 10 * second,
+                total: 100 * second,
+            },
+        };
+        let pool = Pool::new([(String::new(), expert)], BreakerConfig::default());
+        let id = ExpertId::new(id);
+        Self {
+            gate: Gate::new(id.clone(), pool, limits),
+            id,
+            capabilities: vec![Capability::Chat],
+            context_tokens: None,
+            retries: Retries::default(),
+            retry_budget: Budget::new(),
+            hedge_budget: Budget::empty(),
+            prefill: Prefill::None,
+            remote: None,
+        }
+    }
 }

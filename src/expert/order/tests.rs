@@ -9,10 +9,8 @@ use serde_json::json;
 use super::*;
 use crate::{
     chat::{AnswerHead, ChatRequest, FinishReason, Usage},
-    config::{BreakerConfig, Capability, Delivery, PolicyRefusals, Prefill, Retries, Timeouts},
-    expert::{
-        Attempt, Concurrency, Expert, Gate, Limits, Refused, Role, pool::Pool, retry::Budget,
-    },
+    config::{Capability, Delivery, PolicyRefusals},
+    expert::{Attempt, Expert, Refused, Role},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -72,30 +70,7 @@ fn answer(call: &Call) -> Answer {
 }
 
 fn member(id: &str, script: &[Does]) -> Member {
-    let limits = Limits {
-        concurrency: Concurrency::Fixed(100),
-        queue_max: 0,
-        timeouts: Timeouts {
-            connect: SECOND,
-            first_token: 10 * SECOND,
-            idle: 10 * SECOND,
-            total: 100 * SECOND,
-        },
-    };
-    let expert: Arc<dyn Expert> = Arc::new(Scripted(Mutex::new(script.to_vec())));
-    let pool = Pool::new([(String::new(), expert)], BreakerConfig::default());
-    let id = ExpertId::new(id);
-    Member {
-        gate: Gate::new(id.clone(), pool, limits),
-        id,
-        capabilities: vec![Capability::Chat],
-        context_tokens: None,
-        retries: Retries::default(),
-        retry_budget: Budget::new(),
-        hedge_budget: Budget::empty(),
-        prefill: Prefill::None,
-        remote: None,
-    }
+    Member::scripted(id, Arc::new(Scripted(Mutex::new(script.to_vec()))))
 }
 
 /// Experts that are asked in the order in which they are given.
