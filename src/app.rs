@@ -2,6 +2,7 @@
 
 mod answer;
 mod caching;
+mod cancelled;
 mod cascade;
 mod mapping;
 mod spending;
@@ -88,7 +89,7 @@ impl App {
         let config = Arc::new(config);
         let loading = tokio::task::spawn_blocking({
             let config = Arc::clone(&config);
-            move || Experts::open(&config.experts, &config.delivery)
+            move || Experts::open(&config.experts)
         });
         let composition = Composition::open(&config, None).await?;
         let experts = loading.await??;

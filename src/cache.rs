@@ -111,8 +111,10 @@ impl KeptAnswer {
         match self {
             Self::Whole(json) => Completion::parse(json).ok().map(Answer::Whole),
             Self::Stream(chunks) => {
-                let chunks: Result<Vec<_>, _> =
-                    chunks.iter().map(|json| Chunk::parse(json)).collect();
+                let chunks: Result<Vec<_>, _> = chunks
+                    .iter()
+                    .map(|json| Chunk::parse(json.clone()))
+                    .collect();
                 let chunks = chunks.ok()?.into_iter().map(Ok);
                 Some(Answer::Stream(stream::iter(chunks).boxed()))
             }

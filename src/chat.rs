@@ -1,13 +1,15 @@
 //! A conversation as it is asked and answered: OpenAI's chat objects.
 //!
 //! Every object is kept whole, as it was sent, and read through accessors: fields that Coterie does not know pass
-//! through untouched because nothing ever takes them apart. Knows nothing of HTTP, routing or experts.
+//! through untouched because nothing ever takes them apart; the pieces of a stream stay the very text that came. Knows nothing of HTTP, routing or experts.
 
 mod answer;
+mod chunk;
 pub(crate) mod fields;
 mod need;
 mod request;
 
-pub use answer::{AnswerHead, Choices, Chunk, Completion, FinishReason, NotAChatObject, Usage};
+pub use answer::{AnswerHead, Completion, FinishReason, NotAChatObject, Usage};
+pub use chunk::{Choices, Chunk};
 pub use need::Need;
 pub use request::{ChatRequest, InvalidRequest, Message, Role, STOPS_MAX, Sampling};

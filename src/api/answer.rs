@@ -13,8 +13,8 @@ use crate::{
     expert::Answer,
 };
 
-/// Turns a chat object into an endpoint's own; the second argument is where a choice keeps its text.
-pub(super) type Shape = fn(Map<String, Value>, &str) -> Map<String, Value>;
+/// Turns a chat object into an endpoint's own; the second argument is where a choice keeps its text. None: as it is.
+pub(super) type Shape = Option<fn(Map<String, Value>, &str) -> Map<String, Value>>;
 
 /// Answers a request, whole or token by token.
 pub(super) async fn answer(
@@ -28,11 +28,19 @@ pub(super) async fn answer(
     let headers = headers::of(&reply);
     Ok(match reply.answer {
         Answer::Whole(completion) => {
-            (headers, Json(shape(completion.0, "message"))).into_response()
+            let object = match shape {
+                Some(shape) => shape(completion.0, "message"),
+                None => completion.0,
+            };
+            (headers, Json(object)).into_response()
         }
         Answer::Stream(pieces) => {
             let shown = move |chunk: Chunk| {
-                (include_usage || !chunk.only_counts()).then(|| shape(chunk.0, "delta"))
+                let is_shown = include_usage || !chunk.only_counts();
+                is_shown.then(|| match shape {
+                    Some(shape) => Chunk::from_object(shape(chunk.object(), "delta")),
+                    None => chunk,
+                })
             };
             (headers, sse::respond(pieces, shown)).into_response()
         }

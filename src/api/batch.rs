@@ -4,7 +4,6 @@ use std::task::Poll;
 
 use axum::body::Bytes;
 use futures_util::{Stream, StreamExt, poll};
-use tokio::task::yield_now;
 
 /// Most bytes that are gathered for one write: a reader must not wait for more than a network packet or ten.
 const BATCH_BYTES_MAX: usize = 16 << 10;
@@ -32,13 +31,8 @@ pub(super) async fn next_batch<S: Stream + Unpin>(
     (bytes.into(), false)
 }
 
-/// What comes next without waiting; none where it would have to be waited for. Whoever brings it gets one turn to do so:
-/// the connection to a provider has a task of its own, which may hold more of what it has read already.
+/// What comes next without waiting; none where it would have to be waited for.
 async fn at_once<S: Stream + Unpin>(pieces: &mut S) -> Option<Option<S::Item>> {
-    if let Poll::Ready(piece) = poll!(pieces.next()) {
-        return Some(piece);
-    }
-    yield_now().await;
     match poll!(pieces.next()) {
         Poll::Ready(piece) => Some(piece),
         Poll::Pending => None,
@@ -48,8 +42,6 @@ async fn at_once<S: Stream + Unpin>(pieces: &mut S) -> Option<Option<S::Item>> {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
-    use tokio::sync::mpsc;
-    use tokio_stream::wrappers::ReceiverStream;
 
     use super::*;
 
@@ -79,24 +71,5 @@ mod tests {
             }
         }
         assert_eq!(batches, [2, 2, 1]);
-    }
-
-    #[tokio::test]
-    async fn whoever_brings_it_gets_a_turn_and_nothing_is_lost() {
-        let (sender, receiver) = mpsc::channel(1);
-        let mut bringing = tokio::task::JoinSet::new();
-        bringing.spawn(async move {
-            for number in 0..5 {
-                sender.send(number).await.unwrap();
-            }
-        });
-        let mut pieces = ReceiverStream::new(receiver);
-        let mut got = Vec::new();
-        while got.len() < 5 {
-            if let Some(Some(number)) = at_once(&mut pieces).await {
-                got.push(number);
-            }
-        }
-        assert_eq!(got, [0, 1, 2, 3, 4]);
     }
 }

@@ -13,5 +13,5 @@ pub(super) async fn answer(
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(body.value)?;
     let asked = claims.asked(body.at);
-    answer::answer(&state, asked, request, |object, _part| object).await
+    answer::answer(&state, asked, request, None).await
 }

@@ -18,7 +18,7 @@ pub(super) async fn answer(
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(as_conversation(body.value)?)?;
     let asked = claims.asked(body.at);
-    answer::answer(&state, asked, request, as_text_completion).await
+    answer::answer(&state, asked, request, Some(as_text_completion)).await
 }
 
 fn as_conversation(body: Value) -> Result<Value, InvalidRequest> {
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(whole["choices"][0]["finish_reason"], "stop");
         assert!(whole["choices"][0].get("message").is_none());
         assert_eq!(
-            as_text_completion(head.text("hi").0, "delta")["choices"][0]["text"],
+            as_text_completion(head.text("hi").object(), "delta")["choices"][0]["text"],
             "hi"
         );
     }

@@ -268,7 +268,9 @@ fn of_expert(error: &ExpertError) -> Told {
             server(S::GATEWAY_TIMEOUT, "expert_timeout")
         }
         ExpertError::Refused { .. } => server(S::BAD_GATEWAY, "expert_refused_us"),
-        ExpertError::Failed { .. } => server(S::BAD_GATEWAY, "expert_failed"),
+        ExpertError::Failed { retry_after, .. } => {
+            server(S::BAD_GATEWAY, "expert_failed").retry_after(*retry_after)
+        }
         ExpertError::Broken { .. } => server(S::BAD_GATEWAY, "expert_broken"),
         ExpertError::ContextTooLong { .. } => {
             Told::invalid("context_length_exceeded").at("messages")

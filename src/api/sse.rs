@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use serde_json::{Map, Value};
 
 use super::{
     batch::next_batch,
@@ -24,7 +23,7 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 /// Streams the chunks that `shown` lets through, then `[DONE]`, or an error event where the answer broke off.
 pub(super) fn respond(
     pieces: AnswerStream,
-    shown: impl FnMut(Chunk) -> Option<Map<String, Value>> + Send + 'static,
+    shown: impl FnMut(Chunk) -> Option<Chunk> + Send + 'static,
 ) -> Response {
     let events = stream::unfold(Some((pieces, shown)), |state| async {
         let (mut pieces, mut shown) = state?;
@@ -45,20 +44,20 @@ pub(super) fn respond(
 /// Writes a piece, or the end; whether more may follow.
 fn write(
     piece: Option<Result<Chunk, ExpertError>>,
-    shown: &mut impl FnMut(Chunk) -> Option<Map<String, Value>>,
+    shown: &mut impl FnMut(Chunk) -> Option<Chunk>,
     bytes: &mut Vec<u8>,
 ) -> bool {
     match piece {
         Some(Ok(chunk)) => {
-            if let Some(object) = shown(chunk) {
-                event(&object, bytes);
+            if let Some(chunk) = shown(chunk) {
+                event(chunk.json(), bytes);
             }
             true
         }
         Some(Err(failure)) => {
             let failure = ApiError::BrokeOff(failure);
             error::log(&failure);
-            event(&error::body(&failure), bytes);
+            event(&error::body(&failure).to_string(), bytes);
             false
         }
         None => {
@@ -68,11 +67,9 @@ fn write(
     }
 }
 
-fn event(object: &impl serde::Serialize, bytes: &mut Vec<u8>) {
+/// Writes an event; its JSON is on one line.
+fn event(json: &str, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(b"data: ");
-    // Writing a JSON object with text keys into memory has no way to fail.
-    if serde_json::to_writer(&mut *bytes, object).is_err() {
-        bytes.extend_from_slice(b"{}");
-    }
+    bytes.extend_from_slice(json.as_bytes());
     bytes.extend_from_slice(b"\n\n");
 }

@@ -5,17 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream};
-use tokio_util::sync::CancellationToken;
+use futures_util::StreamExt;
 
-use super::{App, caching::Caching, cascade::Cascade};
+use super::{App, caching::Caching, cancelled::UntilCancelled, cascade::Cascade};
 use crate::{
     cache::{CacheUse, CacheWish},
     chat::{ChatRequest, Choices},
     composition::{Undecided, Wish},
     config::{Preference, Sticky},
     decision::{Decision, Explained, Reason},
-    expert::{Answer, AnswerStream, Answered, Call, ExpertError},
+    expert::{Answer, Answered, Call, ExpertError},
     heavy,
     ids::ExpertId,
     mapping::{Demand, Resting},
@@ -249,24 +248,10 @@ impl App {
             }
             Answer::Stream(pieces) => {
                 let pieces = ticket.watch(pieces, choices);
-                Answer::Stream(until_cancelled(pieces, self.cancel.clone()))
+                Answer::Stream(UntilCancelled::new(pieces, self.cancel.clone()).boxed())
             }
         }
     }
-}
-
-/// The pieces, or an error in their place once answers under way must end.
-fn until_cancelled(pieces: AnswerStream, cancel: CancellationToken) -> AnswerStream {
-    stream::try_unfold(pieces, move |mut pieces| {
-        let cancel = cancel.clone();
-        async move {
-            match cancel.run_until_cancelled(pieces.next()).await {
-                Some(piece) => Ok(piece.transpose()?.map(|chunk| (chunk, pieces))),
-                None => Err(ExpertError::ShuttingDown),
-            }
-        }
-    })
-    .boxed()
 }
 
 /// What a request may use of its client's tokens.

@@ -190,7 +190,7 @@ impl Held {
         let (mut chunks, mut text) = (Vec::new(), String::new());
         let (mut usage, mut mean_logprob, mut bytes) = (None, None, 0);
         while let Some(chunk) = pieces.next().await.transpose()? {
-            bytes += chunk.bytes();
+            bytes += chunk.json().len();
             if bytes > HELD_BYTES_MAX {
                 return Err(Rejection::TooLong);
             }

@@ -77,14 +77,12 @@ impl Recording {
         let Some(chunks) = &mut self.chunks else {
             return;
         };
-        let json = serde_json::to_vec(&chunk.0).unwrap_or_default();
+        let json = chunk.json().as_bytes();
         self.bytes += json.len();
-        let is_anothers =
-            chunk.0.get("model").and_then(|model| model.as_str()) != Some(self.expert.as_str());
-        if self.bytes > ANSWER_BYTES_MAX || is_anothers {
+        if self.bytes > ANSWER_BYTES_MAX || !chunk.is_named(&self.expert) {
             self.chunks = None;
         } else {
-            chunks.push(json);
+            chunks.push(json.to_vec());
         }
     }
 

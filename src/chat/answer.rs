@@ -1,15 +1,15 @@
 //! What an expert answers: whole (`chat.completion`) or token by token (`chat.completion.chunk`).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+use super::Chunk;
 
 /// A whole answer, object `chat.completion`, with every field that the expert sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion(pub Map<String, Value>);
-
-/// A piece of a streamed answer, object `chat.completion.chunk`, with every field that the expert sent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Chunk(pub Map<String, Value>);
 
 /// Tokens counted by whoever answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +44,8 @@ pub struct NotAChatObject(String);
 
 impl NotAChatObject {
     /// Says what is wrong with it.
-    pub(crate) fn new(wrong: impl Into<String>) -> Self {
-        Self(wrong.into())
+    pub(crate) fn new(wrong: impl fmt::Display) -> Self {
+        Self(wrong.to_string())
     }
 }
 
@@ -58,25 +58,10 @@ fn usage(object: &Map<String, Value>) -> Option<Usage> {
 }
 
 /// Where Coterie adds to an object what OpenAI has no field for.
-const OURS: &str = "coterie";
-
-fn mean_logprob(object: &Map<String, Value>) -> Option<f64> {
-    object.get(OURS)?.get("mean_logprob")?.as_f64()
-}
-
-fn insert_mean_logprob(object: &mut Map<String, Value>, mean: Option<f64>) {
-    if let Some(mean) = mean {
-        object.insert(OURS.into(), json!({"mean_logprob": mean}));
-    }
-}
+pub(super) const OURS: &str = "coterie";
 
 fn first_choice(object: &Map<String, Value>) -> Option<&Value> {
     object.get("choices")?.get(0)
-}
-
-/// OpenAI has no field for it; vLLM's is read, a text there and a token's number where that stopped the answer.
-fn met_stop(choice: &Value) -> Option<&str> {
-    choice.get("stop_reason")?.as_str()
 }
 
 impl Completion {
@@ -112,7 +97,8 @@ impl Completion {
 
     /// The stop sequence that the first choice met, where the expert tells it.
     pub fn met_stop(&self) -> Option<&str> {
-        met_stop(first_choice(&self.0)?)
+        // OpenAI has no field for it; vLLM's is a text, or a token's number where that stopped the answer.
+        first_choice(&self.0)?.get("stop_reason")?.as_str()
     }
 
     /// Why the first choice ended.
@@ -127,141 +113,15 @@ impl Completion {
 
     /// The mean log-probability of the answer's tokens by the model itself, where a local expert tells it.
     pub fn mean_logprob(&self) -> Option<f64> {
-        mean_logprob(&self.0)
+        self.0.get(OURS)?.get("mean_logprob")?.as_f64()
     }
 
     /// The same object that tells it.
     pub fn with_mean_logprob(mut self, mean: Option<f64>) -> Self {
-        insert_mean_logprob(&mut self.0, mean);
-        self
-    }
-}
-
-impl Chunk {
-    /// Reads the data of one event.
-    ///
-    /// # Errors
-    /// The bytes are no JSON object.
-    pub fn parse(bytes: &[u8]) -> Result<Self, NotAChatObject> {
-        object(bytes).map(Self)
-    }
-
-    /// The text that this chunk adds to the first choice.
-    pub fn text(&self) -> Option<&str> {
-        let text = self.delta()?.get("content")?.as_str()?;
-        (!text.is_empty()).then_some(text)
-    }
-
-    /// What this chunk adds to the first choice.
-    pub fn delta(&self) -> Option<&Map<String, Value>> {
-        self.first_choice()?.get("delta")?.as_object()
-    }
-
-    /// Why the first choice ended, in the chunk that ends it.
-    pub fn finish_reason(&self) -> Option<&str> {
-        self.first_choice()?.get("finish_reason")?.as_str()
-    }
-
-    /// The stop sequence that the first choice met, where the expert tells it.
-    pub fn met_stop(&self) -> Option<&str> {
-        met_stop(self.first_choice()?)
-    }
-
-    fn first_choice(&self) -> Option<&Value> {
-        self.choices().find(|choice| index_of(choice) == 0)
-    }
-
-    /// Whether anything of the answer is in it: text, reasoning or a tool call, rather than a role or a count.
-    pub fn carries_token(&self) -> bool {
-        let mut deltas = self
-            .choices()
-            .filter_map(|choice| choice.get("delta")?.as_object());
-        deltas.any(|delta| {
-            delta.iter().any(|(name, value)| {
-                name != "role" && !value.is_null() && value.as_str() != Some("")
-            })
-        })
-    }
-
-    /// Whether the chunk ends a choice.
-    pub fn finishes(&self) -> bool {
-        self.finished_choices().next().is_some()
-    }
-
-    /// The indices of the choices that this chunk ends.
-    fn finished_choices(&self) -> impl Iterator<Item = u64> {
-        let ended = |choice: &&Value| choice.get("finish_reason").is_some_and(Value::is_string);
-        self.choices().filter(ended).map(index_of)
-    }
-
-    /// The tokens, in the chunk that counts them.
-    pub fn usage(&self) -> Option<Usage> {
-        usage(&self.0)
-    }
-
-    /// The mean log-probability of the answer's tokens by the model itself, in the chunk of a local expert that tells it.
-    pub fn mean_logprob(&self) -> Option<f64> {
-        mean_logprob(&self.0)
-    }
-
-    /// The same chunk that tells it.
-    pub fn with_mean_logprob(mut self, mean: Option<f64>) -> Self {
-        insert_mean_logprob(&mut self.0, mean);
-        self
-    }
-
-    /// The bytes that the chunk takes as JSON.
-    pub fn bytes(&self) -> usize {
-        serde_json::to_vec(&self.0).map_or(0, |json| json.len())
-    }
-
-    /// Whether the chunk does nothing but count tokens.
-    pub fn only_counts(&self) -> bool {
-        self.usage().is_some() && self.choices().next().is_none()
-    }
-
-    fn choices(&self) -> impl Iterator<Item = &Value> {
-        self.0
-            .get("choices")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-    }
-}
-
-/// A choice that does not say which it is, is the only one.
-fn index_of(choice: &Value) -> u64 {
-    choice.get("index").and_then(Value::as_u64).unwrap_or(0)
-}
-
-/// Keeps count of a streamed answer's choices, which end one by one.
-#[derive(Clone, Debug)]
-pub struct Choices {
-    wanted: usize,
-    finished: Vec<u64>,
-}
-
-impl Choices {
-    /// None of the choices that were asked for has ended.
-    pub fn new(wanted: u32) -> Self {
-        Self {
-            wanted: wanted as usize,
-            finished: Vec::new(),
+        if let Some(mean) = mean {
+            self.0.insert(OURS.into(), json!({"mean_logprob": mean}));
         }
-    }
-
-    /// Takes note of a chunk.
-    pub fn saw(&mut self, chunk: &Chunk) {
-        for index in chunk.finished_choices() {
-            if !self.finished.contains(&index) {
-                self.finished.push(index);
-            }
-        }
-    }
-
-    /// Whether all that was asked for has come.
-    pub fn are_complete(&self) -> bool {
-        self.finished.len() >= self.wanted
+        self
     }
 }
 
@@ -306,7 +166,7 @@ impl AnswerHead {
     pub fn usage(&self, usage: Usage) -> Chunk {
         let mut object = self.object("chat.completion.chunk", json!([]));
         object.insert("usage".into(), usage.to_json());
-        Chunk(object)
+        Chunk::from_object(object)
     }
 
     /// The whole answer at once.
@@ -327,7 +187,7 @@ impl AnswerHead {
     fn chunk(&self, delta: Value, reason: Option<FinishReason>) -> Chunk {
         let reason = reason.map(FinishReason::as_str);
         let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason});
-        Chunk(self.object("chat.completion.chunk", json!([choice])))
+        Chunk::from_object(self.object("chat.completion.chunk", json!([choice])))
     }
 
     fn object(&self, kind: &str, choices: Value) -> Map<String, Value> {
@@ -384,41 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_and_tool_calls_are_tokens() {
-        for delta in [
-            json!({"reasoning_content": "hm"}),
-            json!({"tool_calls": [{"index": 0}]}),
-        ] {
-            let chunk = json!({"choices": [{"delta": delta}]});
-            assert!(
-                Chunk::parse(chunk.to_string().as_bytes())
-                    .unwrap()
-                    .carries_token()
-            );
-        }
-    }
-
-    #[test]
     fn an_error_body_is_no_completion() {
         assert!(Completion::parse(br#"{"error": {"message": "no"}}"#).is_err());
         assert!(Completion::parse(b"[]").is_err());
         assert!(Completion::parse(br#"{"choices": []}"#).is_err());
-    }
-
-    #[test]
-    fn an_answer_is_complete_when_every_choice_has_ended() {
-        let chunk = |choices: Value| {
-            Chunk::parse(json!({"choices": choices}).to_string().as_bytes()).unwrap()
-        };
-        let second =
-            chunk(json!([{"index": 1, "delta": {"content": "B"}, "finish_reason": "stop"}]));
-        assert_eq!(second.text(), None, "text is the first choice's");
-        assert!(second.carries_token() && second.finishes());
-        let mut choices = Choices::new(2);
-        choices.saw(&second);
-        choices.saw(&second);
-        assert!(!choices.are_complete());
-        choices.saw(&chunk(json!([{"delta": {}, "finish_reason": "length"}])));
-        assert!(choices.are_complete());
     }
 }

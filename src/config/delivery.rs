@@ -100,15 +100,6 @@ impl DeliveryConfig {
             .and_then(|category| self.routes.get(category))
             .unwrap_or(&self.house)
     }
-
-    /// The times to connect that routes want.
-    pub fn connects(&self) -> Vec<Duration> {
-        let all = self.routes.values().chain([&self.house]);
-        let mut connects: Vec<_> = all.filter_map(|it| it.timeouts.connect).collect();
-        connects.sort_unstable();
-        connects.dedup();
-        connects
-    }
 }
 
 /// How the answers of a route are brought to the client.

@@ -175,7 +175,7 @@ impl Splitter {
         let Some(delta) = chunk.delta() else {
             return Ok(changes);
         };
-        for part in texts(delta) {
+        for part in texts(&delta) {
             let kind = part.kind();
             if self.open != Some(kind) {
                 changes.extend(self.open(part.emptied()));

@@ -70,6 +70,8 @@ pub enum ExpertError {
     Failed {
         /// What it said.
         detail: String,
+        /// The provider's `Retry-After`, where it sent one.
+        retry_after: Option<Duration>,
     },
     /// The answer broke off, or what came is no answer.
     #[error("the answer broke off: {detail}")]
@@ -170,9 +172,9 @@ impl ExpertError {
             Self::Busy { retry_after } | Self::CircuitOpen { retry_after, .. } => {
                 Some(*retry_after)
             }
-            Self::RateLimited { retry_after } | Self::Overloaded { retry_after, .. } => {
-                *retry_after
-            }
+            Self::RateLimited { retry_after }
+            | Self::Overloaded { retry_after, .. }
+            | Self::Failed { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

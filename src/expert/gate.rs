@@ -1,6 +1,8 @@
 //! What stands before every expert: a limit of concurrent answers, a bounded queue that sheds who would wait in vain, its
 //! clocks, and the choice of an endpoint.
 
+mod clocked;
+
 use std::{
     future::Future,
     sync::{
@@ -14,16 +16,17 @@ use futures_util::{StreamExt, stream};
 use metrics::{Gauge, counter, gauge, histogram};
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    Answer, AnswerStream, Call, Expert, ExpertError,
+    Answer, Call, Expert, ExpertError,
     pool::{EndpointState, Lease, Pool},
     quantile::Recent,
     seats::{Concurrency, Seats, Taken},
 };
 use crate::{chat::Choices, config::Timeouts, ids::ExpertId};
+use clocked::Clocked;
 
 /// Chunks kept back while no token has come: roles, filter results and signs of life. An expert that sends more is
 /// evidently at work, and its answer has begun.
@@ -170,7 +173,7 @@ impl Gate {
                 histogram!("coterie_expert_first_token_seconds", "expert" => self.id.to_string())
                     .record(took);
                 let choices = Choices::new(call.request.choices_wanted);
-                Answer::Stream(clocked(pieces, held, idle, choices))
+                Answer::Stream(Clocked::new(pieces, held, idle, choices).boxed())
             }
         }
     }
@@ -249,40 +252,6 @@ async fn begin(expert: &dyn Expert, call: &Call) -> Result<Answer, ExpertError> 
     Ok(Answer::Stream(stream::iter(prelude).chain(pieces).boxed()))
 }
 
-/// A begun stream that keeps to its clocks and keeps its seat. The time that the reader takes between two chunks is not
-/// counted as idle, and neither is what an expert does once the answer is complete: it bounds that itself.
-fn clocked(pieces: AnswerStream, held: Held, idle: Duration, choices: Choices) -> AnswerStream {
-    stream::try_unfold((pieces, held, choices), move |state| async move {
-        let (mut pieces, mut held, mut choices) = state;
-        let patience = if choices.are_complete() {
-            Duration::MAX
-        } else {
-            idle
-        };
-        let next = held.seat.within(patience, pieces.next()).await;
-        match next.and_then(Option::transpose) {
-            Ok(Some(chunk)) => {
-                choices.saw(&chunk);
-                if choices.are_complete() {
-                    held.completed();
-                }
-                Ok(Some((chunk, (pieces, held, choices))))
-            }
-            Ok(None) => {
-                held.completed();
-                Ok(None)
-            }
-            // The answer is there; what would have followed it is not worth an error.
-            Err(_) if choices.are_complete() => Ok(None),
-            Err(error) => {
-                held.failed(&error);
-                Err(error)
-            }
-        }
-    })
-    .boxed()
-}
-
 /// What an answer under way holds.
 struct Held {
     seat: Seat,
@@ -323,30 +292,59 @@ impl Seat {
         work: impl Future<Output = T>,
     ) -> Result<T, ExpertError> {
         let now = Instant::now();
-        let (waited, left) = (
-            now - self.taken,
-            self.total.saturating_sub(now - self.taken),
-        );
-        let of_question = self.deadline.map_or(Duration::MAX, |deadline| {
-            deadline.saturating_duration_since(now)
-        });
-        let most = patience.min(left).min(of_question);
+        let due = self.due(now, patience);
         // A clock that has struck has struck, also for what would be there at once.
-        let done = if most.is_zero() {
-            None
-        } else {
-            timeout(most, work).await.ok()
+        if due.at <= now {
+            return Err(due.error());
+        }
+        timeout_at(due.at, work)
+            .await
+            .map_err(|_elapsed| due.error())
+    }
+
+    /// When a clock strikes for somebody who waits since a moment, at most for `patience`.
+    fn due(&self, since: Instant, patience: Duration) -> Due {
+        let of_seat = Due {
+            at: self.taken + self.total,
+            clock: Clock::Expert { waits: self.total },
         };
-        done.ok_or_else(|| {
-            if most == of_question {
-                let waited = waited + of_question;
-                ExpertError::OutOfTime { waited }
-            } else if patience < left {
-                ExpertError::TimedOut { waited: patience }
-            } else {
-                ExpertError::TimedOut { waited: self.total }
-            }
-        })
+        let of_wait = since.checked_add(patience).map(|at| Due {
+            at,
+            clock: Clock::Expert { waits: patience },
+        });
+        let of_question = self.deadline.map(|at| Due {
+            at,
+            clock: Clock::Question {
+                waits: at.saturating_duration_since(self.taken),
+            },
+        });
+        // Of two that strike at once the first counts.
+        let clocks = [of_question, Some(of_seat), of_wait].into_iter().flatten();
+        clocks.min_by_key(|due| due.at).unwrap_or(of_seat)
+    }
+}
+
+/// When patience ends, and whose.
+#[derive(Clone, Copy)]
+struct Due {
+    at: Instant,
+    clock: Clock,
+}
+
+#[derive(Clone, Copy)]
+enum Clock {
+    /// What is waited for one expert.
+    Expert { waits: Duration },
+    /// What the question waits, whoever is asked.
+    Question { waits: Duration },
+}
+
+impl Due {
+    fn error(self) -> ExpertError {
+        match self.clock {
+            Clock::Expert { waits } => ExpertError::TimedOut { waited: waits },
+            Clock::Question { waits } => ExpertError::OutOfTime { waited: waits },
+        }
     }
 }
 

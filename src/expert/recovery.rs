@@ -64,11 +64,12 @@ impl Recovery {
     ) -> AnswerStream {
         // When nobody else is left, the one that broke off is asked once more: streams break for reasons of the moment.
         others.push_back(expert);
-        let state = State {
+        // Boxed, so that it is not moved for each chunk.
+        let state = Box::new(State {
             recovery: self,
             pieces,
             others,
-        };
+        });
         stream::try_unfold(state, |mut state| async move {
             let chunk = state.next().await?;
             Ok(chunk.map(|chunk| (chunk, state)))

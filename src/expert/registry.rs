@@ -11,16 +11,14 @@ use super::{
     gate::Limits,
     local::{self, LocalExpert},
     pool::{EndpointState, Pool},
-    remote::{Connects, Endpoint, RemoteExpert, SetupError},
+    remote::{Endpoint, RemoteExpert, SetupError},
     retry::Budget,
     seats::Concurrency,
 };
 #[cfg(test)]
 use crate::config::{BreakerConfig, Timeouts};
 use crate::{
-    config::{
-        Capability, DeliveryConfig, ExpertConfig, ExpertKind, Prefill, RemoteConfig, Retries,
-    },
+    config::{Capability, ExpertConfig, ExpertKind, Prefill, RemoteConfig, Retries},
     ids::ExpertId,
 };
 
@@ -77,15 +75,11 @@ impl Experts {
     ///
     /// # Errors
     /// The first expert, in the order of the configuration, that cannot be opened.
-    pub fn open(
-        configs: &[ExpertConfig],
-        delivery: &DeliveryConfig,
-    ) -> Result<Arc<Self>, OpenError> {
-        let connects = delivery.connects();
+    pub fn open(configs: &[ExpertConfig]) -> Result<Arc<Self>, OpenError> {
         let members = thread::scope(|scope| {
             let opening: Vec<_> = configs
                 .iter()
-                .map(|config| scope.spawn(|| Member::open(config, &connects)))
+                .map(|config| scope.spawn(|| Member::open(config)))
                 .collect();
             opening
                 .into_iter()
@@ -185,14 +179,14 @@ pub struct Health {
 }
 
 impl Member {
-    fn open(config: &ExpertConfig, connects: &[Duration]) -> Result<Self, OpenError> {
+    fn open(config: &ExpertConfig) -> Result<Self, OpenError> {
         let (endpoints, remote, concurrency) = match &config.kind {
             ExpertKind::Local { model_file } => {
                 let expert: Arc<dyn Expert> = Arc::new(open_local(config, model_file)?);
                 (vec![(String::new(), expert)], None, Concurrency::Fixed(1))
             }
             ExpertKind::Remote(remote) => {
-                let (endpoints, first) = open_remote(config, remote, connects)?;
+                let (endpoints, first) = open_remote(config, remote)?;
                 let concurrency = config
                     .concurrent_max
                     .map_or(Concurrency::Adaptive, Concurrency::Fixed);
@@ -248,7 +242,6 @@ type Endpoints = Vec<(String, Arc<dyn Expert>)>;
 fn open_remote(
     config: &ExpertConfig,
     remote: &RemoteConfig,
-    connects: &[Duration],
 ) -> Result<(Endpoints, Option<Arc<RemoteExpert>>), OpenError> {
     let mut endpoints: Endpoints = Vec::new();
     let mut first = None;
@@ -259,15 +252,11 @@ fn open_remote(
             model: remote.model.clone(),
             api_key: place.api_key.clone(),
         };
-        let clocks = Connects {
-            usual: config.timeouts.connect,
-            others: connects,
-        };
-        let expert = RemoteExpert::new(config.id.clone(), endpoint, clocks).map_err(|source| {
-            OpenError::Remote {
-                expert: config.id.clone(),
-                source,
-            }
+        let connect_max = config.timeouts.connect;
+        let expert = RemoteExpert::new(config.id.clone(), endpoint, connect_max);
+        let expert = expert.map_err(|source| OpenError::Remote {
+            expert: config.id.clone(),
+            source,
         })?;
         let expert = Arc::new(expert);
         endpoints.push((place.base_url.to_string(), Arc::clone(&expert) as _));

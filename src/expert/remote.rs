@@ -7,22 +7,22 @@
 //! bounds on bytes and connections. What is retried is decided outside.
 
 mod dialect;
+mod http;
 pub mod sse;
 mod status;
 mod stream;
 mod wire;
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use reqwest::{
-    Client, Response,
-    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
-    redirect,
+use hyper::{
+    header::{CONTENT_TYPE, RETRY_AFTER},
+    http::uri::PathAndQuery,
 };
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use url::Url;
+use url::{Position, Url};
 
 use crate::{
     causes::in_full,
@@ -33,6 +33,7 @@ use crate::{
     heavy,
     ids::ExpertId,
 };
+use http::{BodyError, Http, Response};
 use wire::Outgoing;
 
 /// Largest whole answer: far above any text, with room for sound, pictures and a batch of embeddings.
@@ -40,13 +41,6 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// Largest error body that is read: an OpenAI error object is below a thousand bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-
-/// Connections kept open between answers: as many as a busy server has under way, and few enough for any file limit.
-const IDLE_CONNECTIONS_MAX: usize = 64;
-
-/// How long a connection is kept open between answers: load balancers commonly close theirs after 60 s, and a
-/// connection closed on our side first is never written to in vain.
-const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(50);
 
 /// Where a provider is and what it is told.
 #[derive(Clone, Debug)]
@@ -67,20 +61,11 @@ pub struct RemoteExpert {
     dialect: Dialect,
     /// The provider's name for the model.
     model: String,
-    chat_url: Url,
-    embeddings_url: Url,
-    client: Client,
-    /// Clients that wait for connections otherwise, where a route says so.
-    others: Vec<(Duration, Client)>,
-}
-
-/// How long to wait for a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Connects<'a> {
-    /// Unless a route says otherwise.
-    pub usual: Duration,
-    /// What routes say.
-    pub others: &'a [Duration],
+    chat_path: PathAndQuery,
+    embeddings_path: PathAndQuery,
+    http: Http,
+    /// Longest wait for a connection, unless a route says otherwise.
+    connect_max: Duration,
 }
 
 /// Why a remote expert cannot be set up.
@@ -92,11 +77,11 @@ pub enum SetupError {
     /// The key is no header value.
     #[error("`api_key` has characters that no HTTP header can carry; check for a line end in it")]
     ApiKey,
-    /// The client cannot be built, as where a system has no root certificates.
-    #[error("the HTTP client cannot be set up; are the system's root certificates installed?")]
-    Client {
-        /// The client's own words.
-        source: reqwest::Error,
+    /// There is nothing to check the provider's certificate by.
+    #[error("no TLS without root certificates; are the system's installed?")]
+    Certificates {
+        /// TLS's own words.
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
@@ -108,16 +93,15 @@ impl RemoteExpert {
     pub fn new(
         id: ExpertId,
         endpoint: Endpoint,
-        connects: Connects<'_>,
+        connect_max: Duration,
     ) -> Result<Self, SetupError> {
-        let others = connects.others.iter();
-        let others = others.map(|wait| Ok((*wait, client(&endpoint, *wait)?)));
+        let headers = endpoint.dialect.headers(endpoint.api_key.as_ref())?;
         Ok(Self {
-            others: others.collect::<Result<_, _>>()?,
             dialect: endpoint.dialect,
-            chat_url: appended(&endpoint.base_url, endpoint.dialect.chat_path())?,
-            embeddings_url: appended(&endpoint.base_url, &["embeddings"])?,
-            client: client(&endpoint, connects.usual)?,
+            chat_path: path_below(&endpoint.base_url, endpoint.dialect.chat_path())?,
+            embeddings_path: path_below(&endpoint.base_url, &["embeddings"])?,
+            http: Http::new(&endpoint.base_url, headers)?,
+            connect_max,
             model: endpoint.model,
             id,
         })
@@ -129,7 +113,10 @@ impl RemoteExpert {
     /// The provider gave no embeddings.
     pub async fn embed(&self, body: Map<String, Value>) -> Result<Map<String, Value>, ExpertError> {
         let outgoing = Outgoing::plain(&body, &self.model);
-        let response = post(&self.client, &self.embeddings_url, outgoing.to_json()).await?;
+        let path = &self.embeddings_path;
+        let response = self
+            .post(path, outgoing.to_json(), self.connect_max)
+            .await?;
         let bytes = whole_body(response).await?;
         let mut answer: Map<String, Value> = serde_json::from_slice(&bytes)
             .map_err(|error| broken(format!("not a JSON object: {error}")))?;
@@ -143,12 +130,12 @@ impl RemoteExpert {
 
     async fn chat(&self, call: &Call) -> Result<Answer, ExpertError> {
         let request = &call.request;
-        let client = self.client(call.delivery.timeouts.connect);
+        let connect_max = call.delivery.timeouts.connect.unwrap_or(self.connect_max);
         let json = heavy::on(request.bytes(), || {
             let outgoing = self.dialect.outgoing(request, &self.model)?;
             Ok::<_, ExpertError>(outgoing.to_json())
         })?;
-        let response = post(client, &self.chat_url, json).await?;
+        let response = self.post(&self.chat_path, json, connect_max).await?;
         if !request.stream {
             return Ok(Answer::Whole(self.completion(response).await?));
         }
@@ -183,29 +170,22 @@ impl RemoteExpert {
         Ok(completion)
     }
 
-    fn client(&self, connect: Option<Duration>) -> &Client {
-        let mut others = self.others.iter();
-        others
-            .find_map(|(wait, client)| (Some(*wait) == connect).then_some(client))
-            .unwrap_or(&self.client)
-    }
-}
-
-/// Sends a body and waits for the head of a successful response.
-async fn post(client: &Client, url: &Url, json: Vec<u8>) -> Result<Response, ExpertError> {
-    let response = client
-        .post(url.clone())
-        .header(CONTENT_TYPE, "application/json")
-        .body(json)
-        .send()
-        .await
-        .map_err(|error| ExpertError::Unreachable {
-            source: error.without_url().into(),
+    /// Sends a body and waits for the head of a successful response.
+    async fn post(
+        &self,
+        path: &PathAndQuery,
+        json: Vec<u8>,
+        connect_max: Duration,
+    ) -> Result<Response, ExpertError> {
+        let posted = self.http.post(path, json, connect_max).await;
+        let response = posted.map_err(|error| ExpertError::Unreachable {
+            source: error.into(),
         })?;
-    if response.status().is_success() {
-        return Ok(response);
+        if (200..300).contains(&response.status) {
+            return Ok(response);
+        }
+        Err(failure(response).await)
     }
-    Err(failure(response).await)
 }
 
 impl Expert for RemoteExpert {
@@ -224,43 +204,19 @@ impl fmt::Debug for RemoteExpert {
     }
 }
 
-fn appended(base: &Url, segments: &[&str]) -> Result<Url, SetupError> {
+/// The path of `segments` below the base's, with the base's query.
+fn path_below(base: &Url, segments: &[&str]) -> Result<PathAndQuery, SetupError> {
     let mut url = base.clone();
     url.path_segments_mut()
         .map_err(|()| SetupError::BaseUrl)?
         .pop_if_empty()
         .extend(segments);
-    Ok(url)
-}
-
-fn client(endpoint: &Endpoint, connect_timeout: Duration) -> Result<Client, SetupError> {
-    let mut headers = endpoint.dialect.headers(endpoint.api_key.as_ref())?;
-    // A compressed stream comes in lumps. What is compressed all the same is understood.
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let mut builder = Client::builder()
-        .user_agent(concat!("coterie/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        // Small requests must not wait for the acknowledgement of what was sent before.
-        .tcp_nodelay(true)
-        .connect_timeout(connect_timeout)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-        .pool_idle_timeout(IDLE_CONNECTION_KEPT)
-        // The key is for this host alone, and a redirected POST would arrive as a GET.
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        // The client would read proxies from the environment, which is for the configuration to read.
-        .no_proxy();
-    if endpoint.base_url.scheme() == "http" {
-        // No certificate is ever checked: a system without any can still reach a neighbour in clear text.
-        builder = builder.tls_certs_only([]);
-    }
-    builder
-        .build()
-        .map_err(|source| SetupError::Client { source })
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    path.parse().map_err(|_no_path| SetupError::BaseUrl)
 }
 
 fn is_json(response: &Response) -> bool {
-    response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+    response.headers.get(CONTENT_TYPE).is_some_and(|kind| {
         let kind = kind.as_bytes().to_ascii_lowercase();
         kind.starts_with(b"application/json")
     })
@@ -270,7 +226,7 @@ async fn whole_body(response: Response) -> Result<Vec<u8>, ExpertError> {
     match body_up_to(response, ANSWER_BYTES_MAX).await {
         Ok((bytes, true)) => Ok(bytes),
         Ok((_, false)) => Err(broken(format!("it has more than {ANSWER_BYTES_MAX} bytes"))),
-        Err(error) => Err(broken(in_full(&error.without_url()))),
+        Err(error) => Err(broken(in_full(&error))),
     }
 }
 
@@ -278,9 +234,9 @@ async fn whole_body(response: Response) -> Result<Vec<u8>, ExpertError> {
 async fn body_up_to(
     mut response: Response,
     bytes_max: usize,
-) -> Result<(Vec<u8>, bool), reqwest::Error> {
+) -> Result<(Vec<u8>, bool), BodyError> {
     let mut bytes = Vec::new();
-    while let Some(piece) = response.chunk().await? {
+    while let Some(piece) = response.next().await? {
         let room = bytes_max - bytes.len();
         bytes.extend_from_slice(&piece[..piece.len().min(room)]);
         if piece.len() > room {
@@ -292,9 +248,9 @@ async fn body_up_to(
 
 /// What an unsuccessful response means.
 async fn failure(response: Response) -> ExpertError {
-    let code = response.status().as_u16();
+    let code = response.status;
     let retry_after = response
-        .headers()
+        .headers
         .get(RETRY_AFTER)
         .and_then(|value| status::retry_after(value.to_str().ok()?, clock::now_ms()));
     // The status says enough where its body does not come.
@@ -319,25 +275,21 @@ mod tests {
             model: "gpt".into(),
             api_key: api_key.map(SecretString::from),
         };
-        let connects = Connects {
-            usual: Duration::from_secs(1),
-            others: &[],
-        };
-        RemoteExpert::new(ExpertId::new("far"), endpoint, connects)
+        RemoteExpert::new(ExpertId::new("far"), endpoint, Duration::from_secs(1))
     }
 
     #[test]
     fn paths_are_appended_and_a_query_is_kept() {
         for (base, chat) in [
-            ("http://h/v1", "http://h/v1/chat/completions"),
-            ("http://h/v1/", "http://h/v1/chat/completions"),
-            ("http://h", "http://h/chat/completions"),
+            ("http://h/v1", "/v1/chat/completions"),
+            ("http://h/v1/", "/v1/chat/completions"),
+            ("http://h", "/chat/completions"),
             (
                 "http://h/v1?api-version=3",
-                "http://h/v1/chat/completions?api-version=3",
+                "/v1/chat/completions?api-version=3",
             ),
         ] {
-            assert_eq!(expert(base, None).unwrap().chat_url.as_str(), chat);
+            assert_eq!(expert(base, None).unwrap().chat_path.as_str(), chat);
         }
         assert!(matches!(
             expert("mailto:a@b", None),

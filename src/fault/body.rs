@@ -11,7 +11,7 @@ const CREATED: u64 = 1_700_000_000;
 const PLACE: &str = "{text}";
 
 /// The bytes of an answer. All together are what a healthy provider sends.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Body {
     /// What comes before the first token.
     pub(super) opening: Vec<u8>,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,10 @@ use crate::{
     config::ContentPolicy,
     decision::Decision,
     ids::ExpertId,
-    outcome::{Ask, Feedback, FeedbackError, Ticket, Writer, content, writer::Message},
+    outcome::{
+        Ask, Feedback, FeedbackError, Outcome, Ticket, Writer, content,
+        writer::{BATCH_MAX, Message},
+    },
     store::Store,
 };
 
@@ -94,8 +97,23 @@ pub(super) struct Shared {
     pub(super) finished: CancellationToken,
     /// Outcomes that are certain and not yet in the store.
     pub(super) unwritten: AtomicUsize,
+    /// Outcomes in the queue.
+    pub(super) waiting: AtomicUsize,
+    /// Tells the writer that it has slept long enough.
+    pub(super) hurry: Notify,
     /// Whether the writer's last try failed.
     pub(super) failing: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Sends an outcome through its slot.
+    pub(super) fn send(&self, slot: mpsc::OwnedPermit<Message>, outcome: Outcome) {
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
+        slot.send(Message::Outcome(Box::new(outcome)));
+        if waiting == BATCH_MAX {
+            self.hurry.notify_one();
+        }
+    }
 }
 
 /// A place in the queue. Dropping it without opening it leaves no outcome.
@@ -142,6 +160,8 @@ impl Recorder {
             abandoned: CancellationToken::new(),
             finished: CancellationToken::new(),
             unwritten: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            hurry: Notify::new(),
             failing: watch::Sender::new(false),
         });
         let writer = Writer::new(
@@ -174,6 +194,7 @@ impl Recorder {
         let (written, when_written) = oneshot::channel();
         let flush = async {
             self.queue.send(Message::Flush(written)).await.ok()?;
+            self.shared.hurry.notify_one();
             when_written.await.ok()
         };
         match timeout(FLUSH_WAIT_MAX, flush).await {

@@ -2,19 +2,33 @@
 //!
 //! A list of patterns, applied one after another; each hit becomes a marker such as `[email]`. Where a form is too
 //! common to mask whatever has it (sixteen digits, a word after `token:`), a check of the hit decides. Time is linear in
-//! the text: the patterns are finite automata, and no hit that a check refuses holds the start of a long one.
+//! the text: the patterns are finite automata, and no hit that a check refuses holds the start of a long one. A pattern is
+//! not tried on a text that lacks the bytes which each of its hits has.
 
 use std::{borrow::Cow, sync::LazyLock};
 
+use memchr::memchr;
 use regex::Regex;
 
 /// One kind of thing to mask.
 struct Mask {
     /// What it looks like. The group `secret` is what is replaced, without such a group the whole hit.
     pattern: Regex,
+    /// What is in every text in which there is a hit.
+    needs: Needs,
     marker: &'static str,
     /// How much of what would be replaced, from its start, is a secret; none if nothing is.
     length: fn(&str) -> Option<usize>,
+}
+
+/// Bytes without which a text has no hit.
+#[derive(Clone, Copy)]
+enum Needs {
+    /// Those that the pattern begins with; to look for them is what it does first itself.
+    Its,
+    Byte(u8),
+    /// So many of the digits 0 to 9.
+    Digits(usize),
 }
 
 /// Keys before the rest, which could take bites out of them; account numbers before phone numbers for the same reason.
@@ -24,32 +38,42 @@ static MASKS: LazyLock<Vec<Mask>> = LazyLock::new(|| {
         // A private key in PEM form, to its end or to where the text was cut.
         mask(
             "[key]",
+            Needs::Its,
             r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|\z)",
             all,
         ),
         // A JSON web token: base64 of `{"`, twice, and a signature.
         mask(
             "[key]",
+            Needs::Its,
             r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?\w*",
             all,
         ),
-        mask("[key]", PREFIXED_KEY, all),
+        mask("[key]", Needs::Its, PREFIXED_KEY, all),
         mask(
             "[key]",
+            Needs::Digits(1),
             r"(?i)\b(?:bearer|basic)\s+(?<secret>[a-z0-9._~+/-]{16,}=*\w*)",
             if_digit,
         ),
         // The password in `scheme://user:password@host`.
-        mask("[key]", r"://[^\s/:@]+:(?<secret>[^\s/@]+)@", all),
+        mask(
+            "[key]",
+            Needs::Its,
+            r"://[^\s/:@]+:(?<secret>[^\s/@]+)@",
+            all,
+        ),
         // `PASSWORD=…`, as in a shell or a URL: whatever follows.
         mask(
             "[key]",
+            Needs::Byte(b'='),
             &format!(r#"{SECRET_NAME}=(?<secret>[^\s"'`,;&()\[\]<>{{}}]{{4,}})"#),
             all,
         ),
         // `password: "…"`, as in JSON, YAML or code: whatever is quoted.
         mask(
             "[key]",
+            Needs::Byte(b'"'),
             &format!(
                 r#"{SECRET_NAME}["']?\s{{0,8}}(?:=|:|=>|:=)\s{{0,8}}"(?<secret>[^"\n]{{4,}})""#
             ),
@@ -57,12 +81,14 @@ static MASKS: LazyLock<Vec<Mask>> = LazyLock::new(|| {
         ),
         mask(
             "[key]",
+            Needs::Byte(b'\''),
             &format!(r"{SECRET_NAME}'?\s{{0,8}}(?:=|:|=>|:=)\s{{0,8}}'(?<secret>[^'\n]{{4,}})'"),
             all,
         ),
         // The same without quotes may be code (`token: str`) or prose, so it must look made up.
         mask(
             "[key]",
+            Needs::Digits(1),
             &format!(
                 r#"{SECRET_NAME}(?:\s{{0,8}}[=:]\s{{0,8}}|\s{{1,8}}is\s{{1,8}})(?<secret>[^\s"'`,;:=&()\[\]<>{{}}]{{6,}})"#
             ),
@@ -70,25 +96,28 @@ static MASKS: LazyLock<Vec<Mask>> = LazyLock::new(|| {
         ),
         mask(
             "[email]",
+            Needs::Byte(b'@'),
             r"[\w.%+-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*\.\p{L}{2,}\b",
             all,
         ),
         mask(
             "[iban]",
+            Needs::Digits(2),
             r"\b[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b",
             iban,
         ),
         // Card numbers begin with 2 to 6, and no card begins with 20 or 21, as points in time do.
         mask(
             "[card]",
+            Needs::Digits(13),
             &format!(
                 r"\b(?:2[2-7]|[3-6][0-9])(?:[0-9]{{11,17}}|[0-9]{{2}}(?:{GAP}[0-9]{{4}}){{2}}(?:{GAP}[0-9]{{1,4}}){{1,2}}|[0-9]{{2}}{GAP}[0-9]{{6}}{GAP}[0-9]{{4,5}})\b"
             ),
             card,
         ),
-        mask("[phone]", INTERNATIONAL_PHONE, phone),
-        mask("[phone]", NORTH_AMERICAN_PHONE, all),
-        mask("[phone]", TRUNK_PHONE, phone),
+        mask("[phone]", Needs::Digits(9), INTERNATIONAL_PHONE, phone),
+        mask("[phone]", Needs::Digits(9), NORTH_AMERICAN_PHONE, all),
+        mask("[phone]", Needs::Digits(9), TRUNK_PHONE, phone),
     ]
 });
 
@@ -138,13 +167,25 @@ const TRUNK_PHONE: &str = concat!(
 
 /// `text` with everything masked that the patterns find; the text itself where they find nothing.
 pub(super) fn redact(text: &str) -> Cow<'_, str> {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let mut masked = Cow::Borrowed(text);
-    for mask in MASKS.iter() {
+    for mask in MASKS.iter().filter(|mask| mask.needs.are_in(text, digits)) {
         if let Some(changed) = mask.apply(&masked) {
             masked = Cow::Owned(changed);
         }
     }
     masked
+}
+
+impl Needs {
+    /// Whether they are in a text with so many digits.
+    fn are_in(self, text: &str, digits: usize) -> bool {
+        match self {
+            Self::Its => true,
+            Self::Byte(byte) => memchr(byte, text.as_bytes()).is_some(),
+            Self::Digits(least) => digits >= least,
+        }
+    }
 }
 
 impl Mask {
@@ -169,10 +210,16 @@ impl Mask {
     }
 }
 
-fn mask(marker: &'static str, pattern: &str, length: fn(&str) -> Option<usize>) -> Mask {
+fn mask(
+    marker: &'static str,
+    needs: Needs,
+    pattern: &str,
+    length: fn(&str) -> Option<usize>,
+) -> Mask {
     Mask {
         pattern: Regex::new(pattern)
             .expect("the patterns are constants, and every test compiles them"),
+        needs,
         marker,
         length,
     }

@@ -239,7 +239,7 @@ impl Drop for Ticket {
             error: self.error.map(str::to_owned),
             answer: self.answer.take(),
         };
-        opened.slot.send(Message::Outcome(Box::new(outcome)));
+        self.shared.send(opened.slot, outcome);
     }
 }
 

@@ -10,7 +10,7 @@ use metrics::{counter, gauge};
 use tokio::{
     select,
     sync::{mpsc, oneshot},
-    time::{Instant, interval, sleep, timeout_at},
+    time::{interval, sleep},
 };
 use tokio_util::sync::DropGuard;
 use tracing::{error, info, warn};
@@ -19,7 +19,7 @@ use super::recorder::Shared;
 use crate::{clock, outcome::Outcome, outcome::content, store::Store};
 
 /// Most rows of one transaction: beyond this, a transaction's own cost no longer counts.
-const BATCH_MAX: usize = 256;
+pub(super) const BATCH_MAX: usize = 256;
 
 /// Wait after a first failed write; doubled after each further one.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
@@ -98,17 +98,25 @@ impl Writer {
         }
     }
 
-    /// Waits for a message, then for more until the batch is full, its time is over or somebody wants it written.
+    /// Waits for a message, then until its time is over, there are enough for a batch or somebody wants them written. In
+    /// between it sleeps: to wake it for each message would cost more than the message.
     async fn next_batch(&mut self) -> Option<Batch> {
         let mut batch = Batch::default();
         batch.push(self.receive().await?);
-        let due = Instant::now() + self.flush_interval;
-        while batch.can_wait() {
-            match timeout_at(due, self.receive()).await {
-                Ok(Some(message)) => batch.push(message),
-                Ok(None) | Err(_) => break,
+        if self.queue.len() < BATCH_MAX && batch.can_wait() {
+            select! {
+                () = sleep(self.flush_interval) => {}
+                () = self.shared.hurry.notified() => {}
+                () = self.shared.closing.cancelled() => {}
             }
         }
+        while batch.can_wait()
+            && let Ok(message) = self.queue.try_recv()
+        {
+            batch.push(message);
+        }
+        let taken = batch.outcomes.len();
+        self.shared.waiting.fetch_sub(taken, Ordering::Relaxed);
         Some(batch)
     }
 

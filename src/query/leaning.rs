@@ -12,8 +12,6 @@
 //!
 //! The words are English. In other languages only repeated words and the number of words decide.
 
-use std::collections::HashSet;
-
 /// Log odds of an ask that shows no sign.
 const BASE: f32 = -2.5;
 
@@ -159,9 +157,12 @@ pub(super) fn of(ask: &str, before: &str) -> f32 {
     reason = "counts of words, far below where f32 loses any"
 )]
 fn cohesion(ask: &str, before: &str) -> f32 {
-    let stems = stems(ask);
-    let said = self::stems(before);
-    let repeated = stems.intersection(&said).count();
+    let (ask, before) = (taken_apart(ask), taken_apart(before));
+    let (stems, said) = (stems(&ask), stems(&before));
+    let repeated = stems
+        .iter()
+        .filter(|stem| said.binary_search(stem).is_ok())
+        .count();
     (repeated as f32 + REPEATED_PRIOR) / (stems.len() as f32 + 1.0)
 }
 
@@ -198,9 +199,8 @@ fn first<'s, 'w>(words: &'s [&'w str], count: usize) -> &'s [&'w str] {
     &words[..words.len().min(count)]
 }
 
-/// The beginnings of the words in `text` that can belong to a topic, each once. Names in code and schemas are taken
-/// apart: `singerID` and `singer_id` have a singer.
-fn stems(text: &str) -> HashSet<String> {
+/// The text in small letters. Names in code and schemas are taken apart: `singerID` and `singer_id` have a singer.
+fn taken_apart(text: &str) -> String {
     let mut apart = String::with_capacity(text.len() + 16);
     let mut before = ' ';
     for c in text.chars() {
@@ -210,11 +210,22 @@ fn stems(text: &str) -> HashSet<String> {
         apart.extend(c.to_lowercase());
         before = c;
     }
-    runs(&apart)
+    apart
+}
+
+/// The beginnings of the words in a text that can belong to a topic, each once, sorted.
+fn stems(apart: &str) -> Vec<&str> {
+    let mut stems: Vec<_> = runs(apart)
         .filter(|word| word.chars().nth(WORD_LETTERS_MIN - 1).is_some())
         .filter(|word| COMMON.binary_search(word).is_err())
-        .map(|word| word.chars().take(STEM_LETTERS).collect())
-        .collect()
+        .map(|word| match word.char_indices().nth(STEM_LETTERS) {
+            Some((end, _)) => &word[..end],
+            None => word,
+        })
+        .collect();
+    stems.sort_unstable();
+    stems.dedup();
+    stems
 }
 
 /// The runs of letters and digits in `text`.

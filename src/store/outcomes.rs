@@ -10,9 +10,10 @@ use crate::{
     },
 };
 
-/// Most rows of one statement. Each statement is a way to SQLite's thread and back, which on a busy machine costs more
-/// than the rows; SQLite takes at most 32766 values in one.
-const INSERT_ROWS_MAX: usize = 64;
+/// Rows of the statements that insert, of which the largest that fits is taken: each statement is a way to SQLite's thread
+/// and back, which on a busy machine costs more than the rows, and few sizes are few statements to prepare and keep.
+/// SQLite takes at most 32766 values in one.
+const INSERT_ROWS: [usize; 3] = [64, 8, 1];
 
 /// Rows that one transaction of a prune deletes: tens of milliseconds, so that the writer never waits for long.
 const PRUNE_ROWS_MAX: u32 = 1000;
@@ -35,13 +36,13 @@ impl Store {
     async fn try_write(&self, outcomes: &[Outcome]) -> sqlx::Result<()> {
         // The write lock is taken at once: a transaction that starts as a reader can be refused it half way.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        for rows in outcomes.chunks(INSERT_ROWS_MAX) {
-            row::insert(rows)
-                .build()
-                // A statement for each number of rows: not worth keeping.
-                .persistent(false)
-                .execute(&mut *transaction)
-                .await?;
+        let mut rest = outcomes;
+        for rows in INSERT_ROWS {
+            while let Some((next, others)) = rest.split_at_checked(rows) {
+                let mut insert = row::insert(next);
+                insert.build().execute(&mut *transaction).await?;
+                rest = others;
+            }
         }
         transaction.commit().await
     }

@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 use sqlx::{QueryBuilder, Sqlite, query_builder::Separated};
 
 use crate::{
-    decision::Decision,
-    expert::Attempt,
+    decision::{Decision, Reason},
+    expert::{Attempt, Role},
     ids::{CategoryId, ExpertId},
+    mapping::Grounds,
     outcome::Outcome,
 };
 
@@ -100,8 +100,8 @@ fn bind_decision(row: &mut Row<'_>, outcome: &Outcome) {
 }
 
 fn bind_ending(row: &mut Row<'_>, outcome: &Outcome) {
-    let attempts: Value = outcome.attempts.iter().map(attempt).collect();
-    row.push_bind(attempts.to_string())
+    let attempts: Vec<_> = outcome.attempts.iter().map(AttemptRow::of).collect();
+    row.push_bind(json_text(&attempts))
         .push_bind(outcome.answered_by.as_ref().map(ExpertId::as_str))
         .push_bind(outcome.first_token.map(micros))
         .push_bind(micros(outcome.total))
@@ -114,28 +114,51 @@ fn bind_ending(row: &mut Row<'_>, outcome: &Outcome) {
 }
 
 /// The reason with its facts, and what the mapping went by.
-fn reason_detail(decision: &Decision) -> String {
-    let mut detail = json!(decision.reason);
-    detail["mapping"] = json!(decision.grounds);
-    detail.to_string()
+#[derive(Serialize)]
+struct ReasonDetail<'d> {
+    #[serde(flatten)]
+    reason: &'d Reason,
+    mapping: &'d Grounds,
 }
 
-fn attempt(attempt: &Attempt) -> Value {
-    json!({
-        "expert": attempt.expert,
-        "took_us": attempt.took.map(micros),
-        "error": attempt.error,
-        "role": attempt.role,
-        "rejected": attempt.rejected,
-        "prompt_tokens": attempt.usage.map(|usage| count(usage.prompt_tokens)),
-        "completion_tokens": attempt.usage.map(|usage| count(usage.completion_tokens)),
-        "cost_usd": attempt.cost_usd,
+fn reason_detail(decision: &Decision) -> String {
+    json_text(&ReasonDetail {
+        reason: &decision.reason,
+        mapping: &decision.grounds,
     })
+}
+
+/// One of `attempts`, as it is explained in the first migration.
+#[derive(Serialize)]
+struct AttemptRow<'a> {
+    expert: &'a ExpertId,
+    took_us: Option<i64>,
+    error: Option<&'a str>,
+    role: Role,
+    rejected: Option<&'a str>,
+    prompt_tokens: Option<i64>,
+    completion_tokens: Option<i64>,
+    cost_usd: Option<f64>,
+}
+
+impl<'a> AttemptRow<'a> {
+    fn of(attempt: &'a Attempt) -> Self {
+        Self {
+            expert: &attempt.expert,
+            took_us: attempt.took.map(micros),
+            error: attempt.error.as_deref(),
+            role: attempt.role,
+            rejected: attempt.rejected.as_deref(),
+            prompt_tokens: attempt.usage.map(|usage| count(usage.prompt_tokens)),
+            completion_tokens: attempt.usage.map(|usage| count(usage.completion_tokens)),
+            cost_usd: attempt.cost_usd,
+        }
+    }
 }
 
 /// These types have no keys that are not texts, so nothing in them can fail to be JSON.
 fn json_text(value: &impl Serialize) -> String {
-    json!(value).to_string()
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn probability(value: f64) -> Option<f64> {

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use coterie::{
     chat::{ChatRequest, Chunk},
     config::{
-        BreakerConfig, Capability, Delivery, DeliveryConfig, Dialect, ExpertConfig, ExpertKind,
-        Prefill, RemoteConfig, RemotePlace, Retries, StreamRecovery, Timeouts,
+        BreakerConfig, Capability, Delivery, Dialect, ExpertConfig, ExpertKind, Prefill,
+        RemoteConfig, RemotePlace, Retries, StreamRecovery, Timeouts,
     },
     expert::{Answer, AnswerStream, Answered, Attempt, Call, ExpertError, Experts},
     ids::ExpertId,
@@ -70,7 +70,7 @@ fn expert(id: &str, upstream: &Upstream) -> ExpertConfig {
 
 /// The experts, asked in the order in which they are given.
 fn open(configs: &[ExpertConfig]) -> Arc<Experts> {
-    Experts::open(configs, &DeliveryConfig::default()).unwrap()
+    Experts::open(configs).unwrap()
 }
 
 fn one(upstream: &Upstream) -> Arc<Experts> {
@@ -197,7 +197,7 @@ async fn a_streamed_answer_passes_whole_both_ways_but_for_the_models_name() {
         panic!("a whole answer")
     };
     let chunks: Vec<_> = pieces.map(Result::unwrap).collect().await;
-    let chunks: Vec<_> = chunks.into_iter().map(|chunk| chunk.0).collect();
+    let chunks: Vec<_> = chunks.into_iter().map(|chunk| chunk.object()).collect();
 
     assert_eq!(chunks.len(), 4);
     assert_eq!(chunks[1]["choices"][0]["delta"]["house"], 1);
@@ -341,12 +341,8 @@ async fn a_route_may_wait_less_long_for_a_connection() {
     }
     let mut impatient = Delivery::default();
     impatient.timeouts.connect = Some(SHORT);
-    let delivery = DeliveryConfig {
-        house: Arc::new(impatient),
-        ..DeliveryConfig::default()
-    };
-    let experts = Experts::open(&[config], &delivery).unwrap();
-    let call = Call::new(plain(), Arc::clone(&delivery.house));
+    let call = Call::new(plain(), Arc::new(impatient));
+    let experts = open(&[config]);
     // The expert itself would wait for a minute.
     let error = experts.answer(&[ExpertId::new("far")], &call).await.err();
     assert_eq!(error.unwrap().kind(), "unreachable");
@@ -462,7 +458,7 @@ async fn a_provider_that_does_not_stream_is_streamed() {
     let upstream = Upstream::always(Reply::json(whole)).await;
     let chunks = chunks(&one(&upstream)).await;
     assert_eq!(chunks[0].text(), Some("hi"));
-    assert_eq!(chunks[0].0["model"], "far");
+    assert_eq!(chunks[0].object()["model"], "far");
     assert!(chunks[1].only_counts());
 }
 

@@ -39,7 +39,6 @@ delivery:
     assert_eq!(others.timeouts.first_token, Some(seconds(9)));
     assert_eq!(others.policy_refusals, PolicyRefusals::Tell);
     assert_eq!(config.delivery.of(None), others);
-    assert_eq!(config.delivery.connects(), [seconds(1)]);
 }
 
 #[test]

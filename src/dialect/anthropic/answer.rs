@@ -141,8 +141,8 @@ impl Writer for MessageWriter {
             let met_stop = chunk.met_stop().map(str::to_owned);
             self.finished = Some((reason.to_owned(), met_stop));
         }
-        if let Some(usage) = chunk.0.get("usage").filter(|usage| !usage.is_null()) {
-            self.usage = Some(usage.clone());
+        if let Some(usage) = chunk.whole_usage() {
+            self.usage = Some(usage);
         }
         Ok(events)
     }

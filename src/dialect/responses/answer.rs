@@ -224,8 +224,8 @@ impl Writer for ResponseWriter {
         if let Some(reason) = chunk.finish_reason() {
             self.finish_reason = Some(reason.to_owned());
         }
-        if let Some(usage) = chunk.0.get("usage").filter(|usage| !usage.is_null()) {
-            self.usage = Some(usage.clone());
+        if let Some(usage) = chunk.whole_usage() {
+            self.usage = Some(usage);
         }
         Ok(events)
     }

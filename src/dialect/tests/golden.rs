@@ -78,7 +78,7 @@ fn chunks(case: &Value) -> impl Iterator<Item = Chunk> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|chunk| Chunk(object(chunk)))
+        .map(|chunk| Chunk::from_object(object(chunk)))
 }
 
 /// All events of a stream that ends as the case says: complete, or by a failure.
@@ -234,12 +234,12 @@ fn golden_the_events_of_a_message_become_chunks() {
         for event in case["events"].as_array().unwrap() {
             match reader.read(&object(event)) {
                 Meaning::Chunks(read) => chunks.extend(read),
-                Meaning::Done => chunks.push(Chunk(object(&json!({"done": true})))),
+                Meaning::Done => chunks.push(Chunk::from_object(object(&json!({"done": true})))),
             }
         }
         chunks
             .into_iter()
-            .map(|chunk| Value::Object(chunk.0))
+            .map(|chunk| Value::Object(chunk.object()))
             .collect()
     });
 }

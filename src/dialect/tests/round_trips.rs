@@ -110,7 +110,7 @@ fn chunks(parts: &[Said], cut: usize) -> Vec<Chunk> {
     chunks.push(json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}));
     chunks
         .into_iter()
-        .map(|chunk| Chunk(chunk.as_object().unwrap().clone()))
+        .map(|chunk| Chunk::from_object(chunk.as_object().unwrap().clone()))
         .collect()
 }
 
@@ -133,7 +133,7 @@ fn in_all<'c>(chunks: impl IntoIterator<Item = &'c Chunk>) -> Value {
     let (mut thoughts, mut text, mut calls) = (String::new(), String::new(), Vec::<Value>::new());
     let (mut reason, mut usage) = (Value::Null, Value::Null);
     for chunk in chunks {
-        let delta = chunk.delta().cloned().map_or(Value::Null, Value::Object);
+        let delta = chunk.delta().map_or(Value::Null, Value::Object);
         thoughts += delta["reasoning_content"].as_str().unwrap_or("");
         text += delta["content"].as_str().unwrap_or("");
         for call in delta["tool_calls"].as_array().into_iter().flatten() {

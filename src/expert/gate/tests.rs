@@ -14,6 +14,7 @@ use super::*;
 use crate::{
     chat::{AnswerHead, ChatRequest, Chunk, FinishReason, Usage},
     config::BreakerConfig,
+    expert::AnswerStream,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -115,7 +115,10 @@ async fn told(scripts: &[&[Does]]) -> (String, Result<String, &'static str>) {
 }
 
 fn failed() -> ExpertError {
-    ExpertError::Failed { detail: "x".into() }
+    ExpertError::Failed {
+        detail: "x".into(),
+        retry_after: None,
+    }
 }
 
 fn limited(seconds: Option<u64>) -> ExpertError {

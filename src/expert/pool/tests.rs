@@ -41,7 +41,10 @@ fn name(lease: &Lease) -> String {
 }
 
 fn failure() -> ExpertError {
-    ExpertError::Failed { detail: "x".into() }
+    ExpertError::Failed {
+        detail: "x".into(),
+        retry_after: None,
+    }
 }
 
 fn open(pool: &Pool, endpoint: &str) {

@@ -47,37 +47,45 @@ impl Delivered {
     }
 
     /// The chunk under the id of the answer that it goes on with.
-    pub(super) fn under_one_head(&self, mut chunk: Chunk) -> Chunk {
-        if let Some((id, created)) = &self.head {
-            chunk.0.insert("id".into(), id.clone());
-            chunk.0.insert("created".into(), created.clone());
-        }
-        chunk
+    pub(super) fn under_one_head(&self, chunk: Chunk) -> Chunk {
+        let Some((id, created)) = &self.head else {
+            return chunk;
+        };
+        let mut object = chunk.object();
+        object.insert("id".into(), id.clone());
+        object.insert("created".into(), created.clone());
+        Chunk::from_object(object)
     }
 
     /// Takes note of a chunk that goes to the client.
     pub(super) fn saw(&mut self, chunk: &Chunk) {
         self.choices.saw(chunk);
-        if self.head.is_none()
-            && let Some(id) = chunk.0.get("id")
-            && id.as_str() != Some("")
-        {
-            let created = chunk.0.get("created").cloned().unwrap_or_default();
-            self.head = Some((id.clone(), created));
+        if self.head.is_none() {
+            self.head = head(chunk.object());
         }
         self.tokens += u64::from(chunk.carries_token());
-        let Some(delta) = chunk.delta() else { return };
-        if self.is_opaque || self.bytes > DELIVERED_BYTES_MAX {
+        if self.bytes > DELIVERED_BYTES_MAX {
             self.is_opaque = true;
+        }
+        if self.is_opaque {
             return;
         }
-        self.is_opaque = delta.iter().any(|(field, value)| is_opaque(field, value));
-        for (track, text) in texts(delta) {
-            self.bytes += text.len();
-            match self.tracks.iter_mut().find(|(known, _)| *known == track) {
-                Some((_, delivered)) => delivered.push_str(text),
-                None => self.tracks.push((track, text.to_owned())),
+        if !chunk.has_more_than_text() {
+            self.grow(Track::Content, chunk.text().unwrap_or_default());
+        } else if let Some(delta) = chunk.delta() {
+            self.is_opaque = delta.iter().any(|(field, value)| is_opaque(field, value));
+            for (track, text) in texts(&delta) {
+                self.grow(track, text);
             }
+        }
+    }
+
+    fn grow(&mut self, track: Track, text: &str) {
+        self.bytes += text.len();
+        match self.tracks.iter_mut().find(|(known, _)| *known == track) {
+            Some((_, delivered)) => delivered.push_str(text),
+            None if text.is_empty() => {}
+            None => self.tracks.push((track, text.to_owned())),
         }
     }
 
@@ -103,6 +111,12 @@ impl Delivered {
     pub(super) fn tokens(&self) -> u64 {
         self.tokens
     }
+}
+
+/// The `id` and `created` of a chunk that has an id.
+fn head(mut chunk: Map<String, Value>) -> Option<(Value, Value)> {
+    let id = chunk.remove("id").filter(|id| id.as_str() != Some(""))?;
+    Some((id, chunk.remove("created").unwrap_or_default()))
 }
 
 /// The texts that a chunk adds to.

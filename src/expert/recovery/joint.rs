@@ -47,11 +47,13 @@ impl Joint {
     ///
     /// # Errors
     /// The answer is another one.
-    pub(super) fn fit(&mut self, mut chunk: Chunk) -> Result<Option<Chunk>, ExpertError> {
+    pub(super) fn fit(&mut self, chunk: Chunk) -> Result<Option<Chunk>, ExpertError> {
         let finishes = chunk.finishes();
         let counts = chunk.usage().is_some();
-        let has_choice = chunk.delta().is_some();
-        if let Some(delta) = delta_of(&mut chunk) {
+        let mut object = chunk.object();
+        let delta = delta_of(&mut object);
+        let has_choice = delta.is_some();
+        if let Some(delta) = delta {
             // The client knows whose turn it is, and what was thought before the answer began.
             delta.retain(|field, _| field != "role" && !field.starts_with("reasoning"));
             match self {
@@ -62,6 +64,7 @@ impl Joint {
         if finishes {
             self.end()?;
         }
+        let chunk = Chunk::from_object(object);
         let is_new = finishes || counts || !has_choice || chunk.carries_token();
         Ok(is_new.then_some(chunk))
     }
@@ -84,8 +87,8 @@ impl Joint {
     }
 }
 
-fn delta_of(chunk: &mut Chunk) -> Option<&mut Map<String, Value>> {
-    let choice = chunk.0.get_mut("choices")?.as_array_mut()?.first_mut()?;
+fn delta_of(chunk: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+    let choice = chunk.get_mut("choices")?.as_array_mut()?.first_mut()?;
     choice.get_mut("delta")?.as_object_mut()
 }
 

@@ -40,13 +40,13 @@ async fn a_fallback_that_takes_a_prefill_goes_on_from_what_was_delivered() {
     );
     assert_eq!(asked["max_tokens"], 48, "two were delivered");
     // One answer with one id, in which the role is told once; the model is whoever goes on.
-    assert!(told.chunks.iter().all(|chunk| chunk.0["id"] == "a"));
+    assert!(told.chunks.iter().all(|chunk| chunk.object()["id"] == "a"));
     let opened = told.chunks.iter().filter(|chunk| {
         let delta = chunk.delta();
         delta.is_some_and(|delta| delta.contains_key("role"))
     });
     assert_eq!(opened.count(), 1);
-    assert_eq!(told.chunks.last().unwrap().0["model"], "b");
+    assert_eq!(told.chunks.last().unwrap().object()["model"], "b");
     assert_eq!(told.usage.unwrap().completion_tokens, 7, "as b counts");
 }
 

@@ -1,7 +1,7 @@
 //! What a provider speaks: where it is asked and with which headers, what goes out, what an answer is. The translation
 //! itself is pure and stands in [`crate::dialect`].
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{SetupError, sse::Event, stream::Piece, wire::Outgoing};
@@ -94,9 +94,9 @@ pub(super) enum Incoming {
 
 impl Incoming {
     /// What an event means.
-    pub(super) fn read(&mut self, event: &Event) -> Piece {
+    pub(super) fn read(&mut self, event: Event) -> Piece {
         match (self, Piece::read(event)) {
-            (Self::Message(reader), Piece::Chunk(object)) => match reader.read(&object.0) {
+            (Self::Message(reader), Piece::Chunk(object)) => match reader.read(&object.object()) {
                 Meaning::Chunks(chunks) => Piece::Chunks(chunks),
                 Meaning::Done => Piece::Done,
             },

@@ -62,10 +62,14 @@ pub(super) fn error_of(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
             detail: detail(),
             retry_after,
         },
-        408 | 500..=599 => ExpertError::Failed { detail: detail() },
+        408 | 500..=599 => ExpertError::Failed {
+            detail: detail(),
+            retry_after,
+        },
         400..=499 => refused(code, body),
         300..=399 => ExpertError::Failed {
             detail: format!("status {code}: a redirect; put the final address into `base_url`"),
+            retry_after: None,
         },
         _ => ExpertError::Broken { detail: detail() },
     }
@@ -95,7 +99,10 @@ pub(super) fn error_in(object: &Map<String, Value>) -> Option<ExpertError> {
             retry_after: None,
         }
     } else {
-        ExpertError::Failed { detail }
+        ExpertError::Failed {
+            detail,
+            retry_after: None,
+        }
     })
 }
 
@@ -244,6 +251,15 @@ mod tests {
                 "{code} {body}"
             );
         }
+    }
+
+    #[test]
+    fn every_failure_of_the_provider_may_say_when_to_come_back() {
+        let wait = Some(Duration::from_secs(3));
+        for code in [408, 429, 500, 502, 503, 504, OVERLOADED] {
+            assert_eq!(error_of(code, wait, b"").retry_after(), wait, "{code}");
+        }
+        assert_eq!(error_of(400, wait, b"").retry_after(), None);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     broken,
     dialect::Incoming,
+    http::Response,
     sse::{Decoder, Event},
     status,
     wire::chunks_of,
@@ -43,7 +43,8 @@ pub(super) fn of_events(
     response: Response,
     choices: Choices,
 ) -> AnswerStream {
-    let reader = Reader {
+    // Boxed, so that it is not moved for each chunk.
+    let reader = Box::new(Reader {
         expert,
         incoming,
         read: VecDeque::new(),
@@ -54,7 +55,7 @@ pub(super) fn of_events(
         early_count: None,
         has_ended: false,
         complete_at: None,
-    };
+    });
     stream::try_unfold(reader, |mut reader| async move {
         let chunk = reader.next().await?;
         Ok(chunk.map(|chunk| (chunk, reader)))
@@ -108,7 +109,8 @@ impl Reader {
                 .next_event()
                 .map_err(|error| broken(error.to_string()))?
             {
-                match self.incoming.read(&event) {
+                let bytes = event.data.len();
+                match self.incoming.read(event) {
                     Piece::Chunk(chunk) if chunk.only_counts() && !self.choices.are_complete() => {
                         self.early_count = Some(chunk);
                     }
@@ -126,42 +128,40 @@ impl Reader {
                         return Ok(None);
                     }
                     Piece::Error(error) => return Err(error),
-                    Piece::Malformed => self.count_malformed(&event),
+                    Piece::Malformed => self.count_malformed(bytes),
                 }
                 continue;
             }
             if self.choices.are_complete() {
                 let until = *self.complete_at.get_or_insert_with(Instant::now) + AFTER_FINISH_MAX;
-                match timeout_at(until, self.response.chunk()).await {
+                match timeout_at(until, self.response.next()).await {
                     Ok(Ok(Some(bytes))) => self.decoder.feed(&bytes),
                     _ => return Ok(None),
                 }
             } else {
-                let bytes = self.response.chunk().await;
-                let bytes = bytes.map_err(|error| broken(in_full(&error.without_url())))?;
+                let bytes = self.response.next().await;
+                let bytes = bytes.map_err(|error| broken(in_full(&error)))?;
                 let cut = || broken("the stream ended before the answer did".into());
                 self.decoder.feed(&bytes.ok_or_else(cut)?);
             }
         }
     }
 
-    fn ours(&mut self, mut chunk: Chunk) -> Chunk {
+    fn ours(&mut self, chunk: Chunk) -> Chunk {
         self.choices.saw(&chunk);
         self.counted |= self.choices.are_complete() && chunk.usage().is_some();
-        chunk.0.insert("model".into(), self.expert.as_str().into());
-        chunk
+        chunk.named(&self.expert)
     }
 
     async fn read_to_end(&mut self) {
-        let rest = async { while let Ok(Some(_)) = self.response.chunk().await {} };
+        let rest = async { while let Ok(Some(_)) = self.response.next().await {} };
         // Whether it came or not, the answer is complete.
         let _ended = timeout(END_AFTER_DONE, rest).await;
     }
 
     /// Says that an event was skipped, without its text: it may hold some of the answer.
-    fn count_malformed(&self, event: &Event) {
+    fn count_malformed(&self, bytes: usize) {
         let expert = &self.expert;
-        let bytes = event.data.len();
         tracing::warn!(%expert, bytes, "skipped an event of {expert} that is no JSON object");
         metrics::counter!(
             "coterie_expert_malformed_events_total",
@@ -182,18 +182,20 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    pub(super) fn read(event: &Event) -> Self {
+    pub(super) fn read(event: Event) -> Self {
         if event.data.trim_ascii() == b"[DONE]" {
             return Self::Done;
         }
-        let Ok(chunk) = Chunk::parse(&event.data) else {
+        let Ok(chunk) = Chunk::parse(event.data) else {
             return match event.name.as_str() {
                 "error" => Self::Error(ExpertError::Failed {
                     detail: "it ended the stream with an error".into(),
+                    retry_after: None,
                 }),
                 _ => Self::Malformed,
             };
         };
-        status::error_in(&chunk.0).map_or(Self::Chunk(chunk), Self::Error)
+        let error = chunk.has_error().then(|| status::error_in(&chunk.object()));
+        error.flatten().map_or(Self::Chunk(chunk), Self::Error)
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn chunks_of(completion: Completion) -> Vec<Chunk> {
     [Some(head), counting]
         .into_iter()
         .flatten()
-        .map(Chunk)
+        .map(Chunk::from_object)
         .collect()
 }
 
@@ -175,12 +175,12 @@ mod tests {
         assert_eq!(answer.text(), Some("hi"));
         assert!(answer.finishes());
         assert_eq!(answer.usage(), None);
-        assert_eq!(answer.0["house"], 1);
+        assert_eq!(answer.object()["house"], 1);
         assert_eq!(
-            answer.0["choices"][0]["delta"]["tool_calls"],
+            answer.object()["choices"][0]["delta"]["tool_calls"],
             json!([{"id": "c", "index": 0}])
         );
         assert!(count.only_counts());
-        assert_eq!(count.0["object"], "chat.completion.chunk");
+        assert_eq!(count.object()["object"], "chat.completion.chunk");
     }
 }

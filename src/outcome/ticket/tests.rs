@@ -139,6 +139,7 @@ fn answer() -> Vec<Result<Chunk, ExpertError>> {
 fn failure() -> ExpertError {
     ExpertError::Failed {
         detail: "no".into(),
+        retry_after: None,
     }
 }
 

@@ -158,9 +158,9 @@ impl MessageReader {
             chunks.push(self.chunk(json!([choice])));
         }
         if let Some(usage) = self.counts.to_chat() {
-            let mut counting = self.chunk(json!([]));
-            counting.0.insert("usage".into(), usage);
-            chunks.push(counting);
+            let mut counting = self.object(json!([]));
+            counting.insert("usage".into(), usage);
+            chunks.push(Chunk::from_object(counting));
         }
         chunks
     }
@@ -180,6 +180,10 @@ impl MessageReader {
     }
 
     fn chunk(&self, choices: Value) -> Chunk {
+        Chunk::from_object(self.object(choices))
+    }
+
+    fn object(&self, choices: Value) -> Map<String, Value> {
         let object = [
             ("id", self.id.clone()),
             ("object", "chat.completion.chunk".into()),
@@ -188,7 +192,7 @@ impl MessageReader {
             ("choices", choices),
         ];
         let named = object.map(|(name, value)| (name.to_owned(), value));
-        Chunk(named.into_iter().collect())
+        named.into_iter().collect()
     }
 }
 

@@ -43,7 +43,7 @@ async fn an_answer_is_the_same_whole_and_streamed() {
     let text: String = texts.iter().map(|chunk| chunk.text().unwrap()).collect();
     assert_eq!(Some(text.as_str()), whole.text());
     assert_eq!(
-        finish.0["choices"][0]["finish_reason"].as_str(),
+        finish.object()["choices"][0]["finish_reason"].as_str(),
         whole.finish_reason()
     );
     assert!(finish.mean_logprob().is_some_and(|mean| mean < 0.0));

@@ -63,7 +63,7 @@ async fn read(id: &'static str, piece: Piece) -> Result<Chunk, ExpertError> {
         Piece::Usage(tokens) => {
             let usage = json!({"prompt_tokens": 1, "completion_tokens": tokens});
             let chunk = json!({"id": id, "model": id, "choices": [], "usage": usage});
-            return Ok(Chunk::parse(chunk.to_string().as_bytes()).unwrap());
+            return Ok(Chunk::parse(chunk.to_string().into()).unwrap());
         }
         Piece::Cut => {
             return Err(ExpertError::Broken {
@@ -74,7 +74,7 @@ async fn read(id: &'static str, piece: Piece) -> Result<Chunk, ExpertError> {
     };
     let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
     let chunk = json!({"id": id, "created": 1, "model": id, "choices": [choice], "usage": usage});
-    Ok(Chunk::parse(chunk.to_string().as_bytes()).unwrap())
+    Ok(Chunk::parse(chunk.to_string().into()).unwrap())
 }
 
 pub(super) fn words(texts: &[&str]) -> Vec<Piece> {

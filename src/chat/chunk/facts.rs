@@ -1,0 +1,184 @@
+//! What Coterie reads of a chunk, in one pass over its JSON. Whatever has another form than OpenAI's is read over.
+
+use std::{fmt, ops::Range};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::chat::Usage;
+
+/// What is known of a chunk without its object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Facts {
+    /// Where the model's name stands, with its quotes; none where there is none.
+    pub(super) model: Option<Range<usize>>,
+    /// How many choices are in it.
+    pub(super) choices: usize,
+    /// The indices of the choices that it ends.
+    pub(super) finished: Vec<u64>,
+    /// Whether anything of the answer is in it.
+    pub(super) carries_token: bool,
+    /// What it says of the first choice.
+    pub(super) first: First,
+    /// Whether it says anything of tokens used, and what.
+    pub(super) has_usage: bool,
+    pub(super) usage: Option<Usage>,
+    pub(super) mean_logprob: Option<f64>,
+    pub(super) has_error: bool,
+}
+
+/// What a chunk says of the first choice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct First {
+    /// What it adds to its text; none where that is nothing.
+    pub(super) text: Option<String>,
+    /// Whether it adds something else than text.
+    pub(super) has_more: bool,
+    pub(super) finish_reason: Option<String>,
+    pub(super) met_stop: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Whole<'a> {
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    choices: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    coterie: Option<&'a RawValue>,
+}
+
+/// Where Coterie adds to an object what OpenAI has no field for.
+#[derive(Deserialize)]
+struct Ours {
+    mean_logprob: f64,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    finish_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stop_reason: Option<&'a RawValue>,
+}
+
+/// What a delta adds to its choice.
+#[derive(Default)]
+struct Delta {
+    text: Option<String>,
+    has_more: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum DeltaField {
+    Role,
+    Content,
+    #[serde(other)]
+    Other,
+}
+
+impl Facts {
+    /// Reads a chunk's JSON; none where that is no object, or has one of these fields twice.
+    pub(super) fn of(json: &str) -> Option<Self> {
+        let whole: Whole<'_> = serde_json::from_str(json).ok()?;
+        let mut facts = Self {
+            model: whole.model.map(|model| place_in(json, model.get())),
+            has_usage: whole.usage.is_some(),
+            usage: whole.usage.and_then(read),
+            mean_logprob: whole.coterie.and_then(read).map(|it: Ours| it.mean_logprob),
+            has_error: whole.error.is_some(),
+            ..Self::default()
+        };
+        let choices: Vec<Choice<'_>> = whole.choices.and_then(read).unwrap_or_default();
+        facts.choices = choices.len();
+        for choice in choices {
+            facts.take(&choice);
+        }
+        Some(facts)
+    }
+
+    fn take(&mut self, choice: &Choice<'_>) {
+        // A choice that does not say which it is, is the only one.
+        let index: u64 = choice.index.and_then(read).unwrap_or(0);
+        let finish_reason: Option<String> = choice.finish_reason.and_then(read);
+        if finish_reason.is_some() {
+            self.finished.push(index);
+        }
+        let delta: Delta = choice.delta.and_then(read).unwrap_or_default();
+        self.carries_token |= delta.text.is_some() || delta.has_more;
+        if index == 0 {
+            self.first = First {
+                text: delta.text,
+                has_more: delta.has_more,
+                finish_reason,
+                // vLLM tells a text there, and a token's number where that stopped the answer.
+                met_stop: choice.stop_reason.and_then(read),
+            };
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Delta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DeltaVisitor)
+    }
+}
+
+struct DeltaVisitor;
+
+impl<'de> Visitor<'de> for DeltaVisitor {
+    type Value = Delta;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a delta")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Delta, A::Error> {
+        let mut delta = Delta::default();
+        while let Some(field) = fields.next_key()? {
+            let value: &RawValue = fields.next_value()?;
+            match field {
+                DeltaField::Role => {}
+                _ if is_nothing(value) => {}
+                DeltaField::Content => {
+                    delta.text = read(value);
+                    delta.has_more |= delta.text.is_none();
+                }
+                DeltaField::Other => delta.has_more = true,
+            }
+        }
+        Ok(delta)
+    }
+}
+
+fn is_nothing(value: &RawValue) -> bool {
+    matches!(value.get(), "null" | "\"\"" | "[]")
+}
+
+fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}
+
+fn even_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Where `part`, which is a slice of `whole`, stands in it.
+fn place_in(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    start..start + part.len()
+}

@@ -1,0 +1,131 @@
+//! A begun stream that keeps to its clocks and keeps its seat.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Due, Held};
+use crate::{
+    chat::{Choices, Chunk},
+    expert::{AnswerStream, ExpertError},
+};
+
+/// The pieces of a stream, or an error in their place once a clock has struck; none once it has ended, so that the seat is
+/// free. The time that the reader takes between two chunks is not counted as idle, and neither is what an expert does once
+/// the answer is complete: it bounds that itself.
+pub(super) struct Clocked(Option<UnderWay>);
+
+struct UnderWay {
+    pieces: AnswerStream,
+    held: Held,
+    idle: Duration,
+    choices: Choices,
+    /// When the reader began to wait for the next chunk; none while it does something else.
+    waits_since: Option<Instant>,
+    /// Wakes the reader when the next chunk is due, or before: to set it for each would cost more than the chunk.
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Clocked {
+    pub(super) fn new(pieces: AnswerStream, held: Held, idle: Duration, choices: Choices) -> Self {
+        let alarm = sleep_until(held.seat.due(Instant::now(), idle).at);
+        Self(Some(UnderWay {
+            pieces,
+            held,
+            idle,
+            choices,
+            waits_since: None,
+            alarm: Box::pin(alarm),
+        }))
+    }
+}
+
+impl Stream for Clocked {
+    type Item = Result<Chunk, ExpertError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(under_way) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let next = ready!(under_way.poll(cx));
+        if !matches!(next, Some(Ok(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl UnderWay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, ExpertError>>> {
+        let now = Instant::now();
+        let due = self.due(self.waits_since.unwrap_or(now));
+        // A clock that has struck has struck, also for what would be there at once.
+        if due.at <= now {
+            let is_the_readers_fault = self.waits_since.is_none();
+            return Poll::Ready(self.broke(due.error(), is_the_readers_fault));
+        }
+        if let Poll::Ready(next) = self.pieces.poll_next_unpin(cx) {
+            self.waits_since = None;
+            return Poll::Ready(match next {
+                Some(Ok(chunk)) => Some(Ok(self.saw(chunk))),
+                Some(Err(error)) => self.broke(error, false),
+                None => {
+                    self.held.completed();
+                    None
+                }
+            });
+        }
+        self.waits_since.get_or_insert(now);
+        ready!(self.poll_alarm(due.at, cx));
+        Poll::Ready(self.broke(due.error(), false))
+    }
+
+    fn due(&self, waits_since: Instant) -> Due {
+        let patience = if self.choices.are_complete() {
+            Duration::MAX
+        } else {
+            self.idle
+        };
+        self.held.seat.due(waits_since, patience)
+    }
+
+    /// Waits for a moment. The alarm may ring before it, if it was set for an earlier chunk.
+    fn poll_alarm(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        while Instant::now() < at {
+            if self.alarm.is_elapsed() || self.alarm.deadline() > at {
+                self.alarm.as_mut().reset(at);
+            }
+            ready!(self.alarm.as_mut().poll(cx));
+        }
+        Poll::Ready(())
+    }
+
+    fn saw(&mut self, chunk: Chunk) -> Chunk {
+        self.choices.saw(&chunk);
+        if self.choices.are_complete() {
+            self.held.completed();
+        }
+        chunk
+    }
+
+    fn broke(
+        &mut self,
+        error: ExpertError,
+        is_the_readers_fault: bool,
+    ) -> Option<Result<Chunk, ExpertError>> {
+        // The answer is there; what would have followed it is not worth an error.
+        if self.choices.are_complete() {
+            return None;
+        }
+        if !is_the_readers_fault {
+            self.held.failed(&error);
+        }
+        Some(Err(error))
+    }
+}
