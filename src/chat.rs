@@ -1,11 +1,13 @@
 //! A conversation as it is asked and answered: OpenAI's chat objects.
 //!
 //! Every object is kept whole, as it was sent, and read through accessors: fields that Coterie does not know pass
-//! through untouched because nothing ever takes them apart; the pieces of a stream stay the very text that came. Knows nothing of HTTP, routing or experts.
+//! through untouched because nothing ever takes them apart; answers and their pieces stay the very text that came. Knows nothing of HTTP, routing or experts.
 
 mod answer;
 mod chunk;
+mod facts;
 pub(crate) mod fields;
+mod kept;
 mod need;
 mod request;
 

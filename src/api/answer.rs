@@ -1,7 +1,7 @@
 //! What the two completion endpoints share: all but the shape of the answer.
 
 use axum::{
-    Json,
+    http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value};
@@ -28,11 +28,11 @@ pub(super) async fn answer(
     let headers = headers::of(&reply);
     Ok(match reply.answer {
         Answer::Whole(completion) => {
-            let object = match shape {
-                Some(shape) => shape(completion.0, "message"),
-                None => completion.0,
+            let json = match shape {
+                Some(shape) => Value::Object(shape(completion.object(), "message")).to_string(),
+                None => completion.into_json(),
             };
-            (headers, Json(object)).into_response()
+            (headers, [(CONTENT_TYPE, "application/json")], json).into_response()
         }
         Answer::Stream(pieces) => {
             let shown = move |chunk: Chunk| {

@@ -114,7 +114,7 @@ mod tests {
             completion_tokens: 1,
         };
         let whole = as_text_completion(
-            head.completion("hi", FinishReason::Stop, usage).0,
+            head.completion("hi", FinishReason::Stop, usage).object(),
             "message",
         );
         assert_eq!(whole["object"], "text_completion");

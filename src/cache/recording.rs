@@ -19,9 +19,8 @@ pub fn record(
 ) -> Answer {
     match answer {
         Answer::Whole(completion) => {
-            if let Ok(json) = serde_json::to_vec(&completion.0) {
-                cache.keep(key, expert.clone(), KeptAnswer::Whole(json));
-            }
+            let json = completion.json().as_bytes().to_vec();
+            cache.keep(key, expert.clone(), KeptAnswer::Whole(json));
             Answer::Whole(completion)
         }
         Answer::Stream(pieces) => {

@@ -5,11 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Chunk;
+use super::{Chunk, facts::First, kept::Kept};
+use crate::ids::ExpertId;
 
 /// A whole answer, object `chat.completion`, with every field that the expert sent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Completion(pub Map<String, Value>);
+pub struct Completion(Kept);
 
 /// Tokens counted by whoever answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,20 +50,8 @@ impl NotAChatObject {
     }
 }
 
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotAChatObject> {
-    serde_json::from_slice(bytes).map_err(|error| NotAChatObject(error.to_string()))
-}
-
-fn usage(object: &Map<String, Value>) -> Option<Usage> {
-    Usage::deserialize(object.get("usage")?).ok()
-}
-
 /// Where Coterie adds to an object what OpenAI has no field for.
 pub(super) const OURS: &str = "coterie";
-
-fn first_choice(object: &Map<String, Value>) -> Option<&Value> {
-    object.get("choices")?.get(0)
-}
 
 impl Completion {
     /// Reads an expert's body.
@@ -70,58 +59,100 @@ impl Completion {
     /// # Errors
     /// The bytes are no JSON object with `choices`.
     pub fn parse(bytes: &[u8]) -> Result<Self, NotAChatObject> {
-        let object = object(bytes)?;
-        if first_choice(&object).is_some() {
-            return Ok(Self(object));
+        let completion = Self(Kept::parse(bytes.to_vec())?);
+        if completion.0.facts().choices > 0 {
+            return Ok(completion);
         }
-        Err(NotAChatObject("it has no `choices`".into()))
+        Err(NotAChatObject::new("it has no `choices`"))
+    }
+
+    /// The same of an object.
+    pub fn from_object(object: Map<String, Value>) -> Self {
+        Self(Kept::from_object(object))
+    }
+
+    /// The object as JSON.
+    pub fn json(&self) -> &str {
+        self.0.json()
+    }
+
+    /// The same, for good.
+    pub fn into_json(self) -> String {
+        self.0.into_json()
+    }
+
+    /// The object, taken apart.
+    pub fn object(&self) -> Map<String, Value> {
+        self.0.object()
+    }
+
+    /// The same answer under an expert's name.
+    pub fn named(self, expert: &ExpertId) -> Self {
+        Self(self.0.named(expert))
     }
 
     /// Whether every choice has its finish reason.
     pub fn is_finished(&self) -> bool {
-        let choices = self.0.get("choices").and_then(Value::as_array);
-        let is_finished =
-            |choice: &Value| choice.get("finish_reason").is_some_and(Value::is_string);
-        choices.is_some_and(|choices| choices.iter().all(is_finished))
+        self.0.facts().finished.len() == self.0.facts().choices
     }
 
     /// The message of the first choice.
-    pub fn message(&self) -> Option<&Map<String, Value>> {
-        first_choice(&self.0)?.get("message")?.as_object()
+    pub fn message(&self) -> Option<Map<String, Value>> {
+        let message = self
+            .object()
+            .get_mut("choices")?
+            .get_mut(0)?
+            .get_mut("message")?
+            .take();
+        match message {
+            Value::Object(message) => Some(message),
+            _ => None,
+        }
     }
 
-    /// The text of the first choice.
+    /// The text of the first choice; none where there is none.
     pub fn text(&self) -> Option<&str> {
-        self.message()?.get("content")?.as_str()
+        self.first()?.text.as_deref()
     }
 
     /// The stop sequence that the first choice met, where the expert tells it.
     pub fn met_stop(&self) -> Option<&str> {
-        // OpenAI has no field for it; vLLM's is a text, or a token's number where that stopped the answer.
-        first_choice(&self.0)?.get("stop_reason")?.as_str()
+        self.first()?.met_stop.as_deref()
     }
 
     /// Why the first choice ended.
     pub fn finish_reason(&self) -> Option<&str> {
-        first_choice(&self.0)?.get("finish_reason")?.as_str()
+        self.first()?.finish_reason.as_deref()
     }
 
     /// The tokens, where the expert counted them.
     pub fn usage(&self) -> Option<Usage> {
-        usage(&self.0)
+        self.0.facts().usage
+    }
+
+    /// The same with all that the expert says of them.
+    pub fn whole_usage(&self) -> Option<Value> {
+        self.0
+            .facts()
+            .has_usage
+            .then(|| self.object().remove("usage"))?
     }
 
     /// The mean log-probability of the answer's tokens by the model itself, where a local expert tells it.
     pub fn mean_logprob(&self) -> Option<f64> {
-        self.0.get(OURS)?.get("mean_logprob")?.as_f64()
+        self.0.facts().mean_logprob
     }
 
     /// The same object that tells it.
-    pub fn with_mean_logprob(mut self, mean: Option<f64>) -> Self {
-        if let Some(mean) = mean {
-            self.0.insert(OURS.into(), json!({"mean_logprob": mean}));
-        }
-        self
+    pub fn with_mean_logprob(self, mean: Option<f64>) -> Self {
+        let Some(mean) = mean else { return self };
+        let mut object = self.object();
+        object.insert(OURS.into(), json!({"mean_logprob": mean}));
+        Self::from_object(object)
+    }
+
+    fn first(&self) -> Option<&First> {
+        self.0.facts().first.as_ref()
     }
 }
 
@@ -181,7 +212,7 @@ impl AnswerHead {
             }]),
         );
         object.insert("usage".into(), usage.to_json());
-        Completion(object)
+        Completion::from_object(object)
     }
 
     fn chunk(&self, delta: Value, reason: Option<FinishReason>) -> Chunk {
@@ -236,7 +267,7 @@ mod tests {
         assert!(head().finish(FinishReason::Length).finishes());
         assert!(head().usage(usage).only_counts());
         let whole = head().completion("hi", FinishReason::Stop, usage);
-        let whole = Completion::parse(&serde_json::to_vec(&whole.0).unwrap()).unwrap();
+        let whole = Completion::parse(whole.json().as_bytes()).unwrap();
         assert_eq!(
             (whole.text(), whole.finish_reason(), whole.usage()),
             (Some("hi"), Some("stop"), Some(usage))
@@ -245,8 +276,12 @@ mod tests {
 
     #[test]
     fn an_error_body_is_no_completion() {
-        assert!(Completion::parse(br#"{"error": {"message": "no"}}"#).is_err());
-        assert!(Completion::parse(b"[]").is_err());
-        assert!(Completion::parse(br#"{"choices": []}"#).is_err());
+        for wrong in [
+            r#"{"error": {"message": "no"}}"#,
+            "[]",
+            r#"{"choices": []}"#,
+        ] {
+            assert!(Completion::parse(wrong.as_bytes()).is_err(), "{wrong}");
+        }
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn of_completion(completion: &Completion) -> Vec<Part> {
     let Some(message) = completion.message() else {
         return Vec::new();
     };
-    let mut parts: Vec<Part> = texts(message).collect();
+    let mut parts: Vec<Part> = texts(&message).collect();
     let calls = message.get("tool_calls").and_then(Value::as_array);
     for (at, call) in calls.into_iter().flatten().enumerate() {
         let arguments = arguments(call).unwrap_or_else(|| NO_ARGUMENTS.into());

@@ -35,6 +35,9 @@ const PRELUDE_CHUNKS_MAX: usize = 64;
 /// The least and the most that a caller is told to wait for a full queue: less would be a busy loop, more a guess.
 const RETRY_AFTER_S: (u64, u64) = (1, 60);
 
+/// A wait that nobody sees the end of, for clocks that are set beyond all time.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// How much an expert may be asked at once, and how long it may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -304,10 +307,10 @@ impl Seat {
 
     /// When a clock strikes for somebody who waits since a moment, at most for `patience`.
     fn due(&self, since: Instant, patience: Duration) -> Due {
-        let of_seat = Due {
-            at: self.taken + self.total,
+        let of_seat = self.taken.checked_add(self.total).map(|at| Due {
+            at,
             clock: Clock::Expert { waits: self.total },
-        };
+        });
         let of_wait = since.checked_add(patience).map(|at| Due {
             at,
             clock: Clock::Expert { waits: patience },
@@ -319,8 +322,11 @@ impl Seat {
             },
         });
         // Of two that strike at once the first counts.
-        let clocks = [of_question, Some(of_seat), of_wait].into_iter().flatten();
-        clocks.min_by_key(|due| due.at).unwrap_or(of_seat)
+        let clocks = [of_question, of_seat, of_wait].into_iter().flatten();
+        clocks.min_by_key(|due| due.at).unwrap_or(Due {
+            at: since + FOR_EVER,
+            clock: Clock::Expert { waits: FOR_EVER },
+        })
     }
 }
 

@@ -100,7 +100,7 @@ impl RemoteExpert {
             dialect: endpoint.dialect,
             chat_path: path_below(&endpoint.base_url, endpoint.dialect.chat_path())?,
             embeddings_path: path_below(&endpoint.base_url, &["embeddings"])?,
-            http: Http::new(&endpoint.base_url, headers)?,
+            http: Http::new(&endpoint.base_url, headers, connect_max)?,
             connect_max,
             model: endpoint.model,
             id,
@@ -155,7 +155,7 @@ impl RemoteExpert {
     async fn completion(&self, response: Response) -> Result<Completion, ExpertError> {
         let bytes = whole_body(response).await?;
         let read = heavy::on(bytes.len(), || self.dialect.completion(&bytes));
-        let mut completion = read.map_err(|error| {
+        let completion = read.map_err(|error| {
             serde_json::from_slice(&bytes)
                 .ok()
                 .and_then(|object| status::error_in(&object))
@@ -166,8 +166,7 @@ impl RemoteExpert {
                 "it has no finish reason, as if it had been cut".into(),
             ));
         }
-        completion.0.insert("model".into(), self.id.as_str().into());
-        Ok(completion)
+        Ok(completion.named(&self.id))
     }
 
     /// Sends a body and waits for the head of a successful response.

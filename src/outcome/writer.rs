@@ -103,21 +103,27 @@ impl Writer {
     async fn next_batch(&mut self) -> Option<Batch> {
         let mut batch = Batch::default();
         batch.push(self.receive().await?);
-        if self.queue.len() < BATCH_MAX && batch.can_wait() {
+        self.drain(&mut batch);
+        if batch.can_wait() {
             select! {
                 () = sleep(self.flush_interval) => {}
                 () = self.shared.hurry.notified() => {}
                 () = self.shared.closing.cancelled() => {}
             }
         }
+        self.drain(&mut batch);
+        let taken = batch.outcomes.len();
+        self.shared.waiting.fetch_sub(taken, Ordering::Relaxed);
+        Some(batch)
+    }
+
+    /// Takes what is there.
+    fn drain(&mut self, batch: &mut Batch) {
         while batch.can_wait()
             && let Ok(message) = self.queue.try_recv()
         {
             batch.push(message);
         }
-        let taken = batch.outcomes.len();
-        self.shared.waiting.fetch_sub(taken, Ordering::Relaxed);
-        Some(batch)
     }
 
     /// The next message; none once the recorder is closed, every ticket has ended and the queue is empty.

@@ -191,8 +191,9 @@ fn has_open_pronoun(words: &[&str]) -> bool {
     last || contains(first(words, PRONOUN_PLACES), PRONOUNS)
 }
 
+/// Whether any of the words is one of those wanted, which are sorted.
 fn contains(words: &[&str], wanted: &[&str]) -> bool {
-    words.iter().any(|word| wanted.contains(word))
+    words.iter().any(|word| wanted.binary_search(word).is_ok())
 }
 
 fn first<'s, 'w>(words: &'s [&'w str], count: usize) -> &'s [&'w str] {
@@ -254,6 +255,13 @@ mod tests {
 
     const LIKELY: f32 = 0.5;
 
+    #[test]
+    fn lists_that_are_searched_are_sorted() {
+        for list in [COMMON, POINTERS, PRONOUNS, SAID] {
+            assert!(list.is_sorted(), "{list:?}");
+        }
+    }
+
     const SINGERS: &str = "Database concert: singer(Singer_ID, Name, Age); stadium(Stadium_ID, Capacity)\n\
                            Which singers are older than forty?";
 
@@ -309,7 +317,6 @@ mod tests {
         let before = "What would you show me about this, and which of those should there be?";
         let ask = "What should you show about bread, and which of the ovens would make it rise?";
         assert!((of(ask, before) - of(ask, "")).abs() < 1e-6);
-        assert!(COMMON.is_sorted());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
 /// Rows of the statements that insert, of which the largest that fits is taken: each statement is a way to SQLite's thread
 /// and back, which on a busy machine costs more than the rows, and few sizes are few statements to prepare and keep.
 /// SQLite takes at most 32766 values in one.
-const INSERT_ROWS: [usize; 3] = [64, 8, 1];
+const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
 
 /// Rows that one transaction of a prune deletes: tens of milliseconds, so that the writer never waits for long.
 const PRUNE_ROWS_MAX: u32 = 1000;

@@ -169,7 +169,7 @@ async fn a_plain_answer_passes_whole_both_ways_but_for_the_models_name() {
     };
     let mut expected = answer;
     expected["model"] = "far".into();
-    assert_eq!(Value::Object(completion.0), expected);
+    assert_eq!(Value::Object(completion.object()), expected);
 
     let sent = &upstream.requests()[0];
     let mut expected = Value::Object(asked.body.clone());

@@ -69,7 +69,8 @@ fn several_lines_become_one_and_a_field_given_twice_counts_once() {
 
 #[test]
 fn a_chunk_is_a_json_object() {
-    for wrong in ["[]", "1", "", "{", "{\"a\":}", "null"] {
+    let half = r#"{"choices":[{"delta":{"content":"\ud83d"}}]}"#;
+    for wrong in ["[]", "[1,2,3,4,5]", "1", "", "{", "{\"a\":}", "null", half] {
         assert!(Chunk::parse(wrong.into()).is_err(), "{wrong}");
     }
     assert!(Chunk::parse(b"{\"a\":\"\xff\"}".to_vec()).is_err());
@@ -89,6 +90,19 @@ fn what_is_said_of_the_first_choice_is_told_from_the_others() {
     assert_eq!(chunk.delta().unwrap()["content"], "A");
     assert_eq!(chunk.usage().unwrap().tokens(), 5);
     assert_eq!(chunk.whole_usage().unwrap()["house"], 1);
+}
+
+#[test]
+fn a_character_in_two_escapes_is_read() {
+    let chunk = parsed(r#"{"choices":[{"delta":{"content":"\ud83d\ude00"}}]}"#);
+    assert_eq!(chunk.text(), Some("😀"));
+}
+
+#[test]
+fn of_two_first_choices_the_first_counts_and_odd_ones_do_not_hide_others() {
+    let chunk = parsed(r#"{"choices":[1,{"delta":{"content":"a"}},{"delta":{"content":"b"}}]}"#);
+    assert_eq!(chunk.text(), Some("a"));
+    assert_eq!(chunk.delta().unwrap()["content"], "a");
 }
 
 #[test]
@@ -112,7 +126,7 @@ fn what_has_another_form_is_read_over() {
 
 #[test]
 fn text_that_is_no_text_is_not_taken_for_none() {
-    for odd in [r#"[{"type":"text"}]"#, r#""\ud800""#, "5"] {
+    for odd in [r#"[{"type":"text"}]"#, "5"] {
         let chunk = parsed(&format!(
             r#"{{"choices":[{{"delta":{{"content":{odd}}}}}]}}"#
         ));

@@ -127,7 +127,7 @@ impl Writer for MessageWriter {
         message.insert("content".into(), content.into());
         message.insert("stop_reason".into(), stop_reason.into());
         message.insert("stop_sequence".into(), stop_sequence);
-        let usage = usage::from_chat(completion.0.get("usage"));
+        let usage = usage::from_chat(completion.whole_usage().as_ref());
         message.insert("usage".into(), usage);
         message
     }

@@ -213,7 +213,7 @@ impl Writer for ResponseWriter {
             self.items.push(Item::new(&self.head.id, index, part));
         }
         let reason = completion.finish_reason().unwrap_or_default();
-        self.ended(reason, completion.0.get("usage"))
+        self.ended(reason, completion.whole_usage().as_ref())
     }
 
     fn chunk(&mut self, chunk: &Chunk) -> Result<Vec<Event>, Untellable> {

@@ -157,7 +157,7 @@ fn golden_messages_requests_become_chat_requests() {
 fn golden_chat_answers_become_messages() {
     check("messages/answers", "message", |case| {
         message_writer(case)
-            .whole(&Completion(object(&case["chat"])))
+            .whole(&Completion::from_object(object(&case["chat"])))
             .into()
     });
 }
@@ -197,7 +197,7 @@ fn golden_responses_requests_become_chat_requests() {
 fn golden_chat_answers_become_responses() {
     check("responses/answers", "response", |case| {
         response_writer(case)
-            .whole(&Completion(object(&case["chat"])))
+            .whole(&Completion::from_object(object(&case["chat"])))
             .into()
     });
 }
@@ -222,7 +222,7 @@ fn golden_chat_requests_become_messages_requests() {
 fn golden_messages_become_chat_answers() {
     check("upstream/answers", "chat", |case| {
         let answer = upstream::completion(&object(&case["message"]), 1_700_000_000);
-        answer.unwrap().0.into()
+        answer.unwrap().object().into()
     });
 }
 

@@ -158,7 +158,7 @@ fn in_all<'c>(chunks: impl IntoIterator<Item = &'c Chunk>) -> Value {
 
 /// The same of a whole answer.
 fn in_whole(completion: &Completion) -> Value {
-    let message = Value::Object(completion.message().unwrap().clone());
+    let message = Value::Object(completion.message().unwrap());
     let calls = message["tool_calls"].as_array().into_iter().flatten();
     let calls: Vec<Value> = calls
         .map(|call| json!({"id": call["id"], "name": call["function"]["name"], "arguments": call["function"]["arguments"]}))
@@ -286,7 +286,7 @@ proptest! {
             "choices": [{"index": 0, "message": message, "finish_reason": all[3]}],
             "usage": {"prompt_tokens": 7, "completion_tokens": 3},
         });
-        let completion = Completion(chat.as_object().unwrap().clone());
+        let completion = Completion::from_object(chat.as_object().unwrap().clone());
         let message = message_writer().whole(&completion);
         let read = upstream::completion(&message, 1).unwrap();
         prop_assert_eq!(in_whole(&read), all);

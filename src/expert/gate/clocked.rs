@@ -65,16 +65,16 @@ impl UnderWay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, ExpertError>>> {
         let now = Instant::now();
         let due = self.due(self.waits_since.unwrap_or(now));
-        // A clock that has struck has struck, also for what would be there at once.
-        if due.at <= now {
-            let is_the_readers_fault = self.waits_since.is_none();
-            return Poll::Ready(self.broke(due.error(), is_the_readers_fault));
+        // A clock that struck before the reader came back has struck, also for what would be there at once. Nothing speaks
+        // against the endpoint then.
+        if self.waits_since.is_none() && due.at <= now {
+            return Poll::Ready(self.broke(due.error(), false));
         }
         if let Poll::Ready(next) = self.pieces.poll_next_unpin(cx) {
             self.waits_since = None;
             return Poll::Ready(match next {
                 Some(Ok(chunk)) => Some(Ok(self.saw(chunk))),
-                Some(Err(error)) => self.broke(error, false),
+                Some(Err(error)) => self.broke(error, true),
                 None => {
                     self.held.completed();
                     None
@@ -83,7 +83,7 @@ impl UnderWay {
         }
         self.waits_since.get_or_insert(now);
         ready!(self.poll_alarm(due.at, cx));
-        Poll::Ready(self.broke(due.error(), false))
+        Poll::Ready(self.broke(due.error(), true))
     }
 
     fn due(&self, waits_since: Instant) -> Due {
@@ -117,13 +117,13 @@ impl UnderWay {
     fn broke(
         &mut self,
         error: ExpertError,
-        is_the_readers_fault: bool,
+        blames_the_endpoint: bool,
     ) -> Option<Result<Chunk, ExpertError>> {
         // The answer is there; what would have followed it is not worth an error.
         if self.choices.are_complete() {
             return None;
         }
-        if !is_the_readers_fault {
+        if blames_the_endpoint {
             self.held.failed(&error);
         }
         Some(Err(error))

@@ -210,6 +210,20 @@ async fn a_slow_reader_is_not_taken_for_a_silent_expert() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_comes_back_late_gets_what_has_come() {
+    let (sender, receiver) = mpsc::channel(2);
+    sender.send(Ok(head().text("a"))).await.unwrap();
+    let answer = Answer::Stream(ReceiverStream::new(receiver).boxed());
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(answer))]);
+    let mut pieces = begun(&gate).await.unwrap();
+    pieces.next().await.unwrap().unwrap();
+    assert!(poll!(pieces.next()).is_pending());
+    sender.send(Ok(head().text("b"))).await.unwrap();
+    advance(30 * SECOND).await;
+    assert_eq!(pieces.next().await.unwrap().unwrap().text(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endless_stream_ends_with_the_clock_for_the_whole() {
     let pieces = (0..100).map(|_| (SECOND, Ok(head().text("a")))).collect();
     let gate = gate(1, 0, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);

@@ -72,11 +72,13 @@ impl Delivered {
         }
         if !chunk.has_more_than_text() {
             self.grow(Track::Content, chunk.text().unwrap_or_default());
-        } else if let Some(delta) = chunk.delta() {
-            self.is_opaque = delta.iter().any(|(field, value)| is_opaque(field, value));
-            for (track, text) in texts(&delta) {
-                self.grow(track, text);
-            }
+            return;
+        }
+        let delta = chunk.delta().unwrap_or_default();
+        self.is_opaque =
+            delta.is_empty() || delta.iter().any(|(field, value)| is_opaque(field, value));
+        for (track, text) in texts(&delta) {
+            self.grow(track, text);
         }
     }
 

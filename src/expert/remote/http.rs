@@ -64,7 +64,11 @@ impl Http {
     ///
     /// # Errors
     /// The URL has no host, or this system has no root certificates where they are needed.
-    pub(super) fn new(url: &Url, mut headers: HeaderMap) -> Result<Self, SetupError> {
+    pub(super) fn new(
+        url: &Url,
+        mut headers: HeaderMap,
+        connect_max: Duration,
+    ) -> Result<Self, SetupError> {
         for (name, value) in COMMON {
             headers.insert(name, HeaderValue::from_static(value));
         }
@@ -75,7 +79,7 @@ impl Http {
             headers.entry(AUTHORIZATION).or_insert(user);
         }
         Ok(Self {
-            connector: Connector::new(url)?,
+            connector: Connector::new(url, connect_max)?,
             headers,
             idle: Arc::default(),
         })

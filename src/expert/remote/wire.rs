@@ -82,7 +82,7 @@ impl Serialize for Outgoing<'_> {
 
 /// A whole answer in the chunks of a stream: one with every choice, one that counts the tokens.
 pub(super) fn chunks_of(completion: Completion) -> Vec<Chunk> {
-    let mut head = completion.0;
+    let mut head = completion.object();
     head.insert("object".into(), "chat.completion.chunk".into());
     let usage = head.remove("usage").filter(|usage| !usage.is_null());
     if let Some(Value::Array(choices)) = head.get_mut("choices") {
@@ -168,7 +168,7 @@ mod tests {
             "usage": {"prompt_tokens": 3, "completion_tokens": 1},
             "house": 1,
         }));
-        let chunks = chunks_of(Completion(whole));
+        let chunks = chunks_of(Completion::from_object(whole));
         let [answer, count] = chunks.as_slice() else {
             panic!("{chunks:?}")
         };

@@ -40,7 +40,7 @@ pub fn completion(message: &Map<String, Value>, created_s: i64) -> Option<Comple
     if let Some(usage) = counts.to_chat() {
         object["usage"] = usage;
     }
-    object.as_object().cloned().map(Completion)
+    object.as_object().cloned().map(Completion::from_object)
 }
 
 fn call(block: &Value, arguments: &str) -> Value {

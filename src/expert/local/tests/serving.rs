@@ -50,7 +50,7 @@ async fn an_answer_is_the_same_whole_and_streamed() {
     assert_eq!(finish.mean_logprob(), whole.mean_logprob());
     assert!(usage.only_counts());
     assert_eq!(usage.usage(), whole.usage());
-    assert_eq!(whole.0["model"], "general");
+    assert_eq!(whole.object()["model"], "general");
 }
 
 fn call(request: Arc<ChatRequest>) -> Call {

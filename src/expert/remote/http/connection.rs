@@ -4,6 +4,7 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use futures_util::future::poll_fn;
@@ -22,6 +23,17 @@ use tokio::net::TcpStream;
 use url::{Position, Url};
 
 use super::{HttpError, SetupError};
+
+/// How long a connection is silent before the other side is asked whether it is there, and between two such questions: a
+/// model may think for minutes, and what stands between forgets a connection on which nothing is said.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Such questions without a reply after which the connection is given up.
+const KEEPALIVE_TRIES: u32 = 3;
+
+/// How long what was sent may be on its way: who does not take it is not there any more.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -42,8 +54,8 @@ enum Transport {
 }
 
 impl Connector {
-    /// Connects to the host of `url`, once it is asked to.
-    pub(super) fn new(url: &Url) -> Result<Self, SetupError> {
+    /// Connects to the host of `url`, once it is asked to; gives each of its addresses a share of `connect_max`.
+    pub(super) fn new(url: &Url, connect_max: Duration) -> Result<Self, SetupError> {
         let host = &url[Position::BeforeHost..Position::AfterPort];
         let origin = Uri::builder()
             .scheme(url.scheme())
@@ -51,10 +63,7 @@ impl Connector {
             .path_and_query("/")
             .build()
             .map_err(|_no_authority| SetupError::BaseUrl)?;
-        let mut tcp = HttpConnector::new();
-        // Small requests must not wait for the acknowledgement of what was sent before.
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false);
+        let tcp = tcp(connect_max);
         let transport = if url.scheme() == "http" {
             Transport::Clear(TowerToHyperService::new(tcp))
         } else {
@@ -85,10 +94,23 @@ impl Connector {
         let (sender, driver) = http1::handshake(stream).await?;
         Ok(Connection(Box::new(Inner {
             sender,
-            driver,
-            has_ended: false,
+            driver: Some(driver),
         })))
     }
+}
+
+fn tcp(connect_max: Duration) -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    // Small requests must not wait for the acknowledgement of what was sent before.
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(connect_max));
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_TRIES));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+    tcp
 }
 
 /// A connection, over which one request goes at a time. It is boxed because it is large and handed around.
@@ -96,9 +118,8 @@ pub(super) struct Connection(Box<Inner>);
 
 struct Inner {
     sender: http1::SendRequest<Body>,
-    driver: http1::Connection<Stream, Body>,
-    /// Of the driver: it must not be polled any more.
-    has_ended: bool,
+    /// None once it has ended: only when it is dropped a request that waits for it is told.
+    driver: Option<http1::Connection<Stream, Body>>,
 }
 
 /// What became of a request.
@@ -113,9 +134,11 @@ pub(super) enum Exchange {
 impl Inner {
     /// Writes and reads whatever can be; wakes the task when there is more of it.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.has_ended {
-            // What is wrong is told to whoever waits for the response or its body.
-            self.has_ended = Pin::new(&mut self.driver).poll(cx).is_ready();
+        // What is wrong is told to whoever waits for the response or its body.
+        if let Some(driver) = &mut self.driver
+            && Pin::new(driver).poll(cx).is_ready()
+        {
+            self.driver = None;
         }
     }
 }
@@ -125,7 +148,7 @@ impl Connection {
     pub(super) fn is_usable(&mut self) -> bool {
         let inner = &mut self.0;
         inner.drive(&mut Context::from_waker(Waker::noop()));
-        !inner.has_ended && inner.sender.is_ready()
+        inner.driver.is_some() && inner.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of its response.

@@ -28,7 +28,7 @@ impl Host {
     async fn known_as(url: impl Fn(SocketAddr) -> String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = url(listener.local_addr().unwrap()).parse().unwrap();
-        let http = Http::new(&url, HeaderMap::new()).unwrap();
+        let http = Http::new(&url, HeaderMap::new(), SECOND).unwrap();
         Self { listener, http }
     }
 
@@ -132,6 +132,24 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
         assert_eq!(text(host.post().await.unwrap()).await, "hi");
     };
     join(serve, ask).await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_closes_just_before_it_is_used_hands_the_request_back() {
+    let host = Host::new().await;
+    let serve = async {
+        let mut stream = host.connected().await;
+        answer(&mut stream, LENGTH_2).await;
+        stream
+    };
+    let ask = async { text(host.post().await.unwrap()).await };
+    let (stream, _) = join(serve, ask).await;
+    let kept = host.http.idle.take().unwrap();
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let path = PathAndQuery::from_static("/v1/chat");
+    let sent = timeout(SECOND, kept.send(host.http.request(&path, Vec::new())));
+    assert!(matches!(sent.await.unwrap(), Exchange::Unsent(..)));
 }
 
 #[tokio::test]
@@ -244,7 +262,7 @@ async fn nobody_there_is_told_as_such() {
     let address = host.listener.local_addr().unwrap();
     drop(host.listener);
     let url = format!("http://{address}").parse().unwrap();
-    let http = Http::new(&url, HeaderMap::new()).unwrap();
+    let http = Http::new(&url, HeaderMap::new(), SECOND).unwrap();
     let path = PathAndQuery::from_static("/");
     let posted = http.post(&path, Vec::new(), SECOND).await;
     assert!(matches!(posted, Err(HttpError::Connect(_))));

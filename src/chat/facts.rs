@@ -1,4 +1,4 @@
-//! What Coterie reads of a chunk, in one pass over its JSON. Whatever has another form than OpenAI's is read over.
+//! What Coterie reads of an answer or a piece of one, in one pass over its JSON. Whatever has another form than OpenAI's is read over.
 
 use std::{fmt, ops::Range};
 
@@ -10,19 +10,19 @@ use serde_json::value::RawValue;
 
 use crate::chat::Usage;
 
-/// What is known of a chunk without its object.
+/// What is known of an object without taking it apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
     /// Where the model's name stands, with its quotes; none where there is none.
     pub(super) model: Option<Range<usize>>,
     /// How many choices are in it.
     pub(super) choices: usize,
-    /// The indices of the choices that it ends.
+    /// The indices of the choices that have come to their end in it.
     pub(super) finished: Vec<u64>,
     /// Whether anything of the answer is in it.
     pub(super) carries_token: bool,
     /// What it says of the first choice.
-    pub(super) first: First,
+    pub(super) first: Option<First>,
     /// Whether it says anything of tokens used, and what.
     pub(super) has_usage: bool,
     pub(super) usage: Option<Usage>,
@@ -30,12 +30,12 @@ pub(super) struct Facts {
     pub(super) has_error: bool,
 }
 
-/// What a chunk says of the first choice.
+/// What is said of the first choice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct First {
-    /// What it adds to its text; none where that is nothing.
+    /// Its text, or what is added to it; none where that is nothing.
     pub(super) text: Option<String>,
-    /// Whether it adds something else than text.
+    /// Whether there is something else than text.
     pub(super) has_more: bool,
     pub(super) finish_reason: Option<String>,
     pub(super) met_stop: Option<String>,
@@ -65,7 +65,7 @@ struct Ours {
 struct Choice<'a> {
     #[serde(borrow)]
     index: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "message")]
     delta: Option<&'a RawValue>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
@@ -73,7 +73,7 @@ struct Choice<'a> {
     stop_reason: Option<&'a RawValue>,
 }
 
-/// What a delta adds to its choice.
+/// What a message, or a piece of one, says.
 #[derive(Default)]
 struct Delta {
     text: Option<String>,
@@ -90,8 +90,11 @@ enum DeltaField {
 }
 
 impl Facts {
-    /// Reads a chunk's JSON; none where that is no object, or has one of these fields twice.
+    /// Reads JSON; none where that is no object, or has one of these fields twice.
     pub(super) fn of(json: &str) -> Option<Self> {
+        if !json.trim_start().starts_with('{') {
+            return None;
+        }
         let whole: Whole<'_> = serde_json::from_str(json).ok()?;
         let mut facts = Self {
             model: whole.model.map(|model| place_in(json, model.get())),
@@ -101,9 +104,9 @@ impl Facts {
             has_error: whole.error.is_some(),
             ..Self::default()
         };
-        let choices: Vec<Choice<'_>> = whole.choices.and_then(read).unwrap_or_default();
+        let choices: Vec<&RawValue> = whole.choices.and_then(read).unwrap_or_default();
         facts.choices = choices.len();
-        for choice in choices {
+        for choice in choices.into_iter().filter_map(read) {
             facts.take(&choice);
         }
         Some(facts)
@@ -118,14 +121,14 @@ impl Facts {
         }
         let delta: Delta = choice.delta.and_then(read).unwrap_or_default();
         self.carries_token |= delta.text.is_some() || delta.has_more;
-        if index == 0 {
-            self.first = First {
+        if index == 0 && self.first.is_none() {
+            self.first = Some(First {
                 text: delta.text,
                 has_more: delta.has_more,
                 finish_reason,
                 // vLLM tells a text there, and a token's number where that stopped the answer.
                 met_stop: choice.stop_reason.and_then(read),
-            };
+            });
         }
     }
 }
@@ -142,7 +145,7 @@ impl<'de> Visitor<'de> for DeltaVisitor {
     type Value = Delta;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a delta")
+        f.write_str("a message")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Delta, A::Error> {
