@@ -20,7 +20,10 @@ pub mod remote;
 mod retry;
 mod seats;
 
-use futures_util::{future::BoxFuture, stream::BoxStream};
+use std::future::ready;
+
+use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
+use serde_json::{Map, Value};
 
 pub use attempts::{Attempt, AttemptId, Attempts, Role};
 pub use breaker::{Circuit, Why};
@@ -39,6 +42,18 @@ use crate::chat::{Chunk, Completion};
 pub trait Expert: Send + Sync {
     /// Answers whole or token by token, as the call's request says.
     fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Answer, ExpertError>>;
+
+    /// Turns texts into vectors: an OpenAI embeddings request, and OpenAI's answer to it. Not all experts do.
+    fn embed<'a>(
+        &'a self,
+        _body: &'a Map<String, Value>,
+    ) -> BoxFuture<'a, Result<Map<String, Value>, ExpertError>> {
+        let error = ExpertError::Unsupported {
+            what: "embeddings",
+            param: "model",
+        };
+        ready(Err(error)).boxed()
+    }
 }
 
 /// An answer, in the form that was asked for.

@@ -31,7 +31,7 @@ pub(super) async fn embed(
     let quota = state.app.quotas.of(caller.key_name.as_deref());
     if let Some(remote) = state.app.experts.embedder(&model) {
         let tokens = admit(quota, &body)?;
-        let answer = remote.embed(body).await?;
+        let answer = remote.embed(&body).await?;
         if let Some(tokens) = tokens {
             match counted(&answer) {
                 Some(used) => tokens.settle(used),

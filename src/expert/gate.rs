@@ -14,13 +14,14 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use metrics::{Gauge, counter, gauge, histogram};
+use serde_json::{Map, Value};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    Answer, Call, Expert, ExpertError,
+    Answer, Call, Expert, ExpertError, Tried,
     pool::{EndpointState, Lease, Pool},
     quantile::Recent,
     seats::{Concurrency, Seats, Taken},
@@ -86,7 +87,8 @@ impl Gate {
     /// `Busy` if the queue is full or longer than the question can wait, `CircuitOpen` while it is left alone, `TimedOut`
     /// by the clocks, and what the expert says.
     pub(super) async fn answer(&self, call: &Call) -> Result<Answer, ExpertError> {
-        let (seat, mut lease) = self.admit(call).await?;
+        let admitted = self.admit(call.deadline, call.session, &call.tried).await;
+        let (seat, mut lease) = admitted?;
         let timeouts = call.delivery.timeouts.over(self.timeouts);
         let is_streamed = call.request.stream;
         let patience = if is_streamed {
@@ -110,16 +112,31 @@ impl Gate {
         }
     }
 
-    /// Does other work of the expert behind the same limits.
+    /// Turns texts into vectors, behind the same limits.
     ///
     /// # Errors
-    /// `Busy` if the queue is full, `TimedOut` by the clock for the whole, and what the work says.
-    pub(super) async fn run<T>(
+    /// As of [`answer`](Self::answer); the clock is the one for the whole.
+    pub(super) async fn embed(
         &self,
-        work: impl Future<Output = Result<T, ExpertError>>,
-    ) -> Result<T, ExpertError> {
-        let seat = self.seat(None).await?;
-        seat.within(self.timeouts.total, work).await?
+        body: &Map<String, Value>,
+        tried: &Tried,
+    ) -> Result<Map<String, Value>, ExpertError> {
+        let (seat, lease) = self.admit(None, None, tried).await?;
+        let work = lease.expert().embed(body);
+        let embedded = seat.within(self.timeouts.total, work).await;
+        let embedded = embedded.and_then(|embedded| embedded);
+        let mut held = Held { seat, lease };
+        match &embedded {
+            Ok(_) => {
+                held.lease.began(false);
+                held.completed();
+            }
+            Err(error) => {
+                tried.add(held.lease.endpoint());
+                held.failed(error);
+            }
+        }
+        embedded
     }
 
     /// Time until a question would be let through; none where one would be now.
@@ -128,8 +145,8 @@ impl Gate {
     }
 
     /// Whether another endpoint of the expert may do better.
-    pub(super) fn has_untried(&self, call: &Call) -> bool {
-        self.pool.has_untried(call, Instant::now())
+    pub(super) fn has_untried(&self, tried: &Tried) -> bool {
+        self.pool.has_untried(tried, Instant::now())
     }
 
     /// What each of its endpoints is doing.
@@ -153,13 +170,18 @@ impl Gate {
     }
 
     /// A seat, and an endpoint to ask.
-    async fn admit(&self, call: &Call) -> Result<(Seat, Lease), ExpertError> {
+    async fn admit(
+        &self,
+        deadline: Option<Instant>,
+        session: Option<u64>,
+        tried: &Tried,
+    ) -> Result<(Seat, Lease), ExpertError> {
         // Nobody waits for a seat at an expert that would not be asked then.
         if let Some(retry_after) = self.closed_for() {
             return Err(self.pool.resting(retry_after, Instant::now()));
         }
-        let seat = self.seat(call.deadline).await?;
-        let lease = self.pool.lease(call, Instant::now())?;
+        let seat = self.seat(deadline).await?;
+        let lease = self.pool.lease(session, tried, Instant::now())?;
         Ok((seat, lease))
     }
 

@@ -3,10 +3,11 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use metrics::counter;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Answer, AttemptId, Call, ErrorClass, ExpertError, Experts, Next, recovery::Recovery,
+    Answer, AttemptId, Call, ErrorClass, ExpertError, Experts, Next, Tried, recovery::Recovery,
     registry::Member, retry::wait_here,
 };
 use crate::{causes::in_full, config::StreamRecovery, ids::ExpertId};
@@ -154,7 +155,7 @@ impl Member {
             };
             // Another endpoint of the same model is the same expert, without a wait.
             if error.class().blames_the_endpoint()
-                && self.gate.has_untried(call)
+                && self.gate.has_untried(&call.tried)
                 && tries_before < ENDPOINT_TRIES_MAX
                 && self.retry_budget.withdraw()
             {
@@ -176,6 +177,27 @@ impl Member {
             sleep(wait).await;
             tries_before += 1;
         }
+    }
+
+    /// Turns texts into vectors, at another endpoint where one fails.
+    pub(super) async fn embed(
+        &self,
+        body: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, ExpertError> {
+        self.retry_budget.deposit(self.retries.budget);
+        let tried = Tried::default();
+        for _try in 0..ENDPOINT_TRIES_MAX {
+            let error = match self.gate.embed(body, &tried).await {
+                Ok(embedded) => return Ok(embedded),
+                Err(error) => error,
+            };
+            let goes_on = error.class().blames_the_endpoint() && self.gate.has_untried(&tried);
+            if !goes_on || !self.retry_budget.withdraw() {
+                return Err(error);
+            }
+            self.count_retry();
+        }
+        self.gate.embed(body, &tried).await
     }
 
     /// Asks the expert once.

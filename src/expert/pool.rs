@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    Call, Expert, ExpertError,
+    Expert, ExpertError, Tried,
     breaker::{Breaker, Circuit, Pass, Why},
     class::ErrorClass,
 };
@@ -91,15 +91,20 @@ impl Pool {
         soonest
     }
 
-    /// Chooses an endpoint.
+    /// Chooses an endpoint: one where it was not tried, rather the session's.
     ///
     /// # Errors
     /// None of them lets a question through now.
-    pub(super) fn lease(&self, call: &Call, now: Instant) -> Result<Lease, ExpertError> {
+    pub(super) fn lease(
+        &self,
+        session: Option<u64>,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Lease, ExpertError> {
         let mut soonest = Duration::MAX;
-        let mut order = self.by_preference(call.session, now);
+        let mut order = self.by_preference(session, now);
         if order.len() > 1 {
-            order.sort_by_key(|endpoint| call.tried.contains(&endpoint.name));
+            order.sort_by_key(|endpoint| tried.contains(&endpoint.name));
         }
         for endpoint in order {
             match endpoint.breaker.admit(now) {
@@ -128,10 +133,10 @@ impl Pool {
     }
 
     /// Whether there is an endpoint that lets a question through and at which it has not failed yet.
-    pub(super) fn has_untried(&self, call: &Call, now: Instant) -> bool {
+    pub(super) fn has_untried(&self, tried: &Tried, now: Instant) -> bool {
         self.endpoints.len() > 1
             && self.endpoints.iter().any(|endpoint| {
-                endpoint.breaker.closed_for(now).is_none() && !call.tried.contains(&endpoint.name)
+                endpoint.breaker.closed_for(now).is_none() && !tried.contains(&endpoint.name)
             })
     }
 

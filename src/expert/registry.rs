@@ -38,15 +38,10 @@ pub(super) struct Member {
     pub(super) retry_budget: Budget,
     pub(super) hedge_budget: Budget,
     pub(super) prefill: Prefill,
-    /// The expert once more where it is remote: what embeds, if it can.
-    remote: Option<Arc<RemoteExpert>>,
 }
 
 /// A remote model that turns texts into vectors.
-pub struct Embedder<'e> {
-    gate: &'e Gate,
-    remote: &'e RemoteExpert,
-}
+pub struct Embedder<'e>(&'e Member);
 
 /// Why the experts cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -115,10 +110,7 @@ impl Experts {
         if !member.capabilities.contains(&Capability::Embeddings) {
             return None;
         }
-        Some(Embedder {
-            gate: &member.gate,
-            remote: member.remote.as_deref()?,
-        })
+        Some(Embedder(member))
     }
 
     /// Sets the gauges that are not kept up to date by events: what each endpoint's breaker does, and how many answers each
@@ -158,12 +150,15 @@ impl Experts {
 }
 
 impl Embedder<'_> {
-    /// Answers an OpenAI embeddings request, behind the expert's limits.
+    /// Answers an OpenAI embeddings request, behind the expert's limits, by whichever of its endpoints does.
     ///
     /// # Errors
     /// What keeps the provider from answering.
-    pub async fn embed(&self, body: Map<String, Value>) -> Result<Map<String, Value>, ExpertError> {
-        self.gate.run(self.remote.embed(body)).await
+    pub async fn embed(
+        &self,
+        body: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, ExpertError> {
+        self.0.embed(body).await
     }
 }
 
@@ -180,17 +175,16 @@ pub struct Health {
 
 impl Member {
     fn open(config: &ExpertConfig) -> Result<Self, OpenError> {
-        let (endpoints, remote, concurrency) = match &config.kind {
+        let (endpoints, concurrency) = match &config.kind {
             ExpertKind::Local { model_file } => {
                 let expert: Arc<dyn Expert> = Arc::new(open_local(config, model_file)?);
-                (vec![(String::new(), expert)], None, Concurrency::Fixed(1))
+                (vec![(String::new(), expert)], Concurrency::Fixed(1))
             }
             ExpertKind::Remote(remote) => {
-                let (endpoints, first) = open_remote(config, remote)?;
                 let concurrency = config
                     .concurrent_max
                     .map_or(Concurrency::Adaptive, Concurrency::Fixed);
-                (endpoints, first, concurrency)
+                (open_remote(config, remote)?, concurrency)
             }
         };
         let limits = Limits {
@@ -208,7 +202,6 @@ impl Member {
             retry_budget: Budget::new(),
             hedge_budget: Budget::empty(),
             prefill: config.prefill,
-            remote,
         })
     }
 
@@ -236,16 +229,12 @@ fn open_local(config: &ExpertConfig, model_file: &Path) -> Result<LocalExpert, O
     })
 }
 
+/// Each of an expert's endpoints, with the name by which people know it.
 type Endpoints = Vec<(String, Arc<dyn Expert>)>;
 
-/// Every endpoint of a remote expert, and the first of them once more.
-fn open_remote(
-    config: &ExpertConfig,
-    remote: &RemoteConfig,
-) -> Result<(Endpoints, Option<Arc<RemoteExpert>>), OpenError> {
-    let mut endpoints: Endpoints = Vec::new();
-    let mut first = None;
-    for place in &remote.places {
+fn open_remote(config: &ExpertConfig, remote: &RemoteConfig) -> Result<Endpoints, OpenError> {
+    let places = remote.places.iter();
+    let opened = places.map(|place| {
         let endpoint = Endpoint {
             base_url: place.base_url.clone(),
             dialect: remote.dialect,
@@ -258,11 +247,9 @@ fn open_remote(
             expert: config.id.clone(),
             source,
         })?;
-        let expert = Arc::new(expert);
-        endpoints.push((place.base_url.to_string(), Arc::clone(&expert) as _));
-        first.get_or_insert(expert);
-    }
-    Ok((endpoints, first))
+        Ok((place.base_url.to_string(), Arc::new(expert) as _))
+    });
+    opened.collect()
 }
 
 #[cfg(test)]
@@ -291,7 +278,6 @@ impl Member {
             retry_budget: Budget::new(),
             hedge_budget: Budget::empty(),
             prefill: Prefill::None,
-            remote: None,
         }
     }
 }

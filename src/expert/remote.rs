@@ -107,19 +107,19 @@ impl RemoteExpert {
         })
     }
 
-    /// Turns texts into vectors: an OpenAI embeddings request, passed on and back whole but for the model's name.
-    ///
-    /// # Errors
-    /// The provider gave no embeddings.
-    pub async fn embed(&self, body: Map<String, Value>) -> Result<Map<String, Value>, ExpertError> {
-        let outgoing = Outgoing::plain(&body, &self.model);
+    async fn embeddings(
+        &self,
+        body: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, ExpertError> {
+        let outgoing = Outgoing::plain(body, &self.model);
         let path = &self.embeddings_path;
         let response = self
             .post(path, outgoing.to_json(), self.connect_max)
             .await?;
         let bytes = whole_body(response).await?;
-        let mut answer: Map<String, Value> = serde_json::from_slice(&bytes)
-            .map_err(|error| broken(format!("not a JSON object: {error}")))?;
+        let read = heavy::on(bytes.len(), || serde_json::from_slice(&bytes));
+        let mut answer: Map<String, Value> =
+            read.map_err(|error| broken(format!("not a JSON object: {error}")))?;
         if !answer.get("data").is_some_and(Value::is_array) {
             return Err(status::error_in(&answer)
                 .unwrap_or_else(|| broken("the embeddings have no list of `data`".into())));
@@ -190,6 +190,13 @@ impl RemoteExpert {
 impl Expert for RemoteExpert {
     fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Answer, ExpertError>> {
         self.chat(call).boxed()
+    }
+
+    fn embed<'a>(
+        &'a self,
+        body: &'a Map<String, Value>,
+    ) -> BoxFuture<'a, Result<Map<String, Value>, ExpertError>> {
+        self.embeddings(body).boxed()
     }
 }
 

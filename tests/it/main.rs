@@ -20,6 +20,7 @@ mod endings;
 mod evaluate;
 mod faults;
 mod fitting;
+mod hot_path;
 mod http;
 mod mapping;
 mod models;

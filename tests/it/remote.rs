@@ -546,7 +546,7 @@ async fn embeddings_pass_whole_both_ways_but_for_the_models_name() {
 
     let mut expected = answer;
     expected["model"] = "far".into();
-    let told = embedder.embed(body.clone()).await.unwrap();
+    let told = embedder.embed(body).await.unwrap();
     assert_eq!(Value::Object(told), expected);
     assert_eq!(
         upstream.requests()[0].body,
@@ -554,7 +554,7 @@ async fn embeddings_pass_whole_both_ways_but_for_the_models_name() {
     );
     assert_eq!(upstream.requests()[0].path, "/v1/embeddings");
     for kind in ["rate_limited", "broken"] {
-        let error = embedder.embed(body.clone()).await.unwrap_err();
+        let error = embedder.embed(body).await.unwrap_err();
         assert_eq!(error.kind(), kind);
     }
 }

@@ -1,5 +1,7 @@
 //! Several endpoints of one expert: sessions stay where they were, others spread, and one that fails is left out.
 
+use serde_json::json;
+
 use crate::support::{
     coterie::{Coterie, chat},
     upstream::{Reply, Upstream},
@@ -13,6 +15,7 @@ async fn house(first: &Upstream, second: &Upstream) -> Coterie {
          \x20   base_url: '{}'\n\
          \x20   model: m\n\
          \x20   replicas: [{{ base_url: '{}' }}]\n\
+         \x20   capabilities: [chat, embeddings]\n\
          \x20   retries: {{ backoff: 1ms }}\n\
          \x20   breaker: {{ failures: 2, open: 60s, open_max: 60s }}\n\
          mapping: {{ default: only }}\n",
@@ -68,5 +71,21 @@ async fn an_endpoint_that_fails_is_left_out_and_nobody_notices() {
         ready.contains("\"open\"") && ready.contains("\"closed\""),
         "{ready}"
     );
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embeddings_go_to_another_endpoint_as_well() {
+    let vectors = json!({"object": "list", "data": [{"index": 0, "embedding": [0.5]}]});
+    let failing = Upstream::always(Reply::reset()).await;
+    let healthy = Upstream::always(Reply::json(vectors)).await;
+    let coterie = house(&failing, &healthy).await;
+    for _ in 0..20 {
+        let body = json!({"model": "only", "input": "Hi?"});
+        let told = coterie.told("/v1/embeddings", &body).await;
+        assert_eq!(told["data"][0]["embedding"], json!([0.5]), "{told}");
+    }
+    assert_eq!(healthy.requests().len(), 20);
+    assert!(failing.requests().len() <= 2, "then its breaker opened");
     coterie.stop().await;
 }

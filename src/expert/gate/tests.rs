@@ -31,6 +31,13 @@ impl Expert for Scripted {
         }
         .boxed()
     }
+
+    fn embed<'a>(
+        &'a self,
+        _body: &'a Map<String, Value>,
+    ) -> BoxFuture<'a, Result<Map<String, Value>, ExpertError>> {
+        std::future::pending().boxed()
+    }
 }
 
 type Scripts = Vec<(Duration, Result<Answer, ExpertError>)>;
@@ -303,9 +310,10 @@ async fn a_seat_is_held_until_its_stream_ends_or_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_work_takes_a_seat_and_has_the_clock_for_the_whole() {
+async fn embeddings_take_a_seat_and_have_the_clock_for_the_whole() {
     let gate = gate(1, 0, Vec::new());
-    let mut running = Box::pin(gate.run(std::future::pending::<Result<(), _>>()));
+    let (body, tried) = (Map::new(), Tried::default());
+    let mut running = Box::pin(gate.embed(&body, &tried));
     assert!(poll!(&mut running).is_pending());
     assert_eq!(failure(&gate, false).await.kind(), "busy");
     assert_eq!(waited(&running.await.unwrap_err()), 60 * SECOND);

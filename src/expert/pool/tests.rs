@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use futures_util::{FutureExt, future::BoxFuture};
-use serde_json::json;
 
 use super::*;
-use crate::{chat::ChatRequest, expert::Answer};
+use crate::expert::{Answer, Call};
 
 struct Nobody;
 
@@ -23,17 +22,12 @@ fn pool(names: &[&str]) -> Pool {
     Pool::new(endpoints, BreakerConfig::default())
 }
 
-fn call(session: Option<u64>) -> Call {
-    let body = json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
-    let request = Arc::new(ChatRequest::parse(body).unwrap());
-    Call {
-        session,
-        ..Call::new(request, Arc::default())
-    }
+fn leased(pool: &Pool, session: Option<u64>) -> Lease {
+    leased_untried(pool, session, &Tried::default())
 }
 
-fn leased(pool: &Pool, session: Option<u64>) -> Lease {
-    pool.lease(&call(session), Instant::now()).ok().unwrap()
+fn leased_untried(pool: &Pool, session: Option<u64>, tried: &Tried) -> Lease {
+    pool.lease(session, tried, Instant::now()).ok().unwrap()
 }
 
 fn name(lease: &Lease) -> String {
@@ -49,11 +43,11 @@ fn failure() -> ExpertError {
 
 fn open(pool: &Pool, endpoint: &str) {
     // It is the only one at which the question has not failed.
-    let call = call(None);
+    let tried = Tried::default();
     let others = pool.endpoints.iter().filter(|it| it.name != endpoint);
-    others.for_each(|other| call.tried.add(&other.name));
+    others.for_each(|other| tried.add(&other.name));
     for _ in 0..BreakerConfig::default().failures {
-        let mut lease = pool.lease(&call, Instant::now()).ok().unwrap();
+        let mut lease = leased_untried(pool, None, &tried);
         assert_eq!(name(&lease), endpoint);
         lease.failed(&failure());
     }
@@ -117,7 +111,8 @@ async fn an_open_endpoint_is_left_out_and_all_open_ones_say_when_to_come_back() 
     assert!((0..50).all(|_| name(&leased(&pool, None)) == "b"));
     assert_eq!(pool.closed_for(Instant::now()), None);
     open(&pool, "b");
-    let error = pool.lease(&call(None), Instant::now()).err().unwrap();
+    let error = pool.lease(None, &Tried::default(), Instant::now());
+    let error = error.err().unwrap();
     assert_eq!(error.kind(), "circuit_open");
     let most = BreakerConfig::default().open;
     assert!(error.retry_after().unwrap() <= most);
@@ -142,13 +137,13 @@ async fn a_question_that_is_itself_at_fault_teaches_nothing_of_the_endpoint() {
 async fn a_question_that_failed_at_one_endpoint_goes_to_another() {
     let pool = pool(&["a", "b"]);
     for session in [None, Some(1), Some(2), Some(3)] {
-        let call = call(session);
-        let first = name(&pool.lease(&call, Instant::now()).ok().unwrap());
-        call.tried.add(&first);
-        assert!(pool.has_untried(&call, Instant::now()));
-        let second = name(&pool.lease(&call, Instant::now()).ok().unwrap());
+        let tried = Tried::default();
+        let first = name(&leased_untried(&pool, session, &tried));
+        tried.add(&first);
+        assert!(pool.has_untried(&tried, Instant::now()));
+        let second = name(&leased_untried(&pool, session, &tried));
         assert_ne!(first, second);
-        call.tried.add(&second);
-        assert!(!pool.has_untried(&call, Instant::now()));
+        tried.add(&second);
+        assert!(!pool.has_untried(&tried, Instant::now()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::words::{Words, hash};
+use super::words::{HASH_OF_NOTHING, Words, hash_on};
 
 /// Letters of the shortest and the longest piece of a word.
 const LETTERS: std::ops::RangeInclusive<usize> = 2..=4;
@@ -112,19 +112,20 @@ fn letters(bordered: &str, each: &mut impl FnMut(Gram<'_>, u64)) {
     if alone {
         return;
     }
-    // Where the last few characters began: a piece ends at each character.
-    let mut starts = [0; *LETTERS.end()];
+    // Where each of the last few characters began, and the hash from there on: a piece ends at each character.
+    let mut begun = [(0, HASH_OF_NOTHING); *LETTERS.end()];
     for (count, (at, c)) in bordered.char_indices().enumerate() {
-        starts.rotate_left(1);
-        starts[*LETTERS.end() - 1] = at;
+        begun.copy_within(1.., 0);
+        begun[*LETTERS.end() - 1] = (at, HASH_OF_NOTHING);
         let end = at + c.len_utf8();
+        for (_, hash) in &mut begun {
+            *hash = hash_on(*hash, &bordered.as_bytes()[at..end]);
+        }
         for letters in LETTERS {
             if count + 1 >= letters {
-                let piece = &bordered[starts[*LETTERS.end() - letters]..end];
-                each(
-                    Gram::Letters(piece),
-                    mix(Kind::Letters, &[hash(piece.as_bytes())]),
-                );
+                let (start, hash) = begun[*LETTERS.end() - letters];
+                let piece = &bordered[start..end];
+                each(Gram::Letters(piece), mix(Kind::Letters, &[hash]));
             }
         }
     }
@@ -183,4 +184,25 @@ fn length_step(bytes: usize) -> u8 {
 
 fn length_of(step: u8) -> f32 {
     (f32::from(step) / 1.5).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_has_the_hash_of_its_letters_wherever_it_stands() {
+        let mut pieces = 0;
+        for word in [" reverses ", " a ", " größe ", " 你好吗 "] {
+            letters(word, &mut |gram, found| {
+                let Gram::Letters(piece) = gram else {
+                    panic!("{gram:?}");
+                };
+                let alone = hash_on(HASH_OF_NOTHING, piece.as_bytes());
+                assert_eq!(found, mix(Kind::Letters, &[alone]), "{piece}");
+                pieces += 1;
+            });
+        }
+        assert_eq!(pieces, 24 + 3 + 15 + 9);
+    }
 }

@@ -77,8 +77,16 @@ impl Words {
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): short inputs, no table, the same on every machine.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+fn hash(bytes: &[u8]) -> u64 {
+    hash_on(HASH_OF_NOTHING, bytes)
+}
+
+/// The hash of no bytes.
+pub(super) const HASH_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// The hash of what a hash is of, and of more bytes behind it.
+pub(super) fn hash_on(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
