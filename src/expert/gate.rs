@@ -1,6 +1,7 @@
 //! What stands before every expert: a limit of concurrent answers, a bounded queue that sheds who would wait in vain, its
 //! clocks, and the choice of an endpoint.
 
+mod begin;
 mod clocked;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use metrics::{Gauge, counter, gauge, histogram};
 use serde_json::{Map, Value};
 use tokio::{
@@ -21,17 +22,14 @@ use tokio::{
 };
 
 use super::{
-    Answer, Call, Expert, ExpertError, Tried,
+    Answer, Call, ExpertError, Tried,
     pool::{EndpointState, Lease, Pool},
     quantile::Recent,
     seats::{Concurrency, Seats, Taken},
 };
 use crate::{chat::Choices, config::Timeouts, ids::ExpertId};
+use begin::begin;
 use clocked::Clocked;
-
-/// Chunks kept back while no token has come: roles, filter results and signs of life. An expert that sends more is
-/// evidently at work, and its answer has begun.
-const PRELUDE_CHUNKS_MAX: usize = 64;
 
 /// The least and the most that a caller is told to wait for a full queue: less would be a busy loop, more a guess.
 const RETRY_AFTER_S: (u64, u64) = (1, 60);
@@ -255,26 +253,6 @@ impl Gate {
             retry_after: Duration::from_secs(next_free_s.clamp(least, most)),
         }
     }
-}
-
-/// Asks the expert and reads a stream up to its first token.
-async fn begin(expert: &dyn Expert, call: &Call) -> Result<Answer, ExpertError> {
-    let mut pieces = match expert.answer(call).await? {
-        Answer::Stream(pieces) => pieces.fuse(),
-        whole @ Answer::Whole(_) => return Ok(whole),
-    };
-    let mut prelude = Vec::new();
-    while prelude.len() < PRELUDE_CHUNKS_MAX {
-        let Some(chunk) = pieces.next().await.transpose()? else {
-            break;
-        };
-        let begun = chunk.carries_token() || chunk.finishes();
-        prelude.push(Ok(chunk));
-        if begun {
-            break;
-        }
-    }
-    Ok(Answer::Stream(stream::iter(prelude).chain(pieces).boxed()))
 }
 
 /// What an answer under way holds.

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use futures_util::{FutureExt, future::BoxFuture, poll};
+use futures_util::{FutureExt, future::BoxFuture, poll, stream};
 use serde_json::json;
 use tokio::{
     sync::mpsc,
@@ -10,11 +10,11 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::*;
+use super::{begin::PRELUDE_CHUNKS_MAX, *};
 use crate::{
-    chat::{AnswerHead, ChatRequest, Chunk, FinishReason, Usage},
-    config::BreakerConfig,
-    expert::AnswerStream,
+    chat::{AnswerHead, ChatRequest, Chunk, Completion, FinishReason, Usage},
+    config::{BreakerConfig, Delivery, PolicyRefusals},
+    expert::{AnswerStream, Expert},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -228,6 +228,40 @@ async fn a_reader_that_comes_back_late_gets_what_has_come() {
     sender.send(Ok(head().text("b"))).await.unwrap();
     advance(30 * SECOND).await;
     assert_eq!(pieces.next().await.unwrap().unwrap().text(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_filter_ends_before_it_begins_is_a_refusal_where_those_are_rerouted() {
+    let filtered = |field: &str| {
+        let choice = json!({"index": 0, field: {"content": ""}, "finish_reason": "content_filter"});
+        json!({"choices": [choice]}).as_object().cloned().unwrap()
+    };
+    let scripts = || {
+        let chunk = Chunk::from_object(filtered("delta"));
+        let whole = Completion::from_object(filtered("message"));
+        vec![
+            (
+                Duration::ZERO,
+                Ok(stream_of(vec![(Duration::ZERO, Ok(chunk))])),
+            ),
+            (Duration::ZERO, Ok(Answer::Whole(whole))),
+        ]
+    };
+    let told = gate(1, 0, scripts());
+    let rerouted = gate(1, 0, scripts());
+    for streamed in [true, false] {
+        assert!(told.answer(&call(streamed)).await.is_ok());
+        let reroute = Delivery {
+            policy_refusals: PolicyRefusals::Reroute,
+            ..Delivery::default()
+        };
+        let call = Call {
+            delivery: Arc::new(reroute),
+            ..call(streamed)
+        };
+        let error = rerouted.answer(&call).await.err().unwrap();
+        assert_eq!(error.kind(), "policy_refused");
+    }
 }
 
 #[tokio::test(start_paused = true)]
