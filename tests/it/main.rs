@@ -33,4 +33,5 @@ mod router;
 mod sessions;
 mod store;
 mod support;
+mod tls;
 mod training;
