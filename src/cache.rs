@@ -23,6 +23,9 @@ use crate::{
 /// Longest answer that is kept, in bytes: one must not drive out hundreds.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
+/// Longest time for which an answer may be kept: nothing lives so long in memory, and the clock of the entries has an end.
+pub const KEEP_MAX: Duration = Duration::from_hours(365 * 24);
+
 /// What an entry takes beside its answer, in bytes: its key, and the cache's own housekeeping.
 const ENTRY_BYTES: usize = 256;
 

@@ -202,9 +202,7 @@ impl Mapping {
         today: Today,
     ) -> Result<Choice, OverBudget> {
         let usd_estimate = self.usd_estimate(&expert, demand);
-        if let Some(Limit::UsdPerDay { .. }) = self.limit_of_day(usd_estimate, today) {
-            return Err(self.over_day(usd_estimate, today));
-        }
+        self.within_day(usd_estimate, today)?;
         Ok(Choice {
             expert,
             fallbacks: Vec::new(),

@@ -13,10 +13,13 @@ use serde_json::{Map, Value, json};
 
 use super::{ApiError, ApiState, auth::Caller, body::JsonBody};
 use crate::{
+    app::App,
     chat::{InvalidRequest, Usage, fields},
     composition::{MODEL_ALIAS, MODEL_NAME},
+    ids::ExpertId,
     mapping::BYTES_PER_TOKEN,
-    quota::{Estimate, OverQuota, Quota, TokensTaken},
+    outcome::{Reservations, Used},
+    quota::{Admitted, Estimate, OverQuota, Quota},
     router::encoder::{Reading, TEXTS_MAX},
 };
 
@@ -30,14 +33,16 @@ pub(super) async fn embed(
     let model = fields::required_string(&body, "model")?;
     let quota = state.app.quotas.of(caller.key_name.as_deref());
     if let Some(remote) = state.app.experts.embedder(&model) {
-        let tokens = admit(quota, &body)?;
+        let expert = ExpertId::new(model);
+        let reserved = reserve(&state.app, quota, &expert, &body)?;
         let answer = remote.embed(&body).await?;
-        if let Some(tokens) = tokens {
-            match counted(&answer) {
-                Some(used) => tokens.settle(used),
-                None => tokens.keep(),
-            }
-        }
+        let tokens = counted(&answer);
+        reserved.settle(Used {
+            is_something: true,
+            usd: tokens.map(|tokens| state.app.usd_of_reading(&expert, tokens)),
+            tokens,
+            tokens_streamed: 0,
+        });
         return Ok(Json(answer).into_response());
     }
     let encoder = state.app.composition.router().encoder();
@@ -49,11 +54,6 @@ pub(super) async fn embed(
     }
     let format = Format::of(&body)?;
     let texts = texts(&body)?;
-    let tokens = admit(quota, &body)?;
-    let readings = encoder.embed(texts).await?;
-    if let Some(tokens) = tokens {
-        tokens.settle(pieces(&readings) as u64);
-    }
     let wanted = fields::count(&body, "dimensions")?;
     let dimensions = encoder.dimensions();
     if wanted.is_some_and(|wanted| wanted as usize != dimensions) {
@@ -63,22 +63,44 @@ pub(super) async fn embed(
         );
         return Err(InvalidRequest::at("dimensions", message).into());
     }
+    let tokens = admit(quota, &body)?.begin();
+    let readings = encoder.embed(texts).await?;
+    if let Some(tokens) = tokens {
+        tokens.settle(pieces(&readings) as u64);
+    }
     Ok(Json(response(encoder.name(), &readings, format)).into_response())
 }
 
 /// Takes what a request may use of its client's quota, where it has one: as many tokens as its input may have.
-fn admit(
-    quota: Option<&Arc<Quota>>,
-    body: &Map<String, Value>,
-) -> Result<Option<TokensTaken>, OverQuota> {
+fn admit(quota: Option<&Arc<Quota>>, body: &Map<String, Value>) -> Result<Admitted, OverQuota> {
     let Some(quota) = quota else {
-        return Ok(None);
+        return Ok(Admitted::default());
     };
-    let admitted = quota.admit(Estimate {
-        prompt_tokens: body.get("input").map_or(0, tokens_of),
+    quota.admit(Estimate {
+        prompt_tokens: input_tokens(body),
         answer_tokens: 0,
-    })?;
-    Ok(admitted.begin())
+    })
+}
+
+/// The same, and the dollars that a remote model may cost.
+fn reserve(
+    app: &App,
+    quota: Option<&Arc<Quota>>,
+    expert: &ExpertId,
+    body: &Map<String, Value>,
+) -> Result<Reservations, ApiError> {
+    let admitted = admit(quota, body)?;
+    let tokens = input_tokens(body);
+    let dollars = app.reserve_reading(expert, tokens, quota.map(Arc::as_ref))?;
+    Ok(Reservations {
+        tokens: admitted.begin(),
+        ..dollars
+    })
+}
+
+/// Tokens of what is to be read, estimated.
+fn input_tokens(body: &Map<String, Value>) -> u64 {
+    body.get("input").map_or(0, tokens_of)
 }
 
 /// Tokens of an input, estimated: of texts by their length; numbers are tokens already.

@@ -27,6 +27,10 @@ use crate::{
 /// How long a client should wait for what passes soon: a full queue of ours, a restart.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Longest wait, in seconds, that the clients of OpenAI and Anthropic take from `Retry-After`. Told to wait longer they come
+/// back at once, unless they are told not to come back by themselves.
+const WAIT_S_MAX: u64 = 60;
+
 /// Everything that an endpoint can say instead of an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
@@ -219,7 +223,7 @@ fn of_quota(over: &OverQuota, param: &str) -> Told {
 
 fn of_refusal(refusal: &Refusal) -> Told {
     match refusal {
-        Refusal::OverQuota(over) => of_quota(over, "max_tokens"),
+        Refusal::OverQuota { param, source } => of_quota(source, param),
         Refusal::Undecided(undecided) => of_undecided(undecided),
         Refusal::NoSlot(NoSlot) => Told::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -244,7 +248,8 @@ fn of_expert(error: &ExpertError) -> Told {
             "rate_limit_error",
             "rate_limit_exceeded",
         )
-        .retry_after(*retry_after),
+        // A provider that does not say how long has rather had too much at once than too much in a day.
+        .retry_after(Some(retry_after.unwrap_or(SOON))),
         // The provider's own limit, which holds for this question as for the one that met it.
         ExpertError::CircuitOpen {
             retry_after,
@@ -359,9 +364,11 @@ impl IntoResponse for ApiError {
         if let Some(wait) = told.retry_after {
             // Whole seconds, rounded up: a client that comes back early would only be refused again.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, seconds.max(1).into());
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, seconds.max(1).into());
+            if seconds > WAIT_S_MAX {
+                headers.insert(headers::SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
         }
         if let Self::Refused(Refusal::Expert { outcome_id, .. }) = &self
             && let Ok(id) = HeaderValue::from_str(outcome_id)

@@ -1,4 +1,4 @@
-//! The headers that say what became of a question.
+//! The headers that say what became of a question, and what a client should do next.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -6,6 +6,8 @@ use crate::app::Reply;
 
 /// The id that feedback refers to.
 pub(super) const OUTCOME: HeaderName = HeaderName::from_static("x-coterie-outcome");
+/// Whether OpenAI's and Anthropic's clients should ask once more by themselves.
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const CATEGORY: HeaderName = HeaderName::from_static("x-coterie-category");
 const CONFIDENCE: HeaderName = HeaderName::from_static("x-coterie-confidence");
 const EXPERT: HeaderName = HeaderName::from_static("x-coterie-expert");

@@ -1,15 +1,16 @@
 //! `GET /v1/models`: the composition, its categories, the experts and the embedding models.
 
+use std::sync::Arc;
+
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State, rejection::PathRejection},
     http::Uri,
 };
 use serde::Serialize;
 
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, auth::Caller};
 use crate::{
-    clock,
     composition::{MODEL_ALIAS, MODEL_NAME},
     ids::{CategoryId, ExpertId, MappingId},
 };
@@ -52,16 +53,20 @@ pub(super) struct Models {
 }
 
 /// All of them.
-pub(super) async fn list(State(state): State<ApiState>) -> Json<Models> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Json<Models> {
     Json(Models {
         object: "list",
-        data: all(&state),
+        data: all(&state, &caller),
     })
 }
 
 /// One of them.
 pub(super) async fn one(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<Model>, ApiError> {
@@ -70,14 +75,18 @@ pub(super) async fn one(
         |_unreadable| uri.path().replacen("/models/", "", 1),
         |Path(id)| id,
     );
-    let found = all(&state).into_iter().find(|model| model.id == id);
+    let found = all(&state, &caller)
+        .into_iter()
+        .find(|model| model.id == id);
     found.map(Json).ok_or(ApiError::UnknownModel { model: id })
 }
 
-fn all(state: &ApiState) -> Vec<Model> {
+/// All of them, as the limits of whoever asks are now.
+fn all(state: &ApiState, caller: &Caller) -> Vec<Model> {
     let composition = &state.app.composition;
     let (router, mapping) = (composition.router(), composition.mapping());
-    let today = state.app.spending.today(clock::now_ms());
+    let quota = state.app.quotas.of(caller.key_name.as_deref());
+    let today = state.app.today(quota.map(Arc::as_ref));
     let created = state.started_at_s;
     let model = |id: &str, owned_by, mapped| Model {
         id: id.to_owned(),

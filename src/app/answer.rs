@@ -20,7 +20,7 @@ use crate::{
     mapping::{Demand, Resting},
     outcome::{Ask, NoSlot, Reservations, Ticket},
     query::Query,
-    quota::{Estimate, OverQuota},
+    quota::{Admitted, Estimate, OverQuota, Quota},
     session::{Claim, Held, Membership},
 };
 
@@ -57,8 +57,13 @@ pub struct Reply {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The client has used up what it may use.
-    #[error(transparent)]
-    OverQuota(#[from] OverQuota),
+    #[error("{source}")]
+    OverQuota {
+        /// The field of the request that asks for the most of it.
+        param: &'static str,
+        /// What is used up.
+        source: OverQuota,
+    },
     /// There is no decision on it.
     #[error(transparent)]
     Undecided(#[from] Undecided),
@@ -84,8 +89,10 @@ impl App {
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
         let quota = self.quotas.of(asked.claim.client.as_deref());
         let demand = Demand::of(&request);
-        let admitted = quota.map(|quota| quota.admit(estimate(&demand)));
-        let admitted = admitted.transpose()?.unwrap_or_default();
+        let admitted = match quota {
+            Some(quota) => admit(quota, &request, &demand)?,
+            None => Admitted::default(),
+        };
         let slot = self.recorder.reserve().await?;
         let bytes = request.bytes();
         let (query, membership) = heavy::on(bytes, || {
@@ -135,7 +142,8 @@ impl App {
                 expert: answered.expert.clone(),
                 cache: caching.used,
                 answer: {
-                    let answered = self.keep_answer(caching, answered, choices.clone());
+                    let role = call.attempts.role(answered.attempt);
+                    let answered = caching.keep(self.cache.as_ref(), answered, role, &choices);
                     self.follow(ticket, answered, choices)
                 },
                 outcome_id,
@@ -254,12 +262,23 @@ impl App {
     }
 }
 
-/// What a request may use of its client's tokens.
-fn estimate(demand: &Demand) -> Estimate {
-    Estimate {
+/// Takes what a request may use of its client's quota.
+fn admit(quota: &Quota, request: &ChatRequest, demand: &Demand) -> Result<Admitted, Refusal> {
+    let estimate = Estimate {
         prompt_tokens: demand.prompt_tokens,
         answer_tokens: demand.answers_tokens(),
-    }
+    };
+    quota.admit(estimate).map_err(|source| {
+        let param = match source {
+            OverQuota::TooLarge { per_minute, .. }
+                if demand.prompt_tokens > u64::from(per_minute) =>
+            {
+                "messages"
+            }
+            _ => request.answer_tokens_field(),
+        };
+        Refusal::OverQuota { param, source }
+    })
 }
 
 fn count(decision: &Decision) {

@@ -6,7 +6,7 @@ use metrics::counter;
 
 use super::{App, Asked};
 use crate::{
-    cache::{self, CacheKey, CacheUse, CacheWish, Kept},
+    cache::{self, Cache, CacheKey, CacheUse, CacheWish, Kept},
     chat::{ChatRequest, Choices},
     decision::Decision,
     expert::{Answered, Attempts, Role},
@@ -36,7 +36,9 @@ impl App {
             return Caching::default();
         };
         let client = asked.claim.client.as_deref();
-        let Some(key) = CacheKey::of(request, client, &decision.expert) else {
+        let first = decision.grounds.cascade.as_ref().map(|it| &it.first);
+        let Some(key) = CacheKey::of(request, client, first.into_iter().chain([&decision.expert]))
+        else {
             return Caching::default();
         };
         let kept = match asked.cache {
@@ -56,27 +58,29 @@ impl App {
             key: keeps.then(|| (key, decision.expert.clone())),
         }
     }
-
-    /// Sees to it that an answer is kept, where it is to be.
-    pub(super) fn keep_answer(
-        &self,
-        caching: Caching,
-        answered: Answered,
-        choices: Choices,
-    ) -> Answered {
-        let (Some(cache), Some((key, expert))) = (&self.cache, caching.key) else {
-            return answered;
-        };
-        // Another's answer is not what the same question would get the next time.
-        if answered.expert != expert {
-            return answered;
-        }
-        let answer = cache::record(cache, key, &answered.expert, choices, answered.answer);
-        Answered { answer, ..answered }
-    }
 }
 
 impl Caching {
+    /// Sees to it that an answer is kept, where it is to be: the expert's own, or that of a cascade's first expert, accepted.
+    /// Another's is not what the same question would get the next time.
+    pub(super) fn keep(
+        self,
+        cache: Option<&Cache>,
+        answered: Answered,
+        role: Option<Role>,
+        choices: &Choices,
+    ) -> Answered {
+        let (Some(cache), Some((key, expert))) = (cache, self.key) else {
+            return answered;
+        };
+        if answered.expert != expert && role != Some(Role::First) {
+            return answered;
+        }
+        let choices = choices.clone();
+        let answer = cache::record(cache, key, &answered.expert, choices, answered.answer);
+        Answered { answer, ..answered }
+    }
+
     /// The answer that was at hand, in the log of attempts for what it is.
     pub(super) fn hit(&self, attempts: &Attempts) -> Option<Answered> {
         let kept = self.kept.as_ref()?;

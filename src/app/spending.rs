@@ -1,4 +1,4 @@
-//! The dollars of a question: the house's, and those of the client that asks.
+//! The dollars of a question, or of texts to embed: the house's, and those of the client that asks.
 
 use metrics::gauge;
 
@@ -7,7 +7,8 @@ use crate::{
     clock,
     composition::{Ruled, Undecided},
     decision::Decision,
-    mapping::{OverBudget, Payer, Today},
+    ids::ExpertId,
+    mapping::{Demand, OverBudget, Payer, Today},
     outcome::Reservations,
     quota::Quota,
 };
@@ -22,26 +23,60 @@ impl App {
         ruled: Ruled,
         quota: Option<&Quota>,
     ) -> Result<(Decision, Reservations), Undecided> {
-        let now_ms = clock::now_ms();
         let resting = self.resting();
         let choose = |today| self.composition.choose(ruled, today, &resting);
+        Ok(self.reserve(quota, choose)?)
+    }
+
+    /// Reserves what an embedding model may cost that reads about so many tokens: nothing, where it has no price.
+    ///
+    /// # Errors
+    /// Not as much is left for the day.
+    pub fn reserve_reading(
+        &self,
+        expert: &ExpertId,
+        tokens: u64,
+        quota: Option<&Quota>,
+    ) -> Result<Reservations, Undecided> {
+        let usd = self.usd_of_reading(expert, tokens);
+        let within = |today| {
+            let mapping = self.composition.mapping();
+            mapping.within_day(usd, today).map(|()| ((), usd))
+        };
+        let ((), reserved) = self.reserve(quota, within)?;
+        Ok(reserved)
+    }
+
+    /// What it costs that an embedding model reads so many tokens, in dollars.
+    pub fn usd_of_reading(&self, expert: &ExpertId, tokens: u64) -> f64 {
+        let mapping = self.composition.mapping();
+        mapping.usd_estimate(expert, &Demand::reading(tokens))
+    }
+
+    /// Reserves the dollars that `choose` returns, of the house and of the client, before anybody else sees what is left.
+    fn reserve<T>(
+        &self,
+        quota: Option<&Quota>,
+        choose: impl FnOnce(Today) -> Result<(T, f64), OverBudget>,
+    ) -> Result<(T, Reservations), OverBudget> {
+        let now_ms = clock::now_ms();
         let Some((quota, dollars)) = quota.and_then(|quota| Some((quota, quota.dollars()?))) else {
-            let (decision, house) = self.spending.admit(now_ms, choose)?;
+            let (chosen, house) = self.spending.admit(now_ms, choose)?;
             let reserved = Reservations {
                 house: Some(house),
                 ..Reservations::default()
             };
-            return Ok((decision, reserved));
+            return Ok((chosen, reserved));
         };
         // The client's before the house's, always: who held them the other way round could wait for ever.
         let chosen = dollars.spending.admit(now_ms, |own| {
             let client = Some(dollars.purse(own));
             let within = |today| choose(Today { client, ..today });
-            let (decision, house) = self.spending.admit(now_ms, within)?;
+            let (chosen, house) = self.spending.admit(now_ms, within)?;
             let usd = house.usd();
-            Ok(((decision, house), usd))
+            Ok(((chosen, house), usd))
         });
-        let ((decision, house), client) = chosen.inspect_err(|over| {
+        let ((chosen, house), client) = chosen.inspect_err(|over| {
             let is_the_clients = matches!(
                 over,
                 OverBudget::Day {
@@ -58,11 +93,11 @@ impl App {
             client: Some(client),
             tokens: None,
         };
-        Ok((decision, reserved))
+        Ok((chosen, reserved))
     }
 
     /// What the house and a client have spent so far.
-    pub(super) fn today(&self, quota: Option<&Quota>) -> Today {
+    pub fn today(&self, quota: Option<&Quota>) -> Today {
         let now_ms = clock::now_ms();
         let dollars = quota.and_then(Quota::dollars);
         let client = dollars.map(|dollars| dollars.purse(dollars.spending.today(now_ms)));

@@ -5,15 +5,20 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{chat::ChatRequest, ids::ExpertId};
 
-/// Names one deterministic question of one client to one expert. A digest: nothing of the question is kept.
+/// Names one deterministic question of one client to those who would answer it. A digest: nothing of the question is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey([u8; 32]);
 
 impl CacheKey {
-    /// The key of a question that would be put to `expert`; none if its answer may differ from time to time.
+    /// The key of a question that would be put to `experts`, in this order until one answers; none if its answer may differ
+    /// from time to time.
     ///
     /// Every field of the request counts, in whatever order they stand.
-    pub fn of(request: &ChatRequest, client: Option<&str>, expert: &ExpertId) -> Option<Self> {
+    pub fn of<'e>(
+        request: &ChatRequest,
+        client: Option<&str>,
+        experts: impl IntoIterator<Item = &'e ExpertId>,
+    ) -> Option<Self> {
         let sampling = &request.sampling;
         if sampling.temperature != Some(0.0) && sampling.seed.is_none() {
             return None;
@@ -21,7 +26,9 @@ impl CacheKey {
         let mut digest = Sha256::new();
         part(&mut digest, &[u8::from(client.is_some())]);
         part(&mut digest, client.unwrap_or_default().as_bytes());
-        part(&mut digest, expert.as_str().as_bytes());
+        for expert in experts {
+            part(&mut digest, expert.as_str().as_bytes());
+        }
         object(&mut digest, &request.body);
         Some(Self(digest.finalize().into()))
     }
@@ -87,7 +94,8 @@ mod tests {
             body[name] = value.clone();
         }
         let request = ChatRequest::parse(body).unwrap();
-        CacheKey::of(&request, client, &ExpertId::new(expert))
+        let experts: Vec<_> = expert.split(' ').map(ExpertId::new).collect();
+        CacheKey::of(&request, client, &experts)
     }
 
     #[test]
@@ -119,6 +127,7 @@ mod tests {
             key(json!({"top_p": 1, "stop": "x"}), Some("a"), "e"),
             key(json!({"top_p": 1, "stop": "x"}), Some(""), "e"),
             key(json!({"top_p": 1, "stop": "x"}), None, "f"),
+            key(json!({"top_p": 1, "stop": "x"}), None, "f e"),
             key(json!({"top_p": 1, "stop": ["x"]}), None, "e"),
             key(json!({"top_p": 1, "stop": "x", "stream": true}), None, "e"),
             key(json!({"top_p": 1, "stop": "x", "house": "1"}), None, "e"),

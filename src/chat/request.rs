@@ -121,6 +121,16 @@ impl ChatRequest {
 }
 
 impl ChatRequest {
+    /// The field that bounds the answer, of two the one that allows more; `max_tokens` where the client sent neither.
+    pub fn answer_tokens_field(&self) -> &'static str {
+        let most = |field: &str| self.body.get(field).and_then(Value::as_u64);
+        if most("max_completion_tokens") > most("max_tokens") {
+            "max_completion_tokens"
+        } else {
+            "max_tokens"
+        }
+    }
+
     /// Bytes of all texts in the request, pictures and tools included: about as much as it takes to read or write it.
     pub fn bytes(&self) -> usize {
         self.body.values().map(text_bytes).sum()

@@ -8,7 +8,10 @@ use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::{cache::CacheConfig, models};
+use crate::{
+    cache::{self, CacheConfig},
+    models,
+};
 
 use super::{
     ApiKey, EncoderConfig, Environment, Exposure, Limits, ModelsConfig, RouterConfig, ServerConfig,
@@ -27,6 +30,8 @@ pub(super) const ENCODER_FILES: [&[&str]; 5] = [
     &["special_tokens_map.json"],
     &["tokenizer_config.json"],
 ];
+
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// What every check needs.
 pub(super) struct Check<'a> {
@@ -58,11 +63,8 @@ pub(super) fn server(
         check.wrong(place.at("listen"), message, help);
     }
     let body_bytes_max = check.size("body_max", &raw.body_max, place);
-    let limits = Limits::from(raw.limits.as_ref());
-    let mut keys = keys(&raw.keys, place.at("keys"), check);
-    for key in &mut keys {
-        key.limits = key.limits.or(limits);
-    }
+    let limits = Limits::written(raw.limits.as_ref(), Limits::default());
+    let keys = keys(&raw.keys, limits, place.at("keys"), check);
     let grace = check.duration("grace", &raw.grace, place);
     Some(ServerConfig {
         listen: listen.ok()?,
@@ -77,9 +79,10 @@ pub(super) fn server(
     })
 }
 
-fn keys(raw: &[raw::Key], list: Place<'_>, check: &mut Check<'_>) -> Vec<ApiKey> {
+/// The keys; what one leaves open of its limits is as `house` says.
+fn keys(raw: &[raw::Key], house: Limits, list: Place<'_>, check: &mut Check<'_>) -> Vec<ApiKey> {
     let mut names = Vec::new();
-    let mut keys = Vec::new();
+    let mut keys = Vec::<ApiKey>::new();
     for (key, place) in raw.iter().zip(list.maps()) {
         if let Some(name) = &key.name {
             let place = place.at("name");
@@ -97,7 +100,12 @@ fn keys(raw: &[raw::Key], list: Place<'_>, check: &mut Check<'_>) -> Vec<ApiKey>
             check.wrong(place.at("sha256"), "`sha256` is no SHA-256 digest", help);
         }
         if let (Some(name), Some(Some(sha256))) = (key.name.clone(), sha256) {
-            let limits = Limits::from(key.limits.as_ref());
+            if let Some(same) = keys.iter().find(|known| known.sha256 == sha256) {
+                let message = format!("`{}` and `{name}` have the same `sha256`", same.name);
+                let help = "give each client a key of its own";
+                check.wrong(place.at("sha256"), message, help);
+            }
+            let limits = Limits::written(key.limits.as_ref(), house);
             keys.push(ApiKey {
                 name,
                 sha256,
@@ -145,6 +153,14 @@ pub(super) fn cache(
 ) -> Option<CacheConfig> {
     let bytes_max = raw.max.as_ref().map(|max| check.size("max", max, place));
     let keep = check.duration("keep", &raw.keep, place);
+    if keep.is_some_and(|keep| keep > cache::KEEP_MAX) {
+        let message = format!("`keep` is `{}`", raw.keep.0);
+        let help = format!(
+            "write a time of at most {} days",
+            cache::KEEP_MAX.as_secs() / DAY_S
+        );
+        check.wrong(place.at("keep"), message, help);
+    }
     Some(CacheConfig {
         bytes_max: bytes_max??,
         keep: keep?,

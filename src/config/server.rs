@@ -47,23 +47,21 @@ impl Limits {
         *self == Self::default()
     }
 
-    /// The same; what it leaves open is as `house` says.
-    pub(super) fn or(self, house: Self) -> Self {
+    /// As it is written, which the schema holds to be above 0; what is left out is as `house` says.
+    pub(super) fn written(raw: Option<&raw::Limits>, house: Self) -> Self {
+        let Some(raw) = raw else {
+            return house;
+        };
+        let per_minute = |raw: Option<raw::PerMinute>, house| match raw {
+            Some(written) => written.limit(),
+            None => house,
+        };
         Self {
-            requests_per_minute: self.requests_per_minute.or(house.requests_per_minute),
-            tokens_per_minute: self.tokens_per_minute.or(house.tokens_per_minute),
-            usd_per_day: self.usd_per_day.or(house.usd_per_day),
+            requests_per_minute: per_minute(raw.requests_per_minute, house.requests_per_minute),
+            tokens_per_minute: per_minute(raw.tokens_per_minute, house.tokens_per_minute),
+            usd_per_day: raw
+                .usd_per_day
+                .map_or(house.usd_per_day, raw::PerDay::limit),
         }
-    }
-}
-
-/// The schema holds what is written to be above 0.
-impl From<Option<&raw::Limits>> for Limits {
-    fn from(raw: Option<&raw::Limits>) -> Self {
-        raw.map_or_else(Self::default, |raw| Self {
-            requests_per_minute: raw.requests_per_minute,
-            tokens_per_minute: raw.tokens_per_minute,
-            usd_per_day: raw.usd_per_day,
-        })
     }
 }

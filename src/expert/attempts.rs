@@ -17,6 +17,8 @@ pub struct Attempt {
     pub expert: ExpertId,
     /// What for.
     pub role: Role,
+    /// Whether the question was put to it, so that it may have to be paid; who only waited in a queue was not asked.
+    pub sent: bool,
     /// Time from the attempt's start to its first token or failure, and of an answer that was held back to its end; none
     /// while it is under way.
     pub took: Option<Duration>,
@@ -56,6 +58,7 @@ impl Attempt {
         Self {
             expert,
             role,
+            sent: false,
             took: None,
             error: None,
             rejected: None,
@@ -92,6 +95,11 @@ impl Attempts {
         AttemptId(log.attempts.len() - 1)
     }
 
+    /// The question is put to the expert now.
+    pub(super) fn sent(&self, attempt: AttemptId) {
+        self.update(attempt, |attempt| attempt.sent = true);
+    }
+
     /// Adds to what is known of an attempt.
     pub fn update(&self, attempt: AttemptId, update: impl FnOnce(&mut Attempt)) {
         if let Some(attempt) = self.log().attempts.get_mut(attempt.0) {
@@ -102,6 +110,11 @@ impl Attempts {
     /// The client gets this attempt's answer, or the rest of it.
     pub fn answers(&self, attempt: AttemptId) {
         self.log().answering = Some(attempt.0);
+    }
+
+    /// What an attempt is for.
+    pub fn role(&self, attempt: AttemptId) -> Option<Role> {
+        Some(self.log().attempts.get(attempt.0)?.role)
     }
 
     /// The attempt that began last.

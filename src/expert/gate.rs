@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    Answer, Call, ExpertError, Tried,
+    Answer, AttemptId, Call, ExpertError, Tried,
     pool::{EndpointState, Lease, Pool},
     quantile::Recent,
     seats::{Concurrency, Seats, Taken},
@@ -79,14 +79,20 @@ impl Gate {
     }
 
     /// Waits for a seat and asks the expert; returns when the answer is there or, of a stream, the first token is: until
-    /// then another expert may still be asked in its place. The seat is held until a stream has ended or is dropped.
+    /// then another expert may still be asked in its place. The seat is held until a stream has ended or is dropped. From the
+    /// moment at which there is a seat and an endpoint, the attempt is one that was sent.
     ///
     /// # Errors
     /// `Busy` if the queue is full or longer than the question can wait, `CircuitOpen` while it is left alone, `TimedOut`
     /// by the clocks, and what the expert says.
-    pub(super) async fn answer(&self, call: &Call) -> Result<Answer, ExpertError> {
+    pub(super) async fn answer(
+        &self,
+        call: &Call,
+        attempt: AttemptId,
+    ) -> Result<Answer, ExpertError> {
         let admitted = self.admit(call.deadline, call.session, &call.tried).await;
         let (seat, mut lease) = admitted?;
+        call.attempts.sent(attempt);
         let timeouts = call.delivery.timeouts.over(self.timeouts);
         let is_streamed = call.request.stream;
         let patience = if is_streamed {

@@ -204,7 +204,7 @@ impl Member {
     pub(super) async fn attempt(&self, call: &Call) -> Result<Begun, ExpertError> {
         let started = Instant::now();
         let attempt = call.attempts.begin(self.id.clone(), call.role);
-        let result = self.gate.answer(call).await;
+        let result = self.gate.answer(call, attempt).await;
         let failed = result.as_ref().err().map(ExpertError::kind);
         call.attempts.update(attempt, |attempt| {
             attempt.took = Some(started.elapsed());

@@ -296,6 +296,17 @@ impl Mapping {
         })
     }
 
+    /// Whether the day's budget allows an estimated cost.
+    ///
+    /// # Errors
+    /// Less is left of it.
+    pub fn within_day(&self, usd_estimate: f64, today: Today) -> Result<(), OverBudget> {
+        match self.limit_of_day(usd_estimate, today) {
+            Some(_) => Err(self.over_day(usd_estimate, today)),
+            None => Ok(()),
+        }
+    }
+
     /// What is told where the day's budget allows nobody who could answer.
     pub(super) fn over_day(&self, usd_estimate: f64, today: Today) -> OverBudget {
         let limited = self.purse(today);

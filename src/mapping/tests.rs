@@ -240,7 +240,8 @@ fn demands_are_read_from_the_request() {
         "max_tokens": 7,
     }));
     let demand = Demand::of(&request.unwrap());
-    assert_eq!((demand.prompt_tokens, demand.answer_tokens), (3, 7));
+    // Six bytes of text, four of tools, 22 of the answer's form; and a picture.
+    assert_eq!((demand.prompt_tokens, demand.answer_tokens), (10 + 1600, 7));
     assert_eq!(
         demand.capabilities,
         [
@@ -250,6 +251,79 @@ fn demands_are_read_from_the_request() {
             Capability::Images
         ]
     );
+}
+
+/// The tokens that a conversation, and what is added to a request, are estimated at.
+fn prompt_tokens(messages: serde_json::Value, more: serde_json::Value) -> u64 {
+    let mut body = json!({"model": "coterie", "messages": messages});
+    for (key, value) in more.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    Demand::of(&ChatRequest::parse(body).unwrap()).prompt_tokens
+}
+
+#[test]
+fn all_that_is_read_counts_and_base64_does_not() {
+    let thousand = "x".repeat(3000);
+    let estimate = |message| prompt_tokens(json!([message]), json!({}));
+    for content in [
+        json!(thousand),
+        json!([{"type": "text", "text": thousand}]),
+        json!([{"type": "refusal", "refusal": thousand}]),
+    ] {
+        let message = json!({"role": "assistant", "content": content});
+        assert_eq!(estimate(message), 1000, "{content}");
+    }
+    let called = json!({"role": "assistant", "content": null, "tool_calls": [
+        {"function": {"name": "f", "arguments": thousand}},
+    ]});
+    assert_eq!(estimate(called), 1000);
+    let older = json!({"role": "assistant", "function_call": {"name": "f", "arguments": thousand}});
+    assert_eq!(estimate(older), 1000);
+    for part in [
+        json!({"type": "image_url", "image_url": {"url": "x".repeat(1 << 20)}}),
+        json!({"type": "input_audio", "input_audio": {"data": thousand}}),
+        json!({"type": "file", "file": {"file_data": thousand}}),
+    ] {
+        let message = json!({"role": "user", "content": [{"type": "text", "text": "abc"}, part]});
+        assert_eq!(estimate(message), 1 + 1600);
+    }
+    let plain = json!([{"role": "user", "content": "abc"}]);
+    for field in ["tools", "functions", "response_format"] {
+        let estimate = prompt_tokens(plain.clone(), json!({field: [thousand]}));
+        assert!((1001..1003).contains(&estimate), "{field}: {estimate}");
+    }
+}
+
+#[test]
+fn of_two_bounds_of_an_answer_the_larger_counts() {
+    for (change, tokens, field) in [
+        (json!({}), 1000, "max_tokens"),
+        (json!({"max_tokens": 7}), 7, "max_tokens"),
+        (
+            json!({"max_completion_tokens": 7}),
+            7,
+            "max_completion_tokens",
+        ),
+        (
+            json!({"max_tokens": 7, "max_completion_tokens": 9}),
+            9,
+            "max_completion_tokens",
+        ),
+        (
+            json!({"max_tokens": 9, "max_completion_tokens": 7}),
+            9,
+            "max_tokens",
+        ),
+    ] {
+        let mut body = json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
+        for (key, value) in change.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        let request = ChatRequest::parse(body).unwrap();
+        assert_eq!(Demand::of(&request).answer_tokens, tokens, "{change}");
+        assert_eq!(request.answer_tokens_field(), field, "{change}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct Reservations {
 /// What it did use.
 #[derive(Clone, Copy, Debug)]
 pub struct Used {
-    /// Whether there was an answer, in whole or in part. What failed uses nothing.
+    /// Whether an expert was asked that did not fail, or the client has a part of an answer.
     pub is_something: bool,
     /// Dollars; none where nobody knows.
     pub usd: Option<f64>,

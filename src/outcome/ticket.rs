@@ -20,6 +20,7 @@ use crate::{
     decision::Decision,
     expert::{AnswerStream, Attempt, AttemptId, Attempts, ExpertError, Role},
     ids::ExpertId,
+    mapping::BYTES_PER_TOKEN,
     outcome::{Ask, Ending, Outcome, Reservations, Used},
 };
 
@@ -33,7 +34,7 @@ pub struct Ticket {
     attempts: Attempts,
     /// What the question may use; settled when it has ended.
     reserved: Reservations,
-    /// Tokens of the answer that came, about; counted only where that matters.
+    /// Tokens of the answer that were handed on, about.
     tokens_streamed: u64,
     first_token: Option<Duration>,
     /// Of the answer that the client gets, and whose attempt counted it.
@@ -149,11 +150,9 @@ impl Ticket {
 
     /// Takes note of a chunk that is about to be handed on.
     fn saw(&mut self, chunk: &Chunk) {
-        let counts = self.reserved.tokens.is_some();
-        if (counts || self.first_token.is_none()) && chunk.carries_token() {
+        if chunk.carries_token() {
             self.first_token.get_or_insert_with(|| self.asked.elapsed());
-            // A chunk is about a token.
-            self.tokens_streamed += 1;
+            self.tokens_streamed += tokens_about(chunk);
         }
         if self.shared.content != ContentPolicy::None
             && let Some(text) = chunk.text()
@@ -177,8 +176,9 @@ impl Ticket {
         Some(self.shared.prices.get(expert)?.cost_usd(usage?))
     }
 
-    /// Completes the attempts by what their tokens cost, adds up all that was paid for, and settles what was reserved. Of
-    /// an attempt that failed nothing is paid.
+    /// Completes the attempts by what their tokens cost, adds up all that was paid for, and settles what was reserved.
+    /// Everyone is paid to whom the question was sent, for an unknown count where nobody told it. Who failed is paid
+    /// nothing, unless the client has a part of that answer.
     fn settle(&mut self, attempts: &mut [Attempt], answering: Option<AttemptId>) -> Spent {
         let mut spent = Spent::default();
         let answering = answering.map(AttemptId::index);
@@ -195,10 +195,13 @@ impl Ticket {
             }
             if attempt.failed() {
                 attempt.usage = None;
+                if is_the_answer && self.tokens_streamed > 0 {
+                    spent = spent.and(Spent::on(None, None));
+                }
                 continue;
             }
             attempt.cost_usd = self.cost_usd(&attempt.expert, attempt.usage);
-            if is_the_answer || was_extra(attempt) {
+            if is_the_answer || attempt.sent {
                 spent = spent.and(Spent::on(attempt.usage, attempt.cost_usd));
             }
         }
@@ -243,9 +246,10 @@ impl Drop for Ticket {
     }
 }
 
-/// Whether a try is paid for beside the answer that the client gets.
-fn was_extra(attempt: &Attempt) -> bool {
-    attempt.rejected.is_some() || attempt.role == Role::Judge
+/// Tokens in a chunk that carries some: providers send one at a time, or several at once.
+fn tokens_about(chunk: &Chunk) -> u64 {
+    let text = chunk.text().unwrap_or_default();
+    (text.len() / BYTES_PER_TOKEN).max(1) as u64
 }
 
 /// What was spent on a question: nothing, or a sum in which one unknown part makes the whole unknown.

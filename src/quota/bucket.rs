@@ -16,8 +16,8 @@ const ROUNDING_TOKENS: f64 = 1e-6;
 /// Takings that are known apart. Beyond, the oldest is taken for one with the next, and gives less back than it could.
 const OPEN_MAX: usize = 4096;
 
-/// What one taking may leave owing, in minutes' worth of tokens: more is rather a miscount, which must not shut a client
-/// out for ever.
+/// The most that may be owed, in minutes' worth of tokens: more is rather a miscount, which must not shut a client out for
+/// ever.
 const OWED_MINUTES_MAX: f64 = 60.0;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -97,7 +97,8 @@ impl Bucket {
         self.close(taking);
         if used > taken {
             let more = (used - taken) as f64;
-            self.owe(more.min(OWED_MINUTES_MAX * self.capacity), false);
+            let room = OWED_MINUTES_MAX * self.capacity - self.missing();
+            self.owe(more.min(room.max(0.0)), false);
         }
     }
 

@@ -124,6 +124,64 @@ async fn an_answer_that_broke_off_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_cascade_accepted_is_kept_under_its_own_name() {
+    let right = Reply::answer(["```python\nx = [1]\n```"]);
+    let wrong = Reply::answer(["```python\nx = [1\n```"]);
+    let cheap = Upstream::in_turn([right, wrong]).await;
+    let strong = Upstream::always(Reply::answer(["Strong."])).await;
+    let expert = |id: &str, upstream: &Upstream| {
+        let base_url = upstream.base_url();
+        format!("\x20 {id}: {{ kind: remote, base_url: '{base_url}', model: {id} }}\n")
+    };
+    let coterie = Coterie::serve(&format!(
+        "experts:\n{}{}mapping:\n\x20 default: strong\n\x20 cascade:\n\
+         \x20   coding: {{ first: cheap, accept: {{ code_parses: true }} }}\n{CACHE}",
+        expert("cheap", &cheap),
+        expert("strong", &strong),
+    ))
+    .await;
+    for (seed, used, expert) in [
+        (1, "miss", "cheap"),
+        (1, "hit", "cheap"),
+        (2, "miss", "strong"),
+        (2, "hit", "strong"),
+    ] {
+        let change = json!({"model": "coterie/coding", "seed": seed});
+        let response = coterie.post("/v1/chat/completions", &body(&change));
+        let response = response.send().await.unwrap();
+        let header = |name| response.headers()[name].to_str().unwrap();
+        assert_eq!(
+            (header("x-coterie-cache"), header("x-coterie-expert")),
+            (used, expert)
+        );
+        let told: Value = response.json().await.unwrap();
+        assert_eq!(told["model"], expert);
+    }
+    assert_eq!((cheap.requests().len(), strong.requests().len()), (2, 1));
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallbacks_answer_is_not_kept() {
+    let broken = Upstream::always(Reply::status(500, json!({}))).await;
+    let spare = Upstream::always(Reply::answer(["Alder."])).await;
+    let (broken_url, spare_url) = (broken.base_url(), spare.base_url());
+    let coterie = Coterie::serve(&format!(
+        "experts:\n\
+         \x20 first: {{ kind: remote, base_url: '{broken_url}', model: a, retries: {{ max: 0 }} }}\n\
+         \x20 spare: {{ kind: remote, base_url: '{spare_url}', model: b }}\n\
+         mapping: {{ default: first, coding: {{ expert: first, fallbacks: [spare] }} }}\n{CACHE}"
+    ))
+    .await;
+    for _ in 0..2 {
+        let change = json!({"model": "coterie/coding"});
+        assert_eq!(ask(&coterie, change, &[]).await.0, "miss");
+    }
+    assert_eq!(spare.requests().len(), 2);
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_client_never_gets_what_was_answered_to_another() {
     let upstream = Upstream::always(Reply::answer(["Alder."])).await;
     // SHA-256 of `a` and of `b`.

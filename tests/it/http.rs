@@ -257,16 +257,20 @@ async fn a_provider_that_refuses_our_key_is_no_fault_of_the_client() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_limit_tells_when_to_come_back() {
-    let (_upstream, coterie) = over(Reply::status(429, json!({})).header("retry-after", "7")).await;
-    let response = coterie.ask("only", "hi").await;
-    assert_eq!(
-        (
-            response.status().as_u16(),
-            &response.headers()["retry-after"]
-        ),
-        (429, &"7".parse().unwrap())
-    );
-    coterie.stop().await;
+    let limited = || Reply::status(429, json!({}));
+    for (reply, seconds, should_retry) in [
+        (limited().header("retry-after", "7"), "7", None),
+        (limited(), "1", None),
+        (limited().header("retry-after", "61"), "61", Some("false")),
+    ] {
+        let (_upstream, coterie) = over(reply).await;
+        let response = coterie.ask("only", "hi").await;
+        let header = |name| response.headers().get(name)?.to_str().ok();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(header("retry-after"), Some(seconds));
+        assert_eq!(header("x-should-retry"), should_retry);
+        coterie.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

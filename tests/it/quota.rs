@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     coterie::{Coterie, chat},
-    upstream::{Hold, Reply, Upstream, done, finish, role, text, usage},
+    upstream::{Hold, Reply, Upstream, close, done, finish, role, text, usage},
 };
 
 /// A server whose clients have these keys, each with its limits, and whose experts cost a dollar for a thousand tokens.
@@ -29,7 +29,7 @@ async fn serve(upstream: &Upstream, keys: &[(&str, &str)], more: &str) -> Coteri
     let yaml = format!(
         "experts:\n\
          \x20 only: {{ kind: remote, base_url: '{base_url}', model: far, usd_in: 1000, usd_out: 1000 }}\n\
-         \x20 vectors: {{ kind: remote, base_url: '{base_url}', model: v, capabilities: [embeddings] }}\n\
+         \x20 vectors: {{ kind: remote, base_url: '{base_url}', model: v, usd_in: 1000, capabilities: [embeddings] }}\n\
          mapping: {{ default: only }}\n\
          server:\n\
          \x20 listen: '127.0.0.1:0'\n\
@@ -65,6 +65,17 @@ fn number(response: &Response, name: &str) -> u64 {
         .unwrap_or_else(|| panic!("{name}: {value:?}"))
 }
 
+/// The longest wait that the clients of OpenAI and Anthropic take from `retry-after`, in seconds.
+const WAIT_S_MAX: u64 = 60;
+
+/// Whether a refusal keeps those clients from asking again at once, where they would.
+#[track_caller]
+fn assert_clients_wait(refused: &Response) {
+    let is_long = number(refused, "retry-after") > WAIT_S_MAX;
+    let told = header(refused, "x-should-retry");
+    assert_eq!(told, is_long.then_some("false"));
+}
+
 async fn error_of(response: Response) -> Value {
     response.json::<Value>().await.unwrap()["error"].take()
 }
@@ -93,6 +104,7 @@ async fn each_key_has_an_account_of_its_own() {
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(number(&refused, "x-ratelimit-remaining-requests"), 0);
         assert!((1..=60).contains(&number(&refused, "retry-after")));
+        assert_clients_wait(&refused);
         let error = error_of(refused).await;
         assert_eq!(error["code"], "rate_limit_exceeded");
         assert_eq!(error["type"], "requests");
@@ -214,6 +226,98 @@ async fn a_client_that_leaves_settles_to_what_it_got() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_the_first_token_pays() {
+    let hold = Hold::new();
+    let keys = [
+        ("ann", "tokens_per_minute: 1000"),
+        ("bob", "usd_per_day: 1.5"),
+    ];
+    for (key, limits) in keys {
+        let upstream = Upstream::always(Reply::stream([role(), hold.wait(), done()])).await;
+        let coterie = serve(&upstream, &[(key, limits)], "").await;
+        let question = question(899, true);
+        tokio::select! {
+            answer = ask(&coterie, key, &question) => panic!("{answer:?}"),
+            () = upstream.asked(1) => {}
+        }
+        upstream.client_left().await;
+        let refused = ask(&coterie, key, &question).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{key}");
+        assert_eq!(upstream.requests().len(), 1);
+        let outcome = coterie.stop().await.only().await;
+        assert_eq!(outcome.ending, "client_left");
+        assert_eq!(outcome.cost_usd, None, "nobody knows");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_off_late_is_paid_for_as_far_as_it_came() {
+    // About eight hundred tokens in one chunk.
+    let late = [role(), text(&"x".repeat(2400)), close()];
+    let upstream = Upstream::always(Reply::stream(late)).await;
+    let keys = [
+        ("ann", "tokens_per_minute: 1000"),
+        ("bob", "usd_per_day: 1.5"),
+    ];
+    let more = "delivery: { stream_recovery: error }\n";
+    let coterie = serve(&upstream, &keys, more).await;
+    for (key, used_up) in [("ann", "tokens"), ("bob", "insufficient_quota")] {
+        let answer = ask(&coterie, key, &question(899, true)).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let told = answer.text().await.unwrap();
+        assert!(!told.contains("[DONE]"), "{told}");
+        let refused = ask(&coterie, key, &question(899, true)).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{key}");
+        assert_eq!(error_of(refused).await["type"], used_up);
+    }
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_names_the_field_because_of_which_it_is_too_much() {
+    let upstream = Upstream::always(Reply::answer(["Hello"])).await;
+    let coterie = serve(&upstream, &[("ann", "tokens_per_minute: 1000")], "").await;
+    let long = "x".repeat(3003);
+    for (messages, field, tokens, param) in [
+        ("Hi?", "max_tokens", 1000, "max_tokens"),
+        (
+            "Hi?",
+            "max_completion_tokens",
+            1000,
+            "max_completion_tokens",
+        ),
+        (long.as_str(), "max_completion_tokens", 5, "messages"),
+    ] {
+        let mut question = chat("only", messages, false);
+        question[field] = json!(tokens);
+        let refused = ask(&coterie, "ann", &question).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(error_of(refused).await["param"], param);
+    }
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_are_listed_as_the_dollars_of_the_asking_key_allow() {
+    let upstream = Upstream::always(Reply::answer(["Hello"])).await;
+    // A short question is taken to cost a dollar.
+    let keys = [("ann", "usd_per_day: 0.5"), ("bob", "usd_per_day: 1.5")];
+    let coterie = serve(&upstream, &keys, "").await;
+    for (key, experts) in [("ann", json!([])), ("bob", json!(["only"]))] {
+        for path in ["/v1/models/coterie", "/v1/models"] {
+            let told = coterie.get(path).bearer_auth(key).send().await.unwrap();
+            let told: Value = told.json().await.unwrap();
+            let model = told["data"].get(0).unwrap_or(&told);
+            assert_eq!(
+                (&model["id"], &model["experts"]),
+                (&json!("coterie"), &experts)
+            );
+        }
+    }
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_failed_costs_no_tokens_and_what_can_never_pass_is_told_so() {
     let upstream = Upstream::in_turn([
         Reply::status(400, json!({"error": {"message": "no"}})),
@@ -260,6 +364,7 @@ async fn a_days_dollars_are_the_keys_own_also_after_a_restart() {
     let refused = ask(&coterie, "ann", &question).await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!((1..=24 * 60 * 60).contains(&number(&refused, "retry-after")));
+    assert_clients_wait(&refused);
     let error = error_of(refused).await;
     assert_eq!(error["type"], "insufficient_quota");
     assert_eq!(error["code"], "insufficient_quota");
@@ -341,5 +446,56 @@ async fn embeddings_count_by_their_input() {
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(error_of(refused).await["type"], "requests");
     assert_eq!(upstream.requests().len(), 2);
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_texts_to_embed_is_told_before_it_counts() {
+    let upstream = Upstream::always(Reply::answer(["never asked"])).await;
+    let coterie = serve(&upstream, &[("ann", "requests_per_minute: 1")], "").await;
+    let embed = async |dimensions: u32| {
+        let body = json!({"model": "coterie", "input": "a", "dimensions": dimensions});
+        post(&coterie, "/v1/embeddings", "ann", &body).await
+    };
+    let wrong = embed(3).await;
+    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(number(&wrong, "x-ratelimit-remaining-requests"), 1);
+    assert_eq!(embed(384).await.status(), StatusCode::OK);
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embeddings_with_a_price_count_in_dollars() {
+    let vectors = json!({"data": [], "usage": {"prompt_tokens": 250, "total_tokens": 250}});
+    let upstream = Upstream::in_turn([
+        Reply::status(400, json!({"error": {"message": "no"}})),
+        Reply::json(vectors),
+        Reply::json(json!({"data": []})),
+    ])
+    .await;
+    let coterie = serve(&upstream, &[("ann", "usd_per_day: 1.5")], "").await;
+    let embed = async |bytes: usize| {
+        let body = json!({"model": "vectors", "input": "x".repeat(bytes)});
+        post(&coterie, "/v1/embeddings", "ann", &body).await
+    };
+    let too_dear = embed(6000).await;
+    assert_eq!(too_dear.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_clients_wait(&too_dear);
+    assert_eq!(error_of(too_dear).await["code"], "insufficient_quota");
+    // Each is taken to cost a dollar: one fails, one costs a quarter, and of one nobody knows.
+    for (status, usd) in [(400, "0"), (200, "0.25"), (200, "1.25")] {
+        let answer = embed(3000).await;
+        assert_eq!(answer.status().as_u16(), status);
+        let metrics = coterie.read("/metrics").await;
+        for who in [
+            r#"coterie_key_spent_today_usd{key="ann"}"#,
+            "coterie_spent_today_usd",
+        ] {
+            assert!(metrics.contains(&format!("{who} {usd}\n")), "{metrics}");
+        }
+    }
+    let refused = embed(3000).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(upstream.requests().len(), 3);
     coterie.stop().await;
 }

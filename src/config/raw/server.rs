@@ -50,22 +50,66 @@ pub(in crate::config) struct Key {
     pub limits: Option<Limits>,
 }
 
-/// What a client may use. What is left out has no limit.
+/// What a client may use. What is left out, of a key, is as the server's limits say; of the server, it has no limit.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Limits {
     /// Requests a minute; as many may come at once after a minute of rest.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub requests_per_minute: Option<u32>,
+    pub requests_per_minute: Option<PerMinute>,
     /// Tokens a minute, of questions and answers together.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub tokens_per_minute: Option<u32>,
+    pub tokens_per_minute: Option<PerMinute>,
     /// Dollars a day (UTC). Needs `usd_in` and `usd_out` of every expert that can chat.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("exclusiveMinimum" = 0))]
-    pub usd_per_day: Option<f64>,
+    pub usd_per_day: Option<PerDay>,
+}
+
+/// How much a minute, or `none`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(in crate::config) enum PerMinute {
+    Number(#[schemars(range(min = 1, max = 1_000_000_000))] u32),
+    Unlimited(Unlimited),
+}
+
+/// Dollars a day, or `none`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(in crate::config) enum PerDay {
+    Usd(#[schemars(extend("exclusiveMinimum" = 0))] f64),
+    Unlimited(Unlimited),
+}
+
+/// The word that stands for no limit.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum Unlimited {
+    /// No limit, whatever the server's is.
+    None,
+}
+
+impl PerMinute {
+    /// The limit, where it is one.
+    pub(in crate::config) fn limit(self) -> Option<u32> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Unlimited(Unlimited::None) => None,
+        }
+    }
+}
+
+impl PerDay {
+    /// The limit in dollars, where it is one.
+    pub(in crate::config) fn limit(self) -> Option<f64> {
+        match self {
+            Self::Usd(usd) => Some(usd),
+            Self::Unlimited(Unlimited::None) => None,
+        }
+    }
 }
 
 impl Server {
@@ -73,6 +117,6 @@ impl Server {
     pub(in crate::config) fn limits_dollars(&self) -> bool {
         let keys = self.keys.iter().map(|key| key.limits.as_ref());
         let mut limits = keys.chain([self.limits.as_ref()]).flatten();
-        limits.any(|limits| limits.usd_per_day.is_some())
+        limits.any(|limits| limits.usd_per_day.and_then(PerDay::limit).is_some())
     }
 }

@@ -112,13 +112,14 @@ cache: { keep: 1h }
 delivery:
   hedge: 200%
   routes: { maths: { retries_max: 1 }, coding: { timeouts: { idle: soon } } }
-cache: { max: 5 MB }
+cache: { max: 5 MB, keep: 366 days }
 ",
         &[
             "coterie.yaml:2:10: `hedge` is `200%`; write a number between 0 and 1, or a share such as `20%`",
             "coterie.yaml:3:13: there is no category `maths`; did you mean `math`?",
             "coterie.yaml:3:68: `idle` is `soon`; write a time longer than nothing, such as `250ms`, `30s` or `5min`",
             "coterie.yaml:4:15: `max` is `5 MB`; write bytes, or a whole number and B, KiB, MiB or GiB, such as `8 MiB`",
+            "coterie.yaml:4:27: `keep` is `366 days`; write a time of at most 365 days",
         ],
     );
     assert_mistakes(

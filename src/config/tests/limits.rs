@@ -11,15 +11,16 @@ experts:
 
 #[test]
 fn a_key_says_otherwise_limit_by_limit() {
-    let digest = "0".repeat(64);
+    let [a, b, c] = ["a", "b", "c"].map(|digit| digit.repeat(64));
     let house = House::new();
     let config = house.config(&format!(
         "{PRICED}
 server:
   limits: {{ requests_per_minute: 60, usd_per_day: 0.5 }}
   keys:
-    - {{ name: a, sha256: '{digest}' }}
-    - {{ name: b, sha256: '{digest}', limits: {{ requests_per_minute: 5, tokens_per_minute: 9000 }} }}
+    - {{ name: a, sha256: '{a}' }}
+    - {{ name: b, sha256: '{b}', limits: {{ requests_per_minute: 5, tokens_per_minute: 9000 }} }}
+    - {{ name: c, sha256: '{c}', limits: {{ requests_per_minute: none, tokens_per_minute: none, usd_per_day: none }} }}
 "
     ));
     let server = config.load().unwrap().server;
@@ -35,6 +36,7 @@ server:
     };
     assert_eq!(server.keys[0].limits, usual);
     assert_eq!(server.keys[1].limits, own);
+    assert!(server.keys[2].limits.are_none(), "it is freed of all");
     assert!(server.limits.are_none(), "nobody comes without a key");
 }
 
@@ -63,8 +65,25 @@ fn a_limit_of_nothing_is_a_mistake() {
             "coterie.yaml:5:56: `tokens_per_minute` is -1; it must be between 1 and 1000000000",
             "coterie.yaml:5:73: `usd_per_day` is 0; it must be greater than 0",
             "coterie.yaml:6:120: `usd_per_day` is -0.5; it must be greater than 0",
-            "coterie.yaml:6:145: `tokens_per_minute` must be a whole number, not a number with a fraction",
+            "coterie.yaml:6:145: `tokens_per_minute` must be a whole number or `none`, not a number with a fraction",
             "coterie.yaml:6:150: unknown key `tokens`; known here: `requests_per_minute`, `tokens_per_minute` and `usd_per_day`",
+        ],
+    );
+}
+
+#[test]
+fn two_clients_do_not_share_a_key() {
+    let (lower, upper) = ("a".repeat(64), "A".repeat(64));
+    assert_mistakes(
+        &format!(
+            "server:
+  keys:
+    - {{ name: a, sha256: '{lower}' }}
+    - {{ name: b, sha256: '{upper}' }}
+"
+        ),
+        &[
+            "coterie.yaml:4:26: `a` and `b` have the same `sha256`; give each client a key of its own",
         ],
     );
 }
@@ -88,10 +107,12 @@ experts:
     ] {
         assert_mistakes(&format!("{experts}{server}"), &[mistake]);
     }
-    assert_mistakes(
-        &format!("{experts}server: {{ limits: {{ requests_per_minute: 1 }} }}"),
-        &[],
-    );
+    for server in [
+        "server: { limits: { requests_per_minute: 1 } }",
+        "server: { limits: { usd_per_day: none } }",
+    ] {
+        assert_mistakes(&format!("{experts}{server}"), &[]);
+    }
     let both = format!(
         "{experts}server: {{ limits: {{ usd_per_day: 1 }} }}\nmapping: {{ default: general, budget: {{ usd_per_day: 1 }} }}"
     );

@@ -97,15 +97,21 @@ fn broken() -> ExpertError {
     }
 }
 
+/// Asks, as an attempt in the call's log.
+async fn answer(gate: &Gate, call: &Call) -> Result<Answer, ExpertError> {
+    let attempt = call.attempts.begin(gate.id.clone(), call.role);
+    gate.answer(call, attempt).await
+}
+
 async fn begun(gate: &Gate) -> Result<AnswerStream, ExpertError> {
-    match gate.answer(&call(true)).await? {
+    match answer(gate, &call(true)).await? {
         Answer::Stream(pieces) => Ok(pieces),
         Answer::Whole(completion) => panic!("{completion:?}"),
     }
 }
 
 async fn failure(gate: &Gate, stream: bool) -> ExpertError {
-    match gate.answer(&call(stream)).await {
+    match answer(gate, &call(stream)).await {
         Ok(_) => panic!("it answered"),
         Err(error) => error,
     }
@@ -250,7 +256,7 @@ async fn an_answer_that_a_filter_ends_before_it_begins_is_a_refusal_where_those_
     let told = gate(1, 0, scripts());
     let rerouted = gate(1, 0, scripts());
     for streamed in [true, false] {
-        assert!(told.answer(&call(streamed)).await.is_ok());
+        assert!(answer(&told, &call(streamed)).await.is_ok());
         let reroute = Delivery {
             policy_refusals: PolicyRefusals::Reroute,
             ..Delivery::default()
@@ -259,7 +265,7 @@ async fn an_answer_that_a_filter_ends_before_it_begins_is_a_refusal_where_those_
             delivery: Arc::new(reroute),
             ..call(streamed)
         };
-        let error = rerouted.answer(&call).await.err().unwrap();
+        let error = answer(&rerouted, &call).await.err().unwrap();
         assert_eq!(error.kind(), "policy_refused");
     }
 }
@@ -279,7 +285,7 @@ async fn an_endless_stream_ends_with_the_clock_for_the_whole() {
 async fn a_whole_answer_has_the_clock_for_the_whole() {
     let scripts = vec![(50 * SECOND, Ok(whole())), (61 * SECOND, Ok(whole()))];
     let gate = gate(1, 0, scripts);
-    gate.answer(&call(false)).await.unwrap();
+    answer(&gate, &call(false)).await.unwrap();
     assert_eq!(waited(&failure(&gate, false).await), 60 * SECOND);
 }
 
@@ -288,10 +294,15 @@ async fn one_more_than_may_wait_is_told_to_come_back() {
     let scripts = (0..3).map(|_| (9 * SECOND, Ok(whole()))).collect();
     let gate = gate(1, 1, scripts);
     let call = call(false);
-    let mut first = Box::pin(gate.answer(&call));
-    let mut second = Box::pin(gate.answer(&call));
+    let mut first = Box::pin(answer(&gate, &call));
+    let mut second = Box::pin(answer(&gate, &call));
     assert!(poll!(&mut first).is_pending());
     assert!(poll!(&mut second).is_pending());
+    let sent = || -> Vec<bool> {
+        let (attempts, _) = call.attempts.snapshot();
+        attempts.iter().map(|attempt| attempt.sent).collect()
+    };
+    assert_eq!(sent(), [true, false], "who waits was not asked");
 
     let error = failure(&gate, false).await;
     assert_eq!(error.kind(), "busy");
@@ -299,7 +310,8 @@ async fn one_more_than_may_wait_is_told_to_come_back() {
 
     first.await.unwrap();
     assert!(poll!(&mut second).is_pending(), "it has the seat now");
-    let mut third = Box::pin(gate.answer(&call));
+    assert_eq!(sent(), [true, true]);
+    let mut third = Box::pin(answer(&gate, &call));
     assert!(poll!(&mut third).is_pending(), "its place is free again");
     let error = failure(&gate, false).await;
     assert_eq!(error.retry_after(), Some(9 * SECOND), "as the first took");
@@ -362,18 +374,18 @@ async fn who_would_wait_beyond_its_deadline_is_told_at_once() {
         deadline: Some(now() + seconds * SECOND),
         ..call(false)
     };
-    gate.answer(&call(false)).await.unwrap();
+    answer(&gate, &call(false)).await.unwrap();
     let patient = within(30);
-    let mut under_way = Box::pin(gate.answer(&patient));
+    let mut under_way = Box::pin(answer(&gate, &patient));
     assert!(poll!(&mut under_way).is_pending());
 
     let started = now();
-    let error = gate.answer(&within(5)).await.err().unwrap();
+    let error = answer(&gate, &within(5)).await.err().unwrap();
     assert_eq!(error.kind(), "busy", "the last answer took nine seconds");
     assert_eq!(started, now(), "nobody waited");
 
     let in_time = within(20);
-    let mut waiting = Box::pin(gate.answer(&in_time));
+    let mut waiting = Box::pin(answer(&gate, &in_time));
     assert!(poll!(&mut waiting).is_pending());
     under_way.await.unwrap();
     waiting.await.unwrap();
@@ -388,7 +400,7 @@ async fn the_deadline_of_a_question_bounds_its_answer() {
         deadline: Some(started + 7 * SECOND),
         ..call(true)
     };
-    let Answer::Stream(pieces) = gate.answer(&call).await.unwrap() else {
+    let Answer::Stream(pieces) = answer(&gate, &call).await.unwrap() else {
         panic!("it streams")
     };
     let last = pieces.map(|piece| piece.err()).collect::<Vec<_>>().await;
@@ -409,7 +421,7 @@ async fn an_expert_that_fails_is_left_alone_and_nobody_waits_for_it() {
     let error = failure(&gate, false).await;
     assert_eq!(error.kind(), "circuit_open");
     advance(error.retry_after().unwrap()).await;
-    gate.answer(&call(false)).await.unwrap();
+    answer(&gate, &call(false)).await.unwrap();
     assert_eq!(gate.closed_for(), None);
 }
 

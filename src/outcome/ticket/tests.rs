@@ -79,7 +79,7 @@ impl House {
     async fn answered(&self) -> Ticket {
         let ticket = self.open().await;
         let attempts = ticket.attempts();
-        attempts.answers(attempts.begin(expert(), Role::Answer));
+        attempts.answers(sent(&attempts, Role::Answer));
         ticket
     }
 
@@ -93,6 +93,13 @@ impl House {
         self.tasks.wait().await;
         stored
     }
+}
+
+/// An attempt whose question is with the expert.
+fn sent(attempts: &Attempts, role: Role) -> AttemptId {
+    let attempt = attempts.begin(expert(), role);
+    attempts.update(attempt, |attempt| attempt.sent = true);
+    attempt
 }
 
 fn expert() -> ExpertId {
@@ -356,14 +363,17 @@ async fn everything_that_was_paid_for_is_added_up() {
         let ticket = house.open().await;
         let attempts = ticket.attempts();
         // An answer that was not taken, and a judge's word on it.
-        let not_taken = attempts.begin(expert(), Role::First);
+        let not_taken = sent(&attempts, Role::First);
         attempts.update(not_taken, |attempt| {
             attempt.rejected = Some("it has no text".into());
             attempt.usage = first;
         });
-        let judge = attempts.begin(expert(), Role::Judge);
+        let judge = sent(&attempts, Role::Judge);
         attempts.update(judge, |attempt| attempt.usage = Some(USAGE));
-        attempts.answers(attempts.begin(expert(), Role::Answer));
+        // One that was still in a queue when its time was over.
+        let queued = attempts.begin(expert(), Role::First);
+        attempts.update(queued, |attempt| attempt.rejected = Some("too slow".into()));
+        attempts.answers(sent(&attempts, Role::Answer));
         let id = ticket.id().to_owned();
         let completion = head().completion("Hi", FinishReason::Stop, USAGE);
         ticket.complete(&completion);
@@ -373,8 +383,8 @@ async fn everything_that_was_paid_for_is_added_up() {
         let usd = first.map(|_counted| 3.0 * 6.0);
         assert_eq!(stored.cost_usd, usd, "unknown where one part is");
         let attempts: Vec<serde_json::Value> = serde_json::from_str(&stored.attempts).unwrap();
-        assert_eq!(attempts[2]["prompt_tokens"], 2_000_000, "the answer's own");
-        assert_eq!(attempts[2]["cost_usd"], 6.0);
+        assert_eq!(attempts[3]["prompt_tokens"], 2_000_000, "the answer's own");
+        assert_eq!(attempts[3]["cost_usd"], 6.0);
     }
 }
 

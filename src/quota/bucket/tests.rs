@@ -65,6 +65,18 @@ fn what_was_not_used_is_given_back_and_what_was_used_beyond_is_owed() {
 }
 
 #[test]
+fn whatever_is_counted_no_more_is_owed_than_an_hour_pays() {
+    let start = Instant::now();
+    let mut bucket = bucket(start);
+    let takings: Vec<_> = (0..60).map(|_| bucket.take(1, start).unwrap()).collect();
+    for taking in takings {
+        bucket.settle(taking, 1, u64::MAX, start);
+    }
+    let hour = Duration::from_secs(60 * 60);
+    assert_eq!(bucket.level(start).full_in, hour);
+}
+
+#[test]
 fn takings_that_are_held_back_and_given_back_at_once_let_no_burst_through() {
     let start = Instant::now();
     let mut bucket = bucket(start);

@@ -1,9 +1,9 @@
-//! A client's tokens are settled with the outcome, whatever ends it.
+//! A client's tokens and dollars are settled with the outcome, whatever ends it.
 
 use super::*;
 use crate::{
     config::{Limits, ServerConfig},
-    outcome::Reservations,
+    outcome::{Reservations, Spending},
     quota::{Estimate, Quota, Quotas, tests::frozen},
 };
 
@@ -65,23 +65,77 @@ async fn a_stream_that_was_counted_settles_to_the_count() {
 
 #[tokio::test]
 async fn a_client_that_leaves_settles_to_what_it_got() {
-    assert_eq!(used_after(answer(), 3).await, 4_000_002);
+    // The second text has sixteen bytes, which are about five tokens.
+    assert_eq!(used_after(answer(), 2).await, 4_000_002);
+    assert_eq!(used_after(answer(), 3).await, 4_000_007);
     assert_eq!(
         used_after(answer(), 4).await,
-        4_000_002,
+        4_000_007,
         "all but the count"
     );
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_off_settles_to_what_was_delivered() {
+    let broken = |delivered: Vec<Chunk>| {
+        let delivered = delivered.into_iter().map(Ok);
+        delivered.chain([Err(failure())]).collect::<Vec<_>>()
+    };
+    let late = broken(vec![head().opening(), head().text("Hel")]);
+    assert_eq!(used_after(late, 3).await, 4_000_001);
+    let early = broken(vec![head().opening()]);
+    assert_eq!(used_after(early, 2).await, 0, "nothing was delivered");
+}
+
+#[tokio::test]
 async fn what_failed_costs_no_tokens() {
-    let broken = vec![Ok(head().text("Hel")), Err(failure())];
-    assert_eq!(used_after(broken, 2).await, 0);
     let (house, quota) = (House::keeping(ContentPolicy::None).await, quota());
     holding(house.open().await, &quota).fail(&timeout());
     assert_eq!(used(&quota), 0);
-    drop(holding(house.open().await, &quota));
-    assert_eq!(used(&quota), 0, "nobody had begun to answer");
+    let ticket = holding(house.open().await, &quota);
+    let failed = sent(&ticket.attempts(), Role::Answer);
+    let fail = |attempt: &mut Attempt| attempt.error = Some("timed_out".into());
+    ticket.attempts().update(failed, fail);
+    drop(ticket);
+    assert_eq!(used(&quota), 0);
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_first_token_pays_unless_nobody_was_asked() {
+    let (house, quota) = (House::keeping(ContentPolicy::None).await, quota());
+    let ticket = holding(house.open().await, &quota);
+    ticket.attempts().begin(expert(), Role::Answer);
+    drop(ticket);
+    assert_eq!(used(&quota), 0, "it was in a queue");
+    let ticket = holding(house.open().await, &quota);
+    sent(&ticket.attempts(), Role::Answer);
+    drop(ticket);
+    assert_eq!(used(&quota), 8_000_000, "nobody knows what was used");
+}
+
+#[tokio::test]
+async fn dollars_keep_the_estimate_where_nobody_counted() {
+    let spent = Arc::new(Spending::new(0, 0.0));
+    let today = || spent.today(0).usd_spent;
+    let house = House::keeping(ContentPolicy::None).await;
+    let holding = async || {
+        let choose = |_today| Ok::<_, ()>(((), 1.0));
+        let (_, client) = spent.admit(0, choose).unwrap();
+        house.answered().await.reserving(Reservations {
+            client: Some(client),
+            ..Reservations::default()
+        })
+    };
+    let broken = vec![Ok(head().text("Hel")), Err(failure())];
+    let stream = holding()
+        .await
+        .watch(Box::pin(stream::iter(broken)), Choices::new(1));
+    assert_eq!(stream.count().await, 2);
+    assert_eq!(today(), 1.0, "it broke off late");
+    drop(holding().await);
+    assert_eq!(today(), 2.0, "the client left before the first token");
+    holding().await.fail(&failure());
+    assert_eq!(today(), 2.0, "nothing came of it");
 }
 
 #[tokio::test]
