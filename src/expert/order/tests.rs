@@ -325,8 +325,11 @@ async fn a_try_that_is_dropped_on_the_way_is_known() {
     assert!(poll!(&mut asking).is_pending());
     drop(asking);
     let (attempts, answering) = call.attempts.snapshot();
-    let begun = Attempt::begun(ExpertId::new("a"), Role::Answer);
-    assert_eq!((attempts, answering), (vec![begun], None));
+    let sent = Attempt {
+        sent: true,
+        ..Attempt::begun(ExpertId::new("a"), Role::Answer)
+    };
+    assert_eq!((attempts, answering), (vec![sent], None));
 }
 
 /// Experts of which the first is known to answer within a second.
