@@ -16,11 +16,7 @@ use tokio_util::sync::DropGuard;
 use tracing::{error, info, warn};
 
 use super::recorder::Shared;
-use crate::{
-    clock,
-    outcome::{Outcome, Spending, content},
-    store::Store,
-};
+use crate::{clock, outcome::Outcome, outcome::content, store::Store};
 
 /// Most rows of one transaction: beyond this, a transaction's own cost no longer counts.
 pub(super) const BATCH_MAX: usize = 256;
@@ -31,7 +27,7 @@ const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between two tries: how soon after its repair a store is written again.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Time between two prunes: outcomes outlive `store.keep` by this much at most, unless they are of today.
+/// Time between two prunes: outcomes outlive `store.keep` by this much at most.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What goes through the queue.
@@ -189,24 +185,16 @@ impl Batch {
     }
 }
 
-/// Before which moment outcomes go (milliseconds since 1970 UTC): those of today stay, since what was spent today is added
-/// up from them when the server starts.
-fn prune_before_ms(now_ms: i64, keep: Duration) -> i64 {
-    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-    now_ms
-        .saturating_sub(keep_ms)
-        .min(Spending::midnight_ms(now_ms))
-}
-
-/// Deletes outcomes that are older than `keep` and not of today, now and every [`PRUNE_INTERVAL`]; never returns.
+/// Deletes outcomes that are older than `keep`, now and every [`PRUNE_INTERVAL`]; never returns.
 async fn prune_regularly(store: &Store, keep: Option<Duration>) {
     let Some(keep) = keep else {
         return future::pending().await;
     };
+    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     let mut due = interval(PRUNE_INTERVAL);
     loop {
         due.tick().await;
-        match store.prune(prune_before_ms(clock::now_ms(), keep)).await {
+        match store.prune(clock::now_ms().saturating_sub(keep_ms)).await {
             Ok(0) => {}
             Ok(outcomes) => info!(
                 outcomes,
@@ -216,26 +204,6 @@ async fn prune_regularly(store: &Store, keep: Option<Duration>) {
                 error = &error as &dyn std::error::Error,
                 "old outcomes cannot be deleted; next try in {PRUNE_INTERVAL:?}"
             ),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_asked_today_is_kept_however_little_is_to_be_kept() {
-        let hour_ms = 60 * 60 * 1000;
-        let midnight_ms = 20_000 * 24 * hour_ms;
-        let five_ms = midnight_ms + 5 * hour_ms;
-        for (keep, before_ms) in [
-            (Duration::from_hours(1), midnight_ms),
-            (Duration::from_hours(5), midnight_ms),
-            (Duration::from_hours(6), midnight_ms - hour_ms),
-            (Duration::MAX, five_ms - i64::MAX),
-        ] {
-            assert_eq!(prune_before_ms(five_ms, keep), before_ms, "{keep:?}");
         }
     }
 }
