@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Chunk, facts::First, kept::Kept};
+use super::{Chunk, kept::Kept};
 use crate::ids::ExpertId;
 
 /// A whole answer, object `chat.completion`, with every field that the expert sent.
@@ -49,9 +49,6 @@ impl NotAChatObject {
         Self(wrong.to_string())
     }
 }
-
-/// Where Coterie adds to an object what OpenAI has no field for.
-pub(super) const OURS: &str = "coterie";
 
 impl Completion {
     /// Reads an expert's body.
@@ -112,17 +109,17 @@ impl Completion {
 
     /// The text of the first choice; none where there is none.
     pub fn text(&self) -> Option<&str> {
-        self.first()?.text.as_deref()
+        self.0.first()?.text.as_deref()
     }
 
     /// The stop sequence that the first choice met, where the expert tells it.
     pub fn met_stop(&self) -> Option<&str> {
-        self.first()?.met_stop.as_deref()
+        self.0.first()?.met_stop.as_deref()
     }
 
     /// Why the first choice ended.
     pub fn finish_reason(&self) -> Option<&str> {
-        self.first()?.finish_reason.as_deref()
+        self.0.first()?.finish_reason.as_deref()
     }
 
     /// The tokens, where the expert counted them.
@@ -132,10 +129,7 @@ impl Completion {
 
     /// The same with all that the expert says of them.
     pub fn whole_usage(&self) -> Option<Value> {
-        self.0
-            .facts()
-            .has_usage
-            .then(|| self.object().remove("usage"))?
+        self.0.whole_usage()
     }
 
     /// The mean log-probability of the answer's tokens by the model itself, where a local expert tells it.
@@ -145,14 +139,7 @@ impl Completion {
 
     /// The same object that tells it.
     pub fn with_mean_logprob(self, mean: Option<f64>) -> Self {
-        let Some(mean) = mean else { return self };
-        let mut object = self.object();
-        object.insert(OURS.into(), json!({"mean_logprob": mean}));
-        Self::from_object(object)
-    }
-
-    fn first(&self) -> Option<&First> {
-        self.0.facts().first.as_ref()
+        Self(self.0.with_mean_logprob(mean))
     }
 }
 

@@ -1,8 +1,8 @@
 //! A piece of a streamed answer.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::{NotAChatObject, Usage, answer::OURS, facts::First, kept::Kept};
+use super::{NotAChatObject, Usage, kept::Kept};
 use crate::ids::ExpertId;
 
 /// A piece of a streamed answer, object `chat.completion.chunk`, with every field that the expert sent.
@@ -43,13 +43,9 @@ impl Chunk {
         self.0.is_named(expert)
     }
 
-    fn first(&self) -> Option<&First> {
-        self.0.facts().first.as_ref()
-    }
-
     /// The text that this chunk adds to the first choice.
     pub fn text(&self) -> Option<&str> {
-        self.first()?.text.as_deref()
+        self.0.first()?.text.as_deref()
     }
 
     /// What this chunk adds to the first choice.
@@ -68,17 +64,17 @@ impl Chunk {
 
     /// Whether this chunk adds something else than text to the first choice: reasoning, a tool call, sound.
     pub fn has_more_than_text(&self) -> bool {
-        self.first().is_some_and(|it| it.has_more)
+        self.0.first().is_some_and(|it| it.has_more)
     }
 
     /// Why the first choice ended, in the chunk that ends it.
     pub fn finish_reason(&self) -> Option<&str> {
-        self.first()?.finish_reason.as_deref()
+        self.0.first()?.finish_reason.as_deref()
     }
 
     /// The stop sequence that the first choice met, where the expert tells it.
     pub fn met_stop(&self) -> Option<&str> {
-        self.first()?.met_stop.as_deref()
+        self.0.first()?.met_stop.as_deref()
     }
 
     /// Whether anything of the answer is in it: text, reasoning or a tool call, rather than a role or a count.
@@ -103,10 +99,7 @@ impl Chunk {
 
     /// The same with all that the expert says of them.
     pub fn whole_usage(&self) -> Option<Value> {
-        self.0
-            .facts()
-            .has_usage
-            .then(|| self.object().remove("usage"))?
+        self.0.whole_usage()
     }
 
     /// Whether the chunk does nothing but count tokens.
@@ -126,10 +119,7 @@ impl Chunk {
 
     /// The same chunk that tells it.
     pub fn with_mean_logprob(self, mean: Option<f64>) -> Self {
-        let Some(mean) = mean else { return self };
-        let mut object = self.object();
-        object.insert(OURS.into(), json!({"mean_logprob": mean}));
-        Self::from_object(object)
+        Self(self.0.with_mean_logprob(mean))
     }
 }
 

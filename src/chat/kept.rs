@@ -1,10 +1,16 @@
 //! An object of an answer as the very text that came.
 
 use memchr::{memchr2, memmem};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{NotAChatObject, facts::Facts};
+use super::{
+    NotAChatObject,
+    facts::{Facts, First},
+};
 use crate::ids::ExpertId;
+
+/// Where Coterie adds to an object what OpenAI has no field for.
+const OURS: &str = "coterie";
 
 /// A JSON object, with every field that the expert sent, and what is read of it.
 ///
@@ -51,6 +57,26 @@ impl Kept {
 
     pub(super) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What is said of the first choice.
+    pub(super) fn first(&self) -> Option<&First> {
+        self.facts.first.as_ref()
+    }
+
+    /// All that the expert says of the tokens.
+    pub(super) fn whole_usage(&self) -> Option<Value> {
+        self.facts
+            .has_usage
+            .then(|| self.object().remove("usage"))?
+    }
+
+    /// The same object that tells the mean log-probability.
+    pub(super) fn with_mean_logprob(self, mean: Option<f64>) -> Self {
+        let Some(mean) = mean else { return self };
+        let mut object = self.object();
+        object.insert(OURS.into(), json!({"mean_logprob": mean}));
+        Self::from_object(object)
     }
 
     /// The object, taken apart.
