@@ -11,18 +11,15 @@ mod response;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http_body_util::Full;
 use hyper::{
     Method, Request,
     body::Bytes,
     header::{
-        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
-        HeaderValue, USER_AGENT,
+        ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
     },
     http::uri::PathAndQuery,
 };
-use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use url::{Position, Url};
 
@@ -59,8 +56,7 @@ pub(super) enum HttpError {
 }
 
 impl Http {
-    /// The way to the host of `url`; connects to nothing. The user that the URL may name is told to the provider, unless
-    /// `headers` say who asks.
+    /// The way to the host of `url`, with these headers in every request; connects to nothing.
     ///
     /// # Errors
     /// The URL has no host, or this system has no root certificates where they are needed.
@@ -75,9 +71,6 @@ impl Http {
         let host = &url[Position::BeforeHost..Position::AfterPort];
         let host = HeaderValue::try_from(host).map_err(|_no_header| SetupError::BaseUrl)?;
         headers.insert(HOST, host);
-        if let Some(user) = basic_authorization(url) {
-            headers.entry(AUTHORIZATION).or_insert(user);
-        }
         Ok(Self {
             connector: Connector::new(url, connect_max)?,
             headers,
@@ -139,19 +132,6 @@ const COMMON: [(HeaderName, &str); 4] = [
     (CONTENT_TYPE, "application/json"),
     (USER_AGENT, concat!("coterie/", env!("CARGO_PKG_VERSION"))),
 ];
-
-/// What the user and the password in a URL are to the provider; none where there are none.
-fn basic_authorization(url: &Url) -> Option<HeaderValue> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let mut user: Vec<u8> = percent_decode_str(url.username()).collect();
-    user.push(b':');
-    user.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64.encode(user))).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
 
 #[cfg(test)]
 mod tests;
