@@ -163,6 +163,7 @@ impl Texts {
             ("trees", "trees"),
             ("accents", "accents"),
             ("tools", "tools"),
+            ("other", "other"),
         ] {
             texts.insert(name, ask(coterie, model, false).await.text);
         }
@@ -215,7 +216,7 @@ fn judge(row: &Row, how: &str, expected: Expected, got: &Got, texts: &Texts) -> 
                 && got.finish_reason.is_none()
         }
         Expected::Long(bytes) => got.is_done && got.error.is_none() && got.text.len() >= bytes,
-        Expected::Anything => true,
+        Expected::Other => got.is_done && got.error.is_none() && got.text == texts.whole("other"),
     };
     (!is_right).then(|| {
         let got = format!("{got:?}");
@@ -232,6 +233,7 @@ async fn every_fault_has_its_right_end() {
             ("trees", "healthy"),
             ("accents", "healthy?text=accents"),
             ("tools", "tools"),
+            ("other", "healthy?text=other"),
         ]
         .map(|(id, model)| expert(id, &faults, model, ""))
         .concat();
