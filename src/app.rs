@@ -5,6 +5,7 @@ mod caching;
 mod cancelled;
 mod cascade;
 mod mapping;
+mod router;
 mod spending;
 
 use std::{
@@ -27,9 +28,9 @@ use crate::{
     ids::ExpertId,
     outcome::{Prices, Recorder, RecorderOptions, Spending},
     quota::Quotas,
+    registry::{self, OpenedBy},
     session::Sessions,
     store::{Store, StoreError},
-    train::in_force::InForceError,
 };
 
 /// How long the writer may take to store what was recorded, once nothing new can come.
@@ -58,8 +59,13 @@ pub struct App {
     pub quotas: Quotas,
     /// Cancelled when answers under way must end now.
     pub cancel: CancellationToken,
+    store: Store,
+    /// By what the router came in force that was opened at start.
+    opened_by: OpenedBy,
     /// Somebody wants the mapping's file looked at now.
     mapping_look: Notify,
+    /// Somebody wants the registry looked at now.
+    registry_look: Notify,
     tasks: TaskTracker,
 }
 
@@ -71,7 +77,7 @@ pub enum AppError {
     Store(#[from] StoreError),
     /// The router cannot be opened.
     #[error(transparent)]
-    Router(#[from] InForceError),
+    Router(#[from] registry::OpenError),
     /// An expert cannot be opened.
     #[error(transparent)]
     Expert(#[from] OpenError),
@@ -91,9 +97,10 @@ impl App {
             let config = Arc::clone(&config);
             move || Experts::open(&config.experts)
         });
-        let composition = Composition::open(&config, None).await?;
-        let experts = loading.await??;
         let store = Store::open(&config.store.path).await?;
+        let (router, opened_by) = registry::open_promoted(&config, &store).await?;
+        let composition = Composition::new(&config, router);
+        let experts = loading.await??;
         let now_ms = clock::now_ms();
         let midnight_ms = Spending::midnight_ms(now_ms);
         let spent_usd = store.spent_usd_since(midnight_ms).await?;
@@ -110,7 +117,7 @@ impl App {
             prices: prices(&config.experts),
             shutdown: cancel.clone(),
         };
-        let (recorder, writer) = Recorder::start(store, options);
+        let (recorder, writer) = Recorder::start(store.clone(), options);
         tasks.spawn(writer.run());
         Ok(Arc::new(Self {
             config,
@@ -121,7 +128,10 @@ impl App {
             cache,
             spending: Arc::new(spending),
             quotas,
+            store,
+            opened_by,
             mapping_look: Notify::new(),
+            registry_look: Notify::new(),
             cancel,
             tasks,
         }))

@@ -8,7 +8,9 @@ mod fault_server;
 mod map;
 mod models;
 mod output;
+mod retrain;
 mod route;
+mod routers;
 mod serve;
 mod signals;
 mod train;
@@ -62,6 +64,10 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Choose which expert answers which category, from scores and under budgets; say what a mapping is worth.
     Map(map::MapArgs),
+    /// Train a router on what was said of the traffic, judge it beside the one in force, and promote it if it is better.
+    Retrain(retrain::RetrainArgs),
+    /// Show the trained routers, put one in force, or go back to the one before.
+    Routers(routers::RoutersArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
     Check(check::CheckArgs),
     /// Make encoders of your own: fine-tune a transformer on labelled questions.
@@ -167,6 +173,8 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
         Command::Route(args) => route::run(args, environment).await?,
         Command::Train(args) => train::run(args, environment).await?,
         Command::Evaluate(args) => evaluate::run(args, environment).await?,
+        Command::Retrain(args) => Box::pin(retrain::run(args, environment)).await?,
+        Command::Routers(args) => routers::run(args, environment).await?,
         Command::Map(args) => Box::pin(map::run(args, environment)).await?,
         Command::Check(args) => {
             return check::run(&args, environment, &mut stdout(), &mut stderr())

@@ -2,7 +2,7 @@
 
 mod ruling;
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
@@ -19,7 +19,6 @@ use crate::{
     query::Query,
     router::{Router, Verdict},
     session::{self, Held, Why},
-    train::in_force::{self, InForceError},
 };
 use ruling::Ruling;
 
@@ -30,7 +29,7 @@ pub const MODEL_ALIAS: &str = "auto";
 
 /// A router and a mapping, which may be replaced while questions are decided.
 pub struct Composition {
-    router: Router,
+    router: ArcSwap<Router>,
     mapping: ArcSwap<Mapping>,
     experts: Vec<ExpertId>,
 }
@@ -46,6 +45,7 @@ pub struct Wish {
 
 /// A question of which it is known what it is about, and the mapping that decides the rest.
 pub struct Ruled {
+    router: Arc<Router>,
     mapping: Arc<Mapping>,
     target: Target,
     ruling: Ruling,
@@ -105,30 +105,29 @@ pub fn open_mapping(config: MappingConfig, experts: &[ExpertConfig]) -> Mapping 
 }
 
 impl Composition {
-    /// Opens the router in force, or the one in a folder, and joins it with the configured mapping.
-    ///
-    /// # Errors
-    /// The router cannot be opened.
-    pub async fn open(config: &Config, router: Option<&Path>) -> Result<Self, InForceError> {
-        let router = match router.or(config.router.artefact.as_deref()) {
-            Some(folder) => in_force::open(&config.router, folder).await?,
-            None => in_force::at_start(&config.router, &config.catalogue).await?,
-        };
+    /// Joins a router with the configured mapping.
+    pub fn new(config: &Config, router: Router) -> Self {
         let mapping = open_mapping(config.mapping.clone(), &config.experts);
         let chat = config
             .experts
             .iter()
             .filter(|expert| expert.capabilities.contains(&Capability::Chat));
-        Ok(Self {
-            router,
+        Self {
+            router: ArcSwap::from_pointee(router),
             mapping: ArcSwap::from_pointee(mapping),
             experts: chat.map(|expert| expert.id.clone()).collect(),
-        })
+        }
     }
 
-    /// The router in force.
-    pub fn router(&self) -> &Router {
-        &self.router
+    /// The router in force now. Whoever decides holds on to it, so that one router makes the whole decision.
+    pub fn router(&self) -> Arc<Router> {
+        self.router.load_full()
+    }
+
+    /// Puts another router in force and returns the one before. Decisions that have begun end by the one that they began
+    /// with.
+    pub fn replace_router(&self, router: Arc<Router>) -> Arc<Router> {
+        self.router.swap(router)
     }
 
     /// The mapping in force now. Whoever decides holds on to it, so that one mapping makes the whole decision.
@@ -143,6 +142,10 @@ impl Composition {
 
     /// Reads a model name; none if nothing is served under it.
     pub fn target(&self, model: &str) -> Option<Target> {
+        self.target_by(&self.router.load(), model)
+    }
+
+    fn target_by(&self, router: &Router, model: &str) -> Option<Target> {
         if model == MODEL_NAME || model == MODEL_ALIAS {
             return Some(Target::Composition);
         }
@@ -150,8 +153,7 @@ impl Composition {
             .strip_prefix(MODEL_NAME)
             .and_then(|rest| rest.strip_prefix('/'))
         {
-            let known = self
-                .router
+            let known = router
                 .categories()
                 .iter()
                 .find(|known| known.as_str() == category);
@@ -177,18 +179,18 @@ impl Composition {
         wish: &Wish,
     ) -> Result<Ruled, Undecided> {
         let started = Instant::now();
-        let mapping = self.mapping();
+        let (router, mapping) = (self.router(), self.mapping());
         let prefer = mapping.prefer(wish.prefer)?;
-        let Some(target) = self.target(&request.model) else {
+        let Some(target) = self.target_by(&router, &request.model) else {
             return Err(Undecided::UnknownModel {
                 model: request.model.clone(),
             });
         };
         // A session may be older than the router: it may hold a category that is no more.
-        let known = |held: &&Held| self.router.categories().contains(&held.category);
+        let known = |held: &&Held| router.categories().contains(&held.category);
         let held = wish.held.as_ref().filter(known);
         let ruling = match &target {
-            Target::Composition => match (self.router.classify(query).await, held) {
+            Target::Composition => match (router.classify(query).await, held) {
                 (Ok(verdict), Some(held)) => weigh(held, verdict, query, |category| {
                     mapping.serves(category, &demand)
                 }),
@@ -210,6 +212,7 @@ impl Composition {
             Target::Expert(_) => Vec::new(),
         };
         Ok(Ruled {
+            router,
             mapping,
             target,
             ruling,
@@ -255,13 +258,14 @@ impl Composition {
             confidence: ruling.confidence,
             scores: ruling.scores,
             tier: ruling.tier,
+            strangeness: ruling.strangeness,
             reason: ruling.reason,
             session: ruling.session,
             expert: choice.expert,
             fallbacks: choice.fallbacks,
             propensity: choice.propensity,
             grounds: choice.grounds,
-            router: self.router.id().clone(),
+            router: ruled.router.id().clone(),
             took: ruled.started.elapsed(),
         };
         Ok((decision, choice.usd_estimate))
@@ -281,20 +285,19 @@ impl Composition {
         let query = Query::from_messages(&request.messages);
         let demand = Demand::of(request);
         let ruled = self.rule(&query, request, demand.clone(), wish).await?;
+        let router = Arc::clone(&ruled.router);
         let (decision, usd_estimate) = self.choose(ruled, today, resting)?;
         let features = Features {
             question: query.text,
             context: query.context,
             leaning: query.leaning,
-            encoder: self.router.encoder().name().to_owned(),
+            encoder: router.encoder().name().to_owned(),
             prompt_tokens_estimate: demand.prompt_tokens,
             usd_estimate,
             capabilities: demand.capabilities,
         };
         let explanation = match decision.tier {
-            Some(tier) => self
-                .router
-                .explain(&features.question, &decision.scores, tier),
+            Some(tier) => router.explain(&features.question, &decision.scores, tier),
             None => None,
         };
         Ok(Explained::new(decision, explanation, features))

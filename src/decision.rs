@@ -26,6 +26,9 @@ pub struct Decision {
     pub tier: Option<TierName>,
     /// Why it goes there.
     pub reason: Reason,
+    /// The router's own out-of-domain score: comparable between questions of one router, higher is stranger; none where
+    /// nothing was classified.
+    pub strangeness: Option<f32>,
     /// What the session's past said; none where the question had none.
     pub session: Option<Stickiness>,
     /// Who is asked first; where `grounds` has a cascade, once its first expert's answer is not accepted.

@@ -68,7 +68,7 @@ impl Judged {
     }
 
     /// The probability of the likeliest class.
-    fn confidence(&self) -> f32 {
+    pub fn confidence(&self) -> f32 {
         self.scores.first().map_or(1.0, |score| score.probability)
     }
 
@@ -83,7 +83,8 @@ impl Judged {
         self.label.as_str() != OUT_OF_DOMAIN
     }
 
-    fn is_right(&self) -> bool {
+    /// Whether the likeliest class is the label.
+    pub fn is_right(&self) -> bool {
         self.predicted() == self.label
     }
 

@@ -65,6 +65,8 @@ pub struct Ask {
     pub streamed: bool,
     /// The classified text, kept as `store.content` says.
     pub question: Option<String>,
+    /// Which conversation it belongs to; none where nothing tells it.
+    pub session: Option<String>,
 }
 
 /// How a question ended. The one nobody sets is `ClientLeft`.

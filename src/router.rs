@@ -14,14 +14,14 @@ pub mod model;
 pub mod novelty;
 pub mod static_encoder;
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use tokio::task::{JoinError, spawn_blocking};
 use tracing::warn;
 
 pub use self::model::TierName;
 use self::{
-    artefact::{Artefact, ArtefactError},
+    artefact::{Artefact, ArtefactError, EncoderNeeded},
     encoder::{Encoder, EncoderError},
     model::{CheapFeatures, Said},
 };
@@ -47,9 +47,9 @@ const STRANGENESS_MAX: f32 = 0.99;
 pub struct Router {
     artefact: Artefact,
     /// The transformer as it is; what `/v1/embeddings` reads.
-    encoder: Encoder,
+    encoder: Arc<Encoder>,
     /// The transformer as it was tuned, where it was.
-    tuned: Option<Encoder>,
+    tuned: Option<Arc<Encoder>>,
     categories: Vec<CategoryId>,
     confidence_min: f32,
 }
@@ -113,6 +113,16 @@ pub enum RouterError {
     },
 }
 
+impl RouterError {
+    fn other_encoder(artefact: &Artefact, needed: &EncoderNeeded, encoder: &Encoder) -> Self {
+        Self::OtherEncoder {
+            router: artefact.id().clone(),
+            trained_with: needed.name.clone(),
+            configured: encoder.name().to_owned(),
+        }
+    }
+}
+
 impl Router {
     /// Joins an artefact with the encoder that it was trained with, and takes the threshold that keeps the share of
     /// misrouted questions below `misroute_max`.
@@ -127,13 +137,43 @@ impl Router {
         if let Some(needed) = &artefact.manifest.encoder
             && needed.fingerprint != encoder.fingerprint()
         {
-            return Err(RouterError::OtherEncoder {
-                router: artefact.id().clone(),
-                trained_with: needed.name.clone(),
-                configured: encoder.name().to_owned(),
-            });
+            return Err(RouterError::other_encoder(&artefact, needed, &encoder));
         }
         let (artefact, tuned) = open_tuned(artefact, config.encoder.clone()).await?;
+        Self::join(artefact, (Arc::new(encoder), tuned.map(Arc::new)), config).await
+    }
+
+    /// The same, with the encoders of a router that is open, as far as they are those that the artefact needs.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub async fn beside(
+        other: &Self,
+        artefact: Artefact,
+        config: &RouterConfig,
+    ) -> Result<Self, RouterError> {
+        if let Some(needed) = &artefact.manifest.encoder
+            && needed.fingerprint != other.encoder.fingerprint()
+        {
+            return Err(RouterError::other_encoder(
+                &artefact,
+                needed,
+                &other.encoder,
+            ));
+        }
+        let encoder = Arc::clone(&other.encoder);
+        if artefact.adapter_sha256() == other.artefact.adapter_sha256() {
+            return Self::join(artefact, (encoder, other.tuned.clone()), config).await;
+        }
+        let (artefact, tuned) = open_tuned(artefact, config.encoder.clone()).await?;
+        Self::join(artefact, (encoder, tuned.map(Arc::new)), config).await
+    }
+
+    async fn join(
+        artefact: Artefact,
+        (encoder, tuned): (Arc<Encoder>, Option<Arc<Encoder>>),
+        config: &RouterConfig,
+    ) -> Result<Self, RouterError> {
         if artefact.manifest.encoder.is_some() && tuned.is_none() {
             // It reads every question: what is wrong with it is to be known now.
             encoder.start().await?;
@@ -214,7 +254,7 @@ impl Router {
 
     /// The encoder that the full tier reads.
     fn transformer(&self) -> &Encoder {
-        self.tuned.as_ref().unwrap_or(&self.encoder)
+        self.tuned.as_deref().unwrap_or(&self.encoder)
     }
 
     /// A digest of everything that it was trained from.

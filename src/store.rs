@@ -3,8 +3,11 @@
 //! The schema is in `migrations/`, which is embedded in the binary and applied when a file is opened.
 
 mod error;
+mod evidence;
 mod feedback;
+mod labels;
 mod outcomes;
+mod registry;
 mod row;
 
 use std::{
@@ -24,6 +27,7 @@ use sqlx::{
 };
 
 pub use error::StoreError;
+pub use registry::{Promoter, PromotionError};
 pub use row::StoredOutcome;
 
 /// One connection writes outcomes, one adds feedback, one prunes and one reads; SQLite lets one of them write at a time.

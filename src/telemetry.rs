@@ -81,6 +81,14 @@ fn describe() {
         "First answers of cascades, by the first expert and whether or why not they were accepted."
     );
     describe_gauge!(
+        "coterie_router_in_force",
+        "1 for the router in force, 0 for those before it"
+    );
+    describe_counter!(
+        "coterie_router_changes_total",
+        "Promotions and roll-backs that were seen, by whether the router was taken"
+    );
+    describe_gauge!(
         "coterie_mapping_in_force",
         "1 for the mapping in force, 0 for those that were before it."
     );

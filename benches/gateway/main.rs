@@ -42,6 +42,7 @@ fn main() {
     let cheap = Subject::start(mock, Tiers::Cheap);
     if let Some(requests) = soak {
         soaked(&cheap, requests);
+        cheap.report();
         return;
     }
     let full = Subject::start(mock, Tiers::Full);

@@ -45,7 +45,8 @@ pub(super) async fn embed(
         });
         return Ok(Json(answer).into_response());
     }
-    let encoder = state.app.composition.router().encoder();
+    let router = state.app.composition.router();
+    let encoder = router.encoder();
     if model != encoder.name() && model != MODEL_NAME && model != MODEL_ALIAS {
         return Err(match state.app.composition.target(&model) {
             Some(_) => ApiError::EmbedsNothing { model },

@@ -1,9 +1,9 @@
 //! `POST /v1/feedback`: what a client thinks of an answer, attached to its outcome.
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use serde_json::{Value, json};
 
-use super::{ApiError, ApiState, body::JsonBody};
+use super::{ApiError, ApiState, auth::Caller, body::JsonBody};
 use crate::{
     chat::{InvalidRequest, fields},
     clock,
@@ -17,9 +17,13 @@ const COMMENT_BYTES_MAX: usize = 4096;
 /// Attaches feedback to an outcome.
 pub(super) async fn give(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
-    let feedback = parse(&state, body.value)?;
+    let feedback = Feedback {
+        key_name: caller.key_name,
+        ..parse(&state, body.value)?
+    };
     let id = feedback.outcome_id.clone();
     state.app.recorder.feedback(feedback).await?;
     Ok(Json(json!({"object": "feedback", "id": id})))
@@ -34,6 +38,7 @@ fn parse(state: &ApiState, body: Value) -> Result<Feedback, InvalidRequest> {
         expert: fields::string(&body, "expert")?,
         comment: fields::string(&body, "comment")?,
         given_at_ms: clock::now_ms(),
+        key_name: None,
     };
     check(state, &feedback)?;
     Ok(feedback)
@@ -53,8 +58,13 @@ fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
         ));
     }
     if let Some(category) = category {
-        let known = state.app.composition.router().categories();
-        if category != OUT_OF_DOMAIN && !known.iter().any(|known| known.as_str() == category) {
+        let router = state.app.composition.router();
+        if category != OUT_OF_DOMAIN
+            && !router
+                .categories()
+                .iter()
+                .any(|known| known.as_str() == category)
+        {
             return Err(InvalidRequest::at(
                 "category",
                 format!("there is no category `{category}`"),

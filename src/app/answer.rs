@@ -102,6 +102,7 @@ impl App {
         // A conversation that begins has nothing in a provider's cache: it goes where there is room.
         let goes_on = membership.as_ref().filter(|session| !session.begins);
         let endpoint_of = goes_on.map(|session| session.key.hash64());
+        let tag = membership.as_ref().map(|it| self.sessions.tag(&it.key));
         let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &asked);
         let ruled = self.composition.rule(&query, &request, demand, &wish);
@@ -111,12 +112,7 @@ impl App {
             self.keep(session, &decision, &asked);
         }
         let caching = heavy::on(bytes, || self.caching(&request, &asked, &decision));
-        let ask = Ask {
-            key_name: asked.claim.client,
-            model: request.model.clone(),
-            streamed: request.stream,
-            question: Some(query.likelier_reading().to_owned()),
-        };
+        let ask = ask_of(&request, &query, asked.claim.client, tag);
         let reserved = Reservations {
             tokens: admitted.begin(),
             ..reserved
@@ -259,6 +255,22 @@ impl App {
                 Answer::Stream(UntilCancelled::new(pieces, self.cancel.clone()).boxed())
             }
         }
+    }
+}
+
+/// What is recorded of a question before its decision.
+fn ask_of(
+    request: &ChatRequest,
+    query: &Query,
+    key_name: Option<String>,
+    session: Option<String>,
+) -> Ask {
+    Ask {
+        key_name,
+        model: request.model.clone(),
+        streamed: request.stream,
+        question: Some(query.likelier_reading().to_owned()),
+        session,
     }
 }
 

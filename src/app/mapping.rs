@@ -89,6 +89,7 @@ impl App {
     /// Brings those gauges up to date that nothing else does.
     pub fn publish_gauges(&self) {
         show(self.composition.mapping().id(), 1.0);
+        self.publish_router();
         self.publish_spending();
         self.experts.publish_gauges();
     }

@@ -16,6 +16,7 @@ use crate::{
     config::{Environment, Exposure},
     decision::{Explained, Reason},
     mapping::{Limit, PassedOver, Today},
+    registry,
     router::explain::{Explanation, FeatureShare},
 };
 
@@ -46,9 +47,10 @@ pub(super) struct RouteArgs {
 
 pub(super) async fn run(args: RouteArgs, environment: &Environment) -> Result<(), CliError> {
     let config = load(&args.config, environment, Exposure::Insecure)?;
-    let composition = Composition::open(&config, args.router.as_deref())
+    let router = registry::open(&config, args.router.as_deref())
         .await
         .map_err(CliError::failed)?;
+    let composition = Composition::new(&config, router);
     match (&args.text, &args.file) {
         (Some(text), _) => {
             let explained = explain(&composition, json!({"text": text}))

@@ -56,10 +56,11 @@ pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<()
     Ok(())
 }
 
-/// Has the mapping's file read again at every SIGHUP, until the app closes.
+/// Has the mapping's file and the registry read again at every SIGHUP, until the app closes.
 async fn look_when_told(app: Arc<App>, mut hangups: Hangups) {
     let stop = app.cancel.clone();
     while stop.run_until_cancelled(hangups.received()).await.is_some() {
         app.look_at_mapping();
+        app.look_at_registry();
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
+    clock,
     config::{Environment, Exposure},
     router::artefact::{Figures, Manifest, Source, TierReport},
     train::{
@@ -83,6 +84,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         routes_sha256,
         sources: args.sources,
         base: None,
+        created_at_ms: clock::now_ms(),
     };
     let prepared =
         Prepared::new(job, &config.router.encoder, &encoder).map_err(CliError::failed)?;

@@ -13,6 +13,7 @@ pub(super) struct Ruling {
     pub(super) confidence: f32,
     pub(super) scores: Vec<Score>,
     pub(super) tier: Option<TierName>,
+    pub(super) strangeness: Option<f32>,
     pub(super) reason: Reason,
     pub(super) session: Option<Stickiness>,
 }
@@ -24,6 +25,7 @@ impl Ruling {
             confidence: 1.0,
             scores: Vec::new(),
             tier: None,
+            strangeness: None,
             reason,
             session: None,
         }
@@ -80,6 +82,7 @@ impl Ruling {
             confidence: best.probability,
             scores: verdict.scores,
             tier: verdict.tier,
+            strangeness: Some(verdict.out_of_domain),
             reason,
             session: None,
         }

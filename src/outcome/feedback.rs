@@ -17,6 +17,8 @@ pub struct Feedback {
     pub expert: Option<String>,
     /// In words; kept as `store.content` says.
     pub comment: Option<String>,
+    /// The name of the key that gave it; none where the server has no keys.
+    pub key_name: Option<String>,
 }
 
 /// Why feedback was not taken.

@@ -176,6 +176,11 @@ impl Artefact {
         })
     }
 
+    /// SHA-256 of the adapter's file, where there is one.
+    pub fn adapter_sha256(&self) -> Option<&str> {
+        self.manifest.files.get(ADAPTER_FILE).map(String::as_str)
+    }
+
     /// Its id.
     pub fn id(&self) -> &RouterId {
         &self.manifest.id

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -23,6 +24,8 @@ const IDLE_MAX: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub struct Sessions {
     generation_max: usize,
+    /// The key of the tags, which no other process has.
+    tags: RandomState,
     generations: Mutex<Generations>,
 }
 
@@ -48,8 +51,14 @@ impl Sessions {
     fn with_room_for(sessions: usize) -> Self {
         Self {
             generation_max: (sessions / 2).max(1),
+            tags: RandomState::new(),
             generations: Mutex::default(),
         }
+    }
+
+    /// A name under which a session may be recorded: it tells nothing of who asked what.
+    pub fn tag(&self, key: &SessionKey) -> String {
+        format!("{:016x}", self.tags.hash_one(key))
     }
 
     /// What a session was last routed to; none if it is new or was idle for too long.

@@ -19,8 +19,8 @@ impl Store {
             return Err(FeedbackError::ScoreOutOfRange { score });
         }
         let added = sqlx::query(
-            "INSERT INTO feedback (outcome_id, given_at_ms, score, category, expert, comment)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO feedback (outcome_id, given_at_ms, score, category, expert, comment, key_name)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&feedback.outcome_id)
         .bind(feedback.given_at_ms)
@@ -28,6 +28,7 @@ impl Store {
         .bind(&feedback.category)
         .bind(&feedback.expert)
         .bind(&feedback.comment)
+        .bind(&feedback.key_name)
         .execute(&self.pool)
         .await;
         match added {
@@ -61,6 +62,7 @@ fn read(row: SqliteRow) -> sqlx::Result<Feedback> {
         category: row.try_get("category")?,
         expert: row.try_get("expert")?,
         comment: row.try_get("comment")?,
+        key_name: row.try_get("key_name")?,
     })
 }
 

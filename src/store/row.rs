@@ -16,7 +16,7 @@ use crate::{
     outcome::Outcome,
 };
 
-/// An outcome as it lies in the store; the columns of `outcomes`, explained in the first migration.
+/// An outcome as it lies in the store; the columns of `outcomes`, explained in the migrations.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the schema explains every column")]
 pub struct StoredOutcome {
@@ -26,6 +26,7 @@ pub struct StoredOutcome {
     pub model: String,
     pub streamed: bool,
     pub question: Option<String>,
+    pub session: Option<String>,
     pub category: Option<String>,
     pub confidence: Option<f64>,
     /// JSON.
@@ -38,6 +39,7 @@ pub struct StoredOutcome {
     /// JSON.
     pub fallbacks: String,
     pub propensity: Option<f64>,
+    pub strangeness: Option<f64>,
     pub decision_us: i64,
     /// JSON.
     pub attempts: String,
@@ -58,8 +60,9 @@ pub struct StoredOutcome {
 pub(super) fn insert(outcomes: &[Outcome]) -> QueryBuilder<Sqlite> {
     let mut insert = QueryBuilder::new(
         "INSERT INTO outcomes (
-            id, asked_at_ms, key_name, model, streamed, question,
-            category, confidence, scores, router, reason, reason_detail, expert, fallbacks, propensity, decision_us,
+            id, asked_at_ms, key_name, model, streamed, question, session,
+            category, confidence, scores, router, reason, reason_detail, expert, fallbacks, propensity, strangeness,
+            decision_us,
             attempts, answered_by, first_token_us, total_us, prompt_tokens, completion_tokens, cost_usd,
             ending, error, answer
         ) ",
@@ -82,7 +85,8 @@ fn bind_ask(row: &mut Row<'_>, outcome: &Outcome) {
         .push_bind(&ask.key_name)
         .push_bind(&ask.model)
         .push_bind(ask.streamed)
-        .push_bind(&ask.question);
+        .push_bind(&ask.question)
+        .push_bind(&ask.session);
 }
 
 fn bind_decision(row: &mut Row<'_>, outcome: &Outcome) {
@@ -96,6 +100,12 @@ fn bind_decision(row: &mut Row<'_>, outcome: &Outcome) {
         .push_bind(decision.expert.as_str())
         .push_bind(json_text(&decision.fallbacks))
         .push_bind(probability(decision.propensity))
+        .push_bind(
+            decision
+                .strangeness
+                .map(f64::from)
+                .filter(|it| it.is_finite()),
+        )
         .push_bind(micros(decision.took));
 }
 

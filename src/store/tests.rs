@@ -32,6 +32,7 @@ fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
             model: "coterie".into(),
             streamed: true,
             question: Some("How do I sort a list?".into()),
+            session: Some("5e55".into()),
         },
         decision: Decision {
             category: Some(CategoryId::new("coding")),
@@ -45,6 +46,7 @@ fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
                 best: CategoryId::new("coding"),
                 confidence_min: 0.5,
             },
+            strangeness: Some(0.25),
             session: None,
             expert: ExpertId::new("coder"),
             fallbacks: vec![ExpertId::new("general")],
@@ -89,6 +91,7 @@ fn feedback(outcome_id: &str) -> Feedback {
         category: Some("sql".into()),
         expert: None,
         comment: Some("nearly".into()),
+        key_name: Some("team-b".into()),
     }
 }
 
@@ -130,6 +133,7 @@ async fn an_outcome_comes_back_as_it_went_in() {
         model: "coterie".into(),
         streamed: true,
         question: Some("How do I sort a list?".into()),
+        session: Some("5e55".into()),
         category: Some("coding".into()),
         confidence: Some(0.75),
         scores: stored.scores.clone(),
@@ -139,6 +143,7 @@ async fn an_outcome_comes_back_as_it_went_in() {
         expert: "coder".into(),
         fallbacks: r#"["general"]"#.into(),
         propensity: Some(0.5),
+        strangeness: Some(0.25),
         decision_us: 1500,
         attempts: stored.attempts.clone(),
         answered_by: Some("general".into()),
@@ -345,12 +350,12 @@ async fn a_schema_from_another_version_is_refused() {
     let run = async |sql: &'static str| {
         sqlx::query(sql).execute(&store.pool).await.unwrap();
     };
-    run("UPDATE _sqlx_migrations SET checksum = x'00'").await;
+    run("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1").await;
     assert!(matches!(
         refused(store.path()).await,
         StoreError::Altered { version: 1, .. }
     ));
-    run("UPDATE _sqlx_migrations SET version = 9999").await;
+    run("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1").await;
     assert!(matches!(
         refused(store.path()).await,
         StoreError::Newer { found: 9999, known, .. } if known < 9999

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     catalogue::{Catalogue, Route},
+    clock,
     config::RouterConfig,
     ids::CategoryId,
     router::{
@@ -100,28 +101,12 @@ async fn taken_or_trained(
         return Err(InForceError::NoExamples { category });
     }
     let encoder = open_encoder(config).await?;
-    let routes_sha256 = routes_sha256(catalogue);
-    let shipped = shipped(config);
-    let static_encoder = shipped.as_ref().map(|shipped| shipped.folder.clone());
-    let suits = |shipped: &Artefact| {
-        is_on_topic(shipped, catalogue) && reads_the_same(shipped, config, &encoder)
-    };
-    let base = match shipped.filter(suits) {
-        Some(shipped) if shipped.manifest.training.routes_sha256 == routes_sha256 => {
-            return Ok(Router::new(shipped, encoder, config).await?);
-        }
-        other => other,
-    };
-    let job = Job {
-        rows: dataset::of_routes(catalogue),
-        seed: SEED,
-        features: config.features.clone(),
-        static_encoder: config.static_encoder.clone().or(static_encoder),
-        tuned: None,
-        routes_sha256,
-        sources: Vec::new(),
-        base,
-    };
+    let mut job = job_of_routes(config, catalogue, &encoder);
+    let is_the_same =
+        |base: &mut Artefact| base.manifest.training.routes_sha256 == job.routes_sha256;
+    if let Some(shipped) = job.base.take_if(is_the_same) {
+        return Ok(Router::new(shipped, encoder, config).await?);
+    }
     let prepared = Prepared::new(job, &config.encoder, &encoder)?;
     let folder = config.artefacts.join(prepared.id().as_str());
     if let Some(artefact) = stored(&folder) {
@@ -133,6 +118,26 @@ async fn taken_or_trained(
         cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
     );
     open_with(&folder, encoder, config).await
+}
+
+/// What the routes' examples alone are trained with: on top of the router that is built in, where that suits.
+pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Encoder) -> Job {
+    let shipped = shipped(config);
+    let static_encoder = shipped.as_ref().map(|shipped| shipped.folder.clone());
+    let suits = |shipped: &Artefact| {
+        is_on_topic(shipped, catalogue) && reads_the_same(shipped, config, encoder)
+    };
+    Job {
+        rows: dataset::of_routes(catalogue),
+        seed: SEED,
+        features: config.features.clone(),
+        static_encoder: config.static_encoder.clone().or(static_encoder),
+        tuned: None,
+        routes_sha256: routes_sha256(catalogue),
+        sources: Vec::new(),
+        base: shipped.filter(suits),
+        created_at_ms: clock::now_ms(),
+    }
 }
 
 async fn open_with(

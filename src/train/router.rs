@@ -18,7 +18,6 @@ use super::{
     tuned::{Tuned, TunedError},
 };
 use crate::{
-    clock,
     config::{EncoderConfig, FeatureKind},
     ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
     progress,
@@ -55,6 +54,8 @@ pub struct Job {
     pub sources: Vec<Source>,
     /// The router that this one is trained on top of.
     pub base: Option<Artefact>,
+    /// What the manifest says of when it was trained, milliseconds since 1970 UTC.
+    pub created_at_ms: i64,
 }
 
 /// Why no router was trained.
@@ -286,7 +287,7 @@ fn describe(
     Manifest {
         format: FORMAT,
         id: RouterId::new(id),
-        created_at_ms: clock::now_ms(),
+        created_at_ms: job.created_at_ms,
         parent: job.base.as_ref().map(|base| base.id().clone()),
         categories: dataset.categories.clone(),
         features,

@@ -22,6 +22,7 @@ mod faults;
 mod fitting;
 mod hot_path;
 mod http;
+mod learning;
 mod mapping;
 mod models;
 mod onnx;

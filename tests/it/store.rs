@@ -78,6 +78,7 @@ async fn open(recorder: &Recorder) -> Result<Ticket, NoSlot> {
         scores: Vec::new(),
         tier: None,
         reason: Reason::ExpertNamed,
+        strangeness: None,
         session: None,
         expert: ExpertId::new("general"),
         fallbacks: Vec::new(),

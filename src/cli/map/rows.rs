@@ -7,7 +7,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::{CliError, ConfigArgs, load};
 use crate::{
-    composition::Composition,
     config::{Environment, Exposure},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
     mapping::fit::{
@@ -17,6 +16,7 @@ use crate::{
     },
     progress,
     query::Query,
+    registry,
     router::{Router, RouterError, Standing},
 };
 
@@ -71,12 +71,10 @@ impl RowsArgs {
             return Ok(outcomes);
         }
         let config = load(&self.config, environment, Exposure::Insecure)?;
-        let composition = Composition::open(&config, None)
+        let router = registry::open(&config, None)
             .await
             .map_err(CliError::failed)?;
-        let categories = route(composition.router(), &outcomes)
-            .await
-            .map_err(CliError::failed)?;
+        let categories = route(&router, &outcomes).await.map_err(CliError::failed)?;
         Ok(outcomes.with_categories(&categories))
     }
 

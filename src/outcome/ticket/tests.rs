@@ -113,6 +113,7 @@ fn decision() -> Decision {
         scores: Vec::new(),
         tier: None,
         reason: Reason::ExpertNamed,
+        strangeness: None,
         session: None,
         expert: expert(),
         fallbacks: Vec::new(),

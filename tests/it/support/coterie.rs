@@ -61,6 +61,22 @@ impl Coterie {
         self.app.upgrade().unwrap().look_at_mapping();
     }
 
+    /// Has the registry read now, as SIGHUP would.
+    pub(crate) fn look_at_registry(&self) {
+        self.app.upgrade().unwrap().look_at_registry();
+    }
+
+    /// Where its configuration is.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.folder.path().join("coterie.yaml")
+    }
+
+    /// Opens its store beside it.
+    pub(crate) async fn store(&self) -> Store {
+        let path = self.folder.path().join("coterie.db");
+        Store::open(&path).await.unwrap()
+    }
+
     /// The address with a path behind it.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)

@@ -1,0 +1,103 @@
+//! `coterie retrain`.
+
+use clap::Args;
+
+use super::{CliError, ConfigArgs, load, output};
+use crate::{
+    config::{Environment, Exposure},
+    learning::{
+        Origin,
+        gate::{Bounds, Ending},
+        retrain::{self, Options, REPORT_FILE, Retrained},
+    },
+    store::Store,
+};
+
+#[derive(Args)]
+pub(super) struct RetrainArgs {
+    /// Train and judge, but leave the router in force where it is.
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave out what these origins say: any of person, imported, judge, feedback, neighbours.
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
+    without: Vec<Origin>,
+    /// Decides which rows are held back together.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Print what was found as one JSON document.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) async fn run(args: RetrainArgs, environment: &Environment) -> Result<(), CliError> {
+    let config = load(&args.config, environment, Exposure::Insecure)?;
+    let store = Store::open(&config.store.path)
+        .await
+        .map_err(CliError::failed)?;
+    let options = Options {
+        seed: args.seed,
+        without: args.without,
+        bounds: Bounds::default(),
+        promotes: !args.dry_run,
+    };
+    let retrained = Box::pin(retrain::retrain(&config, &store, &options)).await;
+    let closed = store.close().await;
+    let retrained = retrained.map_err(CliError::failed)?;
+    closed.map_err(CliError::failed)?;
+    if args.json {
+        return output::json(&retrained).map_err(CliError::failed);
+    }
+    tell(&retrained, args.dry_run);
+    Ok(())
+}
+
+fn tell(retrained: &Retrained, is_dry_run: bool) {
+    let Retrained {
+        champion,
+        challenger,
+        judgement,
+        ..
+    } = retrained;
+    output::line(&format!(
+        "router {challenger}, trained on {} rows, against {champion} on {} unseen ones",
+        retrained.seen, retrained.unseen
+    ));
+    for check in &judgement.checks {
+        let mark = match check.ending {
+            Ending::Passed => "ok ",
+            Ending::Failed => "NO ",
+            Ending::Skipped => "-  ",
+        };
+        output::line(&format!("  {mark} {}", check.words));
+    }
+    for client in &retrained.account.clients_distrusted {
+        output::line(&format!(
+            "  !   the feedback of `{}` is not believed: {} of {} statements contradict the router where it was confident",
+            client.client, client.contradictions, client.statements
+        ));
+    }
+    let done = match (retrained.promoted, judgement.passed, is_dry_run) {
+        (true, ..) => format!(
+            "promoted: router {challenger} is in force; `coterie routers rollback` takes it back"
+        ),
+        (false, true, true) => {
+            format!("it would be promoted; `coterie routers promote {challenger}` does so")
+        }
+        _ => format!("not promoted: router {champion} stays in force"),
+    };
+    output::line(&done);
+    let report = retrained.folder.join(REPORT_FILE);
+    output::line(&format!("report: {}", report.display()));
+}
+
+fn origin(word: &str) -> Result<Origin, String> {
+    match Origin::from_word(word.to_owned()) {
+        Origin::Other(_) => {
+            let known: Vec<_> = Origin::ALL.iter().rev().map(Origin::as_str).collect();
+            Err(format!("write any of {}", known.join(", ")))
+        }
+        origin => Ok(origin),
+    }
+}

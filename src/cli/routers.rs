@@ -1,0 +1,237 @@
+//! `coterie routers`: the registry.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{CliError, ConfigArgs, load, output};
+use crate::{
+    clock,
+    config::{Config, Environment, Exposure},
+    ids::RouterId,
+    registry::{Promotion, Registered},
+    store::{Promoter, PromotionError, Store},
+};
+
+#[derive(Args)]
+pub(super) struct RoutersArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the routers that were trained and judged, and which of them is in force.
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print the registry as one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a router in force; a running server takes it up by itself.
+    Promote {
+        /// The router's id.
+        id: String,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Put that router in force again that was so before the present one.
+    Rollback {
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+}
+
+#[derive(Args)]
+struct ChangeArgs {
+    /// Who does it, for the record [default: the environment's USER].
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    /// Print the promotion as one JSON document.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) async fn run(args: RoutersArgs, environment: &Environment) -> Result<(), CliError> {
+    match args.command {
+        Command::List { config, json } => {
+            let config = load(&config, environment, Exposure::Insecure)?;
+            list(&config, json).await
+        }
+        Command::Promote { id, change } => change.make(Some(RouterId::new(id)), environment).await,
+        Command::Rollback { change } => change.make(None, environment).await,
+    }
+}
+
+impl ChangeArgs {
+    /// Promotes a router, or rolls back where there is none.
+    async fn make(self, id: Option<RouterId>, environment: &Environment) -> Result<(), CliError> {
+        let config = load(&self.config, environment, Exposure::Insecure)?;
+        let store = Store::open(&config.store.path)
+            .await
+            .map_err(CliError::failed)?;
+        let by = self.by.as_deref().or_else(|| environment.get("USER"));
+        let promoter = Promoter {
+            by: by.filter(|by| !by.is_empty()).unwrap_or("someone"),
+            why: self.why.as_deref(),
+            expected: None,
+        };
+        let made = match &id {
+            Some(id) => store.promote(id, promoter).await,
+            None => store.roll_back(promoter).await,
+        };
+        let closed = store.close().await;
+        let promotion = made.map_err(refused)?;
+        closed.map_err(CliError::failed)?;
+        if config.router.artefact.is_some() {
+            output::note(
+                "warning: `router.artefact` names the router to use, so this has no effect until it is taken out of the configuration",
+            );
+        }
+        if self.json {
+            return output::json(&Change::of(&promotion)).map_err(CliError::failed);
+        }
+        output::line(&format!("{} is in force", name(promotion.router.as_ref())));
+        Ok(())
+    }
+}
+
+fn refused(error: PromotionError) -> CliError {
+    match error {
+        PromotionError::Unknown { .. }
+        | PromotionError::InForce { .. }
+        | PromotionError::NothingToRollBack => CliError::usage(error),
+        PromotionError::Overtaken | PromotionError::Store(_) => CliError::failed(error),
+    }
+}
+
+/// A router as people call it.
+fn name(router: Option<&RouterId>) -> String {
+    router.map_or_else(
+        || "the router of the routes' examples".to_owned(),
+        |id| format!("router {id}"),
+    )
+}
+
+/// The registry, for JSON.
+#[derive(Serialize)]
+struct Listing<'l> {
+    /// The router that was promoted last; null: the one that needs no registry.
+    in_force: Option<&'l RouterId>,
+    routers: Vec<Listed<'l>>,
+    promotions: Vec<Change<'l>>,
+}
+
+#[derive(Serialize)]
+struct Listed<'l> {
+    id: &'l RouterId,
+    parent: Option<&'l RouterId>,
+    registered_at: String,
+    data_sha256: &'l str,
+    folder: String,
+    judgement: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct Change<'l> {
+    number: i64,
+    at: String,
+    router: Option<&'l RouterId>,
+    kind: &'l str,
+    promoted_by: &'l str,
+    why: Option<&'l str>,
+}
+
+impl<'l> Change<'l> {
+    fn of(promotion: &'l Promotion) -> Self {
+        Self {
+            number: promotion.number,
+            at: clock::rfc3339(promotion.at_ms),
+            router: promotion.router.as_ref(),
+            kind: promotion.kind.as_str(),
+            promoted_by: &promotion.promoted_by,
+            why: promotion.why.as_deref(),
+        }
+    }
+}
+
+impl<'l> Listed<'l> {
+    fn of(router: &'l Registered) -> Self {
+        let judgement = router.judgement.as_deref();
+        Self {
+            id: &router.id,
+            parent: router.parent.as_ref(),
+            registered_at: clock::rfc3339(router.registered_at_ms),
+            data_sha256: &router.data_sha256,
+            folder: router.folder.display().to_string(),
+            judgement: judgement.and_then(|text| serde_json::from_str(text).ok()),
+        }
+    }
+}
+
+async fn list(config: &Config, as_json: bool) -> Result<(), CliError> {
+    let store = Store::open(&config.store.path)
+        .await
+        .map_err(CliError::failed)?;
+    let read = async { Ok((store.routers().await?, store.promotions().await?)) };
+    let read: Result<_, crate::store::StoreError> = read.await;
+    let closed = store.close().await;
+    let (routers, promotions) = read.map_err(CliError::failed)?;
+    closed.map_err(CliError::failed)?;
+    let in_force = promotions.last().and_then(|last| last.router.as_ref());
+    if as_json {
+        let listing = Listing {
+            in_force,
+            routers: routers.iter().map(Listed::of).collect(),
+            promotions: promotions.iter().map(Change::of).collect(),
+        };
+        return output::json(&listing).map_err(CliError::failed);
+    }
+    tell(&routers, &promotions);
+    Ok(())
+}
+
+fn tell(routers: &[Registered], promotions: &[Promotion]) {
+    let in_force = promotions.last().and_then(|last| last.router.as_ref());
+    let mut last: BTreeMap<&RouterId, &Promotion> = BTreeMap::new();
+    for promotion in promotions {
+        if let Some(id) = &promotion.router {
+            last.insert(id, promotion);
+        }
+    }
+    for router in routers {
+        let mark = if in_force == Some(&router.id) {
+            "*"
+        } else {
+            " "
+        };
+        let judgement = Listed::of(router).judgement;
+        let reason = judgement.as_ref().and_then(|it| it["reason"].as_str());
+        let promoted = last.get(&router.id).map(|promotion| {
+            format!(
+                "{} by {} on {}; ",
+                promotion.kind.as_str(),
+                promotion.promoted_by,
+                clock::rfc3339(promotion.at_ms)
+            )
+        });
+        output::line(&format!(
+            "{mark} {}  {}  {}{}",
+            router.id,
+            clock::rfc3339(router.registered_at_ms),
+            promoted.unwrap_or_default(),
+            reason.unwrap_or("not judged")
+        ));
+    }
+    if in_force.is_none() {
+        output::line(&format!("* {} is in force", name(None)));
+    }
+}

@@ -1,0 +1,18 @@
+//! Learning from the traffic, offline: what was said of outcomes → a challenger → the gate → the registry. Nothing on the
+//! request path reaches in here.
+//!
+//! [`label`]s and feedback are the evidence; how it becomes rows to train on is told in `docs/learning.md`.
+
+pub mod challenger;
+mod evidence;
+pub mod gate;
+pub mod judging;
+mod label;
+pub mod report;
+pub mod resolve;
+pub mod retrain;
+pub mod split;
+pub mod trust;
+
+pub use evidence::{Evidence, Statement};
+pub use label::{Label, Origin};

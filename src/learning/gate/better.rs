@@ -1,0 +1,57 @@
+//! Whether the challenger is right more often.
+
+use super::{
+    Bounds, Check, Ending, Interval, Row, Said, Subject, bootstrap::Bootstrap, paired::Pairs,
+    sample::Sample,
+};
+
+/// By the exact test where rows are independent, by the bootstrap over conversations where they are not; either way so that
+/// of a hundred challengers that are as good, no more pass than half of what lies outside the interval.
+pub(super) fn check(sample: &Sample<'_>, bootstrap: &Bootstrap, bounds: &Bounds) -> Check {
+    let (interval, p_value, test) = if sample.is_of_single_rows() {
+        let pairs = Pairs::of(sample.rows().iter().map(Row::net));
+        let interval = pairs.interval(bounds.confidence);
+        (interval, pairs.p_of_gain(), "McNemar's exact test")
+    } else {
+        let gains = bootstrap.spread(|figures| figures.gain);
+        let interval = gains.interval(bounds.confidence);
+        (
+            interval,
+            gains.p_of_at_most(0.0),
+            "bootstrap over conversations",
+        )
+    };
+    let ending = Ending::passed_if(p_value <= (1.0 - bounds.confidence) / 2.0);
+    let accuracies = accuracies(sample.rows().iter());
+    let said = match ending {
+        Ending::Passed => "is right more often",
+        _ => "is not shown to be right more often",
+    };
+    let words = format!(
+        "the challenger {said}: {} (p = {p_value:.4}, {test})",
+        in_words(accuracies, interval)
+    );
+    Check::new(Subject::Better, ending, 0.0, words)
+        .with_figures(accuracies)
+        .with_doubt(interval, p_value)
+}
+
+/// Share of rows whose category is right, the champion's and the challenger's.
+pub(super) fn accuracies<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> [f64; 2] {
+    let share = |said: fn(&Row) -> Said| {
+        let right = rows.clone().filter(|row| said(row).is_right).count();
+        right as f64 / rows.clone().count() as f64
+    };
+    [share(|row| row.champion), share(|row| row.challenger)]
+}
+
+/// Such as `83.0 % beside 80.0 %, +3.0 points, 95 % interval +1.4 to +4.6`.
+pub(super) fn in_words([champion, challenger]: [f64; 2], interval: Interval) -> String {
+    format!(
+        "{:.1} % beside {:.1} %, {:+.1} points, {:.1}",
+        100.0 * challenger,
+        100.0 * champion,
+        100.0 * (challenger - champion),
+        interval.points()
+    )
+}

@@ -1,0 +1,49 @@
+//! Whether the challenger's confidences can be believed as the champion's can.
+
+use super::{
+    Bounds, Check, Ending, Interval, Subject,
+    bootstrap::{self, Bootstrap},
+    normal,
+};
+
+/// The error may exceed the champion's by no more than the margin, with the confidence asked for.
+///
+/// The interval is the normal one with the bootstrap's standard error: a calibration error is greater in a resample than in
+/// the rows that it was drawn from, as chance is counted twice, so that its percentiles do not lie around it.
+pub(super) fn check(bootstrap: &Bootstrap, bounds: &Bounds) -> Check {
+    let errors = bootstrap.observed.ece;
+    let difference = bootstrap::difference(errors);
+    let standard_error = bootstrap
+        .spread(|figures| bootstrap::difference(figures.ece))
+        .standard_error();
+    let half = normal::quantile(bounds.confidence) * standard_error;
+    let interval = Interval {
+        low: difference - half,
+        high: difference + half,
+        confidence: one_sided(bounds.confidence),
+    };
+    let ending = Ending::passed_if(interval.high <= bounds.ece_margin);
+    let p_value = if standard_error > 0.0 {
+        normal::above((bounds.ece_margin - difference) / standard_error)
+    } else {
+        f64::NAN
+    };
+    let [champion, challenger] = errors;
+    let said = match ending {
+        Ending::Passed => "no worse than the margin allows",
+        _ => "not shown to be within the margin",
+    };
+    let words = format!(
+        "the calibration error is {said}: {challenger:.3} beside {champion:.3}, {difference:+.3}, {interval:.3}, at most \
+         {:+.3}",
+        bounds.ece_margin
+    );
+    Check::new(Subject::Calibration, ending, bounds.ece_margin, words)
+        .with_figures(errors)
+        .with_doubt(interval, p_value)
+}
+
+/// The level of the two-sided interval whose every end is a one-sided bound of `confidence`.
+pub(super) fn one_sided(confidence: f64) -> f64 {
+    2.0 * confidence - 1.0
+}

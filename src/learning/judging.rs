@@ -1,0 +1,84 @@
+//! Labelled rows and a router → what it says of each, as evaluations read it.
+
+use std::time::Instant;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::{
+    evaluate::{Judged, Tier},
+    ids::OUT_OF_DOMAIN,
+    progress,
+    router::{Router, RouterError, Standing, Verdict},
+    train::labels::Labelled,
+};
+
+/// Rows that are judged at once: enough for the encoder to work in batches.
+const ROWS_AT_ONCE: usize = 32;
+
+/// Rows that are judged one at a time, to measure how long that takes: their 99th percentile is the sixth slowest.
+const MEASURED_MAX: usize = 500;
+
+/// Judges every row, in order. A sample that is spread evenly over the rows is judged one at a time, and measured; the
+/// others are judged several at once.
+///
+/// # Errors
+/// The router fails.
+pub async fn judge(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Judged>, RouterError> {
+    let bar = progress::bar(rows.len() as u64, "judging the rows");
+    let stride = rows.len().div_ceil(MEASURED_MAX).max(1);
+    let (measured, others): (Vec<_>, Vec<_>) = rows
+        .into_iter()
+        .enumerate()
+        .partition(|(at, _)| at % stride == 0);
+    let mut judged: Vec<(usize, Judged)> = stream::iter(others)
+        .map(|(at, row)| async move {
+            let verdict = router.classify(&row.query).await?;
+            Ok::<_, RouterError>((at, judgement(router, row, verdict, None)))
+        })
+        .buffered(ROWS_AT_ONCE)
+        .inspect(|_| bar.inc(1))
+        .try_collect()
+        .await?;
+    // The first decision of a process pays for what later ones find ready.
+    if let Some((_, row)) = measured.first() {
+        router.classify(&row.query).await?;
+    }
+    for (at, row) in measured {
+        let started = Instant::now();
+        let verdict = router.classify(&row.query).await?;
+        let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        judged.push((at, judgement(router, row, verdict, Some(took_us))));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    judged.sort_by_key(|(at, _)| *at);
+    Ok(judged.into_iter().map(|(_, judged)| judged).collect())
+}
+
+/// What the router says, in the terms of the evaluation.
+fn judgement(router: &Router, row: Labelled, verdict: Verdict, took_us: Option<u64>) -> Judged {
+    let likeliest = verdict.scores.first();
+    let is_category = likeliest.is_some_and(|score| score.category.as_str() != OUT_OF_DOMAIN);
+    Judged {
+        id: row.id,
+        label: row.category,
+        routed: is_category && verdict.standing == Standing::Confident,
+        out_of_domain: verdict.out_of_domain,
+        tier: verdict.tier.map(|tier| Tier::new(tier.as_str())),
+        features: spoke_for(router, &row.query.text, &verdict),
+        scores: verdict.scores,
+        took_us,
+        text: row.query.text,
+    }
+}
+
+/// What spoke for a likeliest class that is wrong: only mistakes are explained.
+fn spoke_for(router: &Router, text: &str, verdict: &Verdict) -> Vec<String> {
+    let explanation = verdict
+        .tier
+        .and_then(|tier| router.explain(text, &verdict.scores, tier));
+    let features = explanation
+        .map(|explanation| explanation.features_for)
+        .unwrap_or_default();
+    features.into_iter().map(|share| share.feature).collect()
+}

@@ -1,0 +1,190 @@
+//! What a retraining found, for a person who has a minute.
+
+use std::fmt::Write as _;
+
+use plotters::prelude::*;
+
+use super::{
+    gate::{Check, Ending, Interval, Subject},
+    resolve::Account,
+    retrain::{PICTURE_FILE, Retrained},
+};
+use crate::{
+    evaluate::Evaluation,
+    plot::{self, BLUE, GREY, PlotError, VERMILION},
+};
+
+/// Width of the picture, and the height that each of its lines has.
+const WIDTH: u32 = 720;
+const LINE_HEIGHT: u32 = 26;
+const MARGIN_HEIGHT: u32 = 110;
+
+/// The report as Markdown.
+pub fn markdown(retrained: &Retrained) -> String {
+    let mut text = format!(
+        "# Router {} against {}\n\n**{}**\n\n",
+        retrained.challenger,
+        retrained.champion,
+        verdict(retrained)
+    );
+    if let Some([champion, challenger]) = &retrained.figures {
+        text += &table(champion, challenger);
+        let _ = write!(text, "\n![accuracy by category]({PICTURE_FILE})\n");
+    }
+    text += "\n## What was checked\n\n| | check |\n| --- | --- |\n";
+    for check in &retrained.judgement.checks {
+        let _ = writeln!(text, "| {} | {} |", mark(check.ending), check.words);
+    }
+    text += &evidence(retrained);
+    text
+}
+
+fn verdict(retrained: &Retrained) -> String {
+    let words = &retrained.judgement.reason;
+    let mut letters = words.chars();
+    let first = letters
+        .next()
+        .map(|first| first.to_uppercase().collect::<String>());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+}
+
+fn mark(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Passed => "✓",
+        Ending::Failed => "✗",
+        Ending::Skipped => "–",
+    }
+}
+
+fn table(champion: &Evaluation, challenger: &Evaluation) -> String {
+    let mut text = format!(
+        "| on {} unseen rows | champion | challenger |\n| --- | --- | --- |\n",
+        champion.rows
+    );
+    let both = |of: fn(&Evaluation) -> Option<f64>| [of(champion), of(challenger)];
+    for (name, figures) in [
+        ("accuracy", both(|it| Some(it.accuracy))),
+        ("accuracy in domain", both(|it| it.in_domain_accuracy)),
+        ("calibration error", both(|it| Some(it.ece))),
+        ("AUROC out of domain", both(|it| it.ood_auroc)),
+        ("routed", both(|it| Some(it.coverage))),
+        ("misrouted of these", both(|it| it.misrouted)),
+    ] {
+        let [old, new] = figures.map(figure);
+        let _ = writeln!(text, "| {name} | {old} | {new} |");
+    }
+    text
+}
+
+fn figure(figure: Option<f64>) -> String {
+    figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.3}"))
+}
+
+fn evidence(retrained: &Retrained) -> String {
+    let Account {
+        outcomes,
+        statements,
+        left_out,
+        unknown_category,
+        distrusted,
+        clients_distrusted,
+        duplicates,
+        disputed,
+        capped,
+        rows,
+    } = &retrained.account;
+    let mut text = format!(
+        "\n## What it learnt from\n\n{} rows were learnt from and {} judged by; seed {}.\n\n| | |\n| --- | --- |\n",
+        retrained.seen, retrained.unseen, retrained.seed
+    );
+    for (what, count) in [
+        ("outcomes of which something was said", outcomes),
+        ("statements", statements),
+        ("statements of origins left out", left_out),
+        (
+            "statements of categories that do not exist",
+            unknown_category,
+        ),
+        ("statements of clients that are not believed", distrusted),
+        ("outcomes whose text occurs elsewhere", duplicates),
+        ("texts of which different things are said", disputed),
+        ("rows over what one client may give", capped),
+    ] {
+        let _ = writeln!(text, "| {what} | {count} |");
+    }
+    for (origin, count) in rows {
+        let _ = writeln!(text, "| rows by {origin} | {count} |");
+    }
+    for client in clients_distrusted {
+        let _ = write!(
+            text,
+            "\n`{}` is not believed: {} of its {} statements contradict the router where it was confident; of the other clients' {:.0} % do. A person's label (`coterie label`) counts all the same.\n",
+            client.client,
+            client.contradictions,
+            client.statements,
+            100.0 * client.others_share
+        );
+    }
+    text
+}
+
+/// How much better or worse each category became, with its interval; none where nothing was compared.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn picture(retrained: &Retrained) -> Result<Option<String>, PlotError> {
+    let lines: Vec<(String, f64, Option<Interval>, bool)> =
+        retrained.judgement.checks.iter().filter_map(line).collect();
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let height =
+        MARGIN_HEIGHT + LINE_HEIGHT * u32::try_from(lines.len()).unwrap_or(u32::MAX / LINE_HEIGHT);
+    let reach = lines
+        .iter()
+        .flat_map(|(_, difference, interval, _)| {
+            let ends = interval.map_or([*difference; 2], |it| [it.low, it.high]);
+            [difference.abs(), ends[0].abs(), ends[1].abs()]
+        })
+        .fold(0.02, f64::max);
+    plot::picture((WIDTH, height), |area| {
+        let rows = lines.len() as f64;
+        let mut chart = plot::axes(
+            area,
+            "share of right categories: challenger less champion",
+            (-reach * 1.8..reach * 1.1, 0.0..rows),
+        )?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .disable_y_axis()
+            .y_labels(0)
+            .x_desc("difference")
+            .draw()?;
+        chart.draw_series([PathElement::new([(0.0, 0.0), (0.0, rows)], GREY)])?;
+        for (at, (name, difference, interval, failed)) in lines.iter().rev().enumerate() {
+            let y = at as f64 + 0.5;
+            let colour = if *failed { VERMILION } else { BLUE };
+            if let Some(interval) = interval {
+                let ends = [(interval.low, y), (interval.high, y)];
+                chart.draw_series([PathElement::new(ends, colour.stroke_width(2))])?;
+            }
+            chart.draw_series([Circle::new((*difference, y), 4, colour.filled())])?;
+            let style = (plot::FONT, 14).into_text_style(area);
+            chart.draw_series([Text::new(name.clone(), (-reach * 1.75, y + 0.2), style)])?;
+        }
+        Ok(())
+    })
+    .map(Some)
+}
+
+fn line(check: &Check) -> Option<(String, f64, Option<Interval>, bool)> {
+    let name = match (check.subject, &check.category) {
+        (Subject::Better, _) => "all".to_owned(),
+        (Subject::Category, Some(category)) => category.to_string(),
+        (Subject::SmallCategories, _) => "small categories".to_owned(),
+        _ => return None,
+    };
+    let failed = check.ending == Ending::Failed;
+    Some((name, check.difference?, check.interval, failed))
+}

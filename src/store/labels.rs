@@ -1,0 +1,74 @@
+//! Labels: what people and models say that questions were about.
+
+use sqlx::{Row, sqlite::SqliteRow};
+
+use crate::{
+    learning::{Label, Origin},
+    store::{Store, StoreError},
+};
+
+impl Store {
+    /// Adds labels, all or none; returns the number of each, in order.
+    ///
+    /// # Errors
+    /// One of the outcomes is not in the store, or the file cannot be written.
+    pub async fn add_labels(&self, labels: &[Label]) -> Result<Vec<i64>, StoreError> {
+        let added = async {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            let mut numbers = Vec::with_capacity(labels.len());
+            for label in labels {
+                let row = sqlx::query(
+                    "INSERT INTO labels (outcome_id, given_at_ms, category, origin, given_by)
+                     VALUES (?, ?, ?, ?, ?)",
+                )
+                .bind(&label.outcome_id)
+                .bind(label.given_at_ms)
+                .bind(&label.category)
+                .bind(label.origin.as_str())
+                .bind(&label.given_by)
+                .execute(&mut *transaction)
+                .await?;
+                numbers.push(row.last_insert_rowid());
+            }
+            transaction.commit().await?;
+            Ok(numbers)
+        };
+        added.await.map_err(|source| self.failed(source))
+    }
+
+    /// Takes a label back; whether it was there.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn remove_label(&self, number: i64) -> Result<bool, StoreError> {
+        let removed = sqlx::query("DELETE FROM labels WHERE id = ?")
+            .bind(number)
+            .execute(&self.pool)
+            .await;
+        let removed = removed.map_err(|source| self.failed(source))?;
+        Ok(removed.rows_affected() > 0)
+    }
+
+    /// The labels of one outcome, in the order in which they were given.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn labels(&self, outcome_id: &str) -> Result<Vec<Label>, StoreError> {
+        sqlx::query("SELECT * FROM labels WHERE outcome_id = ? ORDER BY id")
+            .bind(outcome_id)
+            .try_map(read)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))
+    }
+}
+
+fn read(row: SqliteRow) -> sqlx::Result<Label> {
+    Ok(Label {
+        outcome_id: row.try_get("outcome_id")?,
+        given_at_ms: row.try_get("given_at_ms")?,
+        category: row.try_get("category")?,
+        origin: Origin::from_word(row.try_get("origin")?),
+        given_by: row.try_get("given_by")?,
+    })
+}

@@ -1,0 +1,473 @@
+//! What the traffic teaches: feedback on answers of a running server, `coterie retrain`, and routers that are swapped
+//! while questions come.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use coterie::{
+    ids::RouterId,
+    registry::Registered,
+    store::{Promoter, Store},
+};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{
+    coterie::{Coterie, chat},
+    upstream::{Reply, Upstream},
+};
+
+/// What questions of each category are about. The routes' examples know the first few words alone.
+const WORDS: [(&str, [&str; 16]); 3] = [
+    (
+        "baking",
+        [
+            "dough",
+            "yeast",
+            "oven",
+            "crust",
+            "flour",
+            "sourdough",
+            "brioche",
+            "croissant",
+            "proofing",
+            "kneading",
+            "rye",
+            "baguette",
+            "crumb",
+            "starter",
+            "loaf",
+            "glaze",
+        ],
+    ),
+    (
+        "gardening",
+        [
+            "soil",
+            "seed",
+            "lawn",
+            "hedge",
+            "pruning",
+            "compost",
+            "tulips",
+            "roses",
+            "mulch",
+            "perennials",
+            "slugs",
+            "greenhouse",
+            "trellis",
+            "dahlias",
+            "weeds",
+            "orchard",
+        ],
+    ),
+    (
+        "sailing",
+        [
+            "mast",
+            "keel",
+            "rudder",
+            "harbour",
+            "wind",
+            "jib",
+            "spinnaker",
+            "tacking",
+            "halyard",
+            "anchor",
+            "regatta",
+            "starboard",
+            "bowline",
+            "dinghy",
+            "tide",
+            "mooring",
+        ],
+    ),
+];
+
+/// Words that the examples know.
+const KNOWN_WORDS: usize = 5;
+
+/// Clients that ask and give feedback.
+const KEYS: usize = 5;
+
+/// Questions of one category that nobody asked before.
+fn questions(category: usize, from: usize, count: usize) -> impl Iterator<Item = String> {
+    let words = WORDS[category].1;
+    (from..from + count).map(move |at| {
+        let word = |step: usize| words[(at * step + at / 16 + step) % words.len()];
+        format!(
+            "What about {} and {} with {}, case {at}?",
+            word(3),
+            word(5),
+            word(7)
+        )
+    })
+}
+
+fn write_routes(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for (category, words) in WORDS {
+        let known = &words[..KNOWN_WORDS];
+        let examples: String = (0..20)
+            .map(|at| {
+                let word = |step: usize| known[(at * step + at / 5) % KNOWN_WORDS];
+                format!(
+                    "  - 'Tell me of {} and {}, number {at}'\n",
+                    word(1),
+                    word(2)
+                )
+            })
+            .collect();
+        let yaml = format!("description: Questions about {category}.\nexamples:\n{examples}");
+        fs::write(folder.join(format!("{category}.yaml")), yaml).unwrap();
+    }
+}
+
+/// A server that knows little, and the folder of its routes and routers.
+struct House {
+    coterie: Coterie,
+    folder: TempDir,
+    _upstream: Upstream,
+}
+
+impl House {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_routes(&folder.path().join("routes"));
+        let upstream = Upstream::always(Reply::answer(["An answer."])).await;
+        let keys: String = (0..KEYS)
+            .map(|at| format!("{{ name: team-{at}, sha256: '{}' }}, ", sha256(&key(at))))
+            .collect();
+        let yaml = format!(
+            "experts: {{ only: {{ kind: remote, base_url: '{}', model: far }} }}\n\
+             mapping: {{ default: only }}\n\
+             server: {{ listen: '127.0.0.1:0', keys: [{keys}] }}\n\
+             router: {{ features: [sparse], artefacts: '{1}/routers', routes: '{1}/routes' }}\n",
+            upstream.base_url(),
+            folder.path().display()
+        );
+        let coterie = Coterie::serve(&yaml).await;
+        Self {
+            coterie,
+            folder,
+            _upstream: upstream,
+        }
+    }
+
+    /// Asks, and tells what it was about; returns the category that the question went to.
+    async fn teach(&self, client: usize, question: &str, category: &str) -> String {
+        let asked = self
+            .coterie
+            .post("/v1/chat/completions", &chat("coterie", question, false))
+            .bearer_auth(key(client))
+            .send()
+            .await
+            .unwrap();
+        let header = |name: &str| asked.headers()[name].to_str().unwrap().to_owned();
+        let (outcome, went_to) = (header("x-coterie-outcome"), header("x-coterie-category"));
+        asked.bytes().await.unwrap();
+        let said = json!({"id": outcome, "category": category});
+        let given = self
+            .coterie
+            .post("/v1/feedback", &said)
+            .bearer_auth(key(client));
+        assert_eq!(given.send().await.unwrap().status(), 200);
+        went_to
+    }
+
+    /// Feedback on so many questions of every category, by all clients in turn.
+    async fn teach_all(&self, from: usize, count: usize) {
+        for (category, (name, _)) in WORDS.iter().enumerate() {
+            let asking = questions(category, from, count).enumerate();
+            let asking: Vec<_> = asking
+                .map(async |(at, question)| self.teach(at % KEYS, &question, name).await)
+                .collect();
+            // A few at a time, as clients come.
+            let mut asking = asking.into_iter();
+            loop {
+                let some: Vec<_> = asking.by_ref().take(8).collect();
+                if some.is_empty() {
+                    break;
+                }
+                join_all(some).await;
+            }
+        }
+    }
+
+    /// The share of new questions whose likeliest category is right, and the router that says so.
+    async fn accuracy(&self) -> (f64, String) {
+        let (mut right, mut asked, mut router) = (0_u32, 0_u32, String::new());
+        for (category, (name, _)) in WORDS.iter().enumerate() {
+            for question in questions(category, 5000, 20) {
+                let told = self.route(&question).await;
+                right += u32::from(told["scores"][0]["category"] == *name);
+                asked += 1;
+                told["router"].as_str().unwrap().clone_into(&mut router);
+            }
+        }
+        (f64::from(right) / f64::from(asked), router)
+    }
+
+    async fn route(&self, question: &str) -> Value {
+        let response = self
+            .coterie
+            .post("/v1/route", &json!({"text": question}))
+            .bearer_auth(key(0))
+            .send()
+            .await;
+        response.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until another router is in force than this one.
+    async fn router_other_than(&self, router: &str) -> String {
+        self.coterie.look_at_registry();
+        for _ in 0..1000 {
+            let now = self.route("Which dough?").await["router"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            if now != router {
+                return now;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("router {router} stays in force");
+    }
+
+    fn run(&self, command: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_coterie"))
+            .args(command)
+            .arg("--config")
+            .arg(self.coterie.config_file())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What a command prints as JSON; it must work.
+    fn told(&self, command: &[&str]) -> Value {
+        let output = self.run(&[command, &["--json"]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn key(client: usize) -> String {
+    format!("key-of-{client}")
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    hex::encode(Sha256::digest(text))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_feedback_teaches_is_promoted_served_and_taken_back_while_the_server_runs() {
+    let house = House::new().await;
+    let (before, first) = house.accuracy().await;
+    house.teach_all(0, 250).await;
+
+    let dry = house.told(&["retrain", "--dry-run"]);
+    assert_eq!(
+        (&dry["promoted"], &dry["judgement"]["passed"]),
+        (&json!(false), &json!(true)),
+        "{dry:#}"
+    );
+    let done = house.told(&["retrain"]);
+    assert_eq!(done["promoted"], true, "{done:#}");
+    assert_eq!(done["champion"], first.as_str());
+    assert_eq!(
+        done["challenger"], dry["challenger"],
+        "the same rows and seed make the same router"
+    );
+
+    let second = house.router_other_than(&first).await;
+    assert_eq!(done["challenger"], second.as_str());
+    let (after, router) = house.accuracy().await;
+    assert_eq!(router, second);
+    assert!(after > before + 0.1, "{before} → {after}");
+    let metrics = house.coterie.read("/metrics").await;
+    assert!(
+        metrics.contains(&format!("coterie_router_in_force{{router=\"{second}\"}} 1")),
+        "{metrics}"
+    );
+
+    let folder = Path::new(done["folder"].as_str().unwrap());
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(
+        report.contains(&second) && report.contains("accuracy"),
+        "{report}"
+    );
+    assert!(
+        fs::read_to_string(folder.join("report.svg"))
+            .unwrap()
+            .contains("</svg>")
+    );
+
+    let listed = house.told(&["routers", "list"]);
+    assert_eq!(listed["in_force"], second.as_str());
+    assert_eq!(listed["routers"][0]["parent"], first.as_str());
+    assert_eq!(listed["promotions"][0]["promoted_by"], "retrain");
+    house.told(&["routers", "rollback", "--by", "ann"]);
+    assert_eq!(house.router_other_than(&second).await, first);
+    assert_eq!(house.accuracy().await.0.to_bits(), before.to_bits());
+
+    let nothing = house.run(&["routers", "rollback"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    house.told(&["routers", "promote", &second, "--by", "ann"]);
+    assert_eq!(house.router_other_than(&first).await, second);
+    drop(house.folder);
+    house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_that_lies_teaches_nothing() {
+    let house = House::new().await;
+    for (category, (name, _)) in WORDS.iter().enumerate() {
+        for (at, question) in questions(category, 0, 60).enumerate() {
+            house.teach(1 + at % (KEYS - 1), &question, name).await;
+        }
+        // What the examples know, the liar calls something else.
+        let lie = WORDS[(category + 1) % WORDS.len()].0;
+        for at in 0..30 {
+            let question = format!(
+                "Tell me of {} once more, {at}",
+                WORDS[category].1[at % KNOWN_WORDS]
+            );
+            house.teach(0, &question, lie).await;
+        }
+    }
+    let told = house.told(&["retrain", "--dry-run"]);
+    let distrusted = &told["account"]["clients_distrusted"];
+    assert_eq!(distrusted[0]["client"], "team-0", "{told:#}");
+    assert_eq!(distrusted.as_array().unwrap().len(), 1);
+    assert_eq!(told["account"]["distrusted"], 90);
+    house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_must_be_something_to_learn_from() {
+    let house = House::new().await;
+    let refused = house.run(&["retrain"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("0 labelled questions") && told.contains("/v1/feedback"),
+        "{told}"
+    );
+    house.coterie.stop().await;
+}
+
+/// Enters the router in a folder and returns its id.
+async fn register(store: &Store, folder: &Path, id: &str) -> RouterId {
+    let id = RouterId::new(id);
+    let registered = Registered {
+        id: id.clone(),
+        folder: folder.to_owned(),
+        parent: None,
+        registered_at_ms: 1,
+        data_sha256: "00".to_owned(),
+        judgement: None,
+    };
+    store.register(&registered).await.unwrap();
+    id
+}
+
+const PROMOTER: Promoter<'_> = Promoter {
+    by: "a test",
+    why: None,
+    expected: None,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_router_that_is_damaged_leaves_the_one_in_force_where_it_is() {
+    let house = House::new().await;
+    let first = house.accuracy().await.1;
+    let folder = house.folder.path().join("routers/damaged");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("manifest.json"), "{}").unwrap();
+    let store = house.coterie.store().await;
+    let damaged = register(&store, &folder, "damaged").await;
+    store.promote(&damaged, PROMOTER).await.unwrap();
+    house.coterie.look_at_registry();
+    for tries in 0.. {
+        let metrics = house.coterie.read("/metrics").await;
+        if metrics.contains("coterie_router_changes_total{result=\"refused\"} 1") {
+            break;
+        }
+        assert!(tries < 1000, "{metrics}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(house.accuracy().await.1, first);
+    // What decides from the registry starts all the same, with the router before.
+    let told = house.told(&["route", "Which dough?"]);
+    assert_eq!(told["router"], first.as_str());
+    house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_swaps_under_load_fail_no_request_and_split_no_decision() {
+    let house = House::new().await;
+    house.teach_all(0, 40).await;
+    let dry = house.told(&["retrain", "--dry-run"]);
+    let (first, second) = (
+        dry["champion"].as_str().unwrap(),
+        dry["challenger"].as_str().unwrap(),
+    );
+    let store = house.coterie.store().await;
+    let second_id = RouterId::new(second);
+    let is_over = AtomicBool::new(false);
+    let asking = (0..4).map(async |client| {
+        let mut seen = HashSet::new();
+        let mut at = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            at += 1;
+            let question = format!("Tell me of dough and tulips, {client} {at}");
+            let asked = house
+                .coterie
+                .post(
+                    "/v1/chat/completions",
+                    &chat("coterie", &question, at % 2 == 0),
+                )
+                .bearer_auth(key(client));
+            let asked = asked.send().await.unwrap();
+            assert_eq!(asked.status(), 200);
+            seen.insert(
+                asked.headers()["x-coterie-router"]
+                    .to_str()
+                    .unwrap()
+                    .to_owned(),
+            );
+            asked.bytes().await.unwrap();
+        }
+        (seen, at)
+    });
+    let swapping = async {
+        for _ in 0..50 {
+            store.promote(&second_id, PROMOTER).await.unwrap();
+            assert_eq!(house.router_other_than(first).await, second);
+            store.roll_back(PROMOTER).await.unwrap();
+            assert_eq!(house.router_other_than(second).await, first);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    };
+    let (asked, ()) = tokio::join!(join_all(asking), swapping);
+    let both = HashSet::from([first.to_owned(), second.to_owned()]);
+    let seen: HashSet<String> = asked.iter().flat_map(|(seen, _)| seen.clone()).collect();
+    assert_eq!(seen, both);
+    let questions: usize = asked.iter().map(|(_, at)| at).sum();
+    let outcomes = house.coterie.stop().await.all().await;
+    assert_eq!(outcomes.len(), (questions + 120).min(10_000));
+    for outcome in outcomes {
+        assert!(both.contains(&outcome.router), "{outcome:?}");
+        assert_eq!(outcome.ending, "completed");
+    }
+}
