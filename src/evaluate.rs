@@ -67,6 +67,25 @@ impl Judged {
         )
     }
 
+    /// Brier's score: the sum over all classes of the squared distance between probability and truth, 0 to 2. What is said
+    /// of classes that are not among the scores counts as nothing.
+    pub fn brier(&self) -> f64 {
+        let mut of_label = 0.0;
+        let mut squares = 0.0;
+        for score in &self.scores {
+            let probability = f64::from(score.probability);
+            squares += probability * probability;
+            if score.category == self.label {
+                of_label = probability;
+            }
+        }
+        // Nothing to classify is out of domain for certain.
+        if self.scores.is_empty() {
+            return if self.is_in_domain() { 2.0 } else { 0.0 };
+        }
+        (squares - 2.0 * of_label + 1.0).clamp(0.0, 2.0)
+    }
+
     /// The probability of the likeliest class.
     pub fn confidence(&self) -> f32 {
         self.scores.first().map_or(1.0, |score| score.probability)

@@ -33,6 +33,7 @@ pub mod quota;
 pub mod registry;
 pub mod risk;
 pub mod router;
+pub mod sequential;
 pub mod serve;
 pub mod session;
 pub mod store;

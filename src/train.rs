@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod dataset;
 pub mod distill;
+pub mod doubt;
 pub mod fit;
 pub mod in_force;
 pub mod labels;

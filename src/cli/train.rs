@@ -84,6 +84,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         routes_sha256,
         sources: args.sources,
         base: None,
+        doubtful: Vec::new(),
         created_at_ms: clock::now_ms(),
     };
     let prepared =

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::resolve::Row;
+use super::{Origin, resolve::Row};
 use crate::{
     config::Config,
     router::{Router, RouterError, artefact::Artefact, artefact::ArtefactError},
@@ -12,6 +12,9 @@ use crate::{
         router::{Prepared, TrainError},
     },
 };
+
+/// Origins whose labels may be wrong. What a person says is learnt whatever the model makes of it.
+const DOUBTFUL: [Origin; 3] = [Origin::Feedback, Origin::Judge, Origin::Neighbours];
 
 /// Why there is no challenger.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,7 @@ pub async fn train(config: &Config, rows: &[Row], seed: u64) -> Result<PathBuf, 
     let mut job = in_force::job_of_routes(&config.router, &config.catalogue, &encoder);
     job.seed = seed;
     job.created_at_ms = rows.iter().map(|row| row.asked_at_ms).max().unwrap_or(0);
+    job.doubtful = DOUBTFUL.map(|origin| origin.as_str().to_owned()).to_vec();
     job.rows.extend(rows.iter().map(labelled));
     let prepared = Prepared::new(job, &config.router.encoder, &encoder)?;
     let artefacts = &config.router.artefacts;

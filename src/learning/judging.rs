@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::{
     evaluate::{Judged, Tier},
     ids::OUT_OF_DOMAIN,
+    learning::gate::Latency,
     progress,
     router::{Router, RouterError, Standing, Verdict},
     train::labels::Labelled,
@@ -53,6 +54,46 @@ pub async fn judge(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Judged>, 
     bar.finish_and_clear();
     judged.sort_by_key(|(at, _)| *at);
     Ok(judged.into_iter().map(|(_, judged)| judged).collect())
+}
+
+/// How long both routers take, in turns on the same rows, so that whatever else the machine does is shared alike; none
+/// without rows.
+///
+/// # Errors
+/// A router fails.
+pub async fn latency(
+    champion: &Router,
+    challenger: &Router,
+    rows: &[Labelled],
+) -> Result<Option<Latency>, RouterError> {
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
+    let routers = [champion, challenger];
+    for router in routers {
+        router.classify(&first.query).await?;
+    }
+    let stride = rows.len().div_ceil(MEASURED_MAX).max(1);
+    let mut took_us: [Vec<u64>; 2] = Default::default();
+    for (at, row) in rows.iter().step_by(stride).enumerate() {
+        // Whoever goes second may find things warm.
+        for which in [at % 2, 1 - at % 2] {
+            let started = Instant::now();
+            routers[which].classify(&row.query).await?;
+            let micros = started.elapsed().as_micros();
+            took_us[which].push(u64::try_from(micros).unwrap_or(u64::MAX));
+        }
+    }
+    let [champion, challenger] = took_us.map(|mut took_us| {
+        took_us.sort_unstable();
+        [50, 99].map(|percent| took_us[(took_us.len() * percent).div_ceil(100) - 1])
+    });
+    Ok(Some(Latency {
+        champion_p50_us: champion[0],
+        champion_p99_us: champion[1],
+        challenger_p50_us: challenger[0],
+        challenger_p99_us: challenger[1],
+    }))
 }
 
 /// What the router says, in the terms of the evaluation.

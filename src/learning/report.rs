@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     evaluate::Evaluation,
-    plot::{self, BLUE, GREY, PlotError, VERMILION},
+    plot::{self, Area, BLUE, Drawn, GREY, PlotError, VERMILION},
 };
 
 /// Width of the picture, and the height that each of its lines has.
@@ -133,58 +133,79 @@ fn evidence(retrained: &Retrained) -> String {
 /// # Errors
 /// It cannot be drawn.
 pub fn picture(retrained: &Retrained) -> Result<Option<String>, PlotError> {
-    let lines: Vec<(String, f64, Option<Interval>, bool)> =
-        retrained.judgement.checks.iter().filter_map(line).collect();
-    if lines.is_empty() {
+    let Some([champion, challenger]) = &retrained.figures else {
         return Ok(None);
-    }
+    };
+    let all = Line {
+        name: "all".to_owned(),
+        difference: challenger.accuracy - champion.accuracy,
+        interval: None,
+        failed: false,
+    };
+    let of_categories = retrained.judgement.checks.iter().filter_map(line);
+    let lines: Vec<Line> = std::iter::once(all).chain(of_categories).collect();
     let height =
         MARGIN_HEIGHT + LINE_HEIGHT * u32::try_from(lines.len()).unwrap_or(u32::MAX / LINE_HEIGHT);
     let reach = lines
         .iter()
-        .flat_map(|(_, difference, interval, _)| {
-            let ends = interval.map_or([*difference; 2], |it| [it.low, it.high]);
-            [difference.abs(), ends[0].abs(), ends[1].abs()]
+        .flat_map(|line| {
+            let interval = line.interval;
+            let ends = interval.map_or([line.difference; 2], |it| [it.low, it.high]);
+            [line.difference.abs(), ends[0].abs(), ends[1].abs()]
         })
         .fold(0.02, f64::max);
-    plot::picture((WIDTH, height), |area| {
-        let rows = lines.len() as f64;
-        let mut chart = plot::axes(
-            area,
-            "share of right categories: challenger less champion",
-            (-reach * 1.8..reach * 1.1, 0.0..rows),
-        )?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .y_labels(0)
-            .x_desc("difference")
-            .draw()?;
-        chart.draw_series([PathElement::new([(0.0, 0.0), (0.0, rows)], GREY)])?;
-        for (at, (name, difference, interval, failed)) in lines.iter().rev().enumerate() {
-            let y = at as f64 + 0.5;
-            let colour = if *failed { VERMILION } else { BLUE };
-            if let Some(interval) = interval {
-                let ends = [(interval.low, y), (interval.high, y)];
-                chart.draw_series([PathElement::new(ends, colour.stroke_width(2))])?;
-            }
-            chart.draw_series([Circle::new((*difference, y), 4, colour.filled())])?;
-            let style = (plot::FONT, 14).into_text_style(area);
-            chart.draw_series([Text::new(name.clone(), (-reach * 1.75, y + 0.2), style)])?;
-        }
-        Ok(())
-    })
-    .map(Some)
+    plot::picture((WIDTH, height), |area| draw(area, &lines, reach)).map(Some)
 }
 
-fn line(check: &Check) -> Option<(String, f64, Option<Interval>, bool)> {
+/// How much better one category became.
+struct Line {
+    name: String,
+    difference: f64,
+    interval: Option<Interval>,
+    failed: bool,
+}
+
+fn draw(area: &Area<'_>, lines: &[Line], reach: f64) -> Drawn {
+    let rows = lines.len() as f64;
+    let mut chart = plot::axes(
+        area,
+        "share of right categories: challenger less champion",
+        (-reach * 1.8..reach * 1.1, 0.0..rows),
+    )?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .y_labels(0)
+        .x_desc("difference")
+        .draw()?;
+    chart.draw_series([PathElement::new([(0.0, 0.0), (0.0, rows)], GREY)])?;
+    for (at, line) in lines.iter().rev().enumerate() {
+        let y = at as f64 + 0.5;
+        let colour = if line.failed { VERMILION } else { BLUE };
+        if let Some(interval) = line.interval {
+            let ends = [(interval.low, y), (interval.high, y)];
+            chart.draw_series([PathElement::new(ends, colour.stroke_width(2))])?;
+        }
+        chart.draw_series([Circle::new((line.difference, y), 4, colour.filled())])?;
+        let style = (plot::FONT, 14).into_text_style(area);
+        let place = (-reach * 1.75, y + 0.2);
+        chart.draw_series([Text::new(line.name.clone(), place, style)])?;
+    }
+    Ok(())
+}
+
+/// Of a check that is about a category.
+fn line(check: &Check) -> Option<Line> {
     let name = match (check.subject, &check.category) {
-        (Subject::Better, _) => "all".to_owned(),
         (Subject::Category, Some(category)) => category.to_string(),
         (Subject::SmallCategories, _) => "small categories".to_owned(),
         _ => return None,
     };
-    let failed = check.ending == Ending::Failed;
-    Some((name, check.difference?, check.interval, failed))
+    Some(Line {
+        name,
+        difference: check.difference?,
+        interval: check.interval,
+        failed: check.ending == Ending::Failed,
+    })
 }

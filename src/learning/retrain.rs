@@ -158,8 +158,8 @@ pub async fn retrain(
     let folder = Box::pin(challenger::train(config, &split.seen, options.seed)).await?;
     let router = Box::pin(challenger::open(folder.clone(), &champion, config)).await?;
     let judged = both(&champion, &router, &split.unseen).await?;
-    let figures = figures(&judged, &champion, &router);
-    let judgement = judge(&split.unseen, &judged, figures.as_ref(), options);
+    let latency = judging::latency(&champion, &router, &labelled(&split.unseen)).await?;
+    let judgement = judge(&split.unseen, &judged, latency, options);
     let mut retrained = Retrained {
         champion: champion.id().clone(),
         challenger: router.id().clone(),
@@ -167,7 +167,7 @@ pub async fn retrain(
         account,
         seen: split.seen.len(),
         unseen: split.unseen.len(),
-        figures,
+        figures: figures(&judged, &champion, &router),
         judgement,
         folder,
         promoted: false,
@@ -220,17 +220,20 @@ async fn both(
     challenger: &Router,
     rows: &[Row],
 ) -> Result<[Vec<Judged>; 2], RouterError> {
-    let rows = || -> Vec<Labelled> { rows.iter().map(challenger::labelled).collect() };
     Ok([
-        judging::judge(champion, rows()).await?,
-        judging::judge(challenger, rows()).await?,
+        judging::judge(champion, labelled(rows)).await?,
+        judging::judge(challenger, labelled(rows)).await?,
     ])
+}
+
+fn labelled(rows: &[Row]) -> Vec<Labelled> {
+    rows.iter().map(challenger::labelled).collect()
 }
 
 fn judge(
     unseen: &[Row],
     [champion, challenger]: &[Vec<Judged>; 2],
-    figures: Option<&[Evaluation; 2]>,
+    latency: Option<gate::Latency>,
     options: &Options,
 ) -> Judgement {
     let rows: Vec<gate::Row> = unseen
@@ -239,36 +242,17 @@ fn judge(
         .map(|(row, (champion, challenger))| gate::Row {
             label: row.category.clone(),
             conversation: conversation(&row.conversation),
-            champion: said(champion),
-            challenger: said(challenger),
+            champion: gate::Said::of(champion),
+            challenger: gate::Said::of(challenger),
         })
         .collect();
-    let latency = figures.and_then(latency);
     gate::judge(&rows, latency, &options.bounds, options.seed)
-}
-
-fn said(judged: &Judged) -> gate::Said {
-    gate::Said {
-        is_right: judged.is_right(),
-        confidence: judged.confidence().into(),
-        out_of_domain: judged.out_of_domain.into(),
-    }
 }
 
 /// A number for a conversation.
 fn conversation(name: &str) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = dataset::key(name);
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
-}
-
-fn latency([champion, challenger]: &[Evaluation; 2]) -> Option<gate::Latency> {
-    let (champion, challenger) = (champion.latency_us?, challenger.latency_us?);
-    Some(gate::Latency {
-        champion_p50_us: champion.p50,
-        champion_p99_us: champion.p99,
-        challenger_p50_us: challenger.p50,
-        challenger_p99_us: challenger.p99,
-    })
 }
 
 fn figures(

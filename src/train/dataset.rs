@@ -73,6 +73,19 @@ impl Dataset {
         }
     }
 
+    /// Some of the rows, in this order; the classes are the same, whether or not they still have rows.
+    #[must_use]
+    pub fn of(&self, rows: &[usize]) -> Self {
+        Self {
+            categories: self.categories.clone(),
+            texts: rows.iter().map(|row| self.texts[*row].clone()).collect(),
+            labels: rows.iter().map(|row| self.labels[*row]).collect(),
+            keys: rows.iter().map(|row| self.keys[*row]).collect(),
+            origins: rows.iter().map(|row| self.origins[*row].clone()).collect(),
+            conflicts: self.conflicts,
+        }
+    }
+
     /// Adds a class without rows, unless it is there.
     pub fn with_class(mut self, category: &CategoryId) -> Self {
         if !self.categories.contains(category) {

@@ -60,6 +60,34 @@ pub struct Material {
     pub readings: Option<Readings>,
 }
 
+impl Material {
+    /// What is known of some of the rows.
+    #[must_use]
+    pub fn of(&self, rows: &[usize]) -> Self {
+        let some = |matrix: &Array2<f32>| matrix.select(Axis(0), rows);
+        let readings = self.readings.as_ref().map(|readings| match readings {
+            Readings::Layers { vectors, width } => Readings::Layers {
+                vectors: some(vectors),
+                width: *width,
+            },
+            Readings::Tuned {
+                logits,
+                teacher,
+                head,
+            } => Readings::Tuned {
+                logits: some(logits),
+                teacher: teacher.as_ref().map(some),
+                head: head.clone(),
+            },
+        });
+        Self {
+            sparse: self.sparse,
+            vectors: self.vectors.as_ref().map(some),
+            readings,
+        }
+    }
+}
+
 /// What the transformer says of the rows.
 pub enum Readings {
     /// The vectors of some layers, one layer's after the other.
@@ -94,6 +122,8 @@ pub struct Trained {
     pub by_file: BTreeMap<String, FileFigures>,
     /// Confidence of each row, held back, and whether the category was right; 0 for rows taken to be out of domain.
     pub held_back: Vec<(f32, bool)>,
+    /// What is said of each row, held back: rows × classes.
+    pub probabilities: Array2<f32>,
 }
 
 /// Fits a model, on top of another one where there is a `base`. `step` is called [`steps`] times.
@@ -105,12 +135,12 @@ pub struct Trained {
 /// [`FitError`] says what is wrong with the rows.
 pub fn fit(
     dataset: &Dataset,
-    material: Material,
+    material: &Material,
     base: Option<&Model>,
     step: &(dyn Fn() + Sync),
 ) -> Result<Trained, FitError> {
     let problem = Problem::new(dataset, base);
-    let mut cheap = problem.cheap(&material, step)?;
+    let mut cheap = problem.cheap(material, step)?;
     let full = match &material.readings {
         Some(readings) => Some(problem.full(cheap.as_ref(), readings, step)?),
         None => None,
@@ -147,6 +177,7 @@ pub fn fit(
         cascade: shared.cascade,
         by_file,
         held_back,
+        probabilities: shared.probabilities,
     })
 }
 

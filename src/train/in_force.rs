@@ -136,6 +136,7 @@ pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Enc
         routes_sha256: routes_sha256(catalogue),
         sources: Vec::new(),
         base: shipped.filter(suits),
+        doubtful: Vec::new(),
         created_at_ms: clock::now_ms(),
     }
 }

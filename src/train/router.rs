@@ -12,6 +12,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
     dataset::Dataset,
+    doubt,
     fit::{self, Material, Trained},
     labels::Labelled,
     reading::{self, ReadError},
@@ -54,6 +55,8 @@ pub struct Job {
     pub sources: Vec<Source>,
     /// The router that this one is trained on top of.
     pub base: Option<Artefact>,
+    /// The origins of rows whose label may be wrong: those that are next to impossible are left out ([`doubt`]).
+    pub doubtful: Vec<String>,
     /// What the manifest says of when it was trained, milliseconds since 1970 UTC.
     pub created_at_ms: i64,
 }
@@ -195,9 +198,13 @@ impl Prepared {
         let static_folder = self.static_encoder.and(self.job.static_encoder);
         let adapter = self.tuned.map(Tuned::into_adapter_file);
         let (manifest, base, out) = (self.manifest, self.job.base, out.to_owned());
+        let doubtful = self.job.doubtful;
         let fit_and_write = move || {
             let model = base.as_ref().map(|base| &base.model);
-            let mut trained = fitted(&dataset, material, model)?;
+            let Fitted {
+                mut trained,
+                doubted,
+            } = fitted(&dataset, &material, model, &doubtful)?;
             if let Some(base) = &base {
                 trained.held_back.extend_from_slice(&base.held_back);
             }
@@ -208,6 +215,7 @@ impl Prepared {
                     cascade: trained.cascade,
                     training: Training {
                         by_file: trained.by_file,
+                        doubted,
                         ..manifest.training
                     },
                     ..manifest
@@ -231,12 +239,46 @@ fn vectors(dataset: &Dataset, encoder: &StaticEncoder) -> Array2<f32> {
     vectors
 }
 
+/// What was fitted, and how many rows were left out because their label is probably wrong.
+struct Fitted {
+    trained: Trained,
+    doubted: usize,
+}
+
+/// Fits the rows; where labels may be wrong, once more without those that then look so.
 fn fitted(
     dataset: &Dataset,
-    material: Material,
+    material: &Material,
+    base: Option<&Model>,
+    doubtful: &[String],
+) -> Result<Fitted, TrainError> {
+    let trained = fitted_once(dataset, material, base)?;
+    let may_be_wrong = |row: usize| {
+        let origin = dataset.origins[row].as_deref();
+        origin.is_some_and(|origin| doubtful.iter().any(|doubtful| doubtful == origin))
+    };
+    let suspects = doubt::suspects(&dataset.labels, trained.probabilities.view(), may_be_wrong);
+    if suspects.is_empty() {
+        return Ok(Fitted {
+            trained,
+            doubted: 0,
+        });
+    }
+    let rows: Vec<usize> = (0..dataset.labels.len())
+        .filter(|row| suspects.binary_search(row).is_err())
+        .collect();
+    Ok(Fitted {
+        trained: fitted_once(&dataset.of(&rows), &material.of(&rows), base)?,
+        doubted: suspects.len(),
+    })
+}
+
+fn fitted_once(
+    dataset: &Dataset,
+    material: &Material,
     base: Option<&Model>,
 ) -> Result<Trained, TrainError> {
-    let bar: ProgressBar = progress::bar(fit::steps(&material), "fitting");
+    let bar: ProgressBar = progress::bar(fit::steps(material), "fitting");
     let trained = fit::fit(dataset, material, base, &|| bar.inc(1));
     bar.finish_and_clear();
     trained.map_err(|source| TrainError::Fit {
@@ -265,7 +307,10 @@ fn describe(
         layers: encoder.layers().to_vec(),
     });
     let parts = [
-        format!("{FORMAT} {} {features:?}", job.seed),
+        match job.doubtful.as_slice() {
+            [] => format!("{FORMAT} {} {features:?}", job.seed),
+            doubtful => format!("{FORMAT} {} {features:?} {doubtful:?}", job.seed),
+        },
         job.base
             .as_ref()
             .map(|base| base.id().to_string())
@@ -302,6 +347,7 @@ fn describe(
             seed: job.seed,
             sources: job.sources.clone(),
             by_file: BTreeMap::new(),
+            doubted: 0,
         },
         files: BTreeMap::default(),
     }

@@ -30,6 +30,8 @@ pub(super) struct Figures {
     pub(super) ood_auroc: [f64; 2],
     /// Challenger's accuracy less the champion's, on all rows.
     pub(super) gain: f64,
+    /// Champion's mean Brier score less the challenger's.
+    pub(super) brier_gain: f64,
     /// The same in each group of the sample.
     pub(super) group_gains: Vec<f64>,
 }
@@ -141,12 +143,15 @@ impl Orders {
     fn figures(&self, sample: &Sample<'_>, drawn: &[u32]) -> Figures {
         let mut rows = vec![0; sample.groups().len()];
         let mut nets = vec![0; sample.groups().len()];
+        let mut brier_gain = 0.0;
         for (at, row) in sample.rows().iter().enumerate() {
             let times = i64::from(drawn[sample.conversation_of(at)]);
             rows[sample.group_of(at)] += times;
             nets[sample.group_of(at)] += times * row.net();
+            brier_gain += f64::from(drawn[sample.conversation_of(at)]) * row.brier_gain();
         }
         let share = |net: i64, rows: i64| net as f64 / rows as f64;
+        let all: i64 = rows.iter().sum();
         Figures {
             ece: self
                 .by_confidence
@@ -156,7 +161,8 @@ impl Orders {
                 .by_strangeness
                 .each_ref()
                 .map(|order| order.area(drawn)),
-            gain: share(nets.iter().sum(), rows.iter().sum()),
+            gain: share(nets.iter().sum(), all),
+            brier_gain: brier_gain / all as f64,
             group_gains: nets
                 .into_iter()
                 .zip(rows)

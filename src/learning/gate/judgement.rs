@@ -55,7 +55,8 @@ pub struct Check {
 pub enum Subject {
     /// Whether there are enough rows, and all of them readable; the bound is a number of conversations.
     Rows,
-    /// Share of rows whose category is right.
+    /// The measure that was chosen: the share of rows whose category is right, or the mean of Brier's score, of which less
+    /// is better.
     Better,
     /// That share in one category.
     Category,

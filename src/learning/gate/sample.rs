@@ -84,8 +84,8 @@ impl<'r> Sample<'r> {
             (Ending::Failed, words)
         } else if unreadable > 0 {
             let words = format!(
-                "{unreadable} rows cannot be judged: a confidence that is not between 0 and 1, or a strangeness that is \
-                 no number"
+                "{unreadable} rows cannot be judged: a confidence that is not between 0 and 1, a Brier score that is not \
+                 between 0 and 2, or a strangeness that is no number"
             );
             (Ending::Failed, words)
         } else {
@@ -137,9 +137,16 @@ impl Group {
 
 impl Row {
     fn is_readable(&self) -> bool {
-        [self.champion, self.challenger]
-            .iter()
-            .all(|said| (0.0..=1.0).contains(&said.confidence) && !said.out_of_domain.is_nan())
+        [self.champion, self.challenger].iter().all(|said| {
+            (0.0..=1.0).contains(&said.confidence)
+                && (0.0..=2.0).contains(&said.brier)
+                && !said.out_of_domain.is_nan()
+        })
+    }
+
+    /// By how much the challenger's Brier score is better.
+    pub(super) fn brier_gain(&self) -> f64 {
+        self.champion.brier - self.challenger.brier
     }
 
     /// 1 where only the challenger is right, −1 where only the champion is, else 0.

@@ -108,6 +108,9 @@ pub struct Training {
     /// How the router did on the rows of each file of labels, where there were several.
     #[serde(default)]
     pub by_file: BTreeMap<String, FileFigures>,
+    /// Rows that were left out because their label is probably wrong.
+    #[serde(default)]
+    pub doubted: usize,
 }
 
 /// Figures on the rows of one file, held back.

@@ -42,7 +42,7 @@ fn the_cheap_tier_settles_what_words_tell_and_the_full_one_the_rest() {
     let step = || {
         taken.fetch_add(1, Ordering::Relaxed);
     };
-    let trained = fit(&dataset, material, None, &step).unwrap();
+    let trained = fit(&dataset, &material, None, &step).unwrap();
     let (cheap, full) = (
         trained.cheap.unwrap().figures,
         trained.full.unwrap().figures,
@@ -67,7 +67,7 @@ fn without_strange_rows_the_detector_sees_every_question() {
         vectors: None,
         readings: Some(readings(&dataset)),
     };
-    let trained = fit(&dataset, material, None, &|| ()).unwrap();
+    let trained = fit(&dataset, &material, None, &|| ()).unwrap();
     assert_eq!(trained.cascade.settled_from, None);
     assert!(trained.model.full.unwrap().novelty.is_some());
 }
@@ -96,7 +96,7 @@ fn with_out_of_domain_rows_no_detector_is_needed_and_such_rows_are_never_routed(
         vectors: None,
         readings: Some(readings(&dataset)),
     };
-    let trained = fit(&dataset, material, None, &|| ()).unwrap();
+    let trained = fit(&dataset, &material, None, &|| ()).unwrap();
     assert!(trained.model.full.unwrap().novelty.is_none());
     let refused = trained
         .held_back

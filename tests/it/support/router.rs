@@ -59,6 +59,7 @@ pub(crate) async fn train(
         routes_sha256: String::new(),
         sources: Vec::new(),
         base: None,
+        doubtful: Vec::new(),
         created_at_ms: 0,
     };
     let prepared = Prepared::new(job, &config.encoder, &encoder).unwrap();

@@ -1,0 +1,51 @@
+//! Whether Coterie learns from its traffic, and from nothing that it should not: replays labelled questions.
+//!
+//! `cargo bench --bench learning -- --labels F.jsonl … [replay] [adversary] [kill]`: without a name, all three.
+//! - `replay`: through a server that knows twenty examples a category, with feedback on a third of the questions, a tenth
+//!   of it wrong, and four retrainings; the accuracy on rows that nobody has seen after each.
+//! - `adversary`: a hundred times the same in small, where three tenths of the feedback are one client's lies.
+//! - `kill`: two hundred retrainings that are killed at a random moment; the registry must be whole after each.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a program for developers, which prints and may stop"
+)]
+
+mod adversary;
+mod house;
+mod kill;
+mod replay;
+mod rows;
+
+use std::path::PathBuf;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let labels: Vec<PathBuf> = arguments
+        .iter()
+        .skip_while(|argument| *argument != "--labels")
+        .skip(1)
+        .take_while(|argument| argument.ends_with(".jsonl"))
+        .map(PathBuf::from)
+        .collect();
+    if labels.is_empty() {
+        println!("name labelled questions: --labels F.jsonl …");
+        return;
+    }
+    let known = ["replay", "adversary", "kill"];
+    let named: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| known.contains(&argument.as_str()))
+        .collect();
+    let is_wanted = |name: &str| named.is_empty() || named.iter().any(|named| *named == name);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    if is_wanted("replay") {
+        runtime.block_on(replay::run(&labels));
+    }
+    if is_wanted("adversary") {
+        runtime.block_on(adversary::run(&labels));
+    }
+    if is_wanted("kill") {
+        runtime.block_on(kill::run(&labels));
+    }
+}

@@ -1,0 +1,244 @@
+mod draw;
+mod simulation;
+
+use proptest::prelude::*;
+
+use self::draw::{Rates, World};
+use super::*;
+use crate::ids::OUT_OF_DOMAIN;
+
+/// As many resamples as a test can wait for.
+fn bounds() -> Bounds {
+    Bounds {
+        measure: Measure::Accuracy,
+        conversations_min: 200,
+        resamples: 100,
+        ..Bounds::default()
+    }
+}
+
+/// A challenger that is six points better everywhere.
+fn much_better(rows: usize) -> Vec<Row> {
+    World::new(Rates::even(0.09, 0.03)).rows(rows, 1)
+}
+
+fn ending(judgement: &Judgement, subject: Subject) -> Ending {
+    let mut endings = judgement
+        .checks
+        .iter()
+        .filter(|check| check.subject == subject);
+    endings.next().unwrap().ending
+}
+
+fn failed(judgement: &Judgement) -> Vec<Subject> {
+    let failed = judgement
+        .checks
+        .iter()
+        .filter(|check| check.ending == Ending::Failed);
+    failed.map(|check| check.subject).collect()
+}
+
+#[test]
+fn a_challenger_that_is_much_better_passes_and_the_judgement_says_what_was_not_judged() {
+    let judgement = judge(&much_better(2000), None, &bounds(), 7);
+    assert!(judgement.passed, "{}", judgement.reason);
+    assert_eq!(judgement.reason, "passed every check that could be made");
+    assert_eq!(ending(&judgement, Subject::LatencyP99), Ending::Skipped);
+    let better = &judgement.checks[1];
+    assert_eq!(better.subject, Subject::Better);
+    assert!(
+        better
+            .words
+            .starts_with("the challenger is right more often: "),
+        "{}",
+        better.words
+    );
+    let (difference, interval) = (better.difference.unwrap(), better.interval.unwrap());
+    assert!(interval.low > 0.0 && interval.low < difference && difference < interval.high);
+}
+
+#[test]
+fn the_same_challenger_in_the_champions_place_is_refused_by_its_accuracy() {
+    let mut rows = much_better(2000);
+    for row in &mut rows {
+        std::mem::swap(&mut row.champion, &mut row.challenger);
+    }
+    let judgement = judge(&rows, None, &bounds(), 7);
+    assert!(!judgement.passed);
+    assert_eq!(ending(&judgement, Subject::Better), Ending::Failed);
+}
+
+#[test]
+fn too_few_rows_are_refused_without_a_further_check() {
+    for rows in [0, 1, 199] {
+        let judgement = judge(&much_better(rows), None, &bounds(), 7);
+        assert!(!judgement.passed);
+        assert!(
+            judgement.reason.contains("too few rows"),
+            "{}",
+            judgement.reason
+        );
+        assert_eq!(failed(&judgement), [Subject::Rows]);
+        assert_eq!(judgement.checks.len(), 1);
+    }
+}
+
+#[test]
+fn rows_of_few_conversations_are_too_few_however_many_they_are() {
+    let mut rows = much_better(2000);
+    for (at, row) in rows.iter_mut().enumerate() {
+        row.conversation = at as u64 % 199;
+    }
+    let judgement = judge(&rows, None, &bounds(), 7);
+    assert_eq!((judgement.rows, judgement.conversations), (2000, 199));
+    assert!(
+        judgement.reason.contains("too few rows"),
+        "{}",
+        judgement.reason
+    );
+}
+
+#[test]
+fn no_rows_never_pass_even_where_none_are_asked_for() {
+    let none_needed = Bounds {
+        conversations_min: 0,
+        ..bounds()
+    };
+    assert!(!judge(&[], None, &none_needed, 7).passed);
+}
+
+#[test]
+fn a_confidence_that_is_no_number_is_refused() {
+    for confidence in [f64::NAN, 1.5, -0.1, f64::INFINITY] {
+        let mut rows = much_better(2000);
+        rows[17].challenger.confidence = confidence;
+        assert_eq!(failed(&judge(&rows, None, &bounds(), 7)), [Subject::Rows]);
+    }
+    let mut rows = much_better(2000);
+    rows[17].champion.out_of_domain = f64::NAN;
+    assert_eq!(failed(&judge(&rows, None, &bounds(), 7)), [Subject::Rows]);
+}
+
+#[test]
+fn a_challenger_whose_confidences_are_too_high_is_refused_for_that_alone() {
+    let mut rows = much_better(2000);
+    for row in &mut rows {
+        row.challenger.confidence = 1.0 - (1.0 - row.challenger.confidence) / 3.0;
+    }
+    assert_eq!(
+        failed(&judge(&rows, None, &bounds(), 7)),
+        [Subject::Calibration]
+    );
+}
+
+#[test]
+fn a_challenger_that_finds_nothing_strange_is_refused_for_that_alone() {
+    let mut rows = much_better(2000);
+    for row in &mut rows {
+        row.challenger.out_of_domain = 0.0;
+    }
+    let judgement = judge(&rows, None, &bounds(), 7);
+    assert_eq!(failed(&judgement), [Subject::OutOfDomain]);
+    assert!(
+        judgement.reason.contains("0.500 beside 0."),
+        "{}",
+        judgement.reason
+    );
+}
+
+#[test]
+fn without_rows_out_of_domain_that_check_is_skipped_and_says_so() {
+    let mut rows = much_better(2000);
+    rows.retain(|row| row.label.as_str() != OUT_OF_DOMAIN);
+    let judgement = judge(&rows, None, &bounds(), 7);
+    assert!(judgement.passed, "{}", judgement.reason);
+    let mut checks = judgement.checks.iter();
+    let skipped = checks
+        .find(|check| check.subject == Subject::OutOfDomain)
+        .unwrap();
+    assert_eq!(skipped.ending, Ending::Skipped);
+    assert!(
+        skipped.words.contains("0 rows out of domain"),
+        "{}",
+        skipped.words
+    );
+}
+
+#[test]
+fn latencies_may_be_as_many_times_as_long_as_is_allowed_and_no_longer() {
+    let of = |challenger_p50_us, challenger_p99_us| Latency {
+        champion_p50_us: 1000,
+        champion_p99_us: 4000,
+        challenger_p50_us,
+        challenger_p99_us,
+    };
+    let rows = much_better(2000);
+    for (latency, fails) in [
+        (of(1500, 6000), vec![]),
+        (of(1501, 100), vec![Subject::LatencyP50]),
+        (of(100, 6001), vec![Subject::LatencyP99]),
+    ] {
+        assert_eq!(failed(&judge(&rows, Some(latency), &bounds(), 7)), fails);
+    }
+}
+
+#[test]
+fn small_categories_are_judged_together_and_named() {
+    let mut rows = much_better(2000);
+    for (at, row) in rows.iter_mut().take(50).enumerate() {
+        row.label = CategoryId::new(format!("small-{}", at % 5));
+        (row.champion.is_right, row.champion.confidence) = (true, 0.95);
+        (row.challenger.is_right, row.challenger.confidence) = (false, 0.05);
+    }
+    let judgement = judge(&rows, None, &bounds(), 7);
+    assert_eq!(failed(&judgement), [Subject::SmallCategories]);
+    assert!(
+        judgement.reason.contains("`small-0`, `small-1`"),
+        "{}",
+        judgement.reason
+    );
+    let judgement = judge(&rows.split_off(40), None, &bounds(), 7);
+    assert_eq!(
+        ending(&judgement, Subject::SmallCategories),
+        Ending::Skipped
+    );
+}
+
+#[test]
+fn a_judgement_survives_json_and_does_not_depend_on_the_number_of_threads() {
+    let rows = much_better(600);
+    let judgement = judge(&rows, None, &bounds(), 7);
+    let json = serde_json::to_string(&judgement).unwrap();
+    assert_eq!(serde_json::from_str::<Judgement>(&json).unwrap(), judgement);
+    let alone = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    assert_eq!(
+        alone.install(|| judge(&rows, None, &bounds(), 7)),
+        judgement
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn whatever_the_rows_a_pass_means_that_nothing_failed_and_figures_are_numbers(
+        seed in any::<u64>(),
+        gain in 0.0..0.18,
+        loss in 0.0..0.2,
+        per_conversation in 1_u64..4,
+        resamples in 0_usize..30,
+    ) {
+        let mut rows = World::new(Rates::even(gain, loss)).rows(400, seed);
+        for row in &mut rows {
+            row.conversation /= per_conversation;
+        }
+        let bounds = Bounds { measure: Measure::Accuracy, resamples, conversations_min: 1, ..Bounds::default() };
+        let judgement = judge(&rows, None, &bounds, seed);
+        prop_assert_eq!(judgement.passed, failed(&judgement).is_empty());
+        prop_assert!(resamples > 1 || !judgement.passed);
+        let json = serde_json::to_string(&judgement).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Judgement>(&json).unwrap(), judgement);
+    }
+}
