@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod drift;
 mod encoder;
 mod evaluate;
 mod fault_server;
@@ -66,6 +67,8 @@ enum Command {
     Map(map::MapArgs),
     /// Train a router on what was said of the traffic, judge it beside the one in force, and promote it if it is better.
     Retrain(retrain::RetrainArgs),
+    /// Say what has changed in the questions and their answers, and propose categories for what was refused.
+    Drift(drift::DriftArgs),
     /// Show the trained routers, put one in force, or go back to the one before.
     Routers(routers::RoutersArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
@@ -174,6 +177,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
         Command::Train(args) => train::run(args, environment).await?,
         Command::Evaluate(args) => evaluate::run(args, environment).await?,
         Command::Retrain(args) => Box::pin(retrain::run(args, environment)).await?,
+        Command::Drift(args) => Box::pin(drift::run(args, environment)).await?,
         Command::Routers(args) => routers::run(args, environment).await?,
         Command::Map(args) => Box::pin(map::run(args, environment)).await?,
         Command::Check(args) => {

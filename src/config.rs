@@ -44,6 +44,7 @@ use crate::{
     cache::CacheConfig,
     catalogue::Catalogue,
     ids::{CategoryId, ExpertId},
+    learning::{Origin, gate::Measure},
     mapping::QualityModel,
 };
 
@@ -71,10 +72,14 @@ pub struct Config {
     pub mapping_source: MappingSource,
     /// How answers are brought to clients.
     pub delivery: DeliveryConfig,
+    /// What is learnt from the traffic.
+    pub learning: LearningConfig,
     /// What is kept of answers; none: nothing.
     pub cache: Option<CacheConfig>,
     /// The categories, with their examples.
     pub catalogue: Catalogue,
+    /// The folder that they are read from; none: they are built in.
+    pub routes_folder: Option<PathBuf>,
 }
 
 /// Whether a server without keys may be reached from other machines.
@@ -110,6 +115,21 @@ pub enum ContentPolicy {
     Redacted,
     /// Text as it came.
     Full,
+}
+
+/// `learning`.
+#[derive(Clone, Debug)]
+pub struct LearningConfig {
+    /// By what a challenger has to be better.
+    pub measure: Measure,
+    /// Share of its rows that a category may lose, 0 to 1.
+    pub category_margin: f64,
+    /// Share of the rows from feedback that one client may give, above 0.
+    pub client_share_max: f64,
+    /// Origins of labels that do not count.
+    pub without: Vec<Origin>,
+    /// Questions in which drift may be reported falsely once, on average.
+    pub questions_per_false_alarm: f64,
 }
 
 /// `models`.

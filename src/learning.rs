@@ -8,11 +8,13 @@ mod evidence;
 pub mod gate;
 pub mod judging;
 mod label;
+pub mod proposing;
 pub mod report;
 pub mod resolve;
 pub mod retrain;
 pub mod split;
 pub mod trust;
+pub mod watch;
 
 pub use evidence::{Evidence, Statement};
 pub use label::{Label, Origin};

@@ -15,6 +15,7 @@ pub mod composition;
 pub mod config;
 pub mod decision;
 pub mod dialect;
+pub mod drift;
 pub mod evaluate;
 pub mod expert;
 pub mod fault;

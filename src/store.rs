@@ -9,6 +9,7 @@ mod labels;
 mod outcomes;
 mod registry;
 mod row;
+mod watched;
 
 use std::{
     fs, io,

@@ -18,7 +18,7 @@ pub(super) struct RetrainArgs {
     /// Train and judge, but leave the router in force where it is.
     #[arg(long)]
     dry_run: bool,
-    /// Leave out what these origins say: any of person, imported, judge, feedback, neighbours.
+    /// Leave out what these origins say, besides those of `learning.without`: any of person, imported, judge, feedback, neighbours.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     without: Vec<Origin>,
     /// Decides which rows are held back together.
@@ -36,10 +36,15 @@ pub(super) async fn run(args: RetrainArgs, environment: &Environment) -> Result<
     let store = Store::open(&config.store.path)
         .await
         .map_err(CliError::failed)?;
+    let learning = &config.learning;
     let options = Options {
         seed: args.seed,
-        without: args.without,
-        bounds: Bounds::default(),
+        without: [learning.without.as_slice(), &args.without].concat(),
+        bounds: Bounds {
+            measure: learning.measure,
+            category_margin: learning.category_margin,
+            ..Bounds::default()
+        },
         promotes: !args.dry_run,
     };
     let retrained = Box::pin(retrain::retrain(&config, &store, &options)).await;

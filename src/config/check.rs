@@ -2,6 +2,7 @@
 
 mod delivery;
 mod experts;
+mod learning;
 mod mapping;
 
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, time::Duration};
@@ -20,6 +21,7 @@ use super::{
 
 pub(super) use delivery::delivery;
 pub(super) use experts::experts;
+pub(super) use learning::learning;
 pub(super) use mapping::{Known, Layer, mapping};
 
 /// What the encoder cannot do without: one of each list, the first for choice.

@@ -71,3 +71,12 @@ pub(super) fn duration(time: std::time::Duration) -> super::raw::DurationText {
 pub(super) fn cache_keep() -> super::raw::DurationText {
     super::raw::DurationText::new("1h")
 }
+
+/// `learning.category_margin`.
+pub(super) const CATEGORY_MARGIN: &str = "2%";
+
+/// `learning.client_share_max`.
+pub(super) const CLIENT_SHARE_MAX: &str = "25%";
+
+/// `learning.questions_per_false_alarm`.
+pub(super) const QUESTIONS_PER_FALSE_ALARM: u32 = 20_000;

@@ -1,6 +1,6 @@
 //! Files → the checked configuration, or every mistake in them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::catalogue::Catalogue;
 
@@ -101,11 +101,19 @@ impl<'a> Source<'a> {
     }
 
     fn routes(&self, folder: &str, named_at: Place<'_>, mistakes: &mut Mistakes) -> Routes {
+        match self.routes_folder(folder, named_at) {
+            Some(folder) => routes::read(&folder, named_at, mistakes),
+            None => routes::embedded(mistakes),
+        }
+    }
+
+    /// Where the routes are read from; none: they are built in.
+    fn routes_folder(&self, folder: &str, named_at: Place<'_>) -> Option<PathBuf> {
         match self {
             Self::File(_) if named_at.is_written() || Path::new(folder).is_dir() => {
-                routes::read(Path::new(folder), named_at, mistakes)
+                Some(PathBuf::from(folder))
             }
-            Self::File(_) | Self::Embedded => routes::embedded(mistakes),
+            Self::File(_) | Self::Embedded => None,
         }
     }
 
@@ -126,6 +134,7 @@ impl<'a> Source<'a> {
         let raw: raw::Config = shape::read("the file", place, &schema::config_schema(), mistakes)?;
         let named_at = place.at("router").at("routes");
         let routes = self.routes(&raw.router.routes, named_at, mistakes);
+        let routes_folder = self.routes_folder(&raw.router.routes, named_at);
         let models = check::models(&raw.models, place.at("models"), environment, mistakes);
         let mut check = Check {
             environment,
@@ -138,6 +147,7 @@ impl<'a> Source<'a> {
         let categories: Vec<String> = routes.categories().map(str::to_owned).collect();
         let delivery =
             check::delivery(&raw.delivery, &categories, place.at("delivery"), &mut check);
+        let learning = check::learning(&raw.learning, place.at("learning"), &mut check);
         let cache = raw.cache.as_ref();
         let cache = cache.and_then(|raw| check::cache(raw, place.at("cache"), &mut check));
         let experts = raw.experts.as_ref();
@@ -159,7 +169,9 @@ impl<'a> Source<'a> {
             mapping: mapping?,
             mapping_source,
             delivery,
+            learning: learning?,
             cache,
+            routes_folder,
             catalogue: routes.catalogue,
         })
     }

@@ -5,6 +5,7 @@
 //! a file which lacks it can still be searched for further mistakes.
 
 mod delivery;
+mod learning;
 mod mapping;
 mod server;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Capability, ContentPolicy, Dialect, FeatureKind, Prefill, Sticky, defaults};
 pub(super) use delivery::{Breaker, Delivery, Retries, RouteDelivery};
+pub(super) use learning::Learning;
 pub(super) use mapping::{Assignment, Cascade, MAPPING_KEYS, Mapping, Prefer};
 pub(super) use server::{Key, Limits, PerDay, PerMinute, Server};
 
@@ -44,6 +46,9 @@ pub(super) struct Config {
     /// How answers are brought to clients.
     #[serde(default)]
     pub delivery: Delivery,
+    /// What is learnt from the traffic.
+    #[serde(default)]
+    pub learning: Learning,
     /// Answers to deterministic questions that are kept in memory. Left out: none.
     pub cache: Option<Cache>,
 }

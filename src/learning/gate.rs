@@ -20,6 +20,7 @@ mod paired;
 mod ranked;
 mod sample;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::judgement::{Check, Ending, Interval, Judgement, Subject};
@@ -80,13 +81,15 @@ pub struct Latency {
 }
 
 /// By what a challenger has to be better.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Measure {
     /// Share of rows whose category is right.
     Accuracy,
-    /// The mean of Brier's score, and no fewer right rows: how much of the probability goes where it belongs. It sees a
-    /// difference on a half to a fifth of the rows that the accuracy needs, since every row says by how much.
+    /// The mean of Brier's score, and no fewer right rows: how much of the probability goes where it belongs. On real
+    /// questions it saw what more labels taught on a third to nine tenths of the rows that the accuracy needed, since every
+    /// row says by how much.
     #[default]
     Brier,
 }
@@ -132,7 +135,7 @@ impl Default for Bounds {
         Self {
             measure: Measure::default(),
             confidence: 0.95,
-            conversations_min: 100,
+            conversations_min: 50,
             category_margin: 0.02,
             category_confidence: 0.9,
             category_rows_min: 30,

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// A label on one outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
@@ -18,9 +21,14 @@ pub struct Label {
 }
 
 /// What kind of source a label comes from; the more trustworthy are the greater.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Origin {
     /// A word of a later version.
+    #[serde(skip)]
     Other(String),
     /// Taken over from labelled questions nearby.
     Neighbours,
@@ -28,6 +36,8 @@ pub enum Origin {
     Feedback,
     /// An expert that was asked to judge.
     Judge,
+    /// A proposed category that somebody accepted (`coterie drift --accept`).
+    Accepted,
     /// Labels that were brought in from elsewhere.
     Imported,
     /// A person, at `coterie label`.
@@ -36,10 +46,11 @@ pub enum Origin {
 
 impl Origin {
     /// Those that there are, least trustworthy first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Neighbours,
         Self::Feedback,
         Self::Judge,
+        Self::Accepted,
         Self::Imported,
         Self::Person,
     ];
@@ -51,6 +62,7 @@ impl Origin {
             Self::Neighbours => "neighbours",
             Self::Feedback => "feedback",
             Self::Judge => "judge",
+            Self::Accepted => "accepted",
             Self::Imported => "imported",
             Self::Person => "person",
         }

@@ -196,7 +196,7 @@ async fn rows(
     let rules = Rules {
         without: &options.without,
         categories: &categories,
-        client_share_max: resolve::CLIENT_SHARE_MAX,
+        client_share_max: config.learning.client_share_max,
     };
     let (rows, account) = resolve::resolve(&evidence, &rules);
     let examples: HashSet<String> = dataset::of_routes(&config.catalogue)

@@ -114,7 +114,12 @@ pub(super) fn breaker(
 }
 
 /// The share under `key` of the map at `place`, 0 to 1.
-fn share(key: &str, raw: &raw::Share, place: Place<'_>, check: &mut Check<'_>) -> Option<f64> {
+pub(super) fn share(
+    key: &str,
+    raw: &raw::Share,
+    place: Place<'_>,
+    check: &mut Check<'_>,
+) -> Option<f64> {
     let (share, shown) = match raw {
         raw::Share::Number(number) => (Some(*number), number.to_string()),
         raw::Share::Text(text) => (units::share(text), text.clone()),

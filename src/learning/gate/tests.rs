@@ -173,12 +173,19 @@ fn latencies_may_be_as_many_times_as_long_as_is_allowed_and_no_longer() {
         challenger_p99_us,
     };
     let rows = much_better(2000);
-    for (latency, fails) in [
-        (of(1500, 6000), vec![]),
-        (of(1501, 100), vec![Subject::LatencyP50]),
-        (of(100, 6001), vec![Subject::LatencyP99]),
+    let (p50, p99) = (Subject::LatencyP50, Subject::LatencyP99);
+    for (slack_us, latency, fails) in [
+        (0, of(1500, 6000), vec![]),
+        (0, of(1501, 100), vec![p50]),
+        (0, of(100, 6001), vec![p99]),
+        (1000, of(2000, 6000), vec![]),
+        (1000, of(2001, 6000), vec![p50]),
     ] {
-        assert_eq!(failed(&judge(&rows, Some(latency), &bounds(), 7)), fails);
+        let bounds = Bounds {
+            latency_slack_us: slack_us,
+            ..bounds()
+        };
+        assert_eq!(failed(&judge(&rows, Some(latency), &bounds, 7)), fails);
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) struct World {
     gain: f64,
     labels: Vec<CategoryId>,
     rows_per_conversation: u64,
+    has_like_confidences: bool,
 }
 
 impl World {
@@ -63,6 +64,7 @@ impl World {
             gain: rates.gain(),
             labels: categories.chain([CategoryId::new(OUT_OF_DOMAIN)]).collect(),
             rows_per_conversation: 1,
+            has_like_confidences: false,
         }
     }
 
@@ -70,6 +72,14 @@ impl World {
     pub(super) fn with_conversations(self, rows_per_conversation: u64) -> Self {
         Self {
             rows_per_conversation,
+            ..self
+        }
+    }
+
+    /// Where both are right, or both wrong, they are as sure of it: as routers are of which one learnt what the other knew.
+    pub(super) fn with_like_confidences(self) -> Self {
+        Self {
+            has_like_confidences: true,
             ..self
         }
     }
@@ -113,11 +123,26 @@ impl World {
                 out_of_domain: seen + DISAGREEMENT * normal(random),
             }
         };
+        let champion = said(right[0], ACCURACY);
+        let challenger = said(right[1], ACCURACY + self.gain);
+        let is_alike = self.has_like_confidences && right[0] == right[1];
         Row {
             label: self.labels[class].clone(),
             conversation,
-            champion: said(right[0], ACCURACY),
-            challenger: said(right[1], ACCURACY + self.gain),
+            champion,
+            challenger: Said {
+                confidence: if is_alike {
+                    champion.confidence
+                } else {
+                    challenger.confidence
+                },
+                brier: if is_alike {
+                    champion.brier
+                } else {
+                    challenger.brier
+                },
+                ..challenger
+            },
         }
     }
 }

@@ -127,7 +127,8 @@ fn better_by_brier(world: &World, rows: usize) -> f64 {
 #[test]
 fn by_briers_score_too_one_in_twenty_equal_challengers_passes_at_most() {
     for rows in [200, 600] {
-        let share = better_by_brier(&World::new(Rates::even(0.07, 0.07)), rows);
+        let world = World::new(Rates::even(0.07, 0.07)).with_like_confidences();
+        let share = better_by_brier(&world, rows);
         println!("equal by Brier's score, {rows} rows: {share}");
         assert!(share <= 0.05, "{rows} rows: {share}");
     }
@@ -135,7 +136,8 @@ fn by_briers_score_too_one_in_twenty_equal_challengers_passes_at_most() {
 
 #[test]
 fn by_briers_score_nine_in_ten_pass_that_are_six_points_better() {
-    let share = better_by_brier(&World::new(Rates::even(0.10, 0.04)), 600);
+    let world = World::new(Rates::even(0.10, 0.04)).with_like_confidences();
+    let share = better_by_brier(&world, 600);
     println!("6 points better by Brier's score, 600 rows: {share}");
     assert!(share >= 0.9, "{share}");
 }
