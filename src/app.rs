@@ -4,6 +4,7 @@ mod answer;
 mod caching;
 mod cancelled;
 mod cascade;
+mod drift;
 mod mapping;
 mod router;
 mod spending;

@@ -88,6 +88,10 @@ fn describe() {
         "coterie_router_changes_total",
         "Promotions and roll-backs that were seen, by whether the router was taken"
     );
+    describe_counter!(
+        "coterie_drift_alarms_total",
+        "Significant changes of the questions or of what becomes of them, by what changed."
+    );
     describe_gauge!(
         "coterie_mapping_in_force",
         "1 for the mapping in force, 0 for those that were before it."

@@ -9,11 +9,11 @@ use super::{CliError, ConfigArgs, load, output};
 use crate::{
     clock,
     config::{Config, Environment, Exposure},
-    drift::{Alarm, Signal, proposals::Proposal},
+    drift::{Alarm, proposals::Proposal},
     ids::RouterId,
     learning::{
         proposing::{self, Proposed},
-        watch::Watch,
+        watch::{self, Watch},
     },
     registry,
     store::Store,
@@ -132,7 +132,7 @@ fn tell(found: &Found<'_>) {
         found.alarms.len()
     ));
     for alarm in found.alarms {
-        output::line(&format!("  {}", in_words(alarm)));
+        output::line(&format!("  {}", watch::in_words(alarm)));
     }
     output::line(&format!(
         "{} categories proposed from {} refused questions",
@@ -163,23 +163,4 @@ fn tell(found: &Found<'_>) {
         }
         None => {}
     }
-}
-
-/// An alarm for a person.
-pub(crate) fn in_words(alarm: &Alarm) -> String {
-    let what = match &alarm.signal {
-        Signal::Confidence => "the router's confidence".to_owned(),
-        Signal::OutOfDomain => "the share of refused questions".to_owned(),
-        Signal::Strangeness => "how strange questions are".to_owned(),
-        Signal::Feature(at) => format!("what questions are about (direction {at})"),
-        Signal::Success { category, expert } => format!("the success of {expert} in {category}"),
-    };
-    format!(
-        "{what} changed from {:.3} to {:.3} about {}, noticed {} after {} questions",
-        alarm.before,
-        alarm.after,
-        clock::rfc3339(alarm.since_ms),
-        clock::rfc3339(alarm.noticed_ms),
-        alarm.rows_after
-    )
 }

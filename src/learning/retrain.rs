@@ -33,9 +33,6 @@ pub const STATEMENTS_MAX: u32 = 200_000;
 /// Most rows that a challenger is trained on, the newest; reading them with a transformer takes minutes.
 pub const SEEN_MAX: usize = 20_000;
 
-/// Most rows that routers are judged on, the newest.
-pub const UNSEEN_MAX: usize = 5_000;
-
 /// Rows to train on below which nothing is tried.
 pub const SEEN_MIN: usize = 50;
 
@@ -204,14 +201,10 @@ async fn rows(
         .map(|example| example.query.text)
         .collect();
     let mut split = split::split(rows, &examples);
-    newest(&mut split.seen, SEEN_MAX);
-    newest(&mut split.unseen, UNSEEN_MAX);
+    // Rows come oldest first.
+    let surplus = split.seen.len().saturating_sub(SEEN_MAX);
+    split.seen.drain(..surplus);
     Ok((split, account))
-}
-
-/// Rows come oldest first.
-fn newest(rows: &mut Vec<Row>, rows_max: usize) {
-    rows.drain(..rows.len().saturating_sub(rows_max));
 }
 
 /// What the champion and the challenger say of each row.

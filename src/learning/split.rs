@@ -7,8 +7,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::resolve::Row;
 
-/// Share of the rows on which routers are judged.
-pub const UNSEEN_SHARE: f64 = 0.3;
+/// Share of the rows on which routers are judged, at the most: while there are few, it takes half of them to show that a
+/// challenger is better.
+pub const UNSEEN_SHARE_MAX: f64 = 0.5;
+
+/// Rows on which routers are judged, at the most: as many show a difference of two points, and what is left teaches more.
+pub const UNSEEN_MAX: usize = 1_500;
 
 /// Rows in two parts that have no conversation and no text in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +25,10 @@ pub struct Split {
     pub known: usize,
 }
 
-/// Splits rows (oldest first, each text once) so that about [`UNSEEN_SHARE`] of them, of the newest conversations, are
-/// unseen. `examples` holds texts that every router was trained on.
+/// Splits rows (oldest first, each text once) into those to train on and those to judge by.
+///
+/// About [`UNSEEN_SHARE_MAX`] of them, and not many more than [`UNSEEN_MAX`], of the newest conversations, are unseen.
+/// `examples` holds texts that every router was trained on.
 pub fn split(rows: Vec<Row>, examples: &HashSet<String>) -> Split {
     let newest = newest_conversations(&rows);
     let mut split = Split::default();
@@ -38,7 +44,7 @@ pub fn split(rows: Vec<Row>, examples: &HashSet<String>) -> Split {
     split
 }
 
-/// The conversations that ended last, as many as have the share of the rows.
+/// The conversations that ended last, as many as have so many rows.
 fn newest_conversations(rows: &[Row]) -> HashSet<String> {
     let mut ends: HashMap<&str, (i64, usize)> = HashMap::new();
     for row in rows {
@@ -50,7 +56,7 @@ fn newest_conversations(rows: &[Row]) -> HashSet<String> {
         .map(|(conversation, (end_ms, rows))| (end_ms, conversation, rows))
         .collect();
     ends.sort_unstable_by(|a, b| b.cmp(a));
-    let mut wanted = rows.len() as f64 * UNSEEN_SHARE;
+    let mut wanted = (rows.len() as f64 * UNSEEN_SHARE_MAX).min(UNSEEN_MAX as f64);
     ends.into_iter()
         .take_while(|(_, _, rows)| {
             let is_wanted = wanted > 0.5;
@@ -81,8 +87,8 @@ mod tests {
     fn the_newest_conversations_are_unseen() {
         let rows = (0..100).map(|at| row(at, &at.to_string())).collect();
         let split = split(rows, &HashSet::new());
-        assert_eq!((split.seen.len(), split.unseen.len()), (70, 30));
-        assert!(split.seen.iter().all(|row| row.asked_at_ms < 70));
+        assert_eq!((split.seen.len(), split.unseen.len()), (50, 50));
+        assert!(split.seen.iter().all(|row| row.asked_at_ms < 50));
     }
 
     #[test]
@@ -94,7 +100,7 @@ mod tests {
             rows.iter().map(|row| row.conversation.clone()).collect()
         };
         assert!(of(&split.seen).is_disjoint(&of(&split.unseen)));
-        assert_eq!((split.seen.len(), split.unseen.len()), (70, 30));
+        assert_eq!((split.seen.len(), split.unseen.len()), (50, 50));
     }
 
     #[test]
@@ -104,8 +110,14 @@ mod tests {
         let split = split(rows, &examples);
         assert_eq!(
             (split.seen.len(), split.unseen.len(), split.known),
-            (7, 2, 1)
+            (5, 4, 1)
         );
+    }
+
+    #[test]
+    fn of_many_rows_most_teach() {
+        let rows = (0..10_000).map(|at| row(at, &at.to_string())).collect();
+        assert_eq!(split(rows, &HashSet::new()).unseen.len(), UNSEEN_MAX);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Watches the outcomes of one router for drift, in the order of time: from the store through [`crate::drift`]'s tests.
 
 use crate::{
+    clock,
     config::LearningConfig,
-    drift::{Alarm, DIRECTIONS, Drift, DriftConfig, Judged, Question, project},
+    drift::{Alarm, DIRECTIONS, Drift, DriftConfig, Judged, Question, Signal, project},
     ids::{CategoryId, ExpertId, RouterId},
     router::{Router, narrow},
     store::{Store, StoreError},
@@ -11,6 +12,9 @@ use crate::{
 
 /// Decides how ties are broken and from which directions vectors are seen: any number, and the same each time.
 const SEED: u64 = 7;
+
+/// How far back the tests begin: more would take a server long to read, and is another time.
+const SPAN_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// A place in the order of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +72,10 @@ impl Watch {
         Self {
             router: router.id().clone(),
             drift: Drift::new(drift),
-            at: Place::default(),
+            at: Place {
+                asked_at_ms: clock::now_ms() - SPAN_MS,
+                outcome_id: String::new(),
+            },
             questions: 0,
         }
     }
@@ -149,4 +156,34 @@ impl Watch {
 fn number(name: &str) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = dataset::key(name);
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// An alarm for a person.
+pub fn in_words(alarm: &Alarm) -> String {
+    let what = match &alarm.signal {
+        Signal::Confidence => "the router's confidence".to_owned(),
+        Signal::OutOfDomain => "the share of refused questions".to_owned(),
+        Signal::Strangeness => "how strange questions are".to_owned(),
+        Signal::Feature(at) => format!("what questions are about (direction {at})"),
+        Signal::Success { category, expert } => format!("the success of {expert} in {category}"),
+    };
+    format!(
+        "{what} changed from {:.3} to {:.3} about {}, noticed {} after {} questions",
+        alarm.before,
+        alarm.after,
+        clock::rfc3339(alarm.since_ms),
+        clock::rfc3339(alarm.noticed_ms),
+        alarm.rows_after
+    )
+}
+
+/// What an alarm is about, in one word for metrics.
+pub fn signal_word(signal: &Signal) -> &'static str {
+    match signal {
+        Signal::Confidence => "confidence",
+        Signal::OutOfDomain => "out_of_domain",
+        Signal::Strangeness => "strangeness",
+        Signal::Feature(_) => "features",
+        Signal::Success { .. } => "success",
+    }
 }

@@ -148,6 +148,7 @@ fn what_is_pure_does_no_io() {
         "learning/resolve",
         "learning/split",
         "learning/trust",
+        "drift",
         "off_policy",
         "risk",
         "sequential",

@@ -361,6 +361,70 @@ async fn there_must_be_something_to_learn_from() {
     house.coterie.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
+    let house = House::new().await;
+    let asked = async |texts: Vec<String>| {
+        for some in texts.chunks(8) {
+            let asking = some.iter().map(async |text| {
+                let body = chat("coterie", text, false);
+                let asked = house.coterie.post("/v1/chat/completions", &body);
+                let asked = asked.bearer_auth(key(0)).send().await.unwrap();
+                assert_eq!(asked.status(), 200);
+                asked.bytes().await.unwrap();
+            });
+            join_all(asking).await;
+        }
+    };
+    let known = (0..1200).map(|at| {
+        let words = WORDS[at % WORDS.len()].1;
+        let (one, other) = (words[at / 3 % KNOWN_WORDS], words[at / 7 % KNOWN_WORDS]);
+        format!("Tell me of {one} and {other}, number {at}")
+    });
+    asked(known.collect()).await;
+    let before = house.told(&["drift"]);
+    assert_eq!(before["alarms"], json!([]), "{before:#}");
+    let stars = [
+        "galaxy",
+        "telescope",
+        "comet",
+        "supernova",
+        "planets",
+        "nebula",
+        "orbit",
+    ];
+    let new = (0..250).map(|at| {
+        let (one, other) = (stars[at % 7], stars[at / 7 % 7]);
+        format!(
+            "Why does a {one} look brighter than a {other} through binoculars in night sky {at}?"
+        )
+    });
+    asked(new.collect()).await;
+
+    let found = house.told(&["drift"]);
+    let alarms = found["alarms"].as_array().unwrap();
+    assert!(!alarms.is_empty(), "{found:#}");
+    let proposal = &found["proposals"][0];
+    let example = proposal["examples"][0].as_str().unwrap();
+    assert!(example.contains("look brighter"), "{found:#}");
+    let name = proposal["name"].as_str().unwrap();
+
+    let unknown = house.run(&["drift", "--accept", "nothing_like_that"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let accepted = house.told(&["drift", "--accept", name, "--by", "ann"]);
+    let route = fs::read_to_string(accepted["accepted"].as_str().unwrap()).unwrap();
+    assert!(route.contains("look brighter"), "{route}");
+    assert!(house.run(&["check"]).status.success());
+    let evidence = house.coterie.store().await.evidence(10_000).await.unwrap();
+    assert!(evidence.len() >= 200, "{} labels", evidence.len());
+    assert!(
+        evidence
+            .iter()
+            .all(|row| row.statements[0].category == name)
+    );
+    house.coterie.stop().await;
+}
+
 /// Enters the router in a folder and returns its id.
 async fn register(store: &Store, folder: &Path, id: &str) -> RouterId {
     let id = RouterId::new(id);
