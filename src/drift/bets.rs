@@ -9,11 +9,11 @@ const TILTS: [f64; 4] = [-2.5, -1.2, 1.2, 2.5];
 const TAILS: [(f64, f64); 2] = [(0.05, 3.0), (0.15, 2.0)];
 
 /// Factors by which the rarer of two values may become more or less frequent.
-const FACTORS: [f64; 5] = [0.3, 0.6, 1.5, 2.3, 3.5];
+const FACTORS: [f64; 4] = [0.4, 0.65, 1.6, 2.6];
 
 /// How far from its share in the reference the rarer value's true share may lie: that of few rows is uncertain, and grows
 /// with the rows that come after the change.
-const SPREAD: [f64; 3] = [0.75, 1.05, 1.5];
+const SPREAD: [f64; 3] = [0.85, 1.1, 1.4];
 
 /// No tail holds more than this after the change.
 const TAIL_MAX: f64 = 0.9;

@@ -1,7 +1,7 @@
 //! Categories that may be missing: what was refused or unsure, sorted into clusters. Pure.
 //!
-//! Vectors are looked at from the middle of the existing categories, so that what all texts share tells nothing apart (Mu
-//! and Viswanath, "All-but-the-Top", 2018). Clusters are those of average linkage (Sokal and Michener, "A statistical method
+//! Vectors are looked at from the middle of the existing categories, and then of all kinds of refused texts, so that what all
+//! texts share tells nothing apart (Mu and Viswanath, "All-but-the-Top", 2018). Clusters are those of average linkage (Sokal and Michener, "A statistical method
 //! for evaluating systematic relationships", 1958), cut where two clusters have less to do with each other than
 //! [`ProposalOptions::linkage_min`]. Unlike single linkage, which HDBSCAN builds on, it takes in no noise along chains, and
 //! the cut says how broad a category is. Then each text goes to the cluster that it resembles most, if it does as much as those
@@ -22,7 +22,7 @@ mod tests;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
-use self::{members::Cluster, space::Space, terms::Terms};
+use self::{linkage::Cut, members::Cluster, space::Space, terms::Terms};
 
 pub use self::route::route_yaml;
 
@@ -75,7 +75,7 @@ impl Default for ProposalOptions {
         Self {
             size_min: 15,
             share_min: 0.01,
-            linkage_min: 0.05,
+            linkage_min: 0.04,
             cohesion_min: 0.2,
             proposals_max: 10,
         }
@@ -118,7 +118,11 @@ pub fn propose(
     };
     let size_min = (options.share_min * kept.len() as f64).ceil();
     let size_min = options.size_min.max(2).max(narrow(size_min));
-    let groups = linkage::groups(space.similarities(), options.linkage_min);
+    let cut = Cut {
+        least: options.linkage_min,
+        size_min,
+    };
+    let groups = linkage::groups(space.similarities(), cut);
     let clusters = members::settle(&space.rows, groups, size_min, options.linkage_min);
     let candidate = |cluster: Cluster| {
         let near = near(&cluster, &space.rows, &space.centroids);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{bets::Bets, ranks::Ranks};
 
 /// Of the reference, one row in so many is spent on choosing the edges and the bets; the others are ranked among.
-const CHOOSING: usize = 3;
+const CHOOSING: usize = 2;
 
 /// Most rows that are spent on it.
 const CHOOSING_MAX: usize = 200;

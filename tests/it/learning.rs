@@ -134,7 +134,27 @@ struct House {
 
 impl House {
     async fn new() -> Self {
+        Self::over(tempfile::tempdir().unwrap()).await
+    }
+
+    /// One whose router knows what it is that no category covers.
+    async fn with_strangers() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let things = ["hammer", "window", "banana", "bicycle", "trumpet", "lizard"];
+        let examples: String = (0..36)
+            .map(|at| {
+                let (one, other) = (things[at % 6], things[at / 6]);
+                format!("  - 'Why does a {one} look older than a {other} through the window on day {at}?'\n")
+            })
+            .collect();
+        let routes = folder.path().join("routes");
+        fs::create_dir_all(&routes).unwrap();
+        let yaml = format!("description: What no category covers.\nexamples:\n{examples}");
+        fs::write(routes.join("_other.yaml"), yaml).unwrap();
+        Self::over(folder).await
+    }
+
+    async fn over(folder: TempDir) -> Self {
         write_routes(&folder.path().join("routes"));
         let upstream = Upstream::always(Reply::answer(["An answer."])).await;
         let keys: String = (0..KEYS)
@@ -363,7 +383,7 @@ async fn there_must_be_something_to_learn_from() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
-    let house = House::new().await;
+    let house = House::with_strangers().await;
     let asked = async |texts: Vec<String>| {
         for some in texts.chunks(8) {
             let asking = some.iter().map(async |text| {

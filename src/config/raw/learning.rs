@@ -22,7 +22,7 @@ pub(in crate::config) struct Learning {
     /// Origins of labels that do not count.
     pub without: Vec<Origin>,
     /// Questions in which drift may be reported falsely once, on average.
-    #[schemars(range(min = 100))]
+    #[schemars(range(min = 100, max = 4_294_967_295_u32))]
     pub questions_per_false_alarm: u32,
 }
 

@@ -2,13 +2,13 @@
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::super::{Alarm, Drift, DriftConfig, Judged, Question, Signal};
+use super::super::{Alarm, Drift, DriftConfig, Judged, Question};
 use crate::{
     ids::{CategoryId, ExpertId},
     router::narrow,
 };
 
-pub(super) const CATEGORIES: usize = 12;
+const CATEGORIES: usize = 12;
 
 /// What questions are like.
 #[derive(Clone, Copy)]
@@ -19,8 +19,6 @@ pub(super) struct World {
     pub refused: f64,
     /// How far strangeness has moved, in deviations.
     pub stranger: f64,
-    /// Share of right answers in the first category.
-    pub success: f64,
     /// Questions of the same category in a row; their confidences are alike.
     pub burst: usize,
 }
@@ -36,7 +34,6 @@ impl Default for World {
             confidence_logit: LOGIT_085,
             refused: 0.04,
             stranger: 0.0,
-            success: 0.8,
             burst: 1,
         }
     }
@@ -51,6 +48,7 @@ pub(super) struct House {
     left: usize,
     conversation: u64,
     mood: f64,
+    cells: Vec<(CategoryId, ExpertId)>,
     /// Whether questions name their conversation.
     pub named: bool,
 }
@@ -67,12 +65,6 @@ impl House {
         )
     }
 
-    /// The success of a category's expert.
-    pub(super) fn cell(category: usize) -> Signal {
-        let (category, expert) = names(category);
-        Signal::Success { category, expert }
-    }
-
     fn with(seed: u64, config: DriftConfig) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
@@ -82,6 +74,7 @@ impl House {
             left: 0,
             conversation: 0,
             mood: 0.0,
+            cells: (0..CATEGORIES).map(names).collect(),
             named: true,
         }
     }
@@ -126,27 +119,24 @@ impl House {
         };
         let mut alarms = self.drift.observe(&question);
         if first || !self.named {
-            alarms.extend(self.judge(world));
+            alarms.extend(self.judge());
         }
         alarms
     }
 
-    fn judge(&mut self, world: &World) -> Option<Alarm> {
-        let share = if self.category == 0 {
-            world.success
-        } else {
-            0.55 + 0.03 * self.category as f64
-        };
-        let (category, expert) = names(self.category);
+    fn judge(&mut self) -> Option<Alarm> {
+        self.judge_at(0.55 + 0.03 * self.category as f64)
+    }
+
+    /// Judges one answer in the category in hand, right with the given probability.
+    pub(super) fn judge_at(&mut self, success: f64) -> Option<Alarm> {
+        let right = self.random.random_bool(success);
+        let (category, expert) = &self.cells[self.category];
         self.drift.observe_success(&Judged {
             at_ms: self.now,
-            category: &category,
-            expert: &expert,
-            success: if self.random.random_bool(share) {
-                1.0
-            } else {
-                0.0
-            },
+            category,
+            expert,
+            success: if right { 1.0 } else { 0.0 },
         })
     }
 }
