@@ -197,22 +197,15 @@ impl House {
         went_to
     }
 
-    /// Feedback on so many questions of every category, by all clients in turn.
+    /// Feedback on so many questions of every category, in turns, by all clients in turn.
     async fn teach_all(&self, from: usize, count: usize) {
-        for (category, (name, _)) in WORDS.iter().enumerate() {
-            let asking = questions(category, from, count).enumerate();
-            let asking: Vec<_> = asking
-                .map(async |(at, question)| self.teach(at % KEYS, &question, name).await)
-                .collect();
+        for at in from..from + count {
             // A few at a time, as clients come.
-            let mut asking = asking.into_iter();
-            loop {
-                let some: Vec<_> = asking.by_ref().take(8).collect();
-                if some.is_empty() {
-                    break;
-                }
-                join_all(some).await;
-            }
+            let asking = WORDS.iter().enumerate().map(async |(category, (name, _))| {
+                let question = questions(category, at, 1).next().unwrap();
+                self.teach(at % KEYS, &question, name).await
+            });
+            join_all(asking).await;
         }
     }
 
