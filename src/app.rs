@@ -5,6 +5,7 @@ mod caching;
 mod cancelled;
 mod cascade;
 mod mapping;
+mod rewards;
 mod router;
 mod spending;
 
@@ -66,6 +67,8 @@ pub struct App {
     mapping_look: Notify,
     /// Somebody wants the registry looked at now.
     registry_look: Notify,
+    /// Somebody wants the store read for rewards now.
+    rewards_look: Notify,
     tasks: TaskTracker,
 }
 
@@ -132,6 +135,7 @@ impl App {
             opened_by,
             mapping_look: Notify::new(),
             registry_look: Notify::new(),
+            rewards_look: Notify::new(),
             cancel,
             tasks,
         }))

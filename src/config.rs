@@ -44,7 +44,7 @@ use crate::{
     cache::CacheConfig,
     catalogue::Catalogue,
     ids::{CategoryId, ExpertId},
-    mapping::QualityModel,
+    mapping::{Explore, QualityModel},
 };
 
 /// Whether a name is a key of `mapping`, so that no category may be called so.
@@ -315,6 +315,9 @@ pub struct MappingConfig {
     pub quality: Option<QualityFile>,
     /// Categories whose questions are put to a cheaper expert first.
     pub cascades: Vec<(CategoryId, CascadeConfig)>,
+    /// How often another expert is tried out, and which; none: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explore: Option<Explore>,
 }
 
 impl MappingConfig {

@@ -11,8 +11,11 @@ mod label;
 pub mod report;
 pub mod resolve;
 pub mod retrain;
+pub mod reward;
+pub mod served;
 pub mod split;
 pub mod trust;
+pub mod untried;
 
 pub use evidence::{Evidence, Statement};
 pub use label::{Label, Origin};

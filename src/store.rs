@@ -9,6 +9,7 @@ mod labels;
 mod outcomes;
 mod registry;
 mod row;
+mod served;
 
 use std::{
     fs, io,
