@@ -6,6 +6,7 @@ mod cancelled;
 mod cascade;
 mod drift;
 mod mapping;
+mod rewards;
 mod router;
 mod spending;
 
@@ -67,6 +68,8 @@ pub struct App {
     mapping_look: Notify,
     /// Somebody wants the registry looked at now.
     registry_look: Notify,
+    /// Somebody wants the store read for rewards now.
+    rewards_look: Notify,
     tasks: TaskTracker,
 }
 
@@ -133,6 +136,7 @@ impl App {
             opened_by,
             mapping_look: Notify::new(),
             registry_look: Notify::new(),
+            rewards_look: Notify::new(),
             cancel,
             tasks,
         }))

@@ -13,8 +13,8 @@ use crate::{
     decision::{Decision, Explained, Features, Reason},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
     mapping::{
-        Demand, Mapping, OverBudget, Predicted, PreferNotAllowed, Quality, Question, Resting,
-        Today, Wanted,
+        Chance, Demand, Mapping, OverBudget, Posteriors, Predicted, PreferNotAllowed, Quality,
+        Question, Resting, Today, Wanted,
     },
     query::Query,
     router::{Router, Verdict},
@@ -31,6 +31,7 @@ pub const MODEL_ALIAS: &str = "auto";
 pub struct Composition {
     router: ArcSwap<Router>,
     mapping: ArcSwap<Mapping>,
+    posteriors: ArcSwap<Posteriors>,
     experts: Vec<ExpertId>,
 }
 
@@ -41,6 +42,21 @@ pub struct Wish {
     pub held: Option<Held>,
     /// What counts for it; none leaves that to the mapping.
     pub prefer: Option<Preference>,
+    /// What may be tried out with it.
+    pub chance: Chance,
+}
+
+impl Wish {
+    /// The same of a question that is asked indeed: whether another expert is tried out is up to a uniform draw, at least 0
+    /// and below 1.
+    #[must_use]
+    pub fn drawing(self, unit: f64) -> Self {
+        let chance = match self.chance {
+            Chance::None => Chance::None,
+            Chance::Told | Chance::Drawn(_) => Chance::Drawn(unit),
+        };
+        Self { chance, ..self }
+    }
 }
 
 /// A question of which it is known what it is about, and the mapping that decides the rest.
@@ -51,6 +67,7 @@ pub struct Ruled {
     ruling: Ruling,
     predicted: Vec<Predicted>,
     prefer: Prefer,
+    chance: Chance,
     demand: Demand,
     started: Instant,
 }
@@ -115,6 +132,7 @@ impl Composition {
         Self {
             router: ArcSwap::from_pointee(router),
             mapping: ArcSwap::from_pointee(mapping),
+            posteriors: ArcSwap::default(),
             experts: chat.map(|expert| expert.id.clone()).collect(),
         }
     }
@@ -138,6 +156,11 @@ impl Composition {
     /// Puts another mapping in force. Decisions that have begun end by the one that they began with.
     pub fn replace_mapping(&self, mapping: Mapping) {
         self.mapping.store(Arc::new(mapping));
+    }
+
+    /// Puts in force what is known of experts' answers: what exploration by Thompson sampling goes by.
+    pub fn replace_posteriors(&self, posteriors: Posteriors) {
+        self.posteriors.store(Arc::new(posteriors));
     }
 
     /// Reads a model name; none if nothing is served under it.
@@ -218,12 +241,14 @@ impl Composition {
             ruling,
             predicted,
             prefer,
+            chance: wish.chance,
             demand,
             started,
         })
     }
 
-    /// Step two: decides who answers, and what that may cost at the most, in dollars.
+    /// Step two: decides who answers, and what that may cost at the most, in dollars. Who is named by the client is asked
+    /// for certain; where a category is named, the expert is the mapping's choice, and exploration's.
     ///
     /// # Errors
     /// Nobody may answer.
@@ -239,6 +264,7 @@ impl Composition {
         let (category, choice) = match ruled.target {
             Target::Expert(expert) => (None, mapping.named(expert, &ruled.demand, today)?),
             Target::Composition | Target::Category(_) => {
+                let posteriors = self.posteriors.load();
                 let wanted = Wanted {
                     category: ruling.category.as_ref(),
                     predicted: &ruled.predicted,
@@ -246,6 +272,8 @@ impl Composition {
                     demand: &ruled.demand,
                     today,
                     resting,
+                    chance: ruled.chance,
+                    posteriors: &posteriors,
                 };
                 let choice = mapping.choose(&wanted)?;
                 let category = ruling.category;

@@ -45,7 +45,7 @@ use crate::{
     catalogue::Catalogue,
     ids::{CategoryId, ExpertId},
     learning::{Origin, gate::Measure},
-    mapping::QualityModel,
+    mapping::{Explore, QualityModel},
 };
 
 /// Whether a name is a key of `mapping`, so that no category may be called so.
@@ -335,6 +335,9 @@ pub struct MappingConfig {
     pub quality: Option<QualityFile>,
     /// Categories whose questions are put to a cheaper expert first.
     pub cascades: Vec<(CategoryId, CascadeConfig)>,
+    /// How often another expert is tried out, and which; none: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explore: Option<Explore>,
 }
 
 impl MappingConfig {

@@ -35,7 +35,7 @@ pub struct Decision {
     pub expert: ExpertId,
     /// Who is asked next if that fails, in order.
     pub fallbacks: Vec<ExpertId>,
-    /// Probability with which this expert was chosen for this question; 1 without exploration.
+    /// Probability with which this expert was chosen for this question; 1 where nothing else could be tried out.
     pub propensity: f64,
     /// What the mapping went by.
     pub grounds: Grounds,
@@ -134,7 +134,7 @@ pub struct Explained {
     pub session: Option<Stickiness>,
     /// Probability of the likeliest categories by the router alone, likeliest first.
     pub scores: Vec<Score>,
-    /// Probability with which this expert was chosen.
+    /// Probability with which a question like this one goes to this expert first: 1 less the share that is tried out.
     pub propensity: f64,
     /// What the mapping went by: which one it was, who was passed over and why, and any cascade.
     pub mapping: Grounds,

@@ -12,9 +12,12 @@ pub mod proposing;
 pub mod report;
 pub mod resolve;
 pub mod retrain;
+pub mod reward;
+pub mod served;
 pub mod split;
 pub mod trust;
 pub mod watch;
+pub mod untried;
 
 pub use evidence::{Evidence, Statement};
 pub use label::{Label, Origin};

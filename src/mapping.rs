@@ -3,6 +3,7 @@
 
 mod demand;
 pub mod evaluate;
+pub mod explore;
 pub mod fit;
 mod limits;
 pub mod quality;
@@ -17,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use demand::BYTES_PER_TOKEN;
 pub use demand::Demand;
+pub use explore::{Chance, Consent, Explore, Posteriors};
 pub use limits::{Limit, OverBudget, PassedOver, Payer, Purse, Resting, Today};
 pub use quality::{Predicted, Quality, QualityModel, Question};
 
@@ -24,6 +26,7 @@ use crate::{
     config::{CascadeConfig, ExpertConfig, MappingConfig, Prefer, Preference},
     ids::{CategoryId, ExpertId, MappingId},
 };
+use explore::others::Explored;
 use limits::ExpertFacts;
 
 /// Hexadecimal digits of a mapping's id: enough to tell all mappings of a house apart.
@@ -53,6 +56,10 @@ pub struct Wanted<'a> {
     pub today: Today,
     /// Who is left alone for now.
     pub resting: &'a [Resting],
+    /// What may be tried out.
+    pub chance: Chance,
+    /// How good experts' answers are known to be, for exploration.
+    pub posteriors: &'a Posteriors,
 }
 
 /// Who is asked, in order.
@@ -62,7 +69,7 @@ pub struct Choice {
     pub expert: ExpertId,
     /// Who is asked next if that fails, in order.
     pub fallbacks: Vec<ExpertId>,
-    /// Probability with which this expert was chosen; 1, since nothing is explored yet.
+    /// Probability with which this expert was chosen; 1 where nothing else could be tried out.
     pub propensity: f64,
     /// The most that the question is expected to cost, in dollars.
     pub usd_estimate: f64,
@@ -86,6 +93,12 @@ pub struct Grounds {
     /// Who is asked before the expert, and what the answer must pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cascade: Option<CascadeConfig>,
+    /// Whether another expert than the mapping's is tried out.
+    #[serde(skip_serializing_if = "is_false")]
+    pub explored: bool,
+    /// Who else could have been asked first, where the mapping explores: beside the mapping's own expert.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<ExpertId>,
 }
 
 /// What a client prefers is not for this house's clients to choose.
@@ -107,6 +120,8 @@ impl Grounds {
             predicted: Vec::new(),
             passed_over: Vec::new(),
             cascade: None,
+            explored: false,
+            others: Vec::new(),
         }
     }
 }
@@ -152,7 +167,8 @@ impl Mapping {
 
     /// Who answers a category's question, or one that no category covers.
     ///
-    /// Where there is a quality model the expert of the best predicted value goes first; the category's own follow.
+    /// Where there is a quality model the expert of the best predicted value goes first; the category's own follow. Where
+    /// the mapping explores and the question may be tried out, another may go before them.
     ///
     /// # Errors
     /// There are experts that could answer, and none of them within the budget.
@@ -176,16 +192,23 @@ impl Mapping {
                 None
             });
         let usd_cascade = cascade.map_or(0.0, |cascade| self.usd_cascade(cascade, wanted.demand));
+        // What a cascade's first answer is worth says little of the expert behind it: such questions are left alone.
+        let explored = match cascade {
+            None => self.explore(wanted, &mut order),
+            Some(_) => Explored::nothing(),
+        };
         let usd_estimate = self.usd_most(&order, wanted.demand) + usd_cascade;
         Ok(Choice {
             expert: order.remove(0),
             fallbacks: order,
-            propensity: 1.0,
+            propensity: explored.propensity,
             usd_estimate,
             grounds: Grounds {
                 predicted: predicted.to_vec(),
                 passed_over,
                 cascade: cascade.cloned(),
+                explored: explored.explored,
+                others: explored.others,
                 ..Grounds::new(self.id.clone(), wanted.prefer)
             },
         })
@@ -221,6 +244,8 @@ impl Mapping {
             demand: &Demand::plain(),
             today,
             resting: &[],
+            chance: Chance::None,
+            posteriors: &Posteriors::default(),
         };
         let assigned = self.assigned(category).into_iter();
         let within = |expert: &&ExpertId| self.limit(expert, wanted.demand, today).is_none();
@@ -327,6 +352,11 @@ fn limit_of_success(cascade: &CascadeConfig, predicted: &[Predicted]) -> Option<
         success,
         success_min,
     })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn id(config: &MappingConfig) -> MappingId {

@@ -110,6 +110,7 @@ impl Server {
         self.app.spawn(Arc::clone(&self.app).follow_mapping());
         self.app.spawn(Arc::clone(&self.app).follow_registry());
         self.app.spawn(Arc::clone(&self.app).watch_for_drift());
+        self.app.spawn(Arc::clone(&self.app).follow_rewards());
         let state = ApiState::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
         let mut connections = Connections::new(api::endpoints(state), Patience::default());
         connections.accept_until(&self.listener, stop).await;

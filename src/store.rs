@@ -10,6 +10,7 @@ mod outcomes;
 mod registry;
 mod row;
 mod watched;
+mod served;
 
 use std::{
     fs, io,

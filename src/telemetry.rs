@@ -113,6 +113,7 @@ fn describe() {
         "Requests that a client's limits refused, by its key and kind: requests, tokens, too_large, dollars."
     );
     describe_experts();
+    describe_exploration();
     describe_counter!(
         "coterie_cache_total",
         "Deterministic questions at the cache of answers: hit, miss, bypass."
@@ -132,6 +133,17 @@ fn describe() {
     describe_counter!(
         "coterie_errors_total",
         "Requests answered with an error, by its code."
+    );
+}
+
+fn describe_exploration() {
+    describe_counter!(
+        "coterie_explored_total",
+        "Questions that went to another expert than the mapping's, by that expert."
+    );
+    describe_gauge!(
+        "coterie_exploration_rewards",
+        "Rewards that exploration by Thompson sampling goes by."
     );
 }
 

@@ -1,4 +1,4 @@
-//! What a request's headers say of its session, of what counts for it, and of the cache.
+//! What a request's headers say of its session, of what counts for it, of the cache and of exploration.
 
 use std::time::Instant;
 
@@ -13,10 +13,12 @@ use crate::{
     cache::CacheWish,
     chat::InvalidRequest,
     config::{Preference, Sticky},
+    mapping::Consent,
     session::Claim,
 };
 
 const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+const EXPLORE: HeaderName = HeaderName::from_static("x-coterie-explore");
 const STICKY: HeaderName = HeaderName::from_static("x-coterie-sticky");
 /// Also the field that is named where what it says is not allowed.
 pub(super) const PREFER: HeaderName = HeaderName::from_static("x-coterie-prefer");
@@ -29,6 +31,8 @@ pub(super) struct Claims {
     prefer: Option<Preference>,
     /// Whether an answer that was given before will do.
     cache: CacheWish,
+    /// Whether another expert than the mapping's may be tried out.
+    explore: Consent,
 }
 
 impl Claims {
@@ -39,6 +43,7 @@ impl Claims {
             claim: self.session,
             prefer: self.prefer,
             cache: self.cache,
+            explore: self.explore,
         }
     }
 }
@@ -47,13 +52,15 @@ impl FromRequestParts<ApiState> for Claims {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &ApiState) -> Result<Self, ApiError> {
-        let sticky = match parts.headers.get(STICKY).map(|value| value.as_bytes()) {
-            None | Some(b"on") => Sticky::On,
-            Some(b"off") => Sticky::Off,
-            Some(_) => {
-                let message = "`x-coterie-sticky` must be `on` or `off`";
-                return Err(InvalidRequest::at(STICKY.as_str(), message).into());
-            }
+        let sticky = if is_on(&parts.headers, &STICKY)? {
+            Sticky::On
+        } else {
+            Sticky::Off
+        };
+        let explore = if is_on(&parts.headers, &EXPLORE)? {
+            Consent::Given
+        } else {
+            Consent::Refused
         };
         let id = parts.headers.get(SESSION_ID);
         let caller = parts.extensions.get::<Caller>();
@@ -69,7 +76,20 @@ impl FromRequestParts<ApiState> for Claims {
             session,
             prefer,
             cache: cache_wish(&parts.headers),
+            explore,
         })
+    }
+}
+
+/// Whether a header that can be `on` or `off` is not off.
+fn is_on(headers: &HeaderMap, name: &HeaderName) -> Result<bool, InvalidRequest> {
+    match headers.get(name).map(|value| value.as_bytes()) {
+        None | Some(b"on") => Ok(true),
+        Some(b"off") => Ok(false),
+        Some(_) => {
+            let message = format!("`{name}` must be `on` or `off`");
+            Err(InvalidRequest::at(name.as_str(), message))
+        }
     }
 }
 

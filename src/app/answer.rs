@@ -10,14 +10,14 @@ use futures_util::StreamExt;
 use super::{App, caching::Caching, cancelled::UntilCancelled, cascade::Cascade};
 use crate::{
     cache::{CacheUse, CacheWish},
-    chat::{ChatRequest, Choices},
+    chat::{ChatRequest, Choices, Role},
     composition::{Undecided, Wish},
     config::{Preference, Sticky},
     decision::{Decision, Explained, Reason},
     expert::{Answer, Answered, Call, ExpertError},
     heavy,
     ids::ExpertId,
-    mapping::{Demand, Resting},
+    mapping::{Chance, Consent, Demand, Resting},
     outcome::{Ask, NoSlot, Reservations, Ticket},
     query::Query,
     quota::{Admitted, Estimate, OverQuota, Quota},
@@ -35,6 +35,8 @@ pub struct Asked {
     pub prefer: Option<Preference>,
     /// Whether an answer that was given before will do.
     pub cache: CacheWish,
+    /// Whether another expert than the mapping's may be tried out.
+    pub explore: Consent,
 }
 
 /// An answer that has begun.
@@ -104,7 +106,8 @@ impl App {
         let endpoint_of = goes_on.map(|session| session.key.hash64());
         let tag = membership.as_ref().map(|it| self.sessions.tag(&it.key));
         let session = self.sticky(membership);
-        let wish = self.wish(session.as_ref(), &asked);
+        let wish = self.wish(session.as_ref(), &request, &asked);
+        let wish = wish.drawing(rand::random());
         let ruled = self.composition.rule(&query, &request, demand, &wish);
         let (decision, reserved) = self.choose(ruled.await?, quota.map(Arc::as_ref))?;
         count(&decision);
@@ -163,7 +166,7 @@ impl App {
         asked: &Asked,
     ) -> Result<Explained, Undecided> {
         let session = self.sticky(asked.claim.membership(request));
-        let wish = self.wish(session.as_ref(), asked);
+        let wish = self.wish(session.as_ref(), request, asked);
         let quota = self.quotas.of(asked.claim.client.as_deref());
         let today = self.today(quota.map(Arc::as_ref));
         let resting = self.resting();
@@ -221,11 +224,20 @@ impl App {
         }
     }
 
-    fn wish(&self, session: Option<&Membership>, asked: &Asked) -> Wish {
+    fn wish(&self, session: Option<&Membership>, request: &ChatRequest, asked: &Asked) -> Wish {
         let session = session.filter(|session| !session.begins);
+        let held = session.and_then(|session| self.sessions.held(&session.key, asked.at));
+        // Whoever answered before has read the conversation already, and another would answer in another voice.
+        let has_answers = || request.messages.iter().any(|it| it.role == Role::Assistant);
+        let chance = if asked.explore == Consent::Refused || held.is_some() || has_answers() {
+            Chance::None
+        } else {
+            Chance::Told
+        };
         Wish {
-            held: session.and_then(|session| self.sessions.held(&session.key, asked.at)),
+            held,
             prefer: asked.prefer,
+            chance,
         }
     }
 
@@ -304,6 +316,10 @@ fn count(decision: &Decision) {
         "reason" => decision.reason.kind(),
     )
     .increment(1);
+    if decision.grounds.explored {
+        let expert = decision.expert.to_string();
+        metrics::counter!("coterie_explored_total", "expert" => expert).increment(1);
+    }
     for passed_over in &decision.grounds.passed_over {
         metrics::counter!(
             "coterie_experts_passed_over_total",

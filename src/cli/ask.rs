@@ -19,6 +19,7 @@ use crate::{
     config::{Config, Environment, Exposure, Sticky},
     decision::{Decision, Reason},
     expert::{Answer, AnswerStream},
+    mapping::Consent,
     session::Claim,
 };
 
@@ -120,6 +121,7 @@ async fn ask(app: &App, request: ChatRequest, as_json: bool) -> Result<(), CliEr
         },
         prefer: None,
         cache: CacheWish::Avoid,
+        explore: Consent::Given,
     };
     let reply = app
         .answer(request, asked.clone())

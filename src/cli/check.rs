@@ -91,6 +91,10 @@ fn summarise(path: Option<&Path>, config: &Config, out: &mut dyn Write) -> io::R
     for (category, cascade) in &config.mapping.cascades {
         writeln!(out, "           {category}: {} first", cascade.first)?;
     }
+    if let Some(explore) = &config.mapping.explore {
+        let percent = explore.share() * 100.0;
+        writeln!(out, "           {percent:.1} % to others, to try them out")?;
+    }
     writeln!(out, "  store    {}", config.store.path.display())?;
     writeln!(out, "  models   {}", config.models.dir.display())
 }
@@ -161,6 +165,7 @@ fn report(path: Option<&Path>, loaded: &Result<Config, Mistakes>) -> Value {
                     "default": config.mapping.default,
                     "categories": categories,
                     "cascades": cascades,
+                    "explore": config.mapping.explore,
                 },
                 "store": config.store.path,
                 "models": config.models.dir,

@@ -15,7 +15,7 @@ use crate::{
     composition::{self, Composition, Wish},
     config::{Environment, Exposure},
     decision::{Explained, Reason},
-    mapping::{Limit, PassedOver, Today},
+    mapping::{Chance, Limit, PassedOver, Today},
     registry,
     router::explain::{Explanation, FeatureShare},
 };
@@ -98,8 +98,12 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
 
 async fn explain(composition: &Composition, row: Value) -> Result<Explained, String> {
     let request = composition::dry_run(row).map_err(|invalid| invalid.to_string())?;
+    let wish = Wish {
+        chance: Chance::Told,
+        ..Wish::default()
+    };
     composition
-        .explain(&request, &Wish::default(), Today::default(), &[])
+        .explain(&request, &wish, Today::default(), &[])
         .await
         .map_err(|undecided| undecided.to_string())
 }
@@ -144,6 +148,12 @@ fn tell(explained: &Explained) -> Result<(), CliError> {
         output::line(&format!(
             "first       {}, if its answer passes",
             cascade.first
+        ));
+    }
+    if explained.propensity < 1.0 {
+        output::line(&format!(
+            "propensity  {:.4}; others are tried out with the rest",
+            explained.propensity
         ));
     }
     for passed_over in &explained.mapping.passed_over {

@@ -43,7 +43,18 @@ impl MappingSource {
     /// Every mistake in it.
     pub fn judge(&self, bytes: &[u8]) -> Result<MappingConfig, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let config = self.of_bytes(bytes, &mut mistakes);
+        let file = self.file().unwrap_or_default();
+        let config = self.of_bytes(&file, bytes, &mut mistakes);
+        mistakes.or(config)
+    }
+
+    /// Checks the mapping in another file, as if the configuration named it; what the configuration itself says wins.
+    ///
+    /// # Errors
+    /// The file cannot be read, or every mistake in it.
+    pub fn judge_file(&self, file: &Path) -> Result<MappingConfig, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let config = self.of_file(file, &mut mistakes);
         mistakes.or(config)
     }
 
@@ -52,8 +63,12 @@ impl MappingSource {
         let Some(file) = self.file() else {
             return check::mapping(self.house(), self.house(), self.known(), mistakes);
         };
-        match read(&file) {
-            Ok(bytes) => self.of_bytes(&bytes, mistakes),
+        self.of_file(&file, mistakes)
+    }
+
+    fn of_file(&self, file: &Path, mistakes: &mut Mistakes) -> Option<MappingConfig> {
+        match read(file) {
+            Ok(bytes) => self.of_bytes(file, &bytes, mistakes),
             Err(error) => {
                 let message = format!("the mapping `{}` cannot be read: {error}", file.display());
                 let help = "`coterie map fit --out` writes one".to_owned();
@@ -63,8 +78,13 @@ impl MappingSource {
         }
     }
 
-    fn of_bytes(&self, bytes: &[u8], mistakes: &mut Mistakes) -> Option<MappingConfig> {
-        let name = self.mapping.file.clone().unwrap_or_default();
+    fn of_bytes(
+        &self,
+        file: &Path,
+        bytes: &[u8],
+        mistakes: &mut Mistakes,
+    ) -> Option<MappingConfig> {
+        let name = file.display().to_string();
         let document = Document::of_bytes(name, bytes, mistakes)?;
         let place = document.place();
         let raw: raw::Mapping =

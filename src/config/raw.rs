@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{Capability, ContentPolicy, Dialect, FeatureKind, Prefill, Sticky, defaults};
 pub(super) use delivery::{Breaker, Delivery, Retries, RouteDelivery};
 pub(super) use learning::Learning;
-pub(super) use mapping::{Assignment, Cascade, MAPPING_KEYS, Mapping, Prefer};
+pub(super) use mapping::{Assignment, Cascade, Explore, MAPPING_KEYS, Mapping, Prefer};
 pub(super) use server::{Key, Limits, PerDay, PerMinute, Server};
 
 /// Coterie's configuration.

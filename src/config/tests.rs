@@ -2,6 +2,7 @@
 
 mod delivery;
 mod dialects;
+mod exploring;
 pub(super) mod house;
 mod limits;
 mod mapping_file;

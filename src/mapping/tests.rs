@@ -1,6 +1,7 @@
 mod budgets;
+mod exploring;
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use serde_json::json;
 
@@ -57,6 +58,7 @@ fn config() -> MappingConfig {
         prefer_allowed: vec![Preference::Balanced, Preference::Economy],
         quality: None,
         cascades: Vec::new(),
+        explore: None,
     }
 }
 
@@ -113,7 +115,14 @@ fn wanted<'a>(category: Option<&'a CategoryId>, demand: &'a Demand) -> Wanted<'a
         demand,
         today: Today::default(),
         resting: &[],
+        chance: Chance::None,
+        posteriors: nothing_known(),
     }
+}
+
+fn nothing_known() -> &'static Posteriors {
+    static NOTHING: LazyLock<Posteriors> = LazyLock::new(Posteriors::default);
+    &NOTHING
 }
 
 fn coding() -> CategoryId {

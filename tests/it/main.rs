@@ -18,6 +18,7 @@ mod embedding;
 mod encoder;
 mod endings;
 mod evaluate;
+mod exploring;
 mod faults;
 mod fitting;
 mod hot_path;

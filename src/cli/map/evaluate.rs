@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     super::{CliError, output},
+    from_store::{self, FromStoreArgs},
     rows::RowsArgs,
 };
 use crate::{
@@ -25,9 +26,21 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct EvaluateArgs {
-    /// The mapping's file.
-    #[arg(long, value_name = "mapping.yaml")]
-    mapping: PathBuf,
+    /// The mapping's file [with --from-store also: the mapping in force].
+    #[arg(
+        long,
+        value_name = "mapping.yaml",
+        required_unless_present = "from_store"
+    )]
+    mapping: Option<PathBuf>,
+    /// Files with a JSON object a line, each with `id`, `prompt` and `scores`: {expert: score}.
+    #[arg(long, num_args = 1.., value_name = "F.jsonl", required_unless_present = "from_store")]
+    outcomes: Vec<PathBuf>,
+    /// Estimate what the mapping would have been worth from the outcomes in the store, although others served.
+    #[arg(long, conflicts_with_all = ["outcomes", "by", "pair", "models"])]
+    from_store: bool,
+    #[command(flatten)]
+    store: FromStoreArgs,
     #[command(flatten)]
     rows: RowsArgs,
     /// The field of the rows that gives their category [default: the one that the mapping was fitted by, as its file
@@ -43,10 +56,22 @@ pub(super) struct EvaluateArgs {
 }
 
 pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result<(), CliError> {
-    let (mapping, fitted_by) = written::read(&args.mapping).map_err(CliError::usage)?;
+    if args.from_store {
+        let found = from_store::run(
+            args.mapping.as_deref(),
+            &args.store,
+            &args.rows.config,
+            environment,
+        );
+        let found = Box::pin(found).await?;
+        return tell(&found, &from_store::table(&found), args.json);
+    }
+    // The call without one has been refused.
+    let file = args.mapping.unwrap_or_default();
+    let (mapping, fitted_by) = written::read(&file).map_err(CliError::usage)?;
     let model = mapping.second_stage.as_ref();
     let model = model
-        .map(|second_stage| read_model(&args.mapping.with_file_name(&second_stage.quality)))
+        .map(|second_stage| read_model(&file.with_file_name(&second_stage.quality)))
         .transpose()?;
     let texts = if model.is_some() {
         Texts::Keep
@@ -54,7 +79,10 @@ pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result
         Texts::Drop
     };
     let by = args.by.or(fitted_by);
-    let outcomes = args.rows.read(by, (Vec::new(), texts), environment).await?;
+    let outcomes = args
+        .rows
+        .read(&args.outcomes, by, (Vec::new(), texts), environment)
+        .await?;
     if let Some(pair) = args.pair {
         let quality = model.as_ref().map(|model| model as &dyn Quality);
         let report = pair::evaluate(&mapping, quality, &outcomes, pair).map_err(CliError::usage)?;

@@ -41,6 +41,9 @@ const DIGEST_DIGITS: usize = 12;
 
 #[derive(Args)]
 pub(super) struct FitArgs {
+    /// Files with a JSON object a line, each with `id`, `prompt` and `scores`: {expert: score}.
+    #[arg(long, required = true, num_args = 1.., value_name = "F.jsonl")]
+    outcomes: Vec<PathBuf>,
     #[command(flatten)]
     rows: RowsArgs,
     /// The field of the rows that gives their category [default: what the router in force says of `prompt`].
@@ -120,7 +123,12 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     check_writable(&args.out)?;
     let outcomes = args
         .rows
-        .read(args.by.clone(), (experts, texts), environment)
+        .read(
+            &args.outcomes,
+            args.by.clone(),
+            (experts, texts),
+            environment,
+        )
         .await?;
     let models = args.rows.models(environment)?;
     let options = Options {

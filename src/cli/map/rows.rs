@@ -25,9 +25,6 @@ const ROWS_AT_ONCE: usize = 32;
 
 #[derive(Args)]
 pub(super) struct RowsArgs {
-    /// Files with a JSON object a line, each with `id`, `prompt` and `scores`: {expert: score}.
-    #[arg(long, required = true, num_args = 1.., value_name = "F.jsonl")]
-    pub(super) outcomes: Vec<PathBuf>,
     /// Files with the experts' sizes and prices: `{expert: {"params_b", "usd_in", "usd_out"}}` [default: what the
     /// configuration says of its experts].
     #[arg(long, num_args = 1.., value_name = "F.json")]
@@ -56,9 +53,10 @@ impl From<WeightsArg> for Weights {
 }
 
 impl RowsArgs {
-    /// Reads the outcomes, by a field, or by the categories that the router in force predicts.
+    /// Reads the files of outcomes, by a field, or by the categories that the router in force predicts.
     pub(super) async fn read(
         &self,
+        files: &[PathBuf],
         by: Option<String>,
         (experts, texts): (Vec<ExpertId>, Texts),
         environment: &Environment,
@@ -66,7 +64,7 @@ impl RowsArgs {
         let is_routed = by.is_none();
         let texts = if is_routed { Texts::Keep } else { texts };
         let options = Options { by, experts, texts };
-        let outcomes = outcomes::read(&self.outcomes, &options).map_err(CliError::usage)?;
+        let outcomes = outcomes::read(files, &options).map_err(CliError::usage)?;
         if !is_routed {
             return Ok(outcomes);
         }

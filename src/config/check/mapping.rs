@@ -1,6 +1,7 @@
 //! `mapping`: who answers which category, here or in a file of its own.
 
 mod cascade;
+mod explore;
 mod names;
 
 use std::{fs, path::Path, sync::Arc};
@@ -19,11 +20,19 @@ use crate::{
 };
 
 use cascade::cascades;
+use explore::explore;
 pub(in crate::config) use names::Known;
 
 /// What of the mapping may stand in the configuration although a file holds the mapping: the policy of the house, which
 /// survives another file.
-const BESIDE_FILE: [&str; 5] = ["file", "budget", "prefer", "prefer_allowed", "cascade"];
+const BESIDE_FILE: [&str; 6] = [
+    "file",
+    "budget",
+    "prefer",
+    "prefer_allowed",
+    "cascade",
+    "explore",
+];
 
 /// A mapping as one file has it.
 #[derive(Clone, Copy)]
@@ -56,9 +65,13 @@ pub(in crate::config) fn mapping(
         prefer_allowed,
         quality: quality?,
         cascades: Vec::new(),
+        explore: None,
     };
     if let Some((raw, place)) = choose(house, content, "cascade", |raw| raw.cascade.as_ref()) {
         config.cascades = cascades(raw, place, &config, known, mistakes);
+    }
+    if let Some((raw, place)) = choose(house, content, "explore", |raw| raw.explore.as_ref()) {
+        config.explore = explore(raw, place, mistakes);
     }
     known.check_prices(&config, mistakes);
     Some(config)
@@ -199,12 +212,11 @@ fn quality(
     let Some(name) = &content.raw.quality else {
         return Some(None);
     };
-    let folder = house
-        .raw
-        .file
-        .as_deref()
-        .and_then(|file| Path::new(file).parent());
-    let path = folder.unwrap_or(Path::new("")).join(name);
+    // What stands in the configuration itself is relative to the working directory, as all that stands there.
+    let is_a_file = content.place.file != house.place.file;
+    let folder = Path::new(content.place.file).parent();
+    let folder = folder.filter(|_| is_a_file).unwrap_or(Path::new(""));
+    let path = folder.join(name);
     let model = fs::read(&path)
         .map_err(|error| format!("cannot be read: {error}"))
         .and_then(|bytes| {

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::DurationText;
-use crate::config::{Preference, defaults};
+use super::{DurationText, Share};
+use crate::{
+    config::{Preference, defaults},
+    mapping::explore::Policy,
+};
 
 /// What `mapping` may hold beside categories, so that no category can be called so.
-pub(in crate::config) const MAPPING_KEYS: [&str; 7] = [
+pub(in crate::config) const MAPPING_KEYS: [&str; 8] = [
     "default",
     "file",
     "budget",
@@ -17,6 +20,7 @@ pub(in crate::config) const MAPPING_KEYS: [&str; 7] = [
     "prefer_allowed",
     "quality",
     "cascade",
+    "explore",
 ];
 
 /// Which expert answers which category, here or in a file of its own. Every key but those below is a category.
@@ -25,8 +29,8 @@ pub(in crate::config) const MAPPING_KEYS: [&str; 7] = [
 pub(in crate::config) struct Mapping {
     /// The expert that answers what no category covers, and every category without an entry.
     pub default: Option<String>,
-    /// The file that holds the mapping; it is watched while serving. Beside it, `budget`, `prefer`, `prefer_allowed` and
-    /// `cascade` may stand here, and win over the file's.
+    /// The file that holds the mapping; it is watched while serving. Beside it, `budget`, `prefer`, `prefer_allowed`,
+    /// `cascade` and `explore` may stand here, and win over the file's.
     pub file: Option<String>,
     /// What answers may cost.
     pub budget: Option<Budget>,
@@ -38,6 +42,8 @@ pub(in crate::config) struct Mapping {
     pub quality: Option<String>,
     /// Categories whose questions are put to a cheaper expert first.
     pub cascade: Option<BTreeMap<String, Cascade>>,
+    /// How many questions go to another expert than the mapping's, so that outcomes tell of more than what is in force.
+    pub explore: Option<Explore>,
     /// The expert of each category.
     #[serde(flatten)]
     pub categories: BTreeMap<String, Assignment>,
@@ -64,6 +70,33 @@ pub(in crate::config) struct Budget {
 pub(in crate::config) enum Prefer {
     Word(Preference),
     CostWeight(#[schemars(range(min = 0.0))] f64),
+}
+
+/// How many questions go to another expert than the mapping's, and to which: a share alone, or with a policy.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(in crate::config) enum Explore {
+    /// A number between 0 and 1.
+    Number(#[schemars(range(min = 0.0, max = 1.0))] f64),
+    /// A text such as `2%`.
+    Text(String),
+    /// The share, and to whom it goes.
+    ByPolicy(ExploreByPolicy),
+}
+
+/// How many questions go to another expert than the mapping's, and to which.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(in crate::config) struct ExploreByPolicy {
+    /// The share of questions: a number between 0 and 1, or a share such as `2%`.
+    #[schemars(required)]
+    pub share: Option<Share>,
+    /// To whom they go: `uniform`, to each as often as to any other, or `thompson`, to each as often as it is the best of
+    /// them as far as is known.
+    #[serde(default)]
+    pub policy: Policy,
 }
 
 /// A cheaper expert that is asked first, and what its answer must pass to be taken.

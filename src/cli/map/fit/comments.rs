@@ -56,7 +56,7 @@ impl FitArgs {
     fn command(&self) -> String {
         let (rows, limits, rules) = (&self.rows, &self.limits, &self.rules);
         let mut words = vec!["coterie map fit --outcomes".to_owned()];
-        words.extend(rows.outcomes.iter().map(|path| path.display().to_string()));
+        words.extend(self.outcomes.iter().map(|path| path.display().to_string()));
         if self.per_question {
             words.push("--per-question".to_owned());
         }

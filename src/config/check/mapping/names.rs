@@ -64,7 +64,8 @@ impl Known<'_> {
         }
     }
 
-    /// Whoever a budget counts must have a price: for a question, those of the mapping; for a day, the whole house.
+    /// Whoever a budget counts must have a price: for a question, those of the mapping, and the whole house where anyone may
+    /// be tried out; for a day, the whole house.
     pub(super) fn check_prices(&self, config: &MappingConfig, mistakes: &mut Mistakes) {
         let (per_question, per_day) = (
             config.usd_per_question_max.is_some(),
@@ -72,8 +73,9 @@ impl Known<'_> {
         );
         let used: Vec<&str> = used(config).map(ExpertId::as_str).collect();
         for (id, expert) in self.experts.into_iter().flatten() {
-            let in_budget =
-                per_question && used.contains(&id.as_str()) || per_day && is_chat(expert);
+            let may_be_tried = config.explore.is_some() && is_chat(expert);
+            let in_budget = per_question && (used.contains(&id.as_str()) || may_be_tried)
+                || per_day && is_chat(expert);
             let needs = if in_budget {
                 "`mapping.budget` needs one"
             } else if self.clients_pay && is_chat(expert) {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What may stand in a mapping beside categories, and says nothing of who answers.
-const SETTINGS: [&str; 3] = ["budget", "prefer_allowed", "cascade"];
+const SETTINGS: [&str; 4] = ["budget", "prefer_allowed", "cascade", "explore"];
 
 /// Why a mapping's file cannot be read.
 #[derive(Debug, thiserror::Error)]
