@@ -28,7 +28,7 @@ use crate::{
     config::{Config, ExpertConfig, ExpertKind},
     expert::{Experts, OpenError},
     ids::ExpertId,
-    outcome::{Prices, Recorder, RecorderOptions, Spending},
+    outcome::{Prices, Recorder, RecorderOptions, Retention, Spending},
     quota::Quotas,
     registry::{self, OpenedBy},
     session::Sessions,
@@ -116,7 +116,10 @@ impl App {
         let tasks = TaskTracker::new();
         let options = RecorderOptions {
             content: config.store.content,
-            keep: config.store.keep,
+            retention: Retention {
+                keep: config.store.keep,
+                keep_labelled: config.store.keep_labelled,
+            },
             flush_interval: config.store.flush_interval,
             prices: prices(&config.experts),
             shutdown: cancel.clone(),

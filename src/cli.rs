@@ -5,7 +5,9 @@ mod check;
 mod drift;
 mod encoder;
 mod evaluate;
+mod export;
 mod fault_server;
+mod import;
 mod map;
 mod models;
 mod output;
@@ -71,6 +73,10 @@ enum Command {
     Drift(drift::DriftArgs),
     /// Show the trained routers, put one in force, or go back to the one before.
     Routers(routers::RoutersArgs),
+    /// Write the log of outcomes, with what was said of them, to where larger engines read it.
+    Export(export::ExportArgs),
+    /// Bring exported outcomes in again; what is there is left as it is.
+    Import(import::ImportArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
     Check(check::CheckArgs),
     /// Make encoders of your own: fine-tune a transformer on labelled questions.
@@ -180,6 +186,8 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
         Command::Drift(args) => Box::pin(drift::run(args, environment)).await?,
         Command::Routers(args) => routers::run(args, environment).await?,
         Command::Map(args) => Box::pin(map::run(args, environment)).await?,
+        Command::Export(args) => export::run(args, environment).await?,
+        Command::Import(args) => return import::run(args, environment).await,
         Command::Check(args) => {
             return check::run(&args, environment, &mut stdout(), &mut stderr())
                 .map_err(CliError::failed);

@@ -100,6 +100,8 @@ pub struct StoreConfig {
     pub content: ContentPolicy,
     /// How long outcomes are kept; none: for ever.
     pub keep: Option<Duration>,
+    /// The same of questions of which somebody said what they were about, with what learning needs of them; none: for ever.
+    pub keep_labelled: Option<Duration>,
     /// Longest time that an outcome waits to be written: what `kill -9` can lose.
     pub flush_interval: Duration,
 }

@@ -40,3 +40,4 @@ pub mod session;
 pub mod store;
 pub mod telemetry;
 pub mod train;
+pub mod transfer;

@@ -18,7 +18,7 @@ pub use recorder::{Behind, NoSlot, Prices, Recorder, RecorderOptions, Slot, Unre
 pub use reservations::{Reservations, Used};
 pub use spending::{Reserved, Spending};
 pub use ticket::Ticket;
-pub use writer::Writer;
+pub use writer::{Retention, Writer};
 
 use crate::{chat::Usage, decision::Decision, expert::Attempt, ids::ExpertId};
 

@@ -7,10 +7,14 @@ mod evidence;
 mod feedback;
 mod labels;
 mod outcomes;
+mod pace;
+mod prune;
+mod records;
 mod registry;
 mod row;
 mod watched;
 mod served;
+mod take_in;
 
 use std::{
     fs, io,
@@ -29,8 +33,10 @@ use sqlx::{
 };
 
 pub use error::StoreError;
+pub use prune::{Pruned, TooOld};
 pub use registry::{Promoter, PromotionError};
 pub use row::StoredOutcome;
+pub use take_in::{Refused, TakeInError, TakenIn};
 
 /// One connection writes outcomes, one adds feedback, one prunes and one reads; SQLite lets one of them write at a time.
 const CONNECTIONS_MAX: u32 = 4;

@@ -139,11 +139,22 @@ pub(super) fn store(
         let help = "write a time such as `90 days`, or `forever`";
         check.wrong(place.at("keep"), format!("`keep` is `{}`", raw.keep), help);
     }
+    let keep_labelled = match raw.keep_labelled.trim() {
+        "forever" => Some(None),
+        time => units::duration_or_none(time).map(Some),
+    };
+    if keep_labelled.is_none() {
+        let help =
+            "write a time such as `1 year`, `forever`, or `0 days` for as long as all others";
+        let message = format!("`keep_labelled` is `{}`", raw.keep_labelled);
+        check.wrong(place.at("keep_labelled"), message, help);
+    }
     let flush_interval = check.duration("flush_interval", &raw.flush_interval, place);
     Some(StoreConfig {
         path: path?.into(),
         content: raw.content,
         keep: keep?,
+        keep_labelled: keep_labelled?,
         flush_interval: flush_interval?,
     })
 }

@@ -13,6 +13,8 @@ pub(super) const GRACE: &str = "30s";
 pub(super) const STORE_URL: &str = "sqlite://data/coterie.db";
 /// A season of traffic to learn from, without keeping people's questions for good.
 pub(super) const KEEP: &str = "90 days";
+/// What was said of questions is dear, and a year has every season of them.
+pub(super) const KEEP_LABELLED: &str = "1 year";
 /// Batches writes under load, and loses at most a blink to a power cut.
 pub(super) const FLUSH_INTERVAL: &str = "100ms";
 

@@ -88,6 +88,9 @@ pub(super) struct Store {
     pub content: ContentPolicy,
     /// How long outcomes are kept: a time such as `90 days`, or `forever`.
     pub keep: String,
+    /// How long questions of which somebody said what they were about are kept, with their labels alone once `keep` is
+    /// over: a time such as `1 year`, `forever`, or `0 days` for as long as all others.
+    pub keep_labelled: String,
     /// Longest time that an outcome waits to be written: what a power cut can lose.
     pub flush_interval: DurationText,
 }
@@ -98,6 +101,7 @@ impl Default for Store {
             url: defaults::STORE_URL.to_owned(),
             content: ContentPolicy::Redacted,
             keep: defaults::KEEP.to_owned(),
+            keep_labelled: defaults::KEEP_LABELLED.to_owned(),
             flush_interval: DurationText::new(defaults::FLUSH_INTERVAL),
         }
     }

@@ -27,6 +27,8 @@ fn a_short_file_is_completed_by_the_defaults() {
     assert_eq!(config.store.path, Path::new("data/coterie.db"));
     assert_eq!(config.store.content, ContentPolicy::Redacted);
     assert_eq!(config.store.keep, Some(Duration::from_secs(90 * 86_400)));
+    let year = humantime::parse_duration("1 year").unwrap();
+    assert_eq!(config.store.keep_labelled, Some(year));
     assert_eq!(config.store.flush_interval, Duration::from_millis(100));
     assert_eq!(config.models.hub.as_str(), "https://huggingface.co/");
     assert_eq!(config.router.encoder.name, "all-MiniLM-L6-v2");

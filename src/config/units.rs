@@ -6,8 +6,12 @@ use url::Url;
 
 /// A time longer than nothing, such as `30s` or `90 days`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    let duration = humantime::parse_duration(text.trim()).ok()?;
-    (!duration.is_zero()).then_some(duration)
+    duration_or_none(text).filter(|duration| !duration.is_zero())
+}
+
+/// The same, or `0 days`.
+pub(super) fn duration_or_none(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text.trim()).ok()
 }
 
 /// A size in bytes, such as `8 MiB`; at least one.

@@ -22,7 +22,7 @@ use crate::{
     decision::Decision,
     ids::ExpertId,
     outcome::{
-        Ask, Feedback, FeedbackError, Outcome, Ticket, Writer, content,
+        Ask, Feedback, FeedbackError, Outcome, Retention, Ticket, Writer, content,
         writer::{BATCH_MAX, Message},
     },
     store::Store,
@@ -45,7 +45,7 @@ pub struct RecorderOptions {
     /// How much of questions and answers is kept.
     pub content: ContentPolicy,
     /// How long outcomes are kept; none: for ever.
-    pub keep: Option<Duration>,
+    pub retention: Retention,
     /// Longest time that an outcome waits to be written: what `kill -9` can lose.
     pub flush_interval: Duration,
     /// What each expert's tokens cost; an expert that is absent has unknown costs.
@@ -168,7 +168,7 @@ impl Recorder {
             messages,
             Arc::clone(&shared),
             options.flush_interval,
-            options.keep,
+            options.retention,
         );
         (Self { queue, shared }, writer)
     }

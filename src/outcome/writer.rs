@@ -16,7 +16,11 @@ use tokio_util::sync::DropGuard;
 use tracing::{error, info, warn};
 
 use super::recorder::Shared;
-use crate::{clock, outcome::Outcome, outcome::content, store::Store};
+use crate::{
+    clock,
+    outcome::{Outcome, content},
+    store::{Pruned, Store, TooOld},
+};
 
 /// Most rows of one transaction: beyond this, a transaction's own cost no longer counts.
 pub(super) const BATCH_MAX: usize = 256;
@@ -29,6 +33,30 @@ const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Time between two prunes: outcomes outlive `store.keep` by this much at most.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How long outcomes are kept; none: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// All of them.
+    pub keep: Option<Duration>,
+    /// Those of which somebody said what they were about, where that is longer.
+    pub keep_labelled: Option<Duration>,
+}
+
+impl Retention {
+    /// What is too old at a moment; none where nothing ever is.
+    fn too_old(self, now_ms: i64) -> Option<TooOld> {
+        let ago = |keep: Duration| {
+            now_ms.saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
+        };
+        let before_ms = ago(self.keep?);
+        let labelled_before_ms = self.keep_labelled.map_or(i64::MIN, ago);
+        Some(TooOld {
+            before_ms,
+            labelled_before_ms: labelled_before_ms.min(before_ms),
+        })
+    }
+}
 
 /// What goes through the queue.
 pub(super) enum Message {
@@ -44,7 +72,7 @@ pub struct Writer {
     queue: mpsc::Receiver<Message>,
     shared: Arc<Shared>,
     flush_interval: Duration,
-    keep: Option<Duration>,
+    retention: Retention,
     /// Says that the writer has ended, however it does.
     _finished: DropGuard,
 }
@@ -61,14 +89,14 @@ impl Writer {
         queue: mpsc::Receiver<Message>,
         shared: Arc<Shared>,
         flush_interval: Duration,
-        keep: Option<Duration>,
+        retention: Retention,
     ) -> Self {
         let finished = shared.finished.clone().drop_guard();
         Self {
             queue,
             shared,
             flush_interval,
-            keep,
+            retention,
             _finished: finished,
         }
     }
@@ -77,14 +105,14 @@ impl Writer {
     /// [`Recorder::close`](super::Recorder::close) is over. Spawn it on the app's tracker.
     pub async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let keep = self.keep;
+        let retention = self.retention;
         select! {
             () = self.write_all() => {}
             () = shared.abandoned.cancelled() => error!(
                 outcomes = shared.unwritten.load(Ordering::Relaxed),
                 "the deadline is over; outcomes that are not written are lost"
             ),
-            () = prune_regularly(&shared.store, keep) => {}
+            () = prune_regularly(&shared.store, retention) => {}
         }
     }
 
@@ -185,25 +213,57 @@ impl Batch {
     }
 }
 
-/// Deletes outcomes that are older than `keep`, now and every [`PRUNE_INTERVAL`]; never returns.
-async fn prune_regularly(store: &Store, keep: Option<Duration>) {
-    let Some(keep) = keep else {
-        return future::pending().await;
-    };
-    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+/// Deletes outcomes that are too old, now and every [`PRUNE_INTERVAL`]; never returns.
+async fn prune_regularly(store: &Store, retention: Retention) {
     let mut due = interval(PRUNE_INTERVAL);
     loop {
         due.tick().await;
-        match store.prune(clock::now_ms().saturating_sub(keep_ms)).await {
-            Ok(0) => {}
-            Ok(outcomes) => info!(
-                outcomes,
-                "deleted {outcomes} outcomes that were older than store.keep"
+        let Some(too_old) = retention.too_old(clock::now_ms()) else {
+            return future::pending().await;
+        };
+        match store.prune(too_old).await {
+            Ok(Pruned {
+                deleted: 0,
+                reduced: 0,
+            }) => {}
+            Ok(Pruned { deleted, reduced }) => info!(
+                deleted,
+                reduced,
+                "deleted {deleted} outcomes that were older than store.keep, and left of {reduced} labelled ones what \
+                 learning needs"
             ),
             Err(error) => warn!(
                 error = &error as &dyn std::error::Error,
                 "old outcomes cannot be deleted; next try in {PRUNE_INTERVAL:?}"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labelled_outcomes_are_kept_for_the_longer_of_both_times() {
+        let day = |days: u64| Duration::from_secs(86_400 * days);
+        let at = |keep, keep_labelled| {
+            Retention {
+                keep,
+                keep_labelled,
+            }
+            .too_old(100 * 86_400_000)
+            .map(|it| {
+                (
+                    it.before_ms / 86_400_000,
+                    it.labelled_before_ms / 86_400_000,
+                )
+            })
+        };
+        assert_eq!(at(Some(day(10)), Some(day(30))), Some((90, 70)));
+        assert_eq!(at(Some(day(10)), Some(day(5))), Some((90, 90)));
+        assert_eq!(at(Some(day(10)), Some(Duration::ZERO)), Some((90, 90)));
+        assert_eq!(at(Some(day(10)), None), Some((90, i64::MIN / 86_400_000)));
+        assert_eq!(at(None, Some(day(5))), None, "for ever");
     }
 }

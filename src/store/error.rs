@@ -75,6 +75,7 @@ mod code {
     pub(super) const READONLY: i32 = 8;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const CANTOPEN: i32 = 14;
+    pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
 }
 
@@ -112,6 +113,11 @@ impl StoreError {
             },
         }
     }
+}
+
+/// Whether a row broke a rule of the schema.
+pub(super) fn is_constraint(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(code::CONSTRAINT)
 }
 
 fn primary_code(error: &sqlx::Error) -> Option<i32> {

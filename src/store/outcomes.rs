@@ -1,4 +1,4 @@
-//! Outcomes: written in batches, read by id, counted, and pruned by age.
+//! Outcomes: written in batches, read by id and counted.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,7 @@ use crate::{
 /// Rows of the statements that insert, of which the largest that fits is taken: each statement is a way to SQLite's thread
 /// and back, which on a busy machine costs more than the rows, and few sizes are few statements to prepare and keep.
 /// SQLite takes at most 32766 values in one.
-const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
-
-/// Rows that one transaction of a prune deletes: tens of milliseconds, so that the writer never waits for long.
-const PRUNE_ROWS_MAX: u32 = 1000;
-
-/// Gives at most 4 MiB of free pages back to the file system, for the same reason.
-const GIVE_BACK_PAGES: &str = "PRAGMA incremental_vacuum(1024)";
+pub(super) const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
 
 impl Store {
     /// Writes outcomes, all or none. One that is there already is left as it is, so a batch whose fate is unknown may be
@@ -102,52 +96,5 @@ impl Store {
             .await;
         let rows: Vec<(Option<String>, f64)> = rows.map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().collect())
-    }
-
-    /// Deletes the outcomes asked before a moment (milliseconds since 1970 UTC), with their feedback, and gives the
-    /// space back to the file system. Works in short steps between which others write. Returns the outcomes deleted.
-    ///
-    /// # Errors
-    /// The file cannot be written; what the finished steps deleted is gone.
-    pub async fn prune(&self, before_ms: i64) -> Result<u64, StoreError> {
-        let pruned = self.try_prune(before_ms).await;
-        pruned.map_err(|source| self.failed(source))
-    }
-
-    async fn try_prune(&self, before_ms: i64) -> sqlx::Result<u64> {
-        let mut pruned = 0;
-        loop {
-            let step = sqlx::query(
-                "DELETE FROM outcomes WHERE rowid IN (
-                     SELECT rowid FROM outcomes WHERE asked_at_ms < ? ORDER BY asked_at_ms LIMIT ?
-                 )",
-            )
-            .bind(before_ms)
-            .bind(PRUNE_ROWS_MAX)
-            .execute(&self.pool)
-            .await?
-            .rows_affected();
-            pruned += step;
-            if step < u64::from(PRUNE_ROWS_MAX) {
-                break;
-            }
-        }
-        self.give_back_pages().await?;
-        Ok(pruned)
-    }
-
-    async fn give_back_pages(&self) -> sqlx::Result<()> {
-        let mut before = i64::MAX;
-        loop {
-            let free: i64 = sqlx::query_scalar("PRAGMA freelist_count")
-                .fetch_one(&self.pool)
-                .await?;
-            // A file made elsewhere, without incremental vacuum, never gets smaller.
-            if free == 0 || free >= before {
-                return Ok(());
-            }
-            before = free;
-            sqlx::query(GIVE_BACK_PAGES).execute(&self.pool).await?;
-        }
     }
 }

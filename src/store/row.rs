@@ -167,7 +167,7 @@ impl<'a> AttemptRow<'a> {
 }
 
 /// These types have no keys that are not texts, so nothing in them can fail to be JSON.
-fn json_text(value: &impl Serialize) -> String {
+pub(super) fn json_text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 

@@ -230,34 +230,6 @@ async fn feedback_attaches_to_its_outcome_and_to_no_other() {
 }
 
 #[tokio::test]
-async fn a_prune_takes_old_outcomes_with_their_feedback_and_gives_the_space_back() {
-    let folder = TempDir::new().unwrap();
-    let store = open(&folder).await;
-    let long = "word ".repeat(1000);
-    let old: Vec<_> = (0..2500)
-        .map(|number| {
-            let mut outcome = outcome(&format!("old-{number}"), number);
-            outcome.answer = Some(long.clone());
-            outcome
-        })
-        .collect();
-    store.write(&old).await.unwrap();
-    store.write(&[outcome("new", 2500)]).await.unwrap();
-    store.add_feedback(&feedback("old-0")).await.unwrap();
-    store.add_feedback(&feedback("new")).await.unwrap();
-
-    assert_eq!(store.prune(2500).await.unwrap(), 2500);
-
-    assert_eq!(store.count().await.unwrap(), 1);
-    assert_eq!(store.feedback("old-0").await.unwrap(), []);
-    assert_eq!(store.feedback("new").await.unwrap().len(), 1);
-    store.close().await.unwrap();
-    let bytes = fs::metadata(store.path()).unwrap().len();
-    assert!(bytes < 1_000_000, "12 MB of answers left {bytes} bytes");
-    assert!(!store.path().with_extension("db-wal").exists());
-}
-
-#[tokio::test]
 async fn a_second_open_finds_what_the_first_wrote() {
     let folder = TempDir::new().unwrap();
     let first = open(&folder).await;
@@ -363,24 +335,6 @@ async fn a_schema_from_another_version_is_refused() {
 }
 
 #[tokio::test]
-async fn the_documented_queries_run() {
-    let folder = TempDir::new().unwrap();
-    let store = open(&folder).await;
-    let queries: Vec<_> = include_str!("../../docs/outcomes.md")
-        .split("```sql\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert!(queries.len() > 3);
-    for query in queries {
-        sqlx::query(sqlx::AssertSqlSafe(query))
-            .fetch_all(&store.pool)
-            .await
-            .unwrap();
-    }
-}
-
-#[tokio::test]
 async fn what_questions_cost_is_added_up_by_key_from_a_moment_on() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;
@@ -408,3 +362,6 @@ async fn what_questions_cost_is_added_up_by_key_from_a_moment_on() {
     let expected = [(key("team-a"), 0.5), (key("team-b"), 0.25), (None, 0.0)];
     assert_eq!(spent_usd, HashMap::from(expected));
 }
+
+mod pruning;
+mod queries;

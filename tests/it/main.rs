@@ -37,3 +37,4 @@ mod store;
 mod support;
 mod tls;
 mod training;
+mod transfer;

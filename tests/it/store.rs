@@ -14,7 +14,8 @@ use coterie::{
     ids::{ExpertId, MappingId, RouterId},
     mapping::Grounds,
     outcome::{
-        Ask, Feedback, FeedbackError, NoSlot, Recorder, RecorderOptions, Ticket, Unrecorded, Writer,
+        Ask, Feedback, FeedbackError, NoSlot, Recorder, RecorderOptions, Retention, Ticket,
+        Unrecorded, Writer,
     },
     store::{Store, StoreError},
 };
@@ -44,7 +45,10 @@ impl House {
     fn recorder(&self, keep: Option<Duration>) -> (Recorder, Writer) {
         let options = RecorderOptions {
             content: ContentPolicy::Redacted,
-            keep,
+            retention: Retention {
+                keep,
+                keep_labelled: None,
+            },
             flush_interval: Duration::from_secs(3600),
             prices: HashMap::new(),
             shutdown: CancellationToken::new(),
@@ -326,7 +330,7 @@ async fn writes_until_it_is_killed() {
     let store = Store::open(&path).await.unwrap();
     let options = RecorderOptions {
         content: ContentPolicy::Full,
-        keep: None,
+        retention: Retention::default(),
         flush_interval: Duration::ZERO,
         prices: HashMap::new(),
         shutdown: CancellationToken::new(),

@@ -155,7 +155,7 @@ server:
   body_max: 8 MB
   grace: 0s
   keys: [{{ name: a, sha256: abc }}, {{ name: a, sha256: '{digest}' }}]
-store: {{ url: 'postgres://x', keep: long, flush_interval: soon }}
+store: {{ url: 'postgres://x', keep: long, flush_interval: soon, keep_labelled: longer }}
 "
         ),
         &[
@@ -171,6 +171,8 @@ store: {{ url: 'postgres://x', keep: long, flush_interval: soon }}
             "coterie.yaml:6:37: `keep` is `long`; write a time such as `90 days`, or `forever`",
             "coterie.yaml:6:59: `flush_interval` is `soon`; write a time longer than nothing, such as `250ms`, \
              `30s` or `5min`",
+            "coterie.yaml:6:80: `keep_labelled` is `longer`; write a time such as `1 year`, `forever`, or `0 days` \
+             for as long as all others",
         ],
     );
 }

@@ -13,7 +13,7 @@ use crate::{
     decision::Reason,
     ids::{MappingId, RouterId},
     mapping::Grounds,
-    outcome::{Prices, Recorder, RecorderOptions},
+    outcome::{Prices, Recorder, RecorderOptions, Retention},
     store::{Store, StoredOutcome},
 };
 
@@ -46,7 +46,7 @@ impl House {
             store.clone(),
             RecorderOptions {
                 content,
-                keep: None,
+                retention: Retention::default(),
                 flush_interval: Duration::from_millis(10),
                 prices: HashMap::from([(expert(), prices)]),
                 shutdown: shutdown.clone(),

@@ -1,0 +1,171 @@
+//! What one outcome is outside of the store: its columns, and those of the feedback and the labels on it, told once, for
+//! every format and for the store.
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number of 64 bits.
+    Whole,
+    /// A number.
+    Number,
+    /// True or false.
+    Truth,
+    /// Text.
+    Text,
+    /// A JSON document, as text.
+    Json,
+}
+
+impl Kind {
+    /// What a person is told to write.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Whole => "a whole number",
+            Self::Number => "a number",
+            Self::Truth => "true or false",
+            Self::Text => "a text",
+            Self::Json => "JSON",
+        }
+    }
+}
+
+/// A column, by its name in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The name.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// Whether it always holds something.
+    pub required: bool,
+}
+
+/// The columns of one table, in the order in which rows have them.
+pub type Table = &'static [Column];
+
+const fn required(name: &'static str, kind: Kind) -> Column {
+    Column {
+        name,
+        kind,
+        required: true,
+    }
+}
+
+const fn optional(name: &'static str, kind: Kind) -> Column {
+    Column {
+        name,
+        kind,
+        required: false,
+    }
+}
+
+/// The columns of `outcomes`, explained in the migrations.
+pub const OUTCOMES: Table = &[
+    required("id", Kind::Text),
+    required("asked_at_ms", Kind::Whole),
+    optional("key_name", Kind::Text),
+    required("model", Kind::Text),
+    required("streamed", Kind::Truth),
+    optional("question", Kind::Text),
+    optional("session", Kind::Text),
+    optional("category", Kind::Text),
+    optional("confidence", Kind::Number),
+    required("scores", Kind::Json),
+    required("router", Kind::Text),
+    required("reason", Kind::Text),
+    required("reason_detail", Kind::Json),
+    required("expert", Kind::Text),
+    required("fallbacks", Kind::Json),
+    optional("propensity", Kind::Number),
+    optional("strangeness", Kind::Number),
+    required("decision_us", Kind::Whole),
+    required("attempts", Kind::Json),
+    optional("answered_by", Kind::Text),
+    optional("first_token_us", Kind::Whole),
+    required("total_us", Kind::Whole),
+    optional("prompt_tokens", Kind::Whole),
+    optional("completion_tokens", Kind::Whole),
+    optional("cost_usd", Kind::Number),
+    required("ending", Kind::Text),
+    optional("error", Kind::Text),
+    optional("answer", Kind::Text),
+];
+
+/// Where [`OUTCOMES`] has the id.
+const ID: usize = 0;
+
+/// The columns of `feedback`, but for its number and its outcome.
+pub const FEEDBACK: Table = &[
+    required("given_at_ms", Kind::Whole),
+    optional("score", Kind::Number),
+    optional("category", Kind::Text),
+    optional("expert", Kind::Text),
+    optional("comment", Kind::Text),
+    optional("key_name", Kind::Text),
+];
+
+/// The columns of `labels`, but for its number and its outcome.
+pub const LABELS: Table = &[
+    required("given_at_ms", Kind::Whole),
+    required("category", Kind::Text),
+    required("origin", Kind::Text),
+    required("given_by", Kind::Text),
+];
+
+/// One value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Unknown or absent.
+    Null,
+    /// Of [`Kind::Whole`].
+    Whole(i64),
+    /// Of [`Kind::Number`].
+    Number(f64),
+    /// Of [`Kind::Truth`].
+    Truth(bool),
+    /// Of [`Kind::Text`], or of [`Kind::Json`].
+    Text(String),
+}
+
+impl Cell {
+    /// The text, where it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.text().map_or(0, str::len)
+    }
+}
+
+/// The values of one row, as many as its table has columns.
+pub type Row = Vec<Cell>;
+
+/// One outcome with what was said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// A row of [`OUTCOMES`].
+    pub outcome: Row,
+    /// Rows of [`FEEDBACK`], in the order in which they were given.
+    pub feedback: Vec<Row>,
+    /// Rows of [`LABELS`], in the order in which they were given.
+    pub labels: Vec<Row>,
+}
+
+impl Record {
+    /// The outcome's id.
+    pub fn id(&self) -> &str {
+        self.outcome[ID].text().unwrap_or_default()
+    }
+
+    /// About how many bytes it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let rows = self.feedback.iter().chain(&self.labels);
+        let said: usize = rows.flatten().map(Cell::bytes).sum();
+        said + self.outcome.iter().map(Cell::bytes).sum::<usize>()
+    }
+}
