@@ -388,7 +388,7 @@ impl Traffic {
             ask: Ask {
                 key_name: Some(format!("team-{}", at % 20)),
                 model: "coterie".into(),
-                streamed: at % 2 == 0,
+                streamed: at.is_multiple_of(2),
                 question: Some(self.text(20)),
                 session: Some(format!("{:032x}", at / 3)),
             },

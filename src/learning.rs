@@ -16,8 +16,8 @@ pub mod reward;
 pub mod served;
 pub mod split;
 pub mod trust;
-pub mod watch;
 pub mod untried;
+pub mod watch;
 
 pub use evidence::{Evidence, Statement};
 pub use label::{Label, Origin};

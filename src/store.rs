@@ -12,9 +12,9 @@ mod prune;
 mod records;
 mod registry;
 mod row;
-mod watched;
 mod served;
 mod take_in;
+mod watched;
 
 use std::{
     fs, io,

@@ -53,6 +53,7 @@ fn statements() -> Vec<String> {
     let verb = Regex::new(r"^\s*(SELECT|DELETE|UPDATE|WITH)\b").unwrap();
     let table = Regex::new(r"\b(outcomes|feedback|labels)\b").unwrap();
     let hole = Regex::new(r"\{\w*\}").unwrap();
+    let joint = Regex::new(r#"",\s*is_labelled!\(\),\s*""#).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let mut statements = Vec::new();
     for file in fs::read_dir(folder).unwrap() {
@@ -74,12 +75,9 @@ fn statements() -> Vec<String> {
                 body[1].to_owned()
             });
         let code = match &labelled {
-            Some(labelled) => {
-                let joint = Regex::new(r#"",\s*is_labelled!\(\),\s*""#).unwrap();
-                joint
-                    .replace_all(&code, regex::NoExpand(labelled))
-                    .into_owned()
-            }
+            Some(labelled) => joint
+                .replace_all(&code, regex::NoExpand(labelled))
+                .into_owned(),
             None => code,
         };
         for found in text.captures_iter(&code) {
