@@ -5,6 +5,7 @@ mod check;
 mod encoder;
 mod evaluate;
 mod fault_server;
+mod label;
 mod map;
 mod models;
 mod output;
@@ -64,6 +65,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Choose which expert answers which category, from scores and under budgets; say what a mapping is worth.
     Map(map::MapArgs),
+    /// Say what questions were about: on a screen, by an expert that judges, or by labelled questions nearby.
+    Label(label::LabelArgs),
     /// Train a router on what was said of the traffic, judge it beside the one in force, and promote it if it is better.
     Retrain(retrain::RetrainArgs),
     /// Show the trained routers, put one in force, or go back to the one before.
@@ -173,6 +176,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
         Command::Route(args) => route::run(args, environment).await?,
         Command::Train(args) => train::run(args, environment).await?,
         Command::Evaluate(args) => evaluate::run(args, environment).await?,
+        Command::Label(args) => Box::pin(label::run(args, environment)).await?,
         Command::Retrain(args) => Box::pin(retrain::run(args, environment)).await?,
         Command::Routers(args) => routers::run(args, environment).await?,
         Command::Map(args) => Box::pin(map::run(args, environment)).await?,

@@ -3,16 +3,23 @@
 //!
 //! [`label`]s and feedback are the evidence; how it becomes rows to train on is told in `docs/learning.md`.
 
+pub mod agreement;
+mod candidate;
 pub mod challenger;
 mod evidence;
 pub mod gate;
+pub mod informative;
+pub mod judge;
 pub mod judging;
 mod label;
+pub mod neighbours;
 pub mod report;
 pub mod resolve;
 pub mod retrain;
 pub mod split;
 pub mod trust;
+pub mod vectors;
 
+pub use candidate::Candidate;
 pub use evidence::{Evidence, Statement};
 pub use label::{Label, Origin};
