@@ -417,6 +417,7 @@ impl Traffic {
             expert: None,
             comment: Some("It was fine.".into()),
             key_name: Some(format!("team-{}", at % 20)),
+            judged_by: None,
         }
     }
 

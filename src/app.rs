@@ -25,7 +25,7 @@ use crate::{
     cache::Cache,
     clock,
     composition::Composition,
-    config::{Config, ExpertConfig, ExpertKind},
+    config::{Config, ExpertConfig},
     expert::{Experts, OpenError},
     ids::ExpertId,
     outcome::{Prices, Recorder, RecorderOptions, Retention, Spending},
@@ -167,20 +167,8 @@ impl App {
     }
 }
 
-/// What each expert's tokens cost, where that is known: a local expert costs nothing unless the file says otherwise.
+/// What each expert's tokens cost, where that is known.
 fn prices(experts: &[ExpertConfig]) -> HashMap<ExpertId, Prices> {
-    let price = |expert: &ExpertConfig| {
-        let unless_given = match expert.kind {
-            ExpertKind::Local { .. } => Some(0.0),
-            ExpertKind::Remote(_) => None,
-        };
-        Some(Prices {
-            usd_in: expert.usd_in.or(unless_given)?,
-            usd_out: expert.usd_out.or(unless_given)?,
-        })
-    };
-    experts
-        .iter()
-        .filter_map(|expert| Some((expert.id.clone(), price(expert)?)))
-        .collect()
+    let priced = |expert: &ExpertConfig| Some((expert.id.clone(), Prices::of(expert)?));
+    experts.iter().filter_map(priced).collect()
 }

@@ -8,6 +8,7 @@ mod evaluate;
 mod export;
 mod fault_server;
 mod import;
+mod label;
 mod map;
 mod models;
 mod output;
@@ -67,6 +68,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Choose which expert answers which category, from scores and under budgets; say what a mapping is worth.
     Map(map::MapArgs),
+    /// Say what questions were about: on a screen, by an expert that judges, or by labelled questions nearby.
+    Label(label::LabelArgs),
     /// Train a router on what was said of the traffic, judge it beside the one in force, and promote it if it is better.
     Retrain(retrain::RetrainArgs),
     /// Say what has changed in the questions and their answers, and propose categories for what was refused.
@@ -182,6 +185,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
         Command::Route(args) => route::run(args, environment).await?,
         Command::Train(args) => train::run(args, environment).await?,
         Command::Evaluate(args) => evaluate::run(args, environment).await?,
+        Command::Label(args) => Box::pin(label::run(args, environment)).await?,
         Command::Retrain(args) => Box::pin(retrain::run(args, environment)).await?,
         Command::Drift(args) => Box::pin(drift::run(args, environment)).await?,
         Command::Routers(args) => routers::run(args, environment).await?,

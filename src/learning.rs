@@ -3,11 +3,16 @@
 //!
 //! [`label`]s and feedback are the evidence; how it becomes rows to train on is told in `docs/learning.md`.
 
+pub mod agreement;
+mod candidate;
 pub mod challenger;
 mod evidence;
 pub mod gate;
+pub mod informative;
+pub mod judge;
 pub mod judging;
 mod label;
+pub mod neighbours;
 pub mod proposing;
 pub mod report;
 pub mod resolve;
@@ -17,7 +22,9 @@ pub mod served;
 pub mod split;
 pub mod trust;
 pub mod untried;
+pub mod vectors;
 pub mod watch;
 
+pub use candidate::Candidate;
 pub use evidence::{Evidence, Statement};
 pub use label::{Label, Origin};

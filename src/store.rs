@@ -2,6 +2,8 @@
 //!
 //! The schema is in `migrations/`, which is embedded in the binary and applied when a file is opened.
 
+mod answers;
+mod candidates;
 mod error;
 mod evidence;
 mod feedback;
@@ -32,6 +34,8 @@ use sqlx::{
     },
 };
 
+pub use answers::RecordedAnswer;
+pub use candidates::People;
 pub use error::StoreError;
 pub use prune::{Pruned, TooOld};
 pub use registry::{Promoter, PromotionError};

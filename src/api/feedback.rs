@@ -39,6 +39,7 @@ fn parse(state: &ApiState, body: Value) -> Result<Feedback, InvalidRequest> {
         comment: fields::string(&body, "comment")?,
         given_at_ms: clock::now_ms(),
         key_name: None,
+        judged_by: None,
     };
     check(state, &feedback)?;
     Ok(feedback)

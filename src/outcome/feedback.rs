@@ -19,6 +19,8 @@ pub struct Feedback {
     pub comment: Option<String>,
     /// The name of the key that gave it; none where the server has no keys.
     pub key_name: Option<String>,
+    /// The judge that gave it: an expert with the version of its prompt; none: a client.
+    pub judged_by: Option<String>,
 }
 
 /// Why feedback was not taken.

@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::{
     chat::Usage,
-    config::ContentPolicy,
+    config::{ContentPolicy, ExpertConfig, ExpertKind},
     decision::Decision,
     ids::ExpertId,
     outcome::{
@@ -64,6 +64,18 @@ pub struct Prices {
 }
 
 impl Prices {
+    /// What an expert's tokens cost, where that is known: a local expert costs nothing unless the file says otherwise.
+    pub fn of(expert: &ExpertConfig) -> Option<Self> {
+        let unless_given = match expert.kind {
+            ExpertKind::Local { .. } => Some(0.0),
+            ExpertKind::Remote(_) => None,
+        };
+        Some(Self {
+            usd_in: expert.usd_in.or(unless_given)?,
+            usd_out: expert.usd_out.or(unless_given)?,
+        })
+    }
+
     /// What an answer costs.
     #[expect(
         clippy::cast_precision_loss,

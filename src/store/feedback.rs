@@ -19,8 +19,8 @@ impl Store {
             return Err(FeedbackError::ScoreOutOfRange { score });
         }
         let added = sqlx::query(
-            "INSERT INTO feedback (outcome_id, given_at_ms, score, category, expert, comment, key_name)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO feedback (outcome_id, given_at_ms, score, category, expert, comment, key_name, judged_by)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&feedback.outcome_id)
         .bind(feedback.given_at_ms)
@@ -29,6 +29,7 @@ impl Store {
         .bind(&feedback.expert)
         .bind(&feedback.comment)
         .bind(&feedback.key_name)
+        .bind(&feedback.judged_by)
         .execute(&self.pool)
         .await;
         match added {
@@ -63,6 +64,7 @@ fn read(row: SqliteRow) -> sqlx::Result<Feedback> {
         expert: row.try_get("expert")?,
         comment: row.try_get("comment")?,
         key_name: row.try_get("key_name")?,
+        judged_by: row.try_get("judged_by")?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Labels: what people and models say that questions were about.
 
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use crate::{
     learning::{Label, Origin},
@@ -15,21 +15,7 @@ impl Store {
     pub async fn add_labels(&self, labels: &[Label]) -> Result<Vec<i64>, StoreError> {
         let added = async {
             let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            let mut numbers = Vec::with_capacity(labels.len());
-            for label in labels {
-                let row = sqlx::query(
-                    "INSERT INTO labels (outcome_id, given_at_ms, category, origin, given_by)
-                     VALUES (?, ?, ?, ?, ?)",
-                )
-                .bind(&label.outcome_id)
-                .bind(label.given_at_ms)
-                .bind(&label.category)
-                .bind(label.origin.as_str())
-                .bind(&label.given_by)
-                .execute(&mut *transaction)
-                .await?;
-                numbers.push(row.last_insert_rowid());
-            }
+            let numbers = insert(&mut transaction, labels).await?;
             transaction.commit().await?;
             Ok(numbers)
         };
@@ -61,6 +47,28 @@ impl Store {
             .await
             .map_err(|source| self.failed(source))
     }
+}
+
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    labels: &[Label],
+) -> sqlx::Result<Vec<i64>> {
+    let mut numbers = Vec::with_capacity(labels.len());
+    for label in labels {
+        let row = sqlx::query(
+            "INSERT INTO labels (outcome_id, given_at_ms, category, origin, given_by)
+             VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(&label.outcome_id)
+        .bind(label.given_at_ms)
+        .bind(&label.category)
+        .bind(label.origin.as_str())
+        .bind(&label.given_by)
+        .execute(&mut *connection)
+        .await?;
+        numbers.push(row.last_insert_rowid());
+    }
+    Ok(numbers)
 }
 
 fn read(row: SqliteRow) -> sqlx::Result<Label> {

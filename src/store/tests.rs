@@ -92,6 +92,7 @@ fn feedback(outcome_id: &str) -> Feedback {
         expert: None,
         comment: Some("nearly".into()),
         key_name: Some("team-b".into()),
+        judged_by: None,
     }
 }
 

@@ -102,6 +102,7 @@ pub const FEEDBACK: Table = &[
     optional("expert", Kind::Text),
     optional("comment", Kind::Text),
     optional("key_name", Kind::Text),
+    optional("judged_by", Kind::Text),
 ];
 
 /// The columns of `labels`, but for its number and its outcome.

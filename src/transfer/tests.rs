@@ -82,6 +82,7 @@ async fn filled(folder: &TempDir) -> Store {
             expert: None,
             comment: Some(comment.into()),
             key_name: None,
+            judged_by: None,
         };
         store.add_feedback(&feedback).await.unwrap();
     }
@@ -164,7 +165,7 @@ async fn an_exported_line_has_json_as_objects_and_what_was_said_beside_it() {
     let mut expected = line("everything", 1000, &[]);
     let feedback = |score: Value, category: Value| {
         json!({
-            "given_at_ms": 5, "score": score, "category": category, "expert": null, "comment": "nearly", "key_name": null,
+            "given_at_ms": 5, "score": score, "category": category, "expert": null, "comment": "nearly", "key_name": null, "judged_by": null,
         })
     };
     expected["feedback"] = json!([

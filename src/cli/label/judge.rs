@@ -1,0 +1,236 @@
+//! An expert labels.
+
+mod answers;
+mod category;
+
+use std::{pin::pin, sync::Arc};
+
+use futures_util::StreamExt as _;
+use serde::Serialize;
+
+use super::{
+    super::{CliError, output},
+    LabelArgs, What,
+};
+use crate::{
+    causes::in_full,
+    config::{Capability, Config, ExpertConfig},
+    expert::Experts,
+    learning::{
+        agreement::Agreement,
+        judge::{Asked, Bounds, Judge, Prompt, Question},
+    },
+    outcome::Prices,
+    progress,
+    store::Store,
+};
+
+/// Failures in a row after which a judge is given up.
+const FAILURES_MAX: usize = 10;
+
+/// What a judge did.
+#[derive(Debug, Serialize)]
+struct Judged {
+    /// The expert, with the version of its prompt.
+    given_by: String,
+    #[serde(flatten)]
+    tally: Tally,
+    /// Dollars; none where its prices are not known.
+    usd: Option<f64>,
+    /// With people: their labels, or whether clients found the answers good. None where nothing has both.
+    agreement: Option<Agreement>,
+}
+
+/// What became of the questions.
+#[derive(Debug, Default, Serialize)]
+struct Tally {
+    /// Replies that came.
+    asked: usize,
+    /// Of these, replies that said something.
+    labelled: usize,
+    /// Replies that did not say what they were asked for in the form that they were asked in.
+    unparsable: usize,
+    /// Pairs on which both orders did not give the same verdict: they count for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inconsistent: Option<usize>,
+    /// Questions that the judge failed on.
+    failed: usize,
+    /// Questions that were not asked, because they might have cost more than was left.
+    unaffordable: usize,
+    /// Whether it was given up.
+    gave_up: bool,
+}
+
+/// What a reply was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Labelled,
+    Unparsable,
+    /// Together with another that is still to come.
+    Later,
+    Inconsistent,
+}
+
+pub(super) async fn run(
+    store: &Store,
+    config: &Config,
+    expert: &str,
+    args: &LabelArgs,
+) -> Result<(), CliError> {
+    let expert = find(config, expert)?;
+    let judge = open(config, expert, args).await?;
+    let limit = args.judging.limit;
+    let (prompt, tally, agreement) = match args.judging.what {
+        What::Category => {
+            let given_by = Prompt::Category.given_by(&expert.id);
+            let done = category::run(store, config, &judge, (&given_by, limit)).await?;
+            (Prompt::Category, done.0, done.1)
+        }
+        What::Answer => {
+            let given_by = Prompt::Answer.given_by(&expert.id);
+            let done = answers::grade(store, &judge, &given_by, limit).await?;
+            (Prompt::Answer, done.0, done.1)
+        }
+        What::Pair => {
+            let given_by = Prompt::Pair.given_by(&expert.id);
+            let tally = answers::compare(store, &judge, &given_by, limit).await?;
+            (Prompt::Pair, tally, None)
+        }
+    };
+    let judged = Judged {
+        given_by: prompt.given_by(&expert.id),
+        tally,
+        usd: judge.spent_usd(),
+        agreement,
+    };
+    if args.json {
+        output::json(&judged).map_err(CliError::failed)?;
+    } else {
+        tell(&judged);
+    }
+    if judged.tally.gave_up {
+        return Err(CliError::Failed(format!(
+            "the judge failed {FAILURES_MAX} times in a row and was given up; what it said before is kept"
+        )));
+    }
+    Ok(())
+}
+
+fn find<'c>(config: &'c Config, id: &str) -> Result<&'c ExpertConfig, CliError> {
+    let chat = |expert: &&ExpertConfig| expert.capabilities.contains(&Capability::Chat);
+    let known = config.experts.iter().filter(chat);
+    known
+        .clone()
+        .find(|expert| expert.id.as_str() == id)
+        .ok_or_else(|| {
+            let known: Vec<&str> = known.map(|expert| expert.id.as_str()).collect();
+            CliError::Usage(format!(
+                "there is no expert `{id}` that answers; the configuration has {}",
+                known.join(", ")
+            ))
+        })
+}
+
+async fn open(config: &Config, expert: &ExpertConfig, args: &LabelArgs) -> Result<Judge, CliError> {
+    let prices = Prices::of(expert);
+    if args.judging.usd_max.is_some() && prices.is_none() {
+        return Err(CliError::Usage(format!(
+            "--usd-max needs to know what `{}` costs; give it `usd_in` and `usd_out` in the configuration",
+            expert.id
+        )));
+    }
+    let alone = expert.clone();
+    let opening = tokio::task::spawn_blocking(move || Experts::open(&[alone]));
+    let experts = opening.await.map_err(CliError::failed)?;
+    let bounds = Bounds {
+        usd_max: args.judging.usd_max,
+        concurrent: args.judging.concurrent.into(),
+    };
+    Ok(Judge::new(
+        experts.map_err(CliError::failed)?,
+        expert.id.clone(),
+        Arc::clone(&config.delivery.house),
+        prices,
+        bounds,
+    ))
+}
+
+/// Asks everything, and hands over each reply as it comes.
+async fn ask<T>(
+    judge: &Judge,
+    questions: Vec<Question<T>>,
+    mut take: impl AsyncFnMut(T, &str) -> Result<Use, CliError>,
+) -> Result<Tally, CliError> {
+    let bar = progress::bar(questions.len() as u64, "asking the judge");
+    let mut tally = Tally::default();
+    let mut failures = 0;
+    let mut replies = pin!(judge.ask_all(questions));
+    while let Some((about, asked)) = replies.next().await {
+        bar.inc(1);
+        match asked {
+            Asked::Said(words) => {
+                failures = 0;
+                tally.asked += 1;
+                tally.count(take(about, &words).await?);
+            }
+            Asked::Failed(error) => {
+                failures += 1;
+                tally.failed += 1;
+                tracing::warn!("the judge failed: {}", in_full(&error));
+            }
+            Asked::Unaffordable => tally.unaffordable += 1,
+        }
+        if failures == FAILURES_MAX {
+            tally.gave_up = true;
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(tally)
+}
+
+impl Tally {
+    fn count(&mut self, it: Use) {
+        match it {
+            Use::Labelled => self.labelled += 1,
+            Use::Unparsable => self.unparsable += 1,
+            Use::Inconsistent => *self.inconsistent.get_or_insert(0) += 1,
+            Use::Later => {}
+        }
+    }
+}
+
+fn tell(judged: &Judged) {
+    let Tally {
+        asked,
+        labelled,
+        unparsable,
+        inconsistent,
+        failed,
+        unaffordable,
+        ..
+    } = judged.tally;
+    let mut parts = vec![
+        format!("{asked} replies of {}", judged.given_by),
+        format!("{labelled} kept"),
+        format!("{unparsable} not in the form asked for"),
+        format!("{failed} failed"),
+    ];
+    parts.extend(inconsistent.map(|it| format!("{it} pairs not judged alike in both orders")));
+    if unaffordable > 0 {
+        parts.push(format!("{unaffordable} not asked for want of dollars"));
+    }
+    parts.extend(judged.usd.map(|usd| format!("{usd:.4} dollars")));
+    output::line(&parts.join(", "));
+    let Some(found) = judged.agreement else {
+        output::line("agreement with people: nothing has both's word yet");
+        return;
+    };
+    let kappa = found.kappa;
+    let kappa = kappa.map_or_else(|| "not defined".to_owned(), |kappa| format!("{kappa:.3}"));
+    output::line(&format!(
+        "agreement with people: Cohen's kappa {kappa}, n = {} ({:.1} % alike)",
+        found.n,
+        found.observed * 100.0
+    ));
+}

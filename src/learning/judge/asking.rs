@@ -1,0 +1,170 @@
+//! Asking a judge many things: several at once, for no more than so many dollars, and no longer than it answers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use serde_json::Value;
+
+use super::prompt::REPLY_TOKENS_MAX;
+use crate::{
+    chat::{ChatRequest, Usage},
+    config::Delivery,
+    expert::{Answer, Call, ExpertError, Experts, Role},
+    ids::ExpertId,
+    outcome::Prices,
+};
+
+/// Tokens that a conversation's form may add to its texts.
+const FORM_TOKENS_MAX: u64 = 64;
+
+/// What a judge may cost and take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Dollars; none: whatever it costs.
+    pub usd_max: Option<f64>,
+    /// Questions that are asked at once.
+    pub concurrent: usize,
+}
+
+/// An expert that judges.
+pub struct Judge {
+    experts: Arc<Experts>,
+    expert: ExpertId,
+    delivery: Arc<Delivery>,
+    prices: Option<Prices>,
+    bounds: Bounds,
+    purse: Mutex<Purse>,
+}
+
+/// What was spent, and what those under way may still cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Purse {
+    spent_usd: f64,
+    reserved_usd: f64,
+}
+
+/// One thing to ask, and what it is about.
+pub struct Question<T> {
+    /// What it is about.
+    pub about: T,
+    /// A chat request without its model.
+    pub body: Value,
+}
+
+/// What became of one.
+#[derive(Debug)]
+pub enum Asked {
+    /// The judge's words.
+    Said(String),
+    /// It failed.
+    Failed(ExpertError),
+    /// It was not asked: it might have cost more than is left.
+    Unaffordable,
+}
+
+impl Judge {
+    /// A judge that is one of the experts. Without prices a bound on dollars holds nothing back, and nothing is known of
+    /// what it costs.
+    pub fn new(
+        experts: Arc<Experts>,
+        expert: ExpertId,
+        delivery: Arc<Delivery>,
+        prices: Option<Prices>,
+        bounds: Bounds,
+    ) -> Self {
+        Self {
+            experts,
+            expert,
+            delivery,
+            prices,
+            bounds,
+            purse: Mutex::default(),
+        }
+    }
+
+    /// Asks everything, several at once; the replies come as they come.
+    pub fn ask_all<T>(
+        &self,
+        questions: impl IntoIterator<Item = Question<T>>,
+    ) -> impl Stream<Item = (T, Asked)> {
+        stream::iter(questions)
+            .map(async |question| (question.about, self.ask(question.body).await))
+            .buffer_unordered(self.bounds.concurrent)
+    }
+
+    /// Dollars that were spent; none where prices are not known.
+    pub fn spent_usd(&self) -> Option<f64> {
+        self.prices?;
+        Some(self.purse().spent_usd)
+    }
+
+    async fn ask(&self, mut body: Value) -> Asked {
+        body["model"] = self.expert.as_str().into();
+        let bytes = body.to_string().len() as u64;
+        let Some(reserved_usd) = self.reserve(bytes) else {
+            return Asked::Unaffordable;
+        };
+        let request = match ChatRequest::parse(body) {
+            Ok(request) => Arc::new(request),
+            Err(invalid) => {
+                self.settle(reserved_usd, 0.0);
+                return Asked::Said(invalid.to_string());
+            }
+        };
+        let call = Call::new(request, Arc::clone(&self.delivery)).in_role(Role::Judge);
+        let order = std::slice::from_ref(&self.expert);
+        match self.experts.answer(order, &call).await {
+            Ok(answered) => {
+                let (words, usage) = heard(answered.answer);
+                let cost_usd = self.prices.zip(usage);
+                // What was not counted may have cost all that it could.
+                let cost_usd =
+                    cost_usd.map_or(reserved_usd, |(prices, usage)| prices.cost_usd(usage));
+                self.settle(reserved_usd, cost_usd);
+                Asked::Said(words)
+            }
+            Err(error) => {
+                // Nothing is paid for an attempt that failed.
+                self.settle(reserved_usd, 0.0);
+                Asked::Failed(error)
+            }
+        }
+    }
+
+    /// Sets aside the most that a question can cost: no text has more tokens than bytes. None where it is not left.
+    fn reserve(&self, bytes: u64) -> Option<f64> {
+        let most = Usage {
+            prompt_tokens: bytes + FORM_TOKENS_MAX,
+            completion_tokens: REPLY_TOKENS_MAX.into(),
+        };
+        let most_usd = self.prices.map_or(0.0, |prices| prices.cost_usd(most));
+        let mut purse = self.purse();
+        let taken_usd = purse.spent_usd + purse.reserved_usd + most_usd;
+        if self.bounds.usd_max.is_some_and(|max| taken_usd > max) {
+            return None;
+        }
+        purse.reserved_usd += most_usd;
+        Some(most_usd)
+    }
+
+    fn settle(&self, reserved_usd: f64, cost_usd: f64) {
+        let mut purse = self.purse();
+        purse.reserved_usd -= reserved_usd;
+        purse.spent_usd += cost_usd;
+    }
+
+    fn purse(&self) -> std::sync::MutexGuard<'_, Purse> {
+        self.purse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A judge is asked for whole answers; a stream says nothing.
+fn heard(answer: Answer) -> (String, Option<Usage>) {
+    match answer {
+        Answer::Whole(completion) => {
+            let words = completion.text().unwrap_or_default().to_owned();
+            (words, completion.usage())
+        }
+        Answer::Stream(_) => (String::new(), None),
+    }
+}
