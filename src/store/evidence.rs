@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// Feedback that names a category, and labels: the newest first, each with its outcome. Nothing can be learnt from an
-/// outcome whose question was not kept.
+/// outcome whose question was not kept. `CROSS JOIN` has SQLite begin with what was said: it would otherwise read every
+/// outcome for the sake of their order.
 const STATEMENTS: &str = "
     SELECT o.id, o.asked_at_ms, o.session, o.question, o.category AS routed_to, o.reason,
            s.category, s.origin, s.given_by, s.given_at_ms
@@ -18,7 +19,7 @@ const STATEMENTS: &str = "
         UNION ALL
         SELECT outcome_id, category, origin, given_by, given_at_ms FROM labels
     ) s
-    JOIN outcomes o ON o.id = s.outcome_id
+    CROSS JOIN outcomes o ON o.id = s.outcome_id
     WHERE o.question IS NOT NULL
     ORDER BY o.asked_at_ms DESC, o.id DESC, s.given_at_ms, s.origin
     LIMIT ?";

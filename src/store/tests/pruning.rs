@@ -186,27 +186,27 @@ async fn outcomes_are_written_while_many_are_pruned_and_the_file_gets_smaller() 
         outcome.answer = Some(long.clone());
         outcome
     };
-    let rows: Vec<_> = (0..6000).map(old).collect();
+    let rows: Vec<_> = (0..2500).map(old).collect();
     store.write(&rows).await.unwrap();
     let (say_done, mut done) = oneshot::channel();
     let pruning = async {
-        let pruned = store.prune(before(6000)).await.unwrap();
+        let pruned = store.prune(before(2500)).await.unwrap();
         say_done.send(()).unwrap();
         pruned
     };
     let writing = async {
         let mut written = 0;
         while done.try_recv().is_err() {
-            let outcome = outcome(&format!("new-{written}"), 6000 + written);
+            let outcome = outcome(&format!("new-{written}"), 2500 + written);
             store.write(&[outcome]).await.unwrap();
             written += 1;
         }
         written
     };
     let (pruned, written) = tokio::join!(pruning, writing);
-    assert_eq!(pruned.deleted, 6000);
-    // As many at the least as there are steps: each leaves the file to others for as long as it took.
-    assert!(written >= 12, "{written} outcomes were written meanwhile");
+    assert_eq!(pruned.deleted, 2500);
+    // Between its five steps, and those of the vacuum, the file is left to others.
+    assert!(written >= 3, "{written} outcomes were written meanwhile");
     assert_eq!(store.count().await.unwrap(), written.unsigned_abs());
     let free: i64 = sqlx::query_scalar("PRAGMA freelist_count")
         .fetch_one(&store.pool)
