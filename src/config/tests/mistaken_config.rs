@@ -301,7 +301,7 @@ mapping:
             "coterie.yaml:2:12: there is no expert `generl`; did you mean `general`?",
             "coterie.yaml:3:3: no route describes the category `codng`; did you mean `coding`?",
             "coterie.yaml:4:3: no route describes the category `poetry`; known here: `coding`, `math`, `default`, \
-             `file`, `budget`, `prefer`, `prefer_allowed`, `quality` and `cascade`",
+             `file`, `budget`, `prefer`, `prefer_allowed`, `quality`, `cascade` and `explore`",
             "coterie.yaml:5:45: `gpt` is asked already; name each expert once",
             "coterie.yaml:5:50: there is no expert `gtp`; did you mean `gpt`?",
             "coterie.yaml:6:3: `out_of_domain` has no entry of its own; `default` answers what no category covers",

@@ -92,7 +92,7 @@ fn nothing_can_be_mapped_to_the_file_of_questions_of_no_category() {
         house.mistakes(),
         [
             "coterie.yaml:1:30: no route describes the category `_other`; known here: `coding`, `math`, `default`, \
-             `file`, `budget`, `prefer`, `prefer_allowed`, `quality` and `cascade`"
+             `file`, `budget`, `prefer`, `prefer_allowed`, `quality`, `cascade` and `explore`"
         ]
     );
 }

@@ -33,7 +33,9 @@ pub(super) fn check(sample: &Sample<'_>, bootstrap: &Bootstrap, bounds: &Bounds)
     let spread = bootstrap.spread(|figures| bootstrap::difference(figures.ood_auroc));
     let interval = spread.interval(one_sided(bounds.confidence));
     let difference = bootstrap::difference(areas);
-    let ending = Ending::passed_if(difference >= -bounds.ood_margin || interval.high >= 0.0);
+    let is_harm = difference < -bounds.ood_margin && interval.high < 0.0;
+    // Without resamples there is nothing to judge by.
+    let ending = Ending::passed_if(interval.low.is_finite() && !is_harm);
     let [champion, challenger] = areas;
     let said = match ending {
         Ending::Passed => "not found to be worse than the margin allows",
