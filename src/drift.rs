@@ -79,7 +79,7 @@ impl Default for DriftConfig {
         Self {
             questions_per_false_alarm: 20_000.0,
             reference_rows: 1_000,
-            success_reference_rows: 150,
+            success_reference_rows: 200,
             features: 0,
             seed: 0,
         }

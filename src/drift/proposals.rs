@@ -1,14 +1,15 @@
 //! Categories that may be missing: what was refused or unsure, sorted into clusters. Pure.
 //!
 //! Vectors are looked at from the middle of the existing categories, and then of all kinds of refused texts, so that what all
-//! texts share tells nothing apart (Mu and Viswanath, "All-but-the-Top", 2018). Clusters are those of average linkage (Sokal and Michener, "A statistical method
-//! for evaluating systematic relationships", 1958), cut where two clusters have less to do with each other than
-//! [`ProposalOptions::linkage_min`]. Unlike single linkage, which HDBSCAN builds on, it takes in no noise along chains, and
-//! the cut says how broad a category is. Then each text goes to the cluster that it resembles most, if it does as much as those
-//! in it, or to none. A cluster is proposed if it is large, coherent and not what an existing category covers.
+//! texts share tells nothing apart (Mu and Viswanath, "All-but-the-Top", 2018). Clusters are those of average linkage (Sokal
+//! and Michener, "A statistical method for evaluating systematic relationships", 1958), cut where two clusters have less to do
+//! with each other than [`ProposalOptions::linkage_min`]. Unlike single linkage, which HDBSCAN builds on, it takes in no noise
+//! along chains, and the cut says how broad a category is. Then each text goes to the cluster that it resembles most, if it does
+//! nearly as much as those in it, or to none. A cluster is proposed if it is large, coherent and not what an existing category
+//! covers.
 //!
-//! Names are the terms that set a cluster apart: class-based TF-IDF (Grootendorst, "`BERTopic`", 2022). The same rows give the
-//! same proposals, in whatever number of threads.
+//! Names are the terms that set a cluster apart: class-based TF-IDF (Grootendorst, "`BERTopic`: Neural topic modeling with a
+//! class-based TF-IDF procedure", 2022). The same rows give the same proposals, in whatever number of threads.
 
 mod examples;
 mod linkage;

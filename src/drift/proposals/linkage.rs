@@ -13,7 +13,7 @@ pub(super) struct Cut {
 
 /// Two groups with subjects of their own are one only if they resemble each other by this share of what the rows of the looser
 /// one do among themselves.
-const KINSHIP: f32 = 0.2;
+const KINSHIP: f32 = 0.25;
 
 /// The groups (row numbers, rising) that are left when no two belong together, by their first row.
 ///
