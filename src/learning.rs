@@ -6,12 +6,14 @@
 pub mod agreement;
 mod candidate;
 pub mod challenger;
+pub mod crossfit;
 mod evidence;
 pub mod gate;
 pub mod informative;
 pub mod judge;
 pub mod judging;
 mod label;
+pub mod learnt;
 pub mod neighbours;
 pub mod proposing;
 pub mod report;

@@ -6,10 +6,11 @@ use coterie::{
     evaluate::Evaluation,
     ids::CategoryId,
     learning::{
-        Evidence, Origin, Statement, challenger,
-        gate::{self, Bounds},
+        Evidence, Origin, Statement,
+        gate::Bounds,
         judging,
         resolve::{self, Rules},
+        retrain::{self, Options},
         split,
     },
     registry,
@@ -57,11 +58,18 @@ pub(crate) async fn run(files: &[PathBuf]) {
                 .any(|it| it.client == name(0)),
         );
         let split = split::split(rows, &std::collections::HashSet::new());
-        let folder = challenger::train(&config, &split.seen, 7).await.unwrap();
-        let challenger = challenger::open(folder, &champion, &config).await.unwrap();
-        if !passes(&champion, &challenger, &split.unseen, seed).await {
+        let options = Options {
+            seed,
+            without: Vec::new(),
+            bounds: Bounds::default(),
+            promotes: false,
+        };
+        let compared = retrain::compare(&config, &champion, &split, &options).await;
+        let compared = compared.unwrap();
+        if !compared.judgement.passed {
             continue;
         }
+        let challenger = compared.challenger;
         promoted += 1;
         let difference =
             accuracy(&challenger, &dealt.unseen).await - accuracy(&champion, &dealt.unseen).await;
@@ -132,29 +140,6 @@ fn lie(classes: &[CategoryId], lies: &[CategoryId], right: &CategoryId) -> Categ
 
 fn name(client: usize) -> String {
     format!("client-{client}")
-}
-
-async fn passes(
-    champion: &Router,
-    challenger: &Router,
-    unseen: &[resolve::Row],
-    seed: u64,
-) -> bool {
-    let rows: Vec<Labelled> = unseen.iter().map(challenger::labelled).collect();
-    let old = judging::judge(champion, rows.clone()).await.unwrap();
-    let new = judging::judge(challenger, rows).await.unwrap();
-    let rows: Vec<gate::Row> = old
-        .iter()
-        .zip(&new)
-        .zip(0..)
-        .map(|((old, new), conversation)| gate::Row {
-            label: old.label.clone(),
-            conversation,
-            champion: gate::Said::of(old),
-            challenger: gate::Said::of(new),
-        })
-        .collect();
-    gate::judge(&rows, None, &Bounds::default(), seed).passed
 }
 
 async fn accuracy(router: &Router, rows: &[Labelled]) -> f64 {

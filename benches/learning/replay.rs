@@ -33,7 +33,7 @@ const FEEDBACK_SHARE: f64 = 1.0 / 3.0;
 const NOISE: f64 = 0.1;
 
 /// Percentages of the traffic after which it is retrained: each time about as much is learnt again as was known before.
-const RETRAINED_AT: [usize; 4] = [15, 35, 65, 100];
+const RETRAINED_AT: [usize; 4] = [12, 30, 60, 100];
 
 /// Questions at once.
 const AT_ONCE: usize = 8;

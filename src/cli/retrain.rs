@@ -66,8 +66,8 @@ fn tell(retrained: &Retrained, is_dry_run: bool) {
         ..
     } = retrained;
     output::line(&format!(
-        "router {challenger}, trained on {} rows, against {champion} on {} unseen ones",
-        retrained.seen, retrained.unseen
+        "router {challenger}, trained on {} rows, against {champion}; {} were judged, each by routers that had not seen it",
+        retrained.learnt, retrained.judged
     ));
     for check in &judgement.checks {
         let mark = match check.ending {

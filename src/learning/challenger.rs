@@ -1,6 +1,9 @@
 //! A router that is trained on what the traffic taught, beside the routes' examples.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Origin, resolve::Row};
 use crate::{
@@ -33,13 +36,18 @@ pub enum ChallengerError {
     Artefact(#[from] ArtefactError),
 }
 
-/// Trains a router on rows and on the routes' examples, into a folder of its own beside the others, which is returned.
+/// Trains a router on rows and on the routes' examples, into a folder of its own in `place`, which is returned.
 ///
 /// The same rows and seed give the same bytes: it is dated by the newest of its rows.
 ///
 /// # Errors
 /// [`ChallengerError`] says what is wrong.
-pub async fn train(config: &Config, rows: &[Row], seed: u64) -> Result<PathBuf, ChallengerError> {
+pub async fn train(
+    config: &Config,
+    rows: &[Row],
+    seed: u64,
+    place: &Path,
+) -> Result<PathBuf, ChallengerError> {
     let encoder = in_force::open_encoder(&config.router).await?;
     let mut job = in_force::job_of_routes(&config.router, &config.catalogue, &encoder);
     job.seed = seed;
@@ -47,11 +55,10 @@ pub async fn train(config: &Config, rows: &[Row], seed: u64) -> Result<PathBuf, 
     job.doubtful = DOUBTFUL.map(|origin| origin.as_str().to_owned()).to_vec();
     job.rows.extend(rows.iter().map(labelled));
     let prepared = Prepared::new(job, &config.router.encoder, &encoder)?;
-    let artefacts = &config.router.artefacts;
-    let folder = artefacts.join(prepared.id().as_str());
+    let folder = place.join(prepared.id().as_str());
     // Everything that it would be trained from is the same: so would the router be.
     if Artefact::read(&folder).is_err() {
-        Box::pin(prepared.train(&encoder, artefacts, &folder)).await?;
+        Box::pin(prepared.train(&encoder, &config.router.artefacts, &folder)).await?;
     }
     Ok(folder)
 }

@@ -12,8 +12,10 @@ mod better;
 mod bootstrap;
 mod calibration;
 mod categories;
+mod itself;
 mod judgement;
 mod latency;
+mod newest;
 mod normal;
 mod out_of_domain;
 mod paired;
@@ -34,6 +36,8 @@ pub struct Row {
     pub label: CategoryId,
     /// The conversation that it is of; rows of one conversation count as one witness.
     pub conversation: u64,
+    /// Whether it is of the newest rows, of which nothing was known but what came before.
+    pub is_newest: bool,
     /// What the router in force says.
     pub champion: Said,
     /// What the router says that is to replace it.
@@ -78,6 +82,15 @@ pub struct Latency {
     pub challenger_p50_us: u64,
     /// What 99 of 100 of the challenger's decisions take at most, microseconds.
     pub challenger_p99_us: u64,
+}
+
+/// What is known of the very router that is to be put in force, where stand-ins were judged in its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Itself {
+    /// How long it takes beside the champion; none: not measured.
+    pub latency: Option<Latency>,
+    /// Share of the judged rows on which it is right, all of which it learnt from; none: it is what was judged.
+    pub accuracy: Option<f64>,
 }
 
 /// By what a challenger has to be better.
@@ -151,9 +164,9 @@ impl Default for Bounds {
 
 /// Judges a challenger by what both routers said of unseen rows.
 ///
-/// `latency`: where it was measured; without it, it is not judged. `seed`: of the bootstrap; equal arguments give an equal
-/// judgement, on any number of threads. Too few rows, and rows whose confidence or strangeness is no number, are refused.
-pub fn judge(rows: &[Row], latency: Option<Latency>, bounds: &Bounds, seed: u64) -> Judgement {
+/// `seed`: of the bootstrap; equal arguments give an equal judgement, on any number of threads. Too few rows, and rows whose
+/// confidence or strangeness is no number, are refused.
+pub fn judge(rows: &[Row], itself: Itself, bounds: &Bounds, seed: u64) -> Judgement {
     let sample = Sample::new(rows, bounds.category_rows_min);
     let enough = sample.enough(bounds.conversations_min);
     if enough.ending == Ending::Failed {
@@ -162,9 +175,11 @@ pub fn judge(rows: &[Row], latency: Option<Latency>, bounds: &Bounds, seed: u64)
     let bootstrap = Bootstrap::new(&sample, bounds.resamples, seed);
     let mut checks = vec![enough, better::check(&sample, &bootstrap, bounds)];
     checks.extend(categories::checks(&sample, &bootstrap, bounds));
+    checks.push(newest::check(rows, bounds));
     checks.push(calibration::check(&bootstrap, bounds));
     checks.push(out_of_domain::check(&sample, &bootstrap, bounds));
-    checks.extend(latency::checks(latency, bounds));
+    checks.extend(itself::check(rows, itself.accuracy, bounds));
+    checks.extend(latency::checks(itself.latency, bounds));
     Judgement::new(&sample, checks)
 }
 

@@ -58,7 +58,7 @@ fn mark(ending: Ending) -> &'static str {
 
 fn table(champion: &Evaluation, challenger: &Evaluation) -> String {
     let mut text = format!(
-        "| on {} unseen rows | champion | challenger |\n| --- | --- | --- |\n",
+        "| on {} rows, each unseen by whoever was asked | champion | challenger |\n| --- | --- | --- |\n",
         champion.rows
     );
     let both = |of: fn(&Evaluation) -> Option<f64>| [of(champion), of(challenger)];
@@ -94,8 +94,9 @@ fn evidence(retrained: &Retrained) -> String {
         rows,
     } = &retrained.account;
     let mut text = format!(
-        "\n## What it learnt from\n\n{} rows were learnt from and {} judged by; seed {}.\n\n| | |\n| --- | --- |\n",
-        retrained.seen, retrained.unseen, retrained.seed
+        "\n## What it learnt from\n\n{} rows were learnt from. {} were judged by routers that had learnt from the others alone; of {} the \
+         champion had learnt, so that one trained like it was asked in its place. Seed {}.\n\n| | |\n| --- | --- |\n",
+        retrained.learnt, retrained.judged, retrained.judged_by_stand_in, retrained.seed
     );
     for (what, count) in [
         ("outcomes of which something was said", outcomes),

@@ -11,30 +11,33 @@ use serde::Serialize;
 use super::{
     Origin,
     challenger::{self, ChallengerError},
-    gate::{self, Bounds, Judgement},
-    judging, report,
+    crossfit::{self, Champion, CrossfitError, Heard},
+    gate::{self, Bounds, Itself, Judgement},
+    judging,
+    learnt::{LEARNT_FILE, Learnt},
+    report,
     resolve::{self, Account, Row, Rules},
     split::{self, Split},
 };
 use crate::{
     clock,
     config::Config,
-    evaluate::{Evaluation, Judged},
+    evaluate::Evaluation,
     ids::{CategoryId, RouterId},
     registry::{self, OpenError, Promotion, Registered},
     router::{Router, RouterError},
     store::{Promoter, PromotionError, Store, StoreError},
-    train::{dataset, labels::Labelled},
+    train::dataset,
 };
 
 /// Most statements that are read, the newest: some hundred bytes each, with the question.
 pub const STATEMENTS_MAX: u32 = 200_000;
 
 /// Most rows that a challenger is trained on, the newest; reading them with a transformer takes minutes.
-pub const SEEN_MAX: usize = 20_000;
+pub const ROWS_MAX: usize = 20_000;
 
 /// Rows to train on below which nothing is tried.
-pub const SEEN_MIN: usize = 50;
+pub const ROWS_MIN: usize = 50;
 
 /// The name under which retraining promotes.
 const PROMOTER: &str = "retrain";
@@ -66,7 +69,7 @@ pub struct Options {
 pub enum RetrainError {
     /// There is too little to learn from.
     #[error(
-        "there are {rows} labelled questions to train on, and {SEEN_MIN} are needed; send feedback with a `category` (POST /v1/feedback), or label questions with `coterie label`"
+        "there are {rows} labelled questions to train on, and {ROWS_MIN} are needed; send feedback with a `category` (POST /v1/feedback), or label questions with `coterie label`"
     )]
     TooFewRows {
         /// Rows to train on.
@@ -83,9 +86,25 @@ pub enum RetrainError {
     /// No challenger can be trained.
     #[error(transparent)]
     Challenger(#[from] ChallengerError),
+    /// Rows cannot be judged.
+    #[error(transparent)]
+    Crossfit(#[from] CrossfitError),
     /// A router failed on a row.
     #[error(transparent)]
     Router(#[from] RouterError),
+    /// What the router in force learnt from cannot be told.
+    #[error(
+        "what router {router} learnt from cannot be read from its folder {}; put another router in force, or remove {LEARNT_FILE} there: it is then judged on questions that it knows, and is harder to beat",
+        folder.display()
+    )]
+    Learnt {
+        /// The router in force.
+        router: RouterId,
+        /// Where its artefact lies.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -120,12 +139,14 @@ pub struct Retrained {
     /// What became of the evidence.
     pub account: Account,
     /// Rows that the challenger was trained on, beside the routes' examples.
-    pub seen: usize,
-    /// Rows that both were judged on.
-    pub unseen: usize,
+    pub learnt: usize,
+    /// Rows that both were judged on, each by routers that had not seen it.
+    pub judged: usize,
+    /// Of how many of these the champion's stand-in was asked, since the champion has seen them.
+    pub judged_by_stand_in: usize,
     /// Whether it may replace the champion, and why.
     pub judgement: Judgement,
-    /// How both did on the unseen rows; none without rows.
+    /// How both, or those who stood in for them, did on these rows; none without rows.
     pub figures: Option<[Evaluation; 2]>,
     /// The folder of the challenger, with the report.
     pub folder: PathBuf,
@@ -148,34 +169,92 @@ pub async fn retrain(
     }
     let (champion, opened_by) = Box::pin(registry::open_promoted(config, store)).await?;
     let (split, account) = rows(config, store, options).await?;
-    if split.seen.len() < SEEN_MIN {
-        let rows = split.seen.len();
+    if split.rows.len() < ROWS_MIN {
+        let rows = split.rows.len();
         return Err(RetrainError::TooFewRows { rows });
     }
-    let folder = Box::pin(challenger::train(config, &split.seen, options.seed)).await?;
-    let router = Box::pin(challenger::open(folder.clone(), &champion, config)).await?;
-    let judged = both(&champion, &router, &split.unseen).await?;
-    let latency = judging::latency(&champion, &router, &labelled(&split.unseen)).await?;
-    let judgement = judge(&split.unseen, &judged, latency, options);
+    let compared = Box::pin(compare(config, &champion, &split, options)).await?;
     let mut retrained = Retrained {
         champion: champion.id().clone(),
-        challenger: router.id().clone(),
+        challenger: compared.challenger.id().clone(),
         seed: options.seed,
         account,
-        seen: split.seen.len(),
-        unseen: split.unseen.len(),
-        figures: figures(&judged, &champion, &router),
-        judgement,
-        folder,
+        learnt: split.rows.len(),
+        judged: compared.heard.rows.len(),
+        judged_by_stand_in: compared.heard.by_stand_in,
+        figures: figures(&compared.heard, &champion, &compared.challenger),
+        judgement: compared.judgement,
+        folder: compared.challenger.artefact().folder.clone(),
         promoted: false,
     };
-    keep(&retrained)?;
-    register(store, &retrained, &router).await?;
+    keep(&retrained, &split.rows)?;
+    register(store, &retrained, &compared.challenger).await?;
     if options.promotes && retrained.judgement.passed {
         promote(store, &retrained, opened_by.seen).await?;
         retrained.promoted = true;
     }
     Ok(retrained)
+}
+
+/// A challenger beside the champion.
+pub struct Compared {
+    /// The challenger, trained on all rows.
+    pub challenger: Router,
+    /// What was said of the rows by whoever had not seen them.
+    pub heard: Heard,
+    /// Whether the challenger may replace the champion.
+    pub judgement: Judgement,
+}
+
+/// Trains a challenger on all rows and judges it beside the champion, each row by routers that have not seen it.
+///
+/// # Errors
+/// The challenger or a stand-in cannot be trained, or a router fails.
+pub async fn compare(
+    config: &Config,
+    champion: &Router,
+    split: &Split,
+    options: &Options,
+) -> Result<Compared, RetrainError> {
+    let learnt = learnt_by(champion)?;
+    let artefacts = &config.router.artefacts;
+    let trained = challenger::train(config, &split.rows, options.seed, artefacts);
+    let folder = Box::pin(trained).await?;
+    let challenger = Box::pin(challenger::open(folder, champion, config)).await?;
+    let named = (challenger.id().as_str(), options.seed);
+    let judges = Champion {
+        router: champion,
+        learnt: &learnt,
+    };
+    let heard = Box::pin(crossfit::judge(config, judges, split, named)).await?;
+    let rows: Vec<&Row> = heard.rows.iter().map(|at| &split.rows[*at]).collect();
+    let labelled = || rows.iter().map(|row| challenger::labelled(row)).collect();
+    let of_itself = judging::judge(&challenger, labelled()).await?;
+    let right = of_itself.iter().filter(|judged| judged.is_right()).count();
+    let itself = Itself {
+        latency: judging::latency(champion, &challenger, &labelled()).await?,
+        accuracy: (!rows.is_empty()).then(|| right as f64 / rows.len() as f64),
+    };
+    let judgement = gate::judge(
+        &gate_rows(&rows, &heard),
+        itself,
+        &options.bounds,
+        options.seed,
+    );
+    Ok(Compared {
+        challenger,
+        heard,
+        judgement,
+    })
+}
+
+fn learnt_by(router: &Router) -> Result<Learnt, RetrainError> {
+    let folder = &router.artefact().folder;
+    Learnt::read(folder).map_err(|source| RetrainError::Learnt {
+        router: router.id().clone(),
+        folder: folder.clone(),
+        source,
+    })
 }
 
 async fn rows(
@@ -195,51 +274,31 @@ async fn rows(
         categories: &categories,
         client_share_max: config.learning.client_share_max,
     };
-    let (rows, account) = resolve::resolve(&evidence, &rules);
+    let (mut rows, account) = resolve::resolve(&evidence, &rules);
+    // They come oldest first.
+    let surplus = rows.len().saturating_sub(ROWS_MAX);
+    rows.drain(..surplus);
     let examples: HashSet<String> = dataset::of_routes(&config.catalogue)
         .into_iter()
         .map(|example| example.query.text)
         .collect();
-    let mut split = split::split(rows, &examples);
-    // Rows come oldest first.
-    let surplus = split.seen.len().saturating_sub(SEEN_MAX);
-    split.seen.drain(..surplus);
-    Ok((split, account))
+    Ok((split::split(rows, &examples), account))
 }
 
-/// What the champion and the challenger say of each row.
-async fn both(
-    champion: &Router,
-    challenger: &Router,
-    rows: &[Row],
-) -> Result<[Vec<Judged>; 2], RouterError> {
-    Ok([
-        judging::judge(champion, labelled(rows)).await?,
-        judging::judge(challenger, labelled(rows)).await?,
-    ])
-}
-
-fn labelled(rows: &[Row]) -> Vec<Labelled> {
-    rows.iter().map(challenger::labelled).collect()
-}
-
-fn judge(
-    unseen: &[Row],
-    [champion, challenger]: &[Vec<Judged>; 2],
-    latency: Option<gate::Latency>,
-    options: &Options,
-) -> Judgement {
-    let rows: Vec<gate::Row> = unseen
-        .iter()
-        .zip(champion.iter().zip(challenger))
-        .map(|(row, (champion, challenger))| gate::Row {
+/// The rows as the gate has them.
+fn gate_rows(rows: &[&Row], heard: &Heard) -> Vec<gate::Row> {
+    let older = rows.len() - heard.newest;
+    rows.iter()
+        .zip(heard.champion.iter().zip(&heard.challenger))
+        .enumerate()
+        .map(|(at, (row, (champion, challenger)))| gate::Row {
             label: row.category.clone(),
             conversation: conversation(&row.conversation),
+            is_newest: at >= older,
             champion: gate::Said::of(champion),
             challenger: gate::Said::of(challenger),
         })
-        .collect();
-    gate::judge(&rows, latency, &options.bounds, options.seed)
+        .collect()
 }
 
 /// A number for a conversation.
@@ -248,23 +307,20 @@ fn conversation(name: &str) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-fn figures(
-    [champion, challenger]: &[Vec<Judged>; 2],
-    old: &Router,
-    new: &Router,
-) -> Option<[Evaluation; 2]> {
+fn figures(heard: &Heard, champion: &Router, challenger: &Router) -> Option<[Evaluation; 2]> {
     Some([
-        Evaluation::of(champion, old.id().clone()).ok()?,
-        Evaluation::of(challenger, new.id().clone()).ok()?,
+        Evaluation::of(&heard.champion, champion.id().clone()).ok()?,
+        Evaluation::of(&heard.challenger, challenger.id().clone()).ok()?,
     ])
 }
 
-/// Writes the judgement and the report beside the artefact.
-fn keep(retrained: &Retrained) -> Result<(), RetrainError> {
+/// Writes what was learnt from, the judgement and the report beside the artefact.
+fn keep(retrained: &Retrained, rows: &[Row]) -> Result<(), RetrainError> {
     let write = |name: &str, bytes: &[u8]| {
         let path = retrained.folder.join(name);
         fs::write(&path, bytes).map_err(|source| RetrainError::Report { path, source })
     };
+    write(LEARNT_FILE, &Learnt::of(rows).to_json()?)?;
     write(JUDGEMENT_FILE, &serde_json::to_vec_pretty(retrained)?)?;
     if let Some(picture) = report::picture(retrained)? {
         write(PICTURE_FILE, picture.as_bytes())?;

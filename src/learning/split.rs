@@ -1,51 +1,94 @@
-//! Which rows a challenger is trained on, and which it is judged on: the newest conversations, whole.
+//! Which rows routers are judged on: the newest conversations, in blocks that follow each other in time.
 //!
-//! A question that was seen in training tells nothing, and neither does one of the same conversation. And what is promoted
-//! will be asked tomorrow's questions, so it is judged on the latest there are.
+//! A question that was seen in training tells nothing, and neither does one of the same conversation. While there are few
+//! rows none can be spared from learning either: so the rows of a block are judged by routers that learnt from all others
+//! (cross-validation: Stone, "Cross-validatory choice and assessment of statistical predictions", Journal of the Royal
+//! Statistical Society B 1974), and what is put in force learns from all. What is asked at the same time often resembles
+//! each other, so a block is a span of time; of the newest block nothing is known but what came before it, as of
+//! tomorrow's questions.
 
 use std::collections::{HashMap, HashSet};
 
 use super::resolve::Row;
 
-/// Share of the rows on which routers are judged, at the most: while there are few, it takes half of them to show that a
-/// challenger is better.
-pub const UNSEEN_SHARE_MAX: f64 = 0.5;
+/// Rows on which routers are judged, at the most: as many show a difference of two points.
+pub const JUDGING_MAX: usize = 1_500;
 
-/// Rows on which routers are judged, at the most: as many show a difference of two points, and what is left teaches more.
-pub const UNSEEN_MAX: usize = 1_500;
+/// Blocks that they are held back in: each is judged by routers that lack about a fifth of these rows.
+pub const BLOCKS: usize = 5;
 
-/// Rows in two parts that have no conversation and no text in common.
+/// Rows to learn from, and those of them to judge by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// To train on, oldest first.
-    pub seen: Vec<Row>,
-    /// To judge by, oldest first.
-    pub unseen: Vec<Row>,
-    /// Rows that would have been judged by if their text were not among the routes' examples.
+    /// All rows, oldest first.
+    pub rows: Vec<Row>,
+    /// What is held back together, the newest last.
+    pub blocks: Vec<Block>,
+    /// Rows that would judge if their text were not among the routes' examples.
     pub known: usize,
 }
 
-/// Splits rows (oldest first, each text once) into those to train on and those to judge by.
-///
-/// About [`UNSEEN_SHARE_MAX`] of them, and not many more than [`UNSEEN_MAX`], of the newest conversations, are unseen.
+/// Conversations that are held back together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    conversations: HashSet<String>,
+    /// Rows to judge by, as places in [`Split::rows`], in their order.
+    pub judging: Vec<usize>,
+}
+
+impl Split {
+    /// What may be learnt from by whoever judges the rows of a block.
+    pub fn without(&self, block: &Block) -> Vec<Row> {
+        let others = self.rows.iter().filter(|row| !block.holds(row));
+        others.cloned().collect()
+    }
+
+    /// Rows to judge by.
+    pub fn judging(&self) -> usize {
+        self.blocks.iter().map(|block| block.judging.len()).sum()
+    }
+}
+
+impl Block {
+    fn holds(&self, row: &Row) -> bool {
+        self.conversations.contains(&row.conversation)
+    }
+}
+
+/// Cuts the newest conversations, with about [`JUDGING_MAX`] rows, into [`BLOCKS`]; rows come oldest first, each text once.
 /// `examples` holds texts that every router was trained on.
 pub fn split(rows: Vec<Row>, examples: &HashSet<String>) -> Split {
     let newest = newest_conversations(&rows);
-    let mut split = Split::default();
-    for row in rows {
-        if !newest.contains(&row.conversation) {
-            split.seen.push(row);
-        } else if examples.contains(&row.text) {
-            split.known += 1;
+    let wanted: usize = newest.iter().map(|(_, rows)| rows).sum();
+    let mut blocks = vec![Block::default(); BLOCKS];
+    let mut before = 0;
+    for (conversation, rows) in newest.into_iter().rev() {
+        blocks[before * BLOCKS / wanted]
+            .conversations
+            .insert(conversation);
+        before += rows;
+    }
+    let mut known = 0;
+    for (at, row) in rows.iter().enumerate() {
+        let Some(block) = blocks.iter_mut().find(|block| block.holds(row)) else {
+            continue;
+        };
+        if examples.contains(&row.text) {
+            known += 1;
         } else {
-            split.unseen.push(row);
+            block.judging.push(at);
         }
     }
-    split
+    blocks.retain(|block| !block.judging.is_empty());
+    Split {
+        rows,
+        blocks,
+        known,
+    }
 }
 
-/// The conversations that ended last, as many as have so many rows.
-fn newest_conversations(rows: &[Row]) -> HashSet<String> {
+/// The conversations that ended last, newest first, with as many rows as are to judge; and how many each has.
+fn newest_conversations(rows: &[Row]) -> Vec<(String, usize)> {
     let mut ends: HashMap<&str, (i64, usize)> = HashMap::new();
     for row in rows {
         let end = ends.entry(&row.conversation).or_insert((i64::MIN, 0));
@@ -56,14 +99,14 @@ fn newest_conversations(rows: &[Row]) -> HashSet<String> {
         .map(|(conversation, (end_ms, rows))| (end_ms, conversation, rows))
         .collect();
     ends.sort_unstable_by(|a, b| b.cmp(a));
-    let mut wanted = (rows.len() as f64 * UNSEEN_SHARE_MAX).min(UNSEEN_MAX as f64);
+    let mut so_far = 0;
     ends.into_iter()
         .take_while(|(_, _, rows)| {
-            let is_wanted = wanted > 0.5;
-            wanted -= *rows as f64;
+            let is_wanted = so_far < JUDGING_MAX;
+            so_far += rows;
             is_wanted
         })
-        .map(|(_, conversation, _)| conversation.to_owned())
+        .map(|(_, conversation, rows)| (conversation.to_owned(), rows))
         .collect()
 }
 
@@ -83,12 +126,22 @@ mod tests {
         }
     }
 
+    fn of(split: &Split, block: usize) -> Vec<i64> {
+        let judging = split.blocks[block].judging.iter();
+        judging.map(|at| split.rows[*at].asked_at_ms).collect()
+    }
+
     #[test]
-    fn the_newest_conversations_are_unseen() {
+    fn blocks_follow_each_other_in_time() {
         let rows = (0..100).map(|at| row(at, &at.to_string())).collect();
         let split = split(rows, &HashSet::new());
-        assert_eq!((split.seen.len(), split.unseen.len()), (50, 50));
-        assert!(split.seen.iter().all(|row| row.asked_at_ms < 50));
+        assert_eq!(split.blocks.len(), BLOCKS);
+        for block in 0..BLOCKS {
+            let from = block as i64 * 20;
+            assert_eq!(of(&split, block), (from..from + 20).collect::<Vec<_>>());
+        }
+        let last = split.without(&split.blocks[BLOCKS - 1]);
+        assert!(last.len() == 80 && last.iter().all(|row| row.asked_at_ms < 80));
     }
 
     #[test]
@@ -96,11 +149,17 @@ mod tests {
         // Ten conversations, each spread over the whole time.
         let rows = (0..100).map(|at| row(at, &(at % 10).to_string())).collect();
         let split = split(rows, &HashSet::new());
-        let of = |rows: &[Row]| -> HashSet<String> {
-            rows.iter().map(|row| row.conversation.clone()).collect()
-        };
-        assert!(of(&split.seen).is_disjoint(&of(&split.unseen)));
-        assert_eq!((split.seen.len(), split.unseen.len()), (50, 50));
+        assert_eq!(split.judging(), 100);
+        for block in &split.blocks {
+            let others: HashSet<String> = split
+                .without(block)
+                .into_iter()
+                .map(|row| row.conversation)
+                .collect();
+            assert_eq!(others.len(), 8);
+            let judging = block.judging.iter().map(|at| &split.rows[*at].conversation);
+            assert!(judging.into_iter().all(|it| !others.contains(it)));
+        }
     }
 
     #[test]
@@ -108,20 +167,24 @@ mod tests {
         let rows = (0..10).map(|at| row(at, &at.to_string())).collect();
         let examples = HashSet::from(["question 9".to_owned(), "question 0".to_owned()]);
         let split = split(rows, &examples);
-        assert_eq!(
-            (split.seen.len(), split.unseen.len(), split.known),
-            (5, 4, 1)
-        );
+        assert_eq!((split.judging(), split.known), (8, 2));
+        assert!(!of(&split, 0).contains(&0));
     }
 
     #[test]
-    fn of_many_rows_most_teach() {
+    fn of_many_rows_the_newest_judge() {
         let rows = (0..10_000).map(|at| row(at, &at.to_string())).collect();
-        assert_eq!(split(rows, &HashSet::new()).unseen.len(), UNSEEN_MAX);
+        let split = split(rows, &HashSet::new());
+        assert_eq!((split.rows.len(), split.judging()), (10_000, JUDGING_MAX));
+        assert_eq!(of(&split, 0)[0], 8_500);
     }
 
     #[test]
-    fn nothing_is_split_into_nothing() {
+    fn one_conversation_is_one_block_and_nothing_is_none() {
+        let rows = (0..9).map(|at| row(at, "the same")).collect();
+        let alone = split(rows, &HashSet::new());
+        assert_eq!((alone.blocks.len(), alone.judging()), (1, 9));
+        assert!(alone.without(&alone.blocks[0]).is_empty());
         assert_eq!(split(Vec::new(), &HashSet::new()), Split::default());
     }
 }

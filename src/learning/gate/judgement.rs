@@ -62,10 +62,14 @@ pub enum Subject {
     Category,
     /// That share in the categories with too few rows to be judged each by itself.
     SmallCategories,
+    /// That share of the newest rows.
+    Newest,
     /// Expected calibration error.
     Calibration,
     /// Area under the ROC curve of the out-of-domain score.
     OutOfDomain,
+    /// The share of right rows of the router that is to be put in force, which learnt from them, beside that of what was judged.
+    Itself,
     /// Median time of a decision, microseconds; the bound is how many times as long it may be.
     LatencyP50,
     /// What 99 of 100 decisions take at most, microseconds; the bound is how many times as long it may be.

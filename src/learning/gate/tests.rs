@@ -40,7 +40,7 @@ fn failed(judgement: &Judgement) -> Vec<Subject> {
 
 #[test]
 fn a_challenger_that_is_much_better_passes_and_the_judgement_says_what_was_not_judged() {
-    let judgement = judge(&much_better(2000), None, &bounds(), 7);
+    let judgement = judge(&much_better(2000), Itself::default(), &bounds(), 7);
     assert!(judgement.passed, "{}", judgement.reason);
     assert_eq!(judgement.reason, "passed every check that could be made");
     assert_eq!(ending(&judgement, Subject::LatencyP99), Ending::Skipped);
@@ -63,7 +63,7 @@ fn the_same_challenger_in_the_champions_place_is_refused_by_its_accuracy() {
     for row in &mut rows {
         std::mem::swap(&mut row.champion, &mut row.challenger);
     }
-    let judgement = judge(&rows, None, &bounds(), 7);
+    let judgement = judge(&rows, Itself::default(), &bounds(), 7);
     assert!(!judgement.passed);
     assert_eq!(ending(&judgement, Subject::Better), Ending::Failed);
 }
@@ -71,7 +71,7 @@ fn the_same_challenger_in_the_champions_place_is_refused_by_its_accuracy() {
 #[test]
 fn too_few_rows_are_refused_without_a_further_check() {
     for rows in [0, 1, 199] {
-        let judgement = judge(&much_better(rows), None, &bounds(), 7);
+        let judgement = judge(&much_better(rows), Itself::default(), &bounds(), 7);
         assert!(!judgement.passed);
         assert!(
             judgement.reason.contains("too few rows"),
@@ -89,7 +89,7 @@ fn rows_of_few_conversations_are_too_few_however_many_they_are() {
     for (at, row) in rows.iter_mut().enumerate() {
         row.conversation = at as u64 % 199;
     }
-    let judgement = judge(&rows, None, &bounds(), 7);
+    let judgement = judge(&rows, Itself::default(), &bounds(), 7);
     assert_eq!((judgement.rows, judgement.conversations), (2000, 199));
     assert!(
         judgement.reason.contains("too few rows"),
@@ -104,7 +104,7 @@ fn no_rows_never_pass_even_where_none_are_asked_for() {
         conversations_min: 0,
         ..bounds()
     };
-    assert!(!judge(&[], None, &none_needed, 7).passed);
+    assert!(!judge(&[], Itself::default(), &none_needed, 7).passed);
 }
 
 #[test]
@@ -112,11 +112,17 @@ fn a_confidence_that_is_no_number_is_refused() {
     for confidence in [f64::NAN, 1.5, -0.1, f64::INFINITY] {
         let mut rows = much_better(2000);
         rows[17].challenger.confidence = confidence;
-        assert_eq!(failed(&judge(&rows, None, &bounds(), 7)), [Subject::Rows]);
+        assert_eq!(
+            failed(&judge(&rows, Itself::default(), &bounds(), 7)),
+            [Subject::Rows]
+        );
     }
     let mut rows = much_better(2000);
     rows[17].champion.out_of_domain = f64::NAN;
-    assert_eq!(failed(&judge(&rows, None, &bounds(), 7)), [Subject::Rows]);
+    assert_eq!(
+        failed(&judge(&rows, Itself::default(), &bounds(), 7)),
+        [Subject::Rows]
+    );
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn a_challenger_whose_confidences_are_too_high_is_refused_for_that_alone() {
         row.challenger.confidence = 1.0 - (1.0 - row.challenger.confidence) / 3.0;
     }
     assert_eq!(
-        failed(&judge(&rows, None, &bounds(), 7)),
+        failed(&judge(&rows, Itself::default(), &bounds(), 7)),
         [Subject::Calibration]
     );
 }
@@ -137,7 +143,7 @@ fn a_challenger_that_finds_nothing_strange_is_refused_for_that_alone() {
     for row in &mut rows {
         row.challenger.out_of_domain = 0.0;
     }
-    let judgement = judge(&rows, None, &bounds(), 7);
+    let judgement = judge(&rows, Itself::default(), &bounds(), 7);
     assert_eq!(failed(&judgement), [Subject::OutOfDomain]);
     assert!(
         judgement.reason.contains("0.500 beside 0."),
@@ -150,7 +156,7 @@ fn a_challenger_that_finds_nothing_strange_is_refused_for_that_alone() {
 fn without_rows_out_of_domain_that_check_is_skipped_and_says_so() {
     let mut rows = much_better(2000);
     rows.retain(|row| row.label.as_str() != OUT_OF_DOMAIN);
-    let judgement = judge(&rows, None, &bounds(), 7);
+    let judgement = judge(&rows, Itself::default(), &bounds(), 7);
     assert!(judgement.passed, "{}", judgement.reason);
     let mut checks = judgement.checks.iter();
     let skipped = checks
@@ -185,7 +191,67 @@ fn latencies_may_be_as_many_times_as_long_as_is_allowed_and_no_longer() {
             latency_slack_us: slack_us,
             ..bounds()
         };
-        assert_eq!(failed(&judge(&rows, Some(latency), &bounds, 7)), fails);
+        assert_eq!(
+            failed(&judge(
+                &rows,
+                Itself {
+                    latency: Some(latency),
+                    ..Itself::default()
+                },
+                &bounds,
+                7
+            )),
+            fails
+        );
+    }
+}
+
+#[test]
+fn a_loss_on_the_newest_rows_is_refused_whatever_the_others_say() {
+    let mut rows = much_better(2000);
+    for row in rows.iter_mut().rev().take(200) {
+        row.is_newest = true;
+    }
+    assert_eq!(
+        ending(
+            &judge(&rows, Itself::default(), &bounds(), 7),
+            Subject::Newest
+        ),
+        Ending::Passed
+    );
+    let mut turned = rows.clone();
+    for row in turned.iter_mut().filter(|row| row.is_newest) {
+        std::mem::swap(&mut row.champion, &mut row.challenger);
+    }
+    let judgement = judge(&turned, Itself::default(), &bounds(), 7);
+    assert_eq!(ending(&judgement, Subject::Better), Ending::Passed);
+    assert_eq!(failed(&judgement), [Subject::Newest]);
+    for row in rows.iter_mut().take(1980) {
+        row.is_newest = false;
+    }
+    assert_eq!(
+        ending(
+            &judge(&rows, Itself::default(), &bounds(), 7),
+            Subject::Newest
+        ),
+        Ending::Skipped
+    );
+}
+
+#[test]
+fn a_router_that_came_out_worse_than_its_stand_ins_is_refused() {
+    let rows = much_better(2000);
+    let right = rows.iter().filter(|row| row.challenger.is_right).count() as f64 / 2000.0;
+    for (accuracy, fails) in [
+        (right + 0.05, vec![]),
+        (right - 0.019, vec![]),
+        (right - 0.021, vec![Subject::Itself]),
+    ] {
+        let itself = Itself {
+            accuracy: Some(accuracy),
+            ..Itself::default()
+        };
+        assert_eq!(failed(&judge(&rows, itself, &bounds(), 7)), fails);
     }
 }
 
@@ -197,14 +263,14 @@ fn small_categories_are_judged_together_and_named() {
         (row.champion.is_right, row.champion.confidence) = (true, 0.95);
         (row.challenger.is_right, row.challenger.confidence) = (false, 0.05);
     }
-    let judgement = judge(&rows, None, &bounds(), 7);
+    let judgement = judge(&rows, Itself::default(), &bounds(), 7);
     assert_eq!(failed(&judgement), [Subject::SmallCategories]);
     assert!(
         judgement.reason.contains("`small-0`, `small-1`"),
         "{}",
         judgement.reason
     );
-    let judgement = judge(&rows.split_off(40), None, &bounds(), 7);
+    let judgement = judge(&rows.split_off(40), Itself::default(), &bounds(), 7);
     assert_eq!(
         ending(&judgement, Subject::SmallCategories),
         Ending::Skipped
@@ -214,7 +280,7 @@ fn small_categories_are_judged_together_and_named() {
 #[test]
 fn a_judgement_survives_json_and_does_not_depend_on_the_number_of_threads() {
     let rows = much_better(600);
-    let judgement = judge(&rows, None, &bounds(), 7);
+    let judgement = judge(&rows, Itself::default(), &bounds(), 7);
     let json = serde_json::to_string(&judgement).unwrap();
     assert_eq!(serde_json::from_str::<Judgement>(&json).unwrap(), judgement);
     let alone = rayon::ThreadPoolBuilder::new()
@@ -222,7 +288,7 @@ fn a_judgement_survives_json_and_does_not_depend_on_the_number_of_threads() {
         .build()
         .unwrap();
     assert_eq!(
-        alone.install(|| judge(&rows, None, &bounds(), 7)),
+        alone.install(|| judge(&rows, Itself::default(), &bounds(), 7)),
         judgement
     );
 }
@@ -242,7 +308,7 @@ proptest! {
             row.conversation /= per_conversation;
         }
         let bounds = Bounds { measure: Measure::Accuracy, resamples, conversations_min: 1, ..Bounds::default() };
-        let judgement = judge(&rows, None, &bounds, seed);
+        let judgement = judge(&rows, Itself::default(), &bounds, seed);
         prop_assert_eq!(judgement.passed, failed(&judgement).is_empty());
         prop_assert!(resamples > 1 || !judgement.passed);
         let json = serde_json::to_string(&judgement).unwrap();

@@ -129,6 +129,7 @@ impl World {
         Row {
             label: self.labels[class].clone(),
             conversation,
+            is_newest: false,
             champion,
             challenger: Said {
                 confidence: if is_alike {

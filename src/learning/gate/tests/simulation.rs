@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::draw::{OF_150, Rates, World};
-use crate::learning::gate::{Bounds, Ending, Judgement, Measure, Subject, judge};
+use crate::learning::gate::{Bounds, Ending, Itself, Judgement, Measure, Subject, judge};
 
 const RUNS: u64 = 400;
 
@@ -39,10 +39,12 @@ fn judged(name: &str, world: &World, rows: usize) -> Shares {
 /// Where rows are independent, the bootstrap has no say in accuracies, and takes long: what fails by them is judged without.
 fn verdict(world: &World, rows: usize, seed: u64) -> [bool; 3] {
     let rows = world.rows(rows, seed);
-    let judgement = judge(&rows, None, &bounds(0), seed);
+    let judgement = judge(&rows, Itself::default(), &bounds(0), seed);
     let seems_better = !fails(&judgement, &[Subject::Better]);
     let held_back = fails(&judgement, &[Subject::Category, Subject::SmallCategories]);
-    let passed = seems_better && !held_back && judge(&rows, None, &bounds(RESAMPLES), seed).passed;
+    let passed = seems_better
+        && !held_back
+        && judge(&rows, Itself::default(), &bounds(RESAMPLES), seed).passed;
     [passed, seems_better, held_back]
 }
 
@@ -73,7 +75,12 @@ fn of_challengers_that_are_equal_one_in_twenty_passes_at_most() {
 fn of_equal_challengers_seen_in_long_conversations_one_in_twenty_passes_at_most() {
     let world = World::new(Rates::even(0.06, 0.06)).with_conversations(3);
     let seem_better = (0..RUNS).into_par_iter().filter(|seed| {
-        let judgement = judge(&world.rows(900, *seed), None, &bounds(100), *seed);
+        let judgement = judge(
+            &world.rows(900, *seed),
+            Itself::default(),
+            &bounds(100),
+            *seed,
+        );
         !fails(&judgement, &[Subject::Better])
     });
     // As if rows were independent, one in eight would seem to be.
@@ -118,7 +125,7 @@ fn better_by_brier(world: &World, rows: usize) -> f64 {
         ..bounds(100)
     };
     let better = (0..RUNS).into_par_iter().filter(|seed| {
-        let judgement = judge(&world.rows(rows, *seed), None, &bounds, *seed);
+        let judgement = judge(&world.rows(rows, *seed), Itself::default(), &bounds, *seed);
         !fails(&judgement, &[Subject::Better])
     });
     better.count() as f64 / RUNS as f64
