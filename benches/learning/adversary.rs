@@ -6,7 +6,7 @@ use coterie::{
     evaluate::Evaluation,
     ids::CategoryId,
     learning::{
-        Evidence, Origin, Statement,
+        Evidence, Origin, Statement, challenger,
         gate::Bounds,
         judging,
         resolve::{self, Rules},
@@ -64,12 +64,16 @@ pub(crate) async fn run(files: &[PathBuf]) {
             bounds: Bounds::default(),
             promotes: false,
         };
-        let compared = retrain::compare(&config, &champion, &split, &options).await;
+        let artefacts = &config.router.artefacts;
+        let trained = challenger::train(&config, &split.rows, seed, artefacts);
+        let folder = trained.await.unwrap();
+        let challenger = challenger::open(folder, &champion, &config).await.unwrap();
+        let both = [&champion, &challenger];
+        let compared = retrain::compare(&config, both, &split, &options).await;
         let compared = compared.unwrap();
         if !compared.judgement.passed {
             continue;
         }
-        let challenger = compared.challenger;
         promoted += 1;
         let difference =
             accuracy(&challenger, &dealt.unseen).await - accuracy(&champion, &dealt.unseen).await;

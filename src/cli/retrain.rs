@@ -18,7 +18,7 @@ pub(super) struct RetrainArgs {
     /// Train and judge, but leave the router in force where it is.
     #[arg(long)]
     dry_run: bool,
-    /// Leave out what these origins say, besides those of `learning.without`: any of person, imported, judge, feedback, neighbours.
+    /// Leave out what these origins say, besides those of `learning.without`: any of person, imported, accepted, judge, feedback, neighbours.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     without: Vec<Origin>,
     /// Decides which rows are held back together.
@@ -65,6 +65,13 @@ fn tell(retrained: &Retrained, is_dry_run: bool) {
         judgement,
         ..
     } = retrained;
+    if champion == challenger {
+        output::line(&format!(
+            "router {champion} stays in force; {}",
+            judgement.reason
+        ));
+        return;
+    }
     output::line(&format!(
         "router {challenger}, trained on {} rows, against {champion}; {} were judged, each by routers that had not seen it",
         retrained.learnt, retrained.judged

@@ -1,10 +1,9 @@
 //! Whether a challenger router may replace the champion: a judgement from rows that neither has seen. Pure.
 //!
-//! A challenger has to prove that it is better overall, and that it is not worse, by more than a margin, in its confidences
-//! and in what it finds strange; and no category may lose what cannot be chance. It passes only if every check does, so
-//! that no check's risk of error adds to another's: passing wrongly takes a wrong pass of the very check that should have
-//! failed (an intersection-union test: Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics
-//! 1982).
+//! A challenger has to prove that it is better overall. In everything else it is refused where it is found to be worse, by
+//! more than a margin and more than chance: no few hundred rows could prove of every category, of its confidences and of what
+//! it finds strange that nothing is lost. It passes only if every check does, so that whatever the others say, one that is no
+//! better passes no more often than the proof of being better errs.
 //!
 //! Rows of one conversation resemble each other. What is counted as independent is therefore the conversation.
 
@@ -14,8 +13,8 @@ mod calibration;
 mod categories;
 mod itself;
 mod judgement;
+mod kept;
 mod latency;
-mod newest;
 mod normal;
 mod out_of_domain;
 mod paired;
@@ -49,6 +48,8 @@ pub struct Row {
 pub struct Said {
     /// Whether the likeliest class is the row's label.
     pub is_right: bool,
+    /// Whether the row goes to its likeliest class; else it is refused, as unsure or as out of domain.
+    pub is_routed: bool,
     /// Probability of the likeliest class, 0 to 1.
     pub confidence: f64,
     /// Brier's score of the row: the sum over all classes of the squared distance between what is said of the class, as a
@@ -64,6 +65,7 @@ impl Said {
     pub fn of(judged: &Judged) -> Self {
         Self {
             is_right: judged.is_right(),
+            is_routed: judged.routed,
             confidence: judged.confidence().into(),
             brier: judged.brier(),
             out_of_domain: judged.out_of_domain.into(),
@@ -175,7 +177,7 @@ pub fn judge(rows: &[Row], itself: Itself, bounds: &Bounds, seed: u64) -> Judgem
     let bootstrap = Bootstrap::new(&sample, bounds.resamples, seed);
     let mut checks = vec![enough, better::check(&sample, &bootstrap, bounds)];
     checks.extend(categories::checks(&sample, &bootstrap, bounds));
-    checks.push(newest::check(rows, bounds));
+    checks.extend(kept::checks(rows, bounds));
     checks.push(calibration::check(&bootstrap, bounds));
     checks.push(out_of_domain::check(&sample, &bootstrap, bounds));
     checks.extend(itself::check(rows, itself.accuracy, bounds));

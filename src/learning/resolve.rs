@@ -19,6 +19,9 @@ use crate::{
 /// Most of the rows from feedback that one client may have given, where there are others: by default a quarter.
 pub const CLIENT_SHARE_MAX: f64 = 0.25;
 
+/// How many times an even share a client may have given at the least, so that few clients may share as they do.
+const EVEN_SHARES_MAX: f64 = 1.5;
+
 /// What evidence is turned into rows with.
 #[derive(Clone, Debug)]
 pub struct Rules<'r> {
@@ -196,39 +199,46 @@ fn elected<'s>(statements: &[&'s Statement]) -> Option<&'s Statement> {
         .max_by_key(|statement| (votes(statement), statement.given_at_ms))
 }
 
-/// Leaves out the oldest rows of clients that gave more of the feedback than one may; returns how many.
+/// Leaves out rows of clients that gave more of the feedback than one may, evenly over time; returns how many.
 fn cap(rows: &mut Vec<Row>, share_max: f64) -> usize {
     let mut by_client: BTreeMap<&str, usize> = BTreeMap::new();
     for client in rows.iter().filter_map(|row| row.client.as_deref()) {
         *by_client.entry(client).or_default() += 1;
     }
     let allowed = allowed(&by_client.values().copied().collect::<Vec<_>>(), share_max);
-    let mut surplus: BTreeMap<String, usize> = by_client
-        .iter()
-        .map(|(client, given)| ((*client).to_owned(), given.saturating_sub(allowed)))
+    let mut given: BTreeMap<String, Given> = by_client
+        .into_iter()
+        .map(|(client, rows)| (client.to_owned(), Given { rows, so_far: 0 }))
         .collect();
     let before = rows.len();
     rows.retain(|row| {
-        let surplus = row
-            .client
-            .as_ref()
-            .and_then(|client| surplus.get_mut(client));
-        match surplus {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                false
-            }
-            _ => true,
-        }
+        let given = row.client.as_ref().and_then(|client| given.get_mut(client));
+        given.is_none_or(|given| given.keeps_next(allowed))
     });
     before - rows.len()
 }
 
-/// The most rows of one client with which no client has more than its share of what is left; everything where clients are
-/// too few to share so.
+/// A client's rows, one after the other.
+struct Given {
+    rows: usize,
+    so_far: usize,
+}
+
+impl Given {
+    /// Whether the next row is among those `allowed`, which are spread evenly.
+    fn keeps_next(&mut self, allowed: usize) -> bool {
+        let kept = allowed.min(self.rows);
+        let up_to = |rows: usize| rows * kept / self.rows;
+        self.so_far += 1;
+        up_to(self.so_far) > up_to(self.so_far - 1)
+    }
+}
+
+/// The most rows of one client with which no client has more than its share of what is left, or so many even shares where
+/// clients are few; everything of a single client.
 fn allowed(given: &[usize], share_max: f64) -> usize {
-    let clients = given.len() as f64;
-    if clients * share_max <= 1.0 {
+    let share_max = share_max.max(EVEN_SHARES_MAX / given.len().max(1) as f64);
+    if share_max >= 1.0 {
         return usize::MAX;
     }
     let most = given.iter().copied().max().unwrap_or(0);

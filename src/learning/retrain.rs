@@ -27,7 +27,7 @@ use crate::{
     registry::{self, OpenError, Promotion, Registered},
     router::{Router, RouterError},
     store::{Promoter, PromotionError, Store, StoreError},
-    train::dataset,
+    train::{dataset, labels::Labelled},
 };
 
 /// Most statements that are read, the newest: some hundred bytes each, with the question.
@@ -41,6 +41,9 @@ pub const ROWS_MIN: usize = 50;
 
 /// The name under which retraining promotes.
 const PROMOTER: &str = "retrain";
+
+/// Why the same rows do not make another router.
+const NOTHING_NEW: &str = "nothing new: the router in force was trained on these very rows";
 
 /// The judgement, beside the artefact that it is about.
 pub const JUDGEMENT_FILE: &str = "judgement.json";
@@ -173,22 +176,33 @@ pub async fn retrain(
         let rows = split.rows.len();
         return Err(RetrainError::TooFewRows { rows });
     }
-    let compared = Box::pin(compare(config, &champion, &split, options)).await?;
+    let trained = challenger::train(config, &split.rows, options.seed, &config.router.artefacts);
+    let folder = Box::pin(trained).await?;
+    let challenger = Box::pin(challenger::open(folder, &champion, config)).await?;
     let mut retrained = Retrained {
         champion: champion.id().clone(),
-        challenger: compared.challenger.id().clone(),
+        challenger: challenger.id().clone(),
         seed: options.seed,
         account,
         learnt: split.rows.len(),
-        judged: compared.heard.rows.len(),
-        judged_by_stand_in: compared.heard.by_stand_in,
-        figures: figures(&compared.heard, &champion, &compared.challenger),
-        judgement: compared.judgement,
-        folder: compared.challenger.artefact().folder.clone(),
+        judged: 0,
+        judged_by_stand_in: 0,
+        figures: None,
+        judgement: Judgement::refused(NOTHING_NEW.to_owned()),
+        folder: challenger.artefact().folder.clone(),
         promoted: false,
     };
+    // Its judgement and its report are those that put it in force.
+    if challenger.id() == champion.id() {
+        return Ok(retrained);
+    }
+    let compared = Box::pin(compare(config, [&champion, &challenger], &split, options)).await?;
+    retrained.judged = compared.heard.rows.len();
+    retrained.judged_by_stand_in = compared.heard.by_stand_in;
+    retrained.figures = figures(&compared.heard, &champion, &challenger);
+    retrained.judgement = compared.judgement;
     keep(&retrained, &split.rows)?;
-    register(store, &retrained, &compared.challenger).await?;
+    register(store, &retrained, &challenger).await?;
     if options.promotes && retrained.judgement.passed {
         promote(store, &retrained, opened_by.seen).await?;
         retrained.promoted = true;
@@ -198,29 +212,23 @@ pub async fn retrain(
 
 /// A challenger beside the champion.
 pub struct Compared {
-    /// The challenger, trained on all rows.
-    pub challenger: Router,
     /// What was said of the rows by whoever had not seen them.
     pub heard: Heard,
     /// Whether the challenger may replace the champion.
     pub judgement: Judgement,
 }
 
-/// Trains a challenger on all rows and judges it beside the champion, each row by routers that have not seen it.
+/// Judges a challenger that was trained on all rows beside the champion, each row by routers that have not seen it.
 ///
 /// # Errors
-/// The challenger or a stand-in cannot be trained, or a router fails.
+/// A stand-in cannot be trained, or a router fails.
 pub async fn compare(
     config: &Config,
-    champion: &Router,
+    [champion, challenger]: [&Router; 2],
     split: &Split,
     options: &Options,
 ) -> Result<Compared, RetrainError> {
     let learnt = learnt_by(champion)?;
-    let artefacts = &config.router.artefacts;
-    let trained = challenger::train(config, &split.rows, options.seed, artefacts);
-    let folder = Box::pin(trained).await?;
-    let challenger = Box::pin(challenger::open(folder, champion, config)).await?;
     let named = (challenger.id().as_str(), options.seed);
     let judges = Champion {
         router: champion,
@@ -228,24 +236,19 @@ pub async fn compare(
     };
     let heard = Box::pin(crossfit::judge(config, judges, split, named)).await?;
     let rows: Vec<&Row> = heard.rows.iter().map(|at| &split.rows[*at]).collect();
-    let labelled = || rows.iter().map(|row| challenger::labelled(row)).collect();
-    let of_itself = judging::judge(&challenger, labelled()).await?;
+    let labelled = || -> Vec<Labelled> {
+        let labelled = rows.iter().map(|row| challenger::labelled(row));
+        labelled.collect()
+    };
+    let of_itself = judging::judge(challenger, labelled()).await?;
     let right = of_itself.iter().filter(|judged| judged.is_right()).count();
     let itself = Itself {
-        latency: judging::latency(champion, &challenger, &labelled()).await?,
+        latency: judging::latency(champion, challenger, &labelled()).await?,
         accuracy: (!rows.is_empty()).then(|| right as f64 / rows.len() as f64),
     };
-    let judgement = gate::judge(
-        &gate_rows(&rows, &heard),
-        itself,
-        &options.bounds,
-        options.seed,
-    );
-    Ok(Compared {
-        challenger,
-        heard,
-        judgement,
-    })
+    let rows = gate_rows(&rows, &heard);
+    let judgement = gate::judge(&rows, itself, &options.bounds, options.seed);
+    Ok(Compared { heard, judgement })
 }
 
 fn learnt_by(router: &Router) -> Result<Learnt, RetrainError> {

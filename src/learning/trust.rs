@@ -55,9 +55,7 @@ pub fn distrusted(evidence: &[Evidence]) -> Vec<Distrusted> {
     let mut records = records(evidence);
     let level = LEVEL / records.len().max(1) as f64;
     let mut found = Vec::new();
-    while let Some((client, record, others)) = worst(&records)
-        && is_beyond_chance(record, others, level)
-    {
+    while let Some((client, record, others)) = worst(&records, level) {
         found.push(Distrusted {
             statements: record.statements,
             contradictions: record.contradictions,
@@ -71,15 +69,15 @@ pub fn distrusted(evidence: &[Evidence]) -> Vec<Distrusted> {
 
 fn records(evidence: &[Evidence]) -> BTreeMap<String, Record> {
     let mut records: BTreeMap<String, Record> = BTreeMap::new();
+    // Saying the same of the same text twice is one statement, however often it was asked.
+    let mut seen = BTreeSet::new();
     for outcome in evidence {
         let Some(routed_to) = &outcome.routed_to else {
             continue;
         };
-        // Saying the same twice is one statement.
-        let mut seen = BTreeSet::new();
         for statement in &outcome.statements {
             if let (Origin::Feedback, Some(client)) = (&statement.origin, &statement.given_by)
-                && seen.insert((client, &statement.category))
+                && seen.insert((client, &outcome.question, &statement.category))
             {
                 let record = records.entry(client.clone()).or_default();
                 record.statements += 1;
@@ -90,30 +88,50 @@ fn records(evidence: &[Evidence]) -> BTreeMap<String, Record> {
     records
 }
 
-/// The client with the greatest share of contradictions of those that can be judged, and all the others together.
-fn worst(records: &BTreeMap<String, Record>) -> Option<(String, Record, Record)> {
-    let (client, record) = records
+/// Of the clients that cannot be like the others the one that is least so, and all the others together.
+fn worst(records: &BTreeMap<String, Record>, level: f64) -> Option<(String, Record, Record)> {
+    let all = records.values().copied().reduce(Record::and)?;
+    let judged = records
         .iter()
         .filter(|(_, record)| record.statements >= STATEMENTS_MIN)
-        .max_by(|a, b| share(*a.1).total_cmp(&share(*b.1)))?;
-    let others = records.iter().filter(|(name, _)| *name != client);
-    let others = others.fold(Record::default(), |sum, (_, other)| Record {
-        statements: sum.statements + other.statements,
-        contradictions: sum.contradictions + other.contradictions,
+        .map(|(client, record)| (client, *record, all.without(*record)))
+        .filter(|(.., others)| others.statements >= OTHERS_MIN)
+        .filter_map(|(client, record, others)| {
+            let chance = chance(record, others)?;
+            (chance < level).then_some((chance, client, record, others))
+        });
+    let worst = judged.min_by(|a, b| {
+        let by_share = || share(b.2).total_cmp(&share(a.2));
+        a.0.total_cmp(&b.0).then_with(by_share)
     });
-    (others.statements >= OTHERS_MIN).then(|| (client.clone(), *record, others))
+    worst.map(|(_, client, record, others)| (client.clone(), record, others))
 }
 
-fn is_beyond_chance(record: Record, others: Record, level: f64) -> bool {
+/// How likely so many contradictions are of a client like the others; none where they are too few to matter.
+fn chance(record: Record, others: Record) -> Option<f64> {
     let usual = misroute_upper(others.contradictions, others.statements, OTHERS_CONFIDENCE);
     if share(record) < usual + EXCESS_MIN {
-        return false;
+        return None;
     }
-    // Whether so many would come of chance: the upper tail of the binomial distribution.
-    let Ok(chance) = Binomial::new(usual, record.statements as u64) else {
-        return false;
-    };
-    chance.sf(record.contradictions as u64 - 1) < level
+    // The upper tail of the binomial distribution.
+    let chance = Binomial::new(usual, record.statements as u64).ok()?;
+    Some(chance.sf(record.contradictions as u64 - 1))
+}
+
+impl Record {
+    fn and(self, other: Self) -> Self {
+        Self {
+            statements: self.statements + other.statements,
+            contradictions: self.contradictions + other.contradictions,
+        }
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self {
+            statements: self.statements - other.statements,
+            contradictions: self.contradictions - other.contradictions,
+        }
+    }
 }
 
 fn share(record: Record) -> f64 {
@@ -176,6 +194,42 @@ mod tests {
     fn liars_do_not_hide_behind_each_other() {
         let evidence = [client("a", 90, 10), client("x", 40, 1), client("y", 40, 2)].concat();
         assert_eq!(names(&evidence), ["x", "y"]);
+    }
+
+    #[test]
+    fn a_small_client_that_is_often_wrong_shields_no_liar() {
+        // Nine of twenty contradict: the greatest share, and not beyond chance.
+        let small: Vec<_> = (0..20)
+            .map(|at| {
+                said(
+                    "small",
+                    Some("math"),
+                    if at < 9 { "legal" } else { "math" },
+                    at,
+                )
+            })
+            .collect();
+        let liar: Vec<_> = (0..500)
+            .map(|at| {
+                said(
+                    "liar",
+                    Some("math"),
+                    if at % 5 < 2 { "legal" } else { "math" },
+                    at,
+                )
+            })
+            .collect();
+        let evidence = [client("a", 1000, 20), small, liar].concat();
+        assert!(names(&evidence).contains(&"liar".to_owned()));
+    }
+
+    #[test]
+    fn the_same_text_over_and_over_is_one_statement() {
+        let mut again = client("insists", 60, 1);
+        for outcome in &mut again {
+            "the same".clone_into(&mut outcome.question);
+        }
+        assert!(names(&[client("a", 60, 8), again].concat()).is_empty());
     }
 
     #[test]

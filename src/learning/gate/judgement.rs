@@ -64,6 +64,10 @@ pub enum Subject {
     SmallCategories,
     /// That share of the newest rows.
     Newest,
+    /// The share of rows that go to their category, or are refused where none covers them.
+    Settled,
+    /// The share of rows that do not go to a wrong category.
+    Misrouted,
     /// Expected calibration error.
     Calibration,
     /// Area under the ROC curve of the out-of-domain score.
@@ -119,6 +123,19 @@ impl Judgement {
             rows: sample.rows().len(),
             conversations: sample.conversations(),
             checks,
+        }
+    }
+}
+
+impl Judgement {
+    /// Refused without a check.
+    pub fn refused(reason: String) -> Self {
+        Self {
+            passed: false,
+            reason,
+            rows: 0,
+            conversations: 0,
+            checks: Vec::new(),
         }
     }
 }

@@ -239,6 +239,27 @@ fn a_loss_on_the_newest_rows_is_refused_whatever_the_others_say() {
 }
 
 #[test]
+fn what_is_done_at_the_threshold_is_judged_as_well() {
+    let better = much_better(2000);
+    let refused = |mut rows: Vec<Row>, change: fn(&mut Row)| {
+        rows.iter_mut().step_by(5).for_each(change);
+        failed(&judge(&rows, Itself::default(), &bounds(), 7))
+    };
+    // It knows more, and refuses a fifth.
+    let shy = refused(better.clone(), |row| row.challenger.is_routed = false);
+    assert_eq!(shy, [Subject::Settled]);
+    // It routes what no category covers.
+    let mut strange = better;
+    for row in strange.iter_mut().take(400) {
+        row.label = CategoryId::new(OUT_OF_DOMAIN);
+        (row.champion.is_routed, row.challenger.is_routed) = (false, true);
+        (row.champion.is_right, row.challenger.is_right) = (false, false);
+    }
+    let bold = failed(&judge(&strange, Itself::default(), &bounds(), 7));
+    assert!(bold.contains(&Subject::Misrouted), "{bold:?}");
+}
+
+#[test]
 fn a_router_that_came_out_worse_than_its_stand_ins_is_refused() {
     let rows = much_better(2000);
     let right = rows.iter().filter(|row| row.challenger.is_right).count() as f64 / 2000.0;

@@ -118,6 +118,7 @@ impl World {
             let confidence = confidence(is_right, accuracy, random);
             Said {
                 is_right,
+                is_routed: class != STRANGE || !is_right,
                 confidence,
                 brier: brier(is_right, confidence),
                 out_of_domain: seen + DISAGREEMENT * normal(random),

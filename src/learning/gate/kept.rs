@@ -1,0 +1,86 @@
+//! What the challenger must not lose: shares of rows that are as they should be.
+
+use std::collections::BTreeMap;
+
+use super::{Bounds, Check, Ending, Row, Said, Subject, better, paired::Pairs};
+use crate::ids::OUT_OF_DOMAIN;
+
+/// A share of rows, and when a row is as it should be.
+struct Share {
+    subject: Subject,
+    of: &'static str,
+    is_well: fn(&Row, Said) -> bool,
+}
+
+/// Those of the newest rows that are right: of them nothing was known but what came before, as of tomorrow's.
+const NEWEST: Share = Share {
+    subject: Subject::Newest,
+    of: "right of the newest rows, of which nothing was known but what came before",
+    is_well: |_, said| said.is_right,
+};
+
+/// What is done with a question goes by the threshold as well: it may make a router that knows more refuse more.
+const SETTLED: Share = Share {
+    subject: Subject::Settled,
+    of: "sent to their category, or refused where none covers them",
+    is_well: |row, said| match row.label.as_str() {
+        OUT_OF_DOMAIN => !said.is_routed,
+        _ => said.is_routed && said.is_right,
+    },
+};
+
+/// Or route more, of which more is wrong.
+const MISROUTED: Share = Share {
+    subject: Subject::Misrouted,
+    of: "not sent to a wrong category",
+    is_well: |_, said| said.is_right || !said.is_routed,
+};
+
+/// One check for each share.
+pub(super) fn checks(rows: &[Row], bounds: &Bounds) -> [Check; 3] {
+    let newest: Vec<&Row> = rows.iter().filter(|row| row.is_newest).collect();
+    let all: Vec<&Row> = rows.iter().collect();
+    [(NEWEST, newest), (SETTLED, all.clone()), (MISROUTED, all)]
+        .map(|(share, rows)| check(&share, &rows, bounds))
+}
+
+/// Refused if the challenger loses more than a category may, and not by chance. Rows of one conversation count once.
+fn check(share: &Share, rows: &[&Row], bounds: &Bounds) -> Check {
+    let margin = bounds.category_margin;
+    if rows.len() < bounds.category_rows_min.max(1) {
+        let words = format!(
+            "{}: not judged, {} rows, {} are needed",
+            share.of,
+            rows.len(),
+            bounds.category_rows_min
+        );
+        return Check::new(share.subject, Ending::Skipped, -margin, words);
+    }
+    let mut nets: BTreeMap<u64, i64> = BTreeMap::new();
+    for row in rows {
+        let [champion, challenger] =
+            [row.champion, row.challenger].map(|said| i64::from((share.is_well)(row, said)));
+        *nets.entry(row.conversation).or_default() += challenger - champion;
+    }
+    let pairs = Pairs::of(nets.into_values());
+    let (interval, p_value) = (pairs.interval(bounds.confidence), pairs.p_of_loss());
+    let figures = [|row: &Row| row.champion, |row: &Row| row.challenger].map(|said| {
+        let well = rows.iter().filter(|row| (share.is_well)(row, said(row)));
+        well.count() as f64 / rows.len() as f64
+    });
+    let [champion, challenger] = figures;
+    let is_loss = challenger - champion < -margin && p_value <= 1.0 - bounds.confidence;
+    let said = match is_loss {
+        true => "worse",
+        false => "not found to be worse",
+    };
+    let words = format!(
+        "{}: {said}, {} on {} rows (p of a loss = {p_value:.4})",
+        share.of,
+        better::in_words(figures, interval),
+        rows.len()
+    );
+    Check::new(share.subject, Ending::passed_if(!is_loss), -margin, words)
+        .with_figures(figures)
+        .with_doubt(interval, p_value)
+}
