@@ -16,6 +16,7 @@ mod label;
 pub mod learnt;
 pub mod neighbours;
 pub mod proposing;
+pub mod remap;
 pub mod report;
 pub mod resolve;
 pub mod retrain;

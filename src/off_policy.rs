@@ -12,6 +12,7 @@
 //!
 //! The intervals are those of [`interval`]; [`Doubt`] says where no interval helps.
 
+mod difference;
 mod doubt;
 mod estimator;
 mod interval;
@@ -22,6 +23,7 @@ mod tests;
 
 use serde::Serialize;
 
+pub use difference::difference;
 pub use doubt::{Bounds, Doubt};
 pub use log::{Logged, outcomes};
 pub use model::RewardModel;

@@ -14,7 +14,7 @@ pub mod tune;
 pub mod tuned;
 
 mod base;
-mod files;
+pub(crate) mod files;
 mod seed;
 mod transformer;
 

@@ -8,6 +8,7 @@ use crate::{
     learning::{
         Origin,
         gate::{Bounds, Ending},
+        remap::Remapped,
         retrain::{self, Options, REPORT_FILE, Retrained},
     },
     store::Store,
@@ -100,8 +101,30 @@ fn tell(retrained: &Retrained, is_dry_run: bool) {
         _ => format!("not promoted: router {champion} stays in force"),
     };
     output::line(&done);
+    tell_mapping(&retrained.mapping, is_dry_run);
     let report = retrained.folder.join(REPORT_FILE);
     output::line(&format!("report: {}", report.display()));
+}
+
+fn tell_mapping(mapping: &Remapped, is_dry_run: bool) {
+    output::line(&format!("mapping: {}", mapping.reason));
+    for change in &mapping.changes {
+        output::line(&format!(
+            "  {}: {} instead of {}",
+            change.category, change.to, change.from
+        ));
+    }
+    if mapping.promoted {
+        output::line(
+            "  it is in force: the mapping's file was changed; the one before it lies beside the report",
+        );
+    } else if mapping.passed && is_dry_run {
+        output::line("  it would be put into the mapping's file");
+    } else if mapping.passed {
+        output::line(
+            "  write it into `mapping` in the configuration; what stands in a file of its own (`mapping.file`) is changed by itself",
+        );
+    }
 }
 
 fn origin(word: &str) -> Result<Origin, String> {

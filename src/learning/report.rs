@@ -6,6 +6,7 @@ use plotters::prelude::*;
 
 use super::{
     gate::{Check, Ending, Interval, Subject},
+    remap::Remapped,
     resolve::Account,
     retrain::{PICTURE_FILE, Retrained},
 };
@@ -35,17 +36,46 @@ pub fn markdown(retrained: &Retrained) -> String {
     for check in &retrained.judgement.checks {
         let _ = writeln!(text, "| {} | {} |", mark(check.ending), check.words);
     }
+    text += &mapping(&retrained.mapping);
     text += &evidence(retrained);
     text
 }
 
-fn verdict(retrained: &Retrained) -> String {
-    let words = &retrained.judgement.reason;
+/// Who should answer what instead, and whether that is better.
+fn mapping(remapped: &Remapped) -> String {
+    let mut text = format!(
+        "\n## The mapping\n\n{}{}. {} older outcomes chose, {} newer ones judged.\n",
+        if remapped.passed { "✓ " } else { "" },
+        capital(&remapped.reason),
+        remapped.chosen_by,
+        remapped.judged_by
+    );
+    if remapped.changes.is_empty() {
+        return text;
+    }
+    text += "\n| category | answered by | mean reward | would be | mean reward |\n| --- | --- | --- | --- | --- |\n";
+    for change in &remapped.changes {
+        let [now, then] = change.rewards;
+        let [rows_now, rows_then] = change.rows;
+        let _ = writeln!(
+            text,
+            "| {} | {} | {now:.3} of {rows_now:.0} | {} | {then:.3} of {rows_then:.0} |",
+            change.category, change.from, change.to
+        );
+    }
+    text
+}
+
+fn capital(words: &str) -> String {
     let mut letters = words.chars();
     let first = letters
         .next()
         .map(|first| first.to_uppercase().collect::<String>());
-    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+    format!("{}{}", first.unwrap_or_default(), letters.as_str())
+}
+
+fn verdict(retrained: &Retrained) -> String {
+    format!("{}.", capital(&retrained.judgement.reason))
 }
 
 fn mark(ending: Ending) -> &'static str {

@@ -1,4 +1,6 @@
-//! The path of one retraining: evidence → rows → a challenger → the gate → the registry.
+//! The path of one retraining: evidence → rows → a challenger → the gate → the registry; and outcomes → the mapping.
+
+mod mapping;
 
 use std::{
     collections::HashSet,
@@ -15,10 +17,13 @@ use super::{
     gate::{self, Bounds, Itself, Judgement},
     judging,
     learnt::{LEARNT_FILE, Learnt},
+    remap::Remapped,
     report,
     resolve::{self, Account, Row, Rules},
     split::{self, Split},
 };
+pub use mapping::{MappingError, PROPOSED_FILE, REPLACED_FILE};
+
 use crate::{
     clock,
     config::Config,
@@ -114,6 +119,9 @@ pub enum RetrainError {
     /// It passed, and was not put in force.
     #[error(transparent)]
     Promotion(#[from] PromotionError),
+    /// A mapping that passed is not in force.
+    #[error("the mapping that the outcomes speak for is not put in force")]
+    Mapping(#[from] MappingError),
     /// The report cannot be written.
     #[error("{} cannot be written", path.display())]
     Report {
@@ -155,6 +163,8 @@ pub struct Retrained {
     pub folder: PathBuf,
     /// Whether it was put in force.
     pub promoted: bool,
+    /// What became of the mapping.
+    pub mapping: Remapped,
 }
 
 /// Trains a challenger on what was said of outcomes, judges it beside the router in force on rows that neither has seen,
@@ -191,9 +201,13 @@ pub async fn retrain(
         judgement: Judgement::refused(NOTHING_NEW.to_owned()),
         folder: challenger.artefact().folder.clone(),
         promoted: false,
+        mapping: mapping::propose(config, store).await?,
     };
     // Its judgement and its report are those that put it in force.
     if challenger.id() == champion.id() {
+        if options.promotes {
+            mapping::promote(config, &mut retrained)?;
+        }
         return Ok(retrained);
     }
     let compared = Box::pin(compare(config, [&champion, &challenger], &split, options)).await?;
@@ -206,6 +220,9 @@ pub async fn retrain(
     if options.promotes && retrained.judgement.passed {
         promote(store, &retrained, opened_by.seen).await?;
         retrained.promoted = true;
+    }
+    if options.promotes {
+        mapping::promote(config, &mut retrained)?;
     }
     Ok(retrained)
 }

@@ -120,6 +120,24 @@ pub fn hindsight(served: &[Served], target: &Target<'_>, implicit: Implicit) -> 
     }
 }
 
+/// What the log says of two targets on the same questions, for [`off_policy::difference`]; none where nothing counts.
+pub(super) fn paired(
+    served: &[Served],
+    targets: [&Target<'_>; 2],
+    implicit: Implicit,
+) -> Option<[Vec<Outcome>; 2]> {
+    let tries_out = served.iter().any(could_be_another);
+    let (ones, others): (Vec<Row<'_>>, Vec<Row<'_>>) = served
+        .iter()
+        .enumerate()
+        .filter_map(|(at, outcome)| {
+            let [one, other] = targets.map(|target| row(outcome, at, target, tries_out).ok());
+            Some((one?.0, other?.0))
+        })
+        .unzip();
+    (!ones.is_empty()).then(|| [outcomes(&ones, implicit), outcomes(&others, implicit)])
+}
+
 /// Why an outcome says nothing of the choice.
 enum Unused {
     ExpertNamed,

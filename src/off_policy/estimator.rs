@@ -43,17 +43,18 @@ pub(super) fn doubly_robust(rows: &[Weighed]) -> Option<Estimate> {
         let (low, high) = (target - weight * target, target + weight * (1.0 - target));
         (ends.0.min(low), ends.1.max(high))
     });
-    let term = |row: &Weighed| {
-        let known = row.outcome.predicted.map_or(0.0, |predicted| {
-            predicted.target + row.weight * (row.outcome.reward - predicted.logged)
-        });
-        term(known, 1.0)
-    };
+    let term = |row: &Weighed| term(doubly_robust_term(row).unwrap_or(0.0), 1.0);
     let reach = Reach {
         low: self::term(low, 1.0),
         high: self::term(high, 1.0),
     };
     Some(estimated(&Terms::new(clustered(rows, term), reach)?))
+}
+
+/// What one row says of the target's mean reward; none without a prediction.
+pub(super) fn doubly_robust_term(row: &Weighed) -> Option<f64> {
+    let predicted = row.outcome.predicted?;
+    Some(predicted.target + row.weight * (row.outcome.reward - predicted.logged))
 }
 
 /// What the mean of the weights is at the least and at the most; found as a share of the largest weight there may be, since
@@ -94,13 +95,13 @@ fn term(constant: f64, slope: f64) -> Term {
 }
 
 /// At least one, so that a share of it is one.
-fn weight_max(rows: &[Weighed]) -> f64 {
+pub(super) fn weight_max(rows: &[Weighed]) -> f64 {
     let largest = |row: &Weighed| row.weight.max(row.outcome.weight_max);
     rows.iter().map(largest).fold(1.0, f64::max)
 }
 
 /// One term for each cluster, in an order that depends on nothing but the clusters: they are what is independent.
-fn clustered(rows: &[Weighed], term: impl Fn(&Weighed) -> Term) -> Vec<Term> {
+pub(super) fn clustered(rows: &[Weighed], mut term: impl FnMut(&Weighed) -> Term) -> Vec<Term> {
     let mut sums: BTreeMap<u64, Term> = BTreeMap::new();
     for row in rows {
         let term = term(row);

@@ -160,7 +160,7 @@ fn default(plan: &Plan, frame: &Frame, used: &[usize]) -> usize {
 }
 
 /// A name as YAML: plain where that is surely a text, else in quotes.
-fn scalar(name: &str) -> String {
+pub fn scalar(name: &str) -> String {
     let is_plain = name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name
             .chars()

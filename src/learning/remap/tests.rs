@@ -1,0 +1,165 @@
+use super::*;
+use crate::{
+    config::{self, Config, Environment, Exposure},
+    learning::served::Score,
+};
+
+const MAPPING: &str = "# fitted in May\ndefault: general\ncoding: { expert: old, fallbacks: [general] } # the old one\n\
+                       math:\n  expert: old\n  fallbacks: [general]\nbudget:\n  usd_per_day: 5\n";
+
+/// Three experts, and a mapping in a file of its own.
+fn house(mapping: &str) -> (tempfile::TempDir, Config) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mapping.yaml");
+    std::fs::write(&file, mapping).unwrap();
+    let expert = |name: &str| {
+        format!("  {name}: {{ kind: remote, base_url: 'http://127.0.0.1:9/v1', model: m }}\n")
+    };
+    let experts: String = ["general", "old", "new"].map(expert).concat();
+    let yaml = format!(
+        "experts:\n{experts}mapping: {{ file: '{}' }}\n",
+        file.display()
+    );
+    let path = folder.path().join("coterie.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let environment = Environment::default();
+    let config = config::load(Some(&path), &environment, Exposure::Insecure).unwrap();
+    (folder, config)
+}
+
+fn id(name: &str) -> ExpertId {
+    ExpertId::new(name)
+}
+
+/// So many questions of a category, a fifth of them tried out with `new`; how often both are right.
+fn served(category: &str, rows: usize, right: [f64; 2]) -> Vec<Served> {
+    let mut debts = [0.0, 0.0];
+    (0..rows)
+        .map(|at| {
+            let is_tried = at % 5 == 0;
+            let (expert, other) = if is_tried {
+                ("new", "old")
+            } else {
+                ("old", "new")
+            };
+            let debt = &mut debts[usize::from(is_tried)];
+            *debt += right[usize::from(is_tried)];
+            let is_right = *debt >= 1.0;
+            *debt -= f64::from(u8::from(is_right));
+            Served {
+                outcome_id: format!("{category}-{at:05}"),
+                asked_at_ms: at as i64,
+                category: Some(CategoryId::new(category)),
+                fallbacks: vec![id(other)],
+                propensity: Some(if is_tried { 0.2 } else { 0.8 }),
+                explored: is_tried,
+                others: vec![id(other)],
+                scores: vec![Score {
+                    given_by: None,
+                    score: f64::from(u8::from(is_right)),
+                }],
+                ..Served::example(expert)
+            }
+        })
+        .collect()
+}
+
+fn remapped(served: &[Served], config: &Config) -> Remapped {
+    let experts = ["general", "old", "new"].map(id);
+    let open = |mapping| crate::composition::open_mapping(mapping, &config.experts);
+    remap(served, &config.mapping, &experts, open, Implicit::Counts)
+}
+
+fn both(coding: [f64; 2], math: [f64; 2]) -> Vec<Served> {
+    let mut all = [served("coding", 2000, coding), served("math", 2000, math)].concat();
+    all.sort_by_key(|outcome| outcome.asked_at_ms);
+    all
+}
+
+#[test]
+fn who_does_better_takes_over_and_only_there() {
+    let (_folder, config) = house(MAPPING);
+    let found = remapped(&both([0.5, 0.8], [0.8, 0.5]), &config);
+    assert!(found.passed, "{}", found.reason);
+    let [change] = &found.changes[..] else {
+        panic!("{:?}", found.changes)
+    };
+    assert_eq!(change.category.as_str(), "coding");
+    assert_eq!((&change.from, &change.to), (&id("old"), &id("new")));
+    let difference = found.difference.unwrap();
+    // Half of the questions gain 0.3.
+    assert!((difference.value - 0.15).abs() < 0.03, "{difference:?}");
+}
+
+#[test]
+fn who_is_as_good_does_not_take_over() {
+    let (_folder, config) = house(MAPPING);
+    let found = remapped(&both([0.7, 0.7], [0.6, 0.6]), &config);
+    assert!(!found.passed && found.changes.is_empty(), "{found:?}");
+}
+
+#[test]
+fn what_was_better_once_and_is_not_any_more_is_refused() {
+    let (_folder, config) = house(MAPPING);
+    let mut all = served("coding", 1000, [0.5, 0.8]);
+    let mut later = served("coding", 1000, [0.8, 0.5]);
+    for outcome in &mut later {
+        outcome.asked_at_ms += 1000;
+        outcome.outcome_id.push('b');
+    }
+    all.extend(later);
+    let found = remapped(&all, &config);
+    assert_eq!(found.changes.len(), 1);
+    assert!(!found.passed, "{}", found.reason);
+}
+
+#[test]
+fn nothing_speaks_for_another_mapping_where_nothing_was_tried_out() {
+    let (_folder, config) = house(MAPPING);
+    let mut all = served("coding", 400, [0.5, 0.5]);
+    all.retain(|outcome| !outcome.explored);
+    assert!(!remapped(&all, &config).passed);
+    assert!(!remapped(&[], &config).passed);
+}
+
+#[test]
+fn the_file_keeps_what_is_not_changed() {
+    let (folder, config) = house(MAPPING);
+    let change = |category: &str| Change {
+        category: CategoryId::new(category),
+        from: id("old"),
+        to: id("new"),
+        rewards: [0.5, 0.8],
+        rows: [100.0, 100.0],
+    };
+    let changes = [change("coding"), change("math"), change("legal")];
+    let wanted = proposed(&config.mapping, &changes);
+    let text = edited(MAPPING, &changes, (&config.mapping_source, &wanted)).unwrap();
+    assert_eq!(
+        text,
+        "# fitted in May\ndefault: general\ncoding: { expert: new, fallbacks: [old, general] }\n\
+         math: { expert: new, fallbacks: [old, general] }\nbudget:\n  usd_per_day: 5\nlegal: { expert: new, fallbacks: [old] }\n"
+    );
+    std::fs::write(folder.path().join("mapping.yaml"), &text).unwrap();
+    let again = config::load(
+        Some(&folder.path().join("coterie.yaml")),
+        &Environment::default(),
+        Exposure::Insecure,
+    );
+    assert_eq!(again.unwrap().mapping.categories, wanted.categories);
+}
+
+#[test]
+fn a_file_that_is_written_in_another_way_is_left_alone() {
+    let flow = "{ default: general, coding: { expert: old, fallbacks: [general] } }\n";
+    let (_folder, config) = house(flow);
+    let changes = [Change {
+        category: CategoryId::new("coding"),
+        from: id("old"),
+        to: id("new"),
+        rewards: [0.5, 0.8],
+        rows: [100.0, 100.0],
+    }];
+    let wanted = proposed(&config.mapping, &changes);
+    assert!(edited(flow, &changes, (&config.mapping_source, &wanted)).is_err());
+}
