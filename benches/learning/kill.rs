@@ -164,7 +164,7 @@ fn start(house: &House, call: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-fn run_to_end(house: &House, call: &[&str]) -> Output {
+pub(crate) fn run_to_end(house: &House, call: &[&str]) -> Output {
     command(house, call).output().unwrap()
 }
 

@@ -1,8 +1,10 @@
 //! Whether Coterie learns from its traffic, and from nothing that it should not: replays labelled questions.
 //!
-//! `cargo bench --bench learning -- --labels F.jsonl … [replay] [adversary] [kill]`: without a name, all three.
+//! `cargo bench --bench learning -- --labels F.jsonl … [replay] [shift] [adversary] [kill]`: without a name, all of them.
 //! - `replay`: through a server that knows twenty examples a category, with feedback on a third of the questions, a tenth
 //!   of it wrong, and four retrainings; the accuracy on rows that nobody has seen after each.
+//! - `shift`: the same server, until two categories are asked for no more and one that no route covers is: how soon that is
+//!   noticed, what is proposed, and whether it is routed once it was accepted and learnt.
 //! - `adversary`: a hundred times the same in small, where three tenths of the feedback are one client's lies.
 //! - `kill`: two hundred retrainings that are killed at a random moment; the registry must be whole after each.
 #![expect(
@@ -16,6 +18,7 @@ mod house;
 mod kill;
 mod replay;
 mod rows;
+mod shift;
 
 use std::path::PathBuf;
 
@@ -32,7 +35,7 @@ fn main() {
         println!("name labelled questions: --labels F.jsonl …");
         return;
     }
-    let known = ["replay", "adversary", "kill"];
+    let known = ["replay", "shift", "adversary", "kill"];
     let named: Vec<&String> = arguments
         .iter()
         .filter(|argument| known.contains(&argument.as_str()))
@@ -41,6 +44,9 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if is_wanted("replay") {
         runtime.block_on(replay::run(&labels));
+    }
+    if is_wanted("shift") {
+        runtime.block_on(shift::run(&labels));
     }
     if is_wanted("adversary") {
         runtime.block_on(adversary::run(&labels));

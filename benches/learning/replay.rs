@@ -39,9 +39,9 @@ const RETRAINED_AT: [usize; 4] = [12, 30, 60, 100];
 const AT_ONCE: usize = 8;
 
 /// A question that is asked, and what is said of it.
-struct Asked {
-    row: Labelled,
-    feedback: Option<coterie::ids::CategoryId>,
+pub(crate) struct Asked {
+    pub(crate) row: Labelled,
+    pub(crate) feedback: Option<coterie::ids::CategoryId>,
     client: usize,
 }
 
@@ -49,7 +49,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
     let dealt = Dealt::new(files, SEED);
     let upstream = upstream().await;
     let house = House::new(&dealt.examples, "[sparse, static, transformer]", &upstream);
-    let asked = asked(&dealt);
+    let asked = asked(&dealt.traffic, &dealt.classes());
     let server = Server::bind(house.config(), Exposure::Guarded)
         .await
         .unwrap();
@@ -113,15 +113,14 @@ pub(crate) async fn run(files: &[PathBuf]) {
     );
 }
 
-/// The traffic with what will be said of it.
-fn asked(dealt: &Dealt) -> Vec<Asked> {
+/// Traffic with what will be said of it.
+pub(crate) fn asked(traffic: &[Labelled], classes: &[coterie::ids::CategoryId]) -> Vec<Asked> {
     let mut random = StdRng::seed_from_u64(SEED);
-    let classes = dealt.classes();
-    let asked = dealt.traffic.iter().map(|row| {
+    let asked = traffic.iter().map(|row| {
         let has_feedback = random.random_bool(FEEDBACK_SHARE);
         let is_wrong = random.random_bool(NOISE);
         let said = if is_wrong {
-            wrong(&classes, &row.category, &mut random)
+            wrong(classes, &row.category, &mut random)
         } else {
             row.category.clone()
         };
@@ -171,7 +170,7 @@ async fn with_true_labels(house: &House, dealt: &Dealt, rows: Vec<Labelled>) -> 
         .accuracy
 }
 
-async fn ask_all(base: &str, asked: &[Asked]) {
+pub(crate) async fn ask_all(base: &str, asked: &[Asked]) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     stream::iter(asked)
         .for_each_concurrent(AT_ONCE, |asked| ask(&client, base, asked))
@@ -212,7 +211,7 @@ async fn ask(client: &reqwest::Client, base: &str, asked: &Asked) {
 
 /// A provider that answers at once; lives as long as the process.
 #[expect(clippy::disallowed_methods, reason = "it ends with the process")]
-async fn upstream() -> String {
+pub(crate) async fn upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let answer = || async {

@@ -155,14 +155,32 @@ impl House {
     }
 
     async fn over(folder: TempDir) -> Self {
+        Self::with_mapping(folder, "{ default: only }").await
+    }
+
+    /// One with two experts, and a mapping that tries each out as often as the other.
+    async fn with_two_experts() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mapping.yaml");
+        fs::write(
+            &file,
+            "# by hand\ndefault: only\nbaking: only\nexplore: 50%\n",
+        )
+        .unwrap();
+        let mapping = format!("{{ file: '{}' }}", file.display());
+        Self::with_mapping(folder, &mapping).await
+    }
+
+    async fn with_mapping(folder: TempDir, mapping: &str) -> Self {
         write_routes(&folder.path().join("routes"));
         let upstream = Upstream::always(Reply::answer(["An answer."])).await;
         let keys: String = (0..KEYS)
             .map(|at| format!("{{ name: team-{at}, sha256: '{}' }}, ", sha256(&key(at))))
             .collect();
         let yaml = format!(
-            "experts: {{ only: {{ kind: remote, base_url: '{}', model: far }} }}\n\
-             mapping: {{ default: only }}\n\
+            "experts: {{ only: {{ kind: remote, base_url: '{0}', model: far }}, \
+             other: {{ kind: remote, base_url: '{0}', model: far }} }}\n\
+             mapping: {mapping}\n\
              server: {{ listen: '127.0.0.1:0', keys: [{keys}] }}\n\
              router: {{ features: [sparse], artefacts: '{1}/routers', routes: '{1}/routes' }}\n",
             upstream.base_url(),
@@ -187,8 +205,14 @@ impl House {
             .unwrap();
         let header = |name: &str| asked.headers()[name].to_str().unwrap().to_owned();
         let (outcome, went_to) = (header("x-coterie-outcome"), header("x-coterie-category"));
+        // Of two experts the other one is the better.
+        let score = if header("x-coterie-expert") == "other" {
+            1.0
+        } else {
+            0.25
+        };
         asked.bytes().await.unwrap();
-        let said = json!({"id": outcome, "category": category});
+        let said = json!({"id": outcome, "category": category, "score": score});
         let given = self
             .coterie
             .post("/v1/feedback", &said)
@@ -320,6 +344,20 @@ async fn what_feedback_teaches_is_promoted_served_and_taken_back_while_the_serve
             .contains("</svg>")
     );
 
+    // The same rows make the same router, whose judgement stays what it was.
+    let again = house.told(&["retrain"]);
+    assert_eq!(
+        (&again["promoted"], &again["judgement"]["reason"]),
+        (
+            &json!(false),
+            &json!("nothing new: the router in force was trained on these very rows")
+        )
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("report.md")).unwrap(),
+        report
+    );
+
     let listed = house.told(&["routers", "list"]);
     assert_eq!(listed["in_force"], second.as_str());
     assert_eq!(listed["routers"][0]["parent"], first.as_str());
@@ -333,6 +371,48 @@ async fn what_feedback_teaches_is_promoted_served_and_taken_back_while_the_serve
     house.told(&["routers", "promote", &second, "--by", "ann"]);
     assert_eq!(house.router_other_than(&first).await, second);
     drop(house.folder);
+    house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expert_that_does_better_takes_over_its_category_in_the_mapping_of_a_running_server() {
+    let house = House::with_two_experts().await;
+    house.teach_all(0, 80).await;
+    let file = house.folder.path().join("mapping.yaml");
+    let before = fs::read_to_string(&file).unwrap();
+    let dry = house.told(&["retrain", "--dry-run"]);
+    assert_eq!(dry["mapping"]["passed"], true, "{dry:#}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+
+    let done = house.told(&["retrain"]);
+    assert_eq!(done["mapping"]["promoted"], true, "{done:#}");
+    let changes = done["mapping"]["changes"].as_array().unwrap();
+    let baking = changes.iter().find(|change| change["category"] == "baking");
+    assert_eq!(baking.unwrap()["to"], "other", "{changes:#?}");
+    let after = fs::read_to_string(&file).unwrap();
+    assert!(
+        after.starts_with(
+            "# by hand\ndefault: only\nbaking: { expert: other, fallbacks: [only] }\nexplore: 50%\n"
+        ),
+        "{after}"
+    );
+    let folder = Path::new(done["folder"].as_str().unwrap());
+    let kept = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(
+        (kept("mapping.before.yaml"), kept("mapping.yaml")),
+        (before, after)
+    );
+    assert!(kept("report.md").contains("| baking | only |"));
+    assert!(house.run(&["check"]).status.success());
+    house.coterie.look_at_mapping();
+    for tries in 0.. {
+        let told = house.route("Tell me of dough and yeast").await;
+        if told["expert"] == "other" {
+            break;
+        }
+        assert!(tries < 1000, "{told:#}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     house.coterie.stop().await;
 }
 

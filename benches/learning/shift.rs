@@ -1,0 +1,196 @@
+//! A category that no route covers comes up, and two are asked for no more.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use coterie::{
+    config::Exposure, evaluate::Evaluation, ids::CategoryId, learning::judging, registry,
+    serve::Server, train::labels::Labelled,
+};
+use serde_json::Value;
+
+use crate::{
+    house::House,
+    kill::run_to_end,
+    replay::{Asked, ask_all, asked, upstream},
+    rows::Dealt,
+};
+
+/// The category that comes up, and those that are gone by then.
+const NEW: &str = "x_medical";
+const GONE: [&str; 2] = ["x_sql", "x_writing"];
+
+/// Questions that teach the router, that are its reference without a change, and that are asked after the change.
+const TEACHING: usize = 1_400;
+const QUIET: usize = 1_800;
+
+/// One in so many of the later questions is of the new category.
+const NEW_ONE_IN: usize = 4;
+
+/// Questions between two looks for an alarm.
+const LOOK_EVERY: usize = 25;
+
+/// Rows of the new category that nobody sees.
+const UNSEEN: usize = 100;
+
+pub(crate) async fn run(files: &[PathBuf]) {
+    let dealt = Dealt::new(files, 1);
+    let is_new = |row: &Labelled| row.category.as_str() == NEW;
+    let (mut new, mut known): (Vec<Labelled>, Vec<Labelled>) =
+        dealt.traffic.iter().cloned().partition(|row| is_new(row));
+    new.extend(dealt.unseen.iter().filter(|row| is_new(row)).cloned());
+    let unseen = new.split_off(new.len().saturating_sub(UNSEEN));
+    let examples: Vec<Labelled> = dealt
+        .examples
+        .iter()
+        .filter(|row| !is_new(row))
+        .cloned()
+        .collect();
+    let later = known.split_off((TEACHING + QUIET).min(known.len()));
+    let later = shifted(later, &new);
+    let mut classes = dealt.classes();
+    classes.retain(|class| class.as_str() != NEW);
+
+    let upstream = upstream().await;
+    let house = House::new(&examples, "[sparse, static, transformer]", &upstream);
+    let server = Server::bind(house.config(), Exposure::Guarded)
+        .await
+        .unwrap();
+    let base = format!("http://{}", server.address());
+    let app = Arc::clone(server.app());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = server.run(async move {
+        stopped.await.ok();
+    });
+    let shifting = async {
+        let (teaching, quiet) = known.split_at(TEACHING.min(known.len()));
+        ask_all(&base, &asked(teaching, &classes)).await;
+        let taught = told(&house, &["retrain"]);
+        println!(
+            "taught by {} rows: promoted {}",
+            taught["learnt"], taught["promoted"]
+        );
+        app.look_at_registry();
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        ask_all(&base, &asked(quiet, &classes)).await;
+        let before = told(&house, &["drift"])["alarms"].as_array().unwrap().len();
+        println!(
+            "{} questions without a change: {before} alarms",
+            quiet.len()
+        );
+        let asked = unsaid_where(asked(&later, &classes), is_new);
+        println!(
+            "noticed after {:?} questions",
+            noticed(&house, &base, &asked, before).await
+        );
+        drop(app);
+        stop.send(()).unwrap();
+    };
+    tokio::join!(serving, shifting);
+    accept(&house, &later, &unseen).await;
+}
+
+/// Of the new category nobody can say that it is it: no route covers it.
+fn unsaid_where(mut asked: Vec<Asked>, is_new: impl Fn(&Labelled) -> bool) -> Vec<Asked> {
+    for asked in asked.iter_mut().filter(|asked| is_new(&asked.row)) {
+        asked.feedback = None;
+    }
+    asked
+}
+
+/// The traffic after the change.
+fn shifted(known: Vec<Labelled>, new: &[Labelled]) -> Vec<Labelled> {
+    let mut known = known
+        .into_iter()
+        .filter(|row| !GONE.contains(&row.category.as_str()));
+    let mut shifted = Vec::new();
+    for row in new {
+        shifted.push(row.clone());
+        shifted.extend(known.by_ref().take(NEW_ONE_IN - 1));
+    }
+    shifted
+}
+
+/// Asks everything; after how many questions there was an alarm, and what about.
+async fn noticed(
+    house: &House,
+    base: &str,
+    asked: &[Asked],
+    before: usize,
+) -> Option<(usize, String)> {
+    let mut noticed = None;
+    for (at, some) in asked.chunks(LOOK_EVERY).enumerate() {
+        ask_all(base, some).await;
+        if noticed.is_none() {
+            // What was asked is written within the flush interval.
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            let alarms = told(house, &["drift"])["alarms"].clone();
+            let alarms = alarms.as_array().unwrap();
+            noticed = alarms
+                .get(before)
+                .map(|alarm| ((at + 1) * LOOK_EVERY, alarm["signal"].to_string()));
+        }
+    }
+    noticed
+}
+
+/// Accepts what is proposed and is mostly of the new category, learns it, and tells how much of it is found.
+async fn accept(house: &House, asked: &[Labelled], unseen: &[Labelled]) {
+    let of: HashMap<&str, &CategoryId> = asked
+        .iter()
+        .map(|row| (row.query.text.as_str(), &row.category))
+        .collect();
+    let drift = told(house, &["drift"]);
+    let proposals = drift["proposals"].as_array().unwrap();
+    let share = |proposal: &Value| {
+        let examples = proposal["examples"].as_array().unwrap();
+        let new = examples.iter().filter(|example| {
+            let category = of.get(example.as_str().unwrap_or_default());
+            category.is_some_and(|category| category.as_str() == NEW)
+        });
+        new.count() as f64 / examples.len().max(1) as f64
+    };
+    for proposal in proposals {
+        println!(
+            "proposed: {} for {} questions, {:.0} % of its examples new",
+            proposal["name"],
+            proposal["times"],
+            100.0 * share(proposal)
+        );
+    }
+    let Some(best) = proposals.iter().find(|proposal| share(proposal) > 0.5) else {
+        println!("the new category is not proposed");
+        return;
+    };
+    let name = best["name"].as_str().unwrap();
+    told(house, &["drift", "--accept", name]);
+    let learnt = told(house, &["retrain"]);
+    println!(
+        "{name} accepted; learnt: promoted {} ({})",
+        learnt["promoted"], learnt["judgement"]["reason"]
+    );
+    let folder = PathBuf::from(learnt["folder"].as_str().unwrap());
+    let router = registry::open(&house.config(), Some(&folder))
+        .await
+        .unwrap();
+    let rows: Vec<Labelled> = unseen
+        .iter()
+        .map(|row| Labelled {
+            category: CategoryId::new(name),
+            ..row.clone()
+        })
+        .collect();
+    let judged = judging::judge(&router, rows).await.unwrap();
+    let evaluation = Evaluation::of(&judged, router.id().clone()).unwrap();
+    println!(
+        "recall on {} unseen questions: {:.3}",
+        unseen.len(),
+        evaluation.accuracy
+    );
+}
+
+fn told(house: &House, call: &[&str]) -> Value {
+    let output = run_to_end(house, &[call, &["--json"]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{call:?}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
