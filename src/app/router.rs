@@ -23,15 +23,23 @@ use crate::{
     ids::RouterId,
     registry::{self, Promotion, TakeError},
     router::Router,
+    train::in_force,
 };
 
 /// Time between two looks at the registry, each of which costs the reading of one row.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Time until a router that could not be opened is tried again, and the most that it grows to by doubling: what kept it from
+/// being opened may pass, such as a copy that is still under way.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
 /// What the registry said, and what is open because of it.
 struct Followed {
-    /// The last promotion that was seen, whether or not its router could be opened.
+    /// The last promotion that was acted on, or given up for now.
     seen: i64,
+    /// When its router is tried again, and after how long once more; none where it was opened.
+    retry: Option<(Instant, Duration)>,
     /// The name in the registry of the router in force; none: the one that needs no registry.
     in_force: Option<RouterId>,
     /// The router that was in force before, with its name.
@@ -46,25 +54,25 @@ impl App {
         }
         let mut followed = Followed {
             seen: self.opened_by.seen,
+            retry: None,
             in_force: self.opened_by.router.clone(),
             before: None,
         };
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            select! {
+            let was_asked = select! {
                 () = self.cancel.cancelled() => return,
-                () = self.registry_look.notified() => {}
-                _ = tick.tick() => {}
-            }
+                () = self.registry_look.notified() => true,
+                _ = tick.tick() => false,
+            };
             match self.store.promotion().await {
-                Ok(Some(promotion)) if promotion.number != followed.seen => {
-                    followed.seen = promotion.number;
-                    if promotion.router != followed.in_force {
+                Ok(Some(promotion)) => {
+                    if followed.is_due(&promotion, was_asked) {
                         self.take_promoted(promotion, &mut followed).await;
                     }
                 }
-                Ok(_) => {}
+                Ok(None) => {}
                 Err(error) => warn!(error = &error as &dyn Error, "the registry cannot be read"),
             }
         }
@@ -83,6 +91,7 @@ impl App {
                 let new_id = new.id().clone();
                 self.composition.replace_router(new);
                 let name = mem::replace(&mut followed.in_force, promotion.router);
+                followed.retry = None;
                 followed.before = Some((name, Arc::clone(&old)));
                 show(old.id(), 0.0);
                 show(&new_id, 1.0);
@@ -93,9 +102,10 @@ impl App {
                 );
             }
             Err(error) => {
+                let retry_after = followed.put_off();
                 counter!("coterie_router_changes_total", "result" => "refused").increment(1);
                 warn!(
-                    router = %old.id(), promotion = promotion.number, error = &error as &dyn Error,
+                    router = %old.id(), promotion = promotion.number, error = &error as &dyn Error, ?retry_after,
                     "router {} stays in force; the promoted one cannot be opened", old.id()
                 );
             }
@@ -115,7 +125,10 @@ impl App {
         }
         let router = match &promotion.router {
             Some(id) => Box::pin(registry::open_beside(&self.config, &self.store, id, old)).await?,
-            None => Box::pin(registry::without_registry(&self.config, None)).await?,
+            None => {
+                let (config, catalogue) = (&self.config.router, &self.config.catalogue);
+                Box::pin(in_force::at_start_beside(config, catalogue, old)).await?
+            }
         };
         Ok(Arc::new(router))
     }
@@ -123,6 +136,29 @@ impl App {
     /// Shows which router is in force.
     pub(super) fn publish_router(&self) {
         show(self.composition.router().id(), 1.0);
+    }
+}
+
+impl Followed {
+    /// Whether a promotion is to be acted on: it is new, or its router is to be tried again.
+    fn is_due(&mut self, promotion: &Promotion, was_asked: bool) -> bool {
+        if promotion.number != self.seen {
+            self.seen = promotion.number;
+            self.retry = None;
+            return promotion.router != self.in_force;
+        }
+        let is_time = |(at, _)| was_asked || Instant::now() >= at;
+        self.retry.is_some_and(is_time)
+    }
+
+    /// Its router cannot be opened now; how long until it is tried again.
+    fn put_off(&mut self) -> Duration {
+        let after = match self.retry {
+            Some((_, last)) => (2 * last).min(RETRY_AFTER_MAX),
+            None => RETRY_AFTER,
+        };
+        self.retry = Some((Instant::now() + after, after));
+        after
     }
 }
 

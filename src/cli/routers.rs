@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Environment, Exposure},
     ids::RouterId,
     registry::{Promotion, Registered},
+    router::artefact::Artefact,
     store::{Promoter, PromotionError, Store},
 };
 
@@ -85,7 +86,13 @@ impl ChangeArgs {
             expected: None,
         };
         let made = match &id {
-            Some(id) => store.promote(id, promoter).await,
+            Some(id) => match openable(&store, id).await {
+                Ok(()) => store.promote(id, promoter).await,
+                Err(error) => {
+                    store.close().await.map_err(CliError::failed)?;
+                    return Err(error);
+                }
+            },
             None => store.roll_back(promoter).await,
         };
         let closed = store.close().await;
@@ -102,6 +109,17 @@ impl ChangeArgs {
         output::line(&format!("{} is in force", name(promotion.router.as_ref())));
         Ok(())
     }
+}
+
+/// Whether the artefact of a registered router is there and whole: a server would refuse any other.
+async fn openable(store: &Store, id: &RouterId) -> Result<(), CliError> {
+    let Some(registered) = store.router(id).await.map_err(CliError::failed)? else {
+        // The promotion says so.
+        return Ok(());
+    };
+    let read = tokio::task::spawn_blocking(move || Artefact::read(&registered.folder).map(drop));
+    let read = read.await.map_err(CliError::failed)?;
+    read.map_err(CliError::failed)
 }
 
 fn refused(error: PromotionError) -> CliError {
@@ -199,6 +217,28 @@ async fn list(config: &Config, as_json: bool) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Hexadecimal digits that are shown of the digest of what a router was trained on.
+const DATA_DIGITS: usize = 12;
+
+/// The figures of a judgement, the champion's and the challenger's.
+fn figures(judgement: &Value) -> String {
+    let checks = judgement["checks"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let figure = |(subject, name): (&str, &str)| {
+        let check = checks.iter().find(|check| check["subject"] == subject)?;
+        let [old, new] = ["champion", "challenger"].map(|who| check[who].as_f64());
+        Some(format!("; {name} {:.3} → {:.3}", old?, new?))
+    };
+    let shown = [
+        ("better", "measure"),
+        ("settled", "settled"),
+        ("calibration", "calibration error"),
+        ("out_of_domain", "AUROC"),
+    ];
+    shown.into_iter().filter_map(figure).collect()
+}
+
 fn tell(routers: &[Registered], promotions: &[Promotion]) {
     let in_force = promotions.last().and_then(|last| last.router.as_ref());
     let mut last: BTreeMap<&RouterId, &Promotion> = BTreeMap::new();
@@ -229,6 +269,12 @@ fn tell(routers: &[Registered], promotions: &[Promotion]) {
             clock::rfc3339(router.registered_at_ms),
             promoted.unwrap_or_default(),
             reason.unwrap_or("not judged")
+        ));
+        output::line(&format!(
+            "    against {}; rows {}{}",
+            router.parent.as_ref().map_or("none", RouterId::as_str),
+            router.data_sha256.get(..DATA_DIGITS).unwrap_or("unknown"),
+            judgement.as_ref().map(figures).unwrap_or_default()
         ));
     }
     if in_force.is_none() {

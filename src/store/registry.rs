@@ -51,8 +51,8 @@ pub struct Promoter<'p> {
 }
 
 impl Store {
-    /// Enters a trained router, whose artefact must be whole. One that is there keeps its place; its judgement is the
-    /// later one.
+    /// Enters a trained router, whose artefact must be whole. One that is there keeps its place, and its judgement becomes
+    /// the later one, unless it was ever promoted: then what it was promoted for stays.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -62,7 +62,8 @@ impl Store {
              VALUES (?, ?, ?, ?, ?, ?)
              ON CONFLICT (id) DO UPDATE SET
                  folder = excluded.folder, parent = excluded.parent,
-                 judgement = coalesce(excluded.judgement, judgement)",
+                 judgement = coalesce(excluded.judgement, judgement)
+             WHERE NOT EXISTS (SELECT 1 FROM promotions WHERE router = excluded.id)",
         )
         .bind(router.id.as_str())
         .bind(router.folder.to_string_lossy().into_owned())
@@ -136,7 +137,7 @@ impl Store {
         if self.router(id).await?.is_none() {
             return Err(PromotionError::Unknown { id: id.clone() });
         }
-        self.change(promoter, |current| {
+        self.change(promoter, |current, _| {
             let in_force = current.and_then(|current| current.router.as_ref());
             if in_force == Some(id) {
                 return Err(PromotionError::InForce { id: id.clone() });
@@ -155,12 +156,9 @@ impl Store {
     /// # Errors
     /// There is nothing to go back to, another was promoted meanwhile, or the file cannot be written.
     pub async fn roll_back(&self, promoter: Promoter<'_>) -> Result<Promotion, PromotionError> {
-        let history = self.promotions().await?;
-        let of = |number| history.iter().find(|promotion| promotion.number == number);
-        self.change(promoter, |current| {
+        self.change(promoter, |current, before| {
             let current = current.filter(|current| current.router.is_some());
-            let current = current.ok_or(PromotionError::NothingToRollBack)?;
-            let before = current.replaces.and_then(of);
+            current.ok_or(PromotionError::NothingToRollBack)?;
             Ok(Next {
                 router: before.and_then(|before| before.router.clone()),
                 kind: PromotionKind::Rollback,
@@ -170,11 +168,11 @@ impl Store {
         .await
     }
 
-    /// Reads what is in force and adds what `next` makes of it, under one lock.
+    /// Reads what is in force, and what was before, and adds what `next` makes of both, under one lock.
     async fn change(
         &self,
         promoter: Promoter<'_>,
-        next: impl FnOnce(Option<&Promotion>) -> Result<Next, PromotionError>,
+        next: impl FnOnce(Option<&Promotion>, Option<&Promotion>) -> Result<Next, PromotionError>,
     ) -> Result<Promotion, PromotionError> {
         let failed = |source| PromotionError::Store(self.failed(source));
         let mut transaction = self
@@ -187,7 +185,11 @@ impl Store {
         if promoter.expected.is_some_and(|expected| expected != number) {
             return Err(PromotionError::Overtaken);
         }
-        let next = next(current.as_ref())?;
+        let before = match current.as_ref().and_then(|current| current.replaces) {
+            Some(number) => numbered(&mut transaction, number).await.map_err(failed)?,
+            None => None,
+        };
+        let next = next(current.as_ref(), before.as_ref())?;
         let at_ms = clock::now_ms();
         let added = sqlx::query(
             "INSERT INTO promotions (at_ms, router, kind, replaces, promoted_by, why)
@@ -224,6 +226,17 @@ struct Next {
 
 async fn last_promotion(connection: &mut SqliteConnection) -> sqlx::Result<Option<Promotion>> {
     sqlx::query("SELECT * FROM promotions ORDER BY number DESC LIMIT 1")
+        .try_map(promotion)
+        .fetch_optional(connection)
+        .await
+}
+
+async fn numbered(
+    connection: &mut SqliteConnection,
+    number: i64,
+) -> sqlx::Result<Option<Promotion>> {
+    sqlx::query("SELECT * FROM promotions WHERE number = ?")
+        .bind(number)
         .try_map(promotion)
         .fetch_optional(connection)
         .await

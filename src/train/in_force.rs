@@ -1,6 +1,9 @@
 //! The router in force: the one in a folder, or the one that the routes' own examples make at start.
 
-use std::{error::Error, path::Path};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use tokio::task::{JoinError, spawn_blocking};
 use tracing::{info, warn};
@@ -38,6 +41,15 @@ pub enum InForceError {
         /// Why not.
         #[from]
         source: TrainError,
+    },
+    /// What the routes make has to be trained first, and this is no time for it.
+    #[error(
+        "the router of the routes' examples is not in {}: the routes have changed since it was made, or it was removed; it is made when a server starts",
+        folder.display()
+    )]
+    Untrained {
+        /// Where it belongs.
+        folder: PathBuf,
     },
     /// A category without examples.
     #[error("routes/{category}.yaml has no examples; give it some questions that belong to it")]
@@ -101,23 +113,60 @@ async fn taken_or_trained(
         return Err(InForceError::NoExamples { category });
     }
     let encoder = open_encoder(config).await?;
-    let mut job = job_of_routes(config, catalogue, &encoder);
-    let is_the_same =
-        |base: &mut Artefact| base.manifest.training.routes_sha256 == job.routes_sha256;
-    if let Some(shipped) = job.base.take_if(is_the_same) {
-        return Ok(Router::new(shipped, encoder, config).await?);
-    }
-    let prepared = Prepared::new(job, &config.encoder, &encoder)?;
-    let folder = config.artefacts.join(prepared.id().as_str());
-    if let Some(artefact) = stored(&folder) {
-        return Ok(Router::new(artefact, encoder, config).await?);
-    }
+    let (prepared, folder) = match of_routes(config, catalogue, &encoder)? {
+        OfRoutes::There(artefact) => return Ok(Router::new(*artefact, encoder, config).await?),
+        OfRoutes::Untrained(prepared, folder) => (prepared, folder),
+    };
     let manifest = prepared.train(&encoder, &config.artefacts, &folder).await?;
     info!(
         router = %manifest.id, rows = manifest.training.rows, accuracy = manifest.cascade.figures.accuracy,
         cheap_share = manifest.cascade.cheap_share, "trained the router from the routes' examples"
     );
     open_with(&folder, encoder, config).await
+}
+
+/// Opens the router that these routes make beside one that is open, whose encoders it shares. Nothing is trained: whoever
+/// asks serves questions meanwhile.
+///
+/// # Errors
+/// It was never trained, or cannot be opened.
+pub async fn at_start_beside(
+    config: &RouterConfig,
+    catalogue: &Catalogue,
+    other: &Router,
+) -> Result<Router, InForceError> {
+    let encoder = open_encoder(config).await?;
+    match of_routes(config, catalogue, &encoder)? {
+        OfRoutes::There(artefact) => Ok(Router::beside(other, *artefact, config).await?),
+        OfRoutes::Untrained(_, folder) => Err(InForceError::Untrained { folder }),
+    }
+}
+
+/// What routes make.
+enum OfRoutes {
+    /// The router, which was made before.
+    There(Box<Artefact>),
+    /// What it is to be trained from, and where it belongs.
+    Untrained(Box<Prepared>, PathBuf),
+}
+
+fn of_routes(
+    config: &RouterConfig,
+    catalogue: &Catalogue,
+    encoder: &Encoder,
+) -> Result<OfRoutes, InForceError> {
+    let mut job = job_of_routes(config, catalogue, encoder);
+    let is_the_same =
+        |base: &mut Artefact| base.manifest.training.routes_sha256 == job.routes_sha256;
+    if let Some(shipped) = job.base.take_if(is_the_same) {
+        return Ok(OfRoutes::There(Box::new(shipped)));
+    }
+    let prepared = Prepared::new(job, &config.encoder, encoder)?;
+    let folder = config.artefacts.join(prepared.id().as_str());
+    Ok(match stored(&folder) {
+        Some(artefact) => OfRoutes::There(Box::new(artefact)),
+        None => OfRoutes::Untrained(Box::new(prepared), folder),
+    })
 }
 
 /// What the routes' examples alone are trained with: on top of the router that is built in, where that suits.
