@@ -273,6 +273,11 @@ impl Mapping {
         }
     }
 
+    /// Whether what a question says decides who answers it, beside its category.
+    pub fn has_quality_model(&self) -> bool {
+        self.quality.is_some()
+    }
+
     /// What the quality model, if there is one, says of the experts that there are, the best value first.
     pub fn predict(&self, question: &Question<'_>) -> Vec<Predicted> {
         let Some(quality) = &self.quality else {

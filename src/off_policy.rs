@@ -4,11 +4,14 @@
 //! policy would have asked that expert more often than the logging policy did: its weight, the target's probability over
 //! the propensity. Three estimators go by it:
 //! - inverse propensity (Horvitz and Thompson, "A generalization of sampling without replacement from a finite universe",
-//!   JASA 1952): without bias, and the least exact;
+//!   JASA 1952): without bias if every reward is known, and the least exact;
 //! - self-normalised (Hájek 1971; Swaminathan and Joachims, "The self-normalized estimator for counterfactual learning",
 //!   `NeurIPS` 2015): divided by the weights' sum, which takes out most of the noise of the weights themselves;
 //! - doubly robust (Dudík, Langford and Li, "Doubly robust policy evaluation and learning", ICML 2011): a model of the
 //!   rewards, put right by weighted rows; right where either the propensities or the model are.
+//!
+//! A row whose reward is not known tells nothing of rewards, and all about propensities. Leaving it out is harmless as long as
+//! rewards are known of every expert's answers equally often; [`Doubt`] says where they are not.
 //!
 //! The intervals are those of [`interval`]; [`Doubt`] says where no interval helps.
 
@@ -28,7 +31,7 @@ pub use doubt::{Bounds, Doubt};
 pub use log::{Logged, outcomes};
 pub use model::RewardModel;
 
-use doubt::Weights;
+use doubt::{Facts, Weights};
 
 /// How sure the intervals are.
 pub const CONFIDENCE_LEVEL: f64 = 0.95;
@@ -36,7 +39,9 @@ pub const CONFIDENCE_LEVEL: f64 = 0.95;
 /// One logged outcome, and what the target policy would have done with its question.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
-    /// How good the answer was, 0 to 1.
+    /// The number of the expert that answered.
+    pub expert: usize,
+    /// How good the answer was, 0 to 1; no number where that is not known.
     pub reward: f64,
     /// Probability with which the logging policy chose the expert that answered, above 0; none where it was not written down.
     pub propensity: Option<f64>,
@@ -81,11 +86,12 @@ pub struct Report {
     pub left_out: usize,
     /// How many rows of equal weight would tell as much (Kish, "Survey Sampling", 1965).
     pub effective_rows: f64,
-    /// Mean of the weights: about 1 if the propensities are true.
+    /// Mean of the weights of all rows with a propensity, whether or not their reward is known: about 1 if the propensities
+    /// are true.
     pub weight_mean: f64,
     /// Share of all weight that the heaviest row has, 0 to 1.
     pub largest_share: f64,
-    /// Share of the target policy's choices that the log never shows, 0 to 1.
+    /// Share of the target policy's choices that the log never shows, 0 to 1; over the same rows.
     pub unsupported: f64,
     /// By inverse propensity; none without a row.
     pub inverse_propensity: Option<Estimate>,
@@ -111,10 +117,20 @@ impl Report {
 
 /// Estimates what the target policy is worth, and says whether the log can tell.
 pub fn estimate(outcomes: &[Outcome], bounds: &Bounds) -> Report {
-    let rows: Vec<Weighed> = outcomes.iter().filter_map(Weighed::new).collect();
+    // Whether a choice was true to its propensity does not depend on whether somebody said how good the answer was.
+    let chosen: Vec<Weighed> = outcomes.iter().filter_map(Weighed::new).collect();
+    let rows: Vec<Weighed> = chosen
+        .iter()
+        .filter(|row| row.outcome.has_reward())
+        .copied()
+        .collect();
     let left_out = outcomes.len() - rows.len();
-    let weights = Weights::of(&rows);
-    let mean_weight = estimator::mean_weight(&rows);
+    let weights = Weights::of(&rows, &chosen);
+    let facts = Facts {
+        left_out,
+        mean_weight: estimator::mean_weight(&chosen),
+        rates: doubt::rates(&chosen, bounds),
+    };
     Report {
         rows: rows.len(),
         left_out,
@@ -125,11 +141,17 @@ pub fn estimate(outcomes: &[Outcome], bounds: &Bounds) -> Report {
         inverse_propensity: estimator::inverse_propensity(&rows),
         self_normalised: estimator::self_normalised(&rows),
         doubly_robust: estimator::doubly_robust(&rows),
-        doubts: doubt::doubts(&weights, left_out, mean_weight, bounds),
+        doubts: doubt::doubts(&weights, &facts, bounds),
     }
 }
 
-/// An outcome that can be used.
+impl Outcome {
+    fn has_reward(&self) -> bool {
+        (0.0..=1.0).contains(&self.reward)
+    }
+}
+
+/// An outcome with a propensity.
 #[derive(Clone, Copy, Debug)]
 struct Weighed {
     weight: f64,
@@ -139,8 +161,7 @@ struct Weighed {
 impl Weighed {
     fn new(outcome: &Outcome) -> Option<Self> {
         let propensity = outcome.propensity.filter(|p| 0.0 < *p && *p <= 1.0)?;
-        let is_known = (0.0..=1.0).contains(&outcome.reward);
-        is_known.then(|| Self {
+        Some(Self {
             weight: outcome.target / propensity,
             outcome: *outcome,
         })

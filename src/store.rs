@@ -34,8 +34,8 @@ use sqlx::{
     },
 };
 
-pub use answers::RecordedAnswer;
-pub use candidates::People;
+pub use answers::{RecordedAnswer, Ungraded};
+pub use candidates::{People, Place, Replaced, Waiting};
 pub use error::StoreError;
 pub use prune::{Pruned, TooOld};
 pub use registry::{Promoter, PromotionError};

@@ -147,7 +147,10 @@ impl Cascade<'_> {
         tracing::debug!(expert = %first, kind = rejection.kind(), "the answer of {first} is not taken: {rejection}");
         self.update(attempt, |attempt| match rejection {
             Rejection::Failed(error) => attempt.error = Some(error.kind().to_owned()),
-            _ => attempt.rejected = Some(rejection.to_string()),
+            _ => {
+                attempt.rejected = Some(rejection.to_string());
+                attempt.rejected_as = Some(rejection.kind());
+            }
         });
     }
 
@@ -159,14 +162,16 @@ impl Cascade<'_> {
 }
 
 impl Rejection {
-    /// One word for metrics.
+    /// One word for metrics, and for what learns from the outcome: whether the answer itself was at fault, or the house.
     fn kind(&self) -> &'static str {
         match self {
             Self::Failed(_) => "failed",
             Self::TooSlow => "too_slow",
             Self::TooLong => "too_long",
             Self::NoText => "no_text",
-            Self::NoLikelihood | Self::Unlikely { .. } => "unlikely",
+            Self::NoLikelihood => "no_likelihood",
+            Self::Unlikely { .. } => "unlikely",
+            Self::Code(CodeFault::TooLong) => "code_too_long",
             Self::Code(_) => "code",
             Self::Judge(JudgeFault::Wrong) => "judged_wrong",
             Self::Judge(_) => "judge_failed",

@@ -16,6 +16,7 @@ use super::App;
 use crate::{
     clock,
     learning::{
+        Origin,
         reward::{self, Implicit},
         served,
     },
@@ -65,7 +66,11 @@ impl App {
                 return;
             }
         };
+        let hears_judges = !self.config.learning.without.contains(&Origin::Judge);
         let known = spawn_blocking(move || {
+            if !hears_judges {
+                served::leave_judges_out(&mut served);
+            }
             served::notice_repeats(&mut served);
             let tallies = reward::tallies(&served, Implicit::Counts);
             let rewards: f64 = tallies.values().map(|tally| tally.rows).sum();

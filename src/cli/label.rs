@@ -11,17 +11,21 @@ mod terminal;
 mod text;
 mod view;
 
+use std::collections::HashSet;
+
 use clap::{Args, ValueEnum};
 
 use super::{CliError, ConfigArgs, load};
 use crate::{
     config::{Config, Environment, Exposure},
     learning::{
-        Evidence,
+        Candidate, Evidence,
+        judge::REPLY_TOKENS,
         neighbours::is_seed,
         resolve::{self, Row, Rules},
         retrain::STATEMENTS_MAX,
     },
+    query::Query,
     store::{Store, StoreError},
 };
 
@@ -59,6 +63,9 @@ struct JudgeArgs {
     /// Dollars that it may cost at most.
     #[arg(long, value_name = "D", value_parser = dollars, requires = "judge")]
     usd_max: Option<f64>,
+    /// Tokens of a reply at the most: a judge that thinks before it says needs more.
+    #[arg(long, value_name = "N", default_value_t = REPLY_TOKENS, value_parser = clap::value_parser!(u32).range(1..), requires = "judge")]
+    reply_tokens: u32,
     /// Questions that it is asked at once.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), requires = "judge")]
     concurrent: u8,
@@ -113,6 +120,17 @@ async fn said(store: &Store, config: &Config) -> Result<(Vec<Evidence>, Vec<Row>
     let (mut rows, _) = resolve::resolve(&evidence, &rules);
     rows.retain(|row| is_seed(&row.origin));
     Ok((evidence, rows))
+}
+
+/// The texts of rows, as they are learnt.
+fn texts(rows: &[Row]) -> HashSet<String> {
+    rows.iter().map(|row| row.text.clone()).collect()
+}
+
+/// Whether a text was not seen yet; then it is from now on. A text is one row, however often it was asked.
+fn is_new(seen: &mut HashSet<String>, candidate: &Candidate) -> bool {
+    let text = Query::from_text(&candidate.question).text;
+    !text.is_empty() && seen.insert(text)
 }
 
 fn precision(text: &str) -> Result<f64, String> {

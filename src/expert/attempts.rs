@@ -26,6 +26,8 @@ pub struct Attempt {
     pub error: Option<String>,
     /// Why its answer was not taken; none where it was, or where there was none.
     pub rejected: Option<String>,
+    /// The same in one word.
+    pub rejected_as: Option<&'static str>,
     /// Tokens, as the expert counted them; none where it did not.
     pub usage: Option<Usage>,
     /// Dollars; none where the price or the count is unknown.
@@ -62,6 +64,7 @@ impl Attempt {
             took: None,
             error: None,
             rejected: None,
+            rejected_as: None,
             usage: None,
             cost_usd: None,
         }

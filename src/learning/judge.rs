@@ -8,10 +8,16 @@ mod prompt;
 mod verdict;
 
 pub use asking::{Asked, Bounds, Judge, Question};
-pub use prompt::{answer, category, pair};
+pub use prompt::{REPLY_TOKENS, answer, category, pair};
 pub use verdict::{Preferred, category_of, preferred_of, score_of};
 
-use crate::ids::ExpertId;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::{catalogue::Catalogue, config::ExpertKind, ids::ExpertId};
+
+/// Digits of the digest in a judge's name: enough for any two of the few lists of categories that a house ever has to differ.
+const DIGEST_DIGITS: usize = 8;
 
 /// What a judge is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +56,58 @@ impl Prompt {
     }
 }
 
+/// By whom a category is named that an expert names: with a digest of the categories that it was offered and of the model
+/// behind it, so that what was judged among others, or by another, is judged again.
+pub fn of_categories(expert: &ExpertId, kind: &ExpertKind, catalogue: &Catalogue) -> String {
+    let model = match kind {
+        ExpertKind::Local { model_file } => model_file.to_string_lossy().into_owned(),
+        ExpertKind::Remote(remote) => remote.model.clone(),
+    };
+    let mut categories = prompt::categories(catalogue);
+    categories.sort_unstable();
+    let mut digest = hex::encode(Sha256::digest(json!([model, categories]).to_string()));
+    digest.truncate(DIGEST_DIGITS);
+    format!("{} {digest}", Prompt::Category.given_by(expert))
+}
+
 #[cfg(test)]
 mod tests {
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
+    use crate::{catalogue::Route, ids::CategoryId};
+
+    #[test]
+    fn a_category_is_named_anew_where_other_categories_or_models_are() {
+        let route = |category: &str, description: &str| Route {
+            category: CategoryId::new(category),
+            description: description.into(),
+            examples: Vec::new(),
+            negatives: Vec::new(),
+        };
+        let named = |model: &str, routes: Vec<Route>| {
+            let kind = ExpertKind::Local {
+                model_file: model.into(),
+            };
+            let catalogue = Catalogue {
+                routes,
+                out_of_domain: Vec::new(),
+            };
+            of_categories(&ExpertId::new("gpt"), &kind, &catalogue)
+        };
+        let law = || route("law", "Courts.");
+        let first = named("small.gguf", vec![law()]);
+        assert!(first.starts_with("gpt category-v1 "), "{first}");
+        assert_eq!(first.len(), "gpt category-v1 ".len() + DIGEST_DIGITS);
+        assert_eq!(first, named("small.gguf", vec![law()]));
+        let math = || route("math", "Sums.");
+        let both = named("small.gguf", vec![law(), math()]);
+        assert_eq!(both, named("small.gguf", vec![math(), law()]));
+        let others = [
+            both,
+            named("large.gguf", vec![law()]),
+            named("small.gguf", vec![route("law", "Courts, contracts.")]),
+        ];
+        assert!(others.iter().all(|other| *other != first), "{others:?}");
+    }
 
     #[test]
     fn a_version_keeps_its_words() {

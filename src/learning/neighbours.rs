@@ -1,7 +1,7 @@
 //! Labels that are taken over from labelled questions nearby. Pure.
 //!
-//! From a seed of people's labels → nearest neighbours → where they agree their category; where they do not, a person is
-//! asked first. So a seed set was spread over a larger one in "Composition of Experts: A Modular Compound AI System
+//! From a seed of people's labels → nearest neighbours → where they agree their category; where they do not, a person may be
+//! asked ([`informative`](super::informative) counts it as a reason). So a seed set was spread over a larger one in "Composition of Experts: A Modular Compound AI System
 //! Leveraging Large Language Models" (2024).
 //!
 //! How near is near enough is taken from the seed itself: each of its questions is labelled by the others, and the bound is
@@ -67,7 +67,7 @@ pub struct Validated {
 }
 
 impl Seed {
-    /// Labelled questions with their vectors, of length 1, in the same order.
+    /// Labelled questions, oldest first, with their vectors, of length 1, in the same order.
     pub fn new(rows: Vec<Row>, vectors: Array2<f32>) -> Self {
         Self { rows, vectors }
     }
@@ -121,13 +121,20 @@ impl Seed {
     /// The bound on the nearness from which on the neighbours' category is right in at least `precision_min` of the cases,
     /// with 95 % confidence; none if there is none that the seed proves.
     ///
-    /// Each question is labelled by those of other conversations: one of its own would be nearer than a new one's are.
+    /// Each question is labelled by those of other conversations: one of its own would be nearer than a new one's are. Of each
+    /// conversation the newest question alone counts: the others are right or wrong together with it, and the proof is one of
+    /// cases that are independent of each other.
     pub fn validate(&self, precision_min: f64) -> Option<Validated> {
-        let judged: Vec<(f32, bool)> = self
-            .rows
-            .par_iter()
-            .zip(self.vectors.outer_iter().into_par_iter())
-            .filter_map(|(row, vector)| {
+        // Rows come oldest first: of a conversation the last stays.
+        let newest: BTreeMap<&str, usize> = (0..)
+            .zip(&self.rows)
+            .map(|(at, row)| (row.conversation.as_str(), at))
+            .collect();
+        let newest: Vec<usize> = newest.into_values().collect();
+        let judged: Vec<(f32, bool)> = newest
+            .into_par_iter()
+            .filter_map(|at| {
+                let (row, vector) = (&self.rows[at], self.vectors.row(at));
                 let nearby = self.near_but(vector, Some(&row.conversation))?;
                 let category = nearby.category?;
                 Some((nearby.nearness, category == row.category))
@@ -248,6 +255,18 @@ mod tests {
             })
             .collect();
         assert_eq!(seed(&mixed).validate(0.9), None);
+    }
+
+    #[test]
+    fn a_conversation_counts_once_in_the_proof() {
+        // As many questions as prove a bound, but six to a conversation.
+        let angles = two_clusters(60);
+        let mut seed = seed(&angles);
+        assert!(seed.validate(0.9).is_some());
+        for (at, row) in seed.rows.iter_mut().enumerate() {
+            row.conversation = (at / 6).to_string();
+        }
+        assert_eq!(seed.validate(0.9), None, "twenty conversations are too few");
     }
 
     #[test]

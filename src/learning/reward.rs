@@ -1,12 +1,12 @@
 //! How good an expert's answer was, from what became of it. Pure.
 //!
-//! What somebody says of an answer counts; where nobody does, what happened speaks, as far as it says something clear. An
-//! answer that came whole and of which nothing is known is worth nothing in particular: most good answers are like that,
-//! and so are most bad ones.
+//! What clients say of an answer counts; where none does, what judges say; where nobody does, what happened speaks. An answer
+//! that came whole, and of which nothing else is known, counts as well: without it only what went wrong would be counted,
+//! and an expert of whose answers one in a thousand is left would look like one of whose answers each second is.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::served::Served;
+use super::served::{Said, Served};
 use crate::{
     ids::{CategoryId, ExpertId},
     mapping::explore::Tally,
@@ -21,6 +21,21 @@ pub const CLIENT_LEFT: f64 = 0.3;
 /// What an answer is worth after which the client asked nearly the same again at once.
 pub const ASKED_AGAIN: f64 = 0.2;
 
+/// What an answer is worth that came whole and that the client did not ask for again.
+///
+/// It is above the middle, since nothing went wrong, and below what a client says who is content, since most bad answers are
+/// passed over in silence, too.
+pub const TAKEN: f64 = 0.7;
+
+/// What an answer is worth of which a client says that another expert should have given it.
+pub const ANOTHER_NAMED: f64 = 0.2;
+
+/// What an answer is worth that was preferred to another, or whose expert a client says was the right one.
+pub const PREFERRED: f64 = 1.0;
+
+/// What an answer is worth to which a judge preferred another.
+pub const NOT_PREFERRED: f64 = 0.0;
+
 /// Failures that say nothing of the expert's answers: nobody was asked, or whoever was would have failed.
 const BLAMELESS: [&str; 7] = [
     "busy",
@@ -31,6 +46,10 @@ const BLAMELESS: [&str; 7] = [
     "refused",
     "shutting_down",
 ];
+
+/// Why a cascade does not take an answer for the answer's own sake. The others are troubles of the house: there was no time
+/// left, a judge failed, no likelihood was told.
+const AT_FAULT: [&str; 5] = ["code", "judged_wrong", "no_text", "too_long", "unlikely"];
 
 /// Whether what happened counts where nobody said anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,11 +63,12 @@ pub enum Implicit {
 
 /// What an outcome says of one expert's answer, 0 to 1; none: nothing.
 ///
-/// What was said is said of the answer that the client got: of each who gave scores the last, and their mean. Of an expert
-/// whose answer the client did not get it only matters whether it failed.
+/// What was said is said of the answer that the client got: of each voice its last score, without one the expert that it
+/// named last, and the mean of the clients' voices, without one of the judges'. Of an expert whose answer the client did
+/// not get it only matters whether it failed.
 pub fn reward(served: &Served, expert: &ExpertId, implicit: Implicit) -> Option<f64> {
     let is_its_answer = served.answered_by.as_ref() == Some(expert);
-    if is_its_answer && let Some(said) = said(served) {
+    if is_its_answer && let Some(said) = said(served, expert) {
         return Some(said);
     }
     match implicit {
@@ -58,7 +78,8 @@ pub fn reward(served: &Served, expert: &ExpertId, implicit: Implicit) -> Option<
     }
 }
 
-/// The rewards of every category and expert, an expert named by the client and a cascade's first included.
+/// The rewards of every category and expert, a cascade's first included. Where the client named the expert there is no
+/// category, and nothing is counted.
 pub fn tallies(served: &[Served], implicit: Implicit) -> HashMap<(CategoryId, ExpertId), Tally> {
     let mut tallies: HashMap<_, Tally> = HashMap::new();
     for outcome in served {
@@ -80,14 +101,33 @@ pub fn tallies(served: &[Served], implicit: Implicit) -> HashMap<(CategoryId, Ex
     tallies
 }
 
-/// The mean over those who gave scores of the last that each gave.
-fn said(served: &Served) -> Option<f64> {
-    let last: BTreeMap<_, f64> = served
-        .scores
-        .iter()
-        .map(|score| (&score.given_by, score.score))
-        .collect();
+/// What clients say of the answer of an expert; where none says anything, what judges do.
+fn said(served: &Served, expert: &ExpertId) -> Option<f64> {
+    let (clients, judges): (Vec<&Said>, Vec<&Said>) =
+        served.said.iter().partition(|said| said.by.judge.is_none());
+    mean_of_voices(&clients, expert).or_else(|| mean_of_voices(&judges, expert))
+}
+
+/// The mean over all voices of the last word of each. A score says more than the name of an expert, whichever came last.
+fn mean_of_voices(said: &[&Said], expert: &ExpertId) -> Option<f64> {
+    let named = said.iter().filter_map(|said| {
+        let named = said.expert.as_ref()?;
+        Some((&said.by, of_a_name(said, named == expert)))
+    });
+    let scores = said.iter().filter_map(|said| Some((&said.by, said.score?)));
+    // Of one voice the later entry stays.
+    let last: BTreeMap<_, f64> = named.chain(scores).collect();
     (!last.is_empty()).then(|| last.values().sum::<f64>() / last.len() as f64)
+}
+
+/// What it says of an answer that its expert, or another, is named. A judge names the better of two answers that it saw; a
+/// client who names another expert has not seen that one's answer.
+fn of_a_name(said: &Said, is_its_own: bool) -> f64 {
+    match (is_its_own, &said.by.judge) {
+        (true, _) => PREFERRED,
+        (false, Some(_)) => NOT_PREFERRED,
+        (false, None) => ANOTHER_NAMED,
+    }
 }
 
 /// What happened to the answer that the client got.
@@ -96,6 +136,7 @@ fn of_the_answer(served: &Served) -> Option<f64> {
         matches!(served.ending.as_str(), "expert_failed" | "timed_out").then_some(FAILED),
         (served.ending == "client_left" && served.first_token.is_some()).then_some(CLIENT_LEFT),
         served.asked_again.then_some(ASKED_AGAIN),
+        (served.ending == "completed").then_some(TAKEN),
     ];
     signals.into_iter().flatten().reduce(f64::min)
 }
@@ -108,7 +149,8 @@ fn has_failed(served: &Served, expert: &ExpertId) -> bool {
         .filter(|it| it.expert == *expert && !matches!(it.role.as_str(), "judge" | "cache"));
     let mut failures = tries.map(|it| {
         let is_blamed = |error: &String| !BLAMELESS.contains(&error.as_str());
-        it.was_rejected || it.error.as_ref().is_some_and(is_blamed)
+        let is_at_fault = |why: &String| AT_FAULT.contains(&why.as_str());
+        it.rejected_as.as_ref().is_some_and(is_at_fault) || it.error.as_ref().is_some_and(is_blamed)
     });
     failures.any(|has_failed| has_failed)
 }
@@ -116,25 +158,48 @@ fn has_failed(served: &Served, expert: &ExpertId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learning::served::{Score, Try};
+    use crate::learning::served::{Try, Voice};
 
     fn id(expert: &str) -> ExpertId {
         ExpertId::new(expert)
     }
 
-    fn score(given_by: Option<&str>, score: f64) -> Score {
-        Score {
-            given_by: given_by.map(str::to_owned),
-            score,
+    fn client(key: Option<&str>) -> Voice {
+        Voice {
+            key: key.map(str::to_owned),
+            judge: None,
         }
     }
 
-    fn tried(expert: &str, role: &str, error: Option<&str>, was_rejected: bool) -> Try {
+    fn judge(name: &str) -> Voice {
+        Voice {
+            key: None,
+            judge: Some(name.to_owned()),
+        }
+    }
+
+    fn score(by: Voice, score: f64) -> Said {
+        Said {
+            by,
+            score: Some(score),
+            expert: None,
+        }
+    }
+
+    fn named(by: Voice, expert: &str) -> Said {
+        Said {
+            by,
+            score: None,
+            expert: Some(id(expert)),
+        }
+    }
+
+    fn tried(expert: &str, role: &str, error: Option<&str>, rejected_as: Option<&str>) -> Try {
         Try {
             expert: id(expert),
             role: role.into(),
             error: error.map(str::to_owned),
-            was_rejected,
+            rejected_as: rejected_as.map(str::to_owned),
         }
     }
 
@@ -152,14 +217,14 @@ mod tests {
         let mut served = Served {
             ending: "client_left".into(),
             asked_again: true,
-            scores: vec![score(None, 0.1), score(None, 0.7)],
+            said: vec![score(client(None), 0.1), score(client(None), 0.7)],
             ..Served::example("a")
         };
         assert_reward(&served, "a", Some(0.7));
-        served.scores = vec![
-            score(Some("x"), 0.0),
-            score(Some("y"), 0.5),
-            score(Some("x"), 1.0),
+        served.said = vec![
+            score(client(Some("x")), 0.0),
+            score(client(Some("y")), 0.5),
+            score(client(Some("x")), 1.0),
         ];
         assert_reward(&served, "a", Some(0.75));
         assert_eq!(
@@ -170,9 +235,43 @@ mod tests {
     }
 
     #[test]
+    fn what_clients_say_wins_over_what_judges_say_and_no_judge_speaks_for_a_client() {
+        let mut served = Served {
+            said: vec![
+                score(client(None), 1.0),
+                score(judge("gpt answer-v1"), 0.0),
+                score(judge("big answer-v1"), 0.5),
+            ],
+            ..Served::example("a")
+        };
+        assert_reward(&served, "a", Some(1.0));
+        served.said.remove(0);
+        assert_reward(&served, "a", Some(0.25));
+        served.said.push(named(client(Some("x")), "b"));
+        assert_reward(&served, "a", Some(ANOTHER_NAMED));
+    }
+
+    #[test]
+    fn who_should_have_answered_counts_unless_a_score_says_more() {
+        let mut served = Served {
+            said: vec![named(client(None), "b")],
+            ..Served::example("a")
+        };
+        assert_reward(&served, "a", Some(ANOTHER_NAMED));
+        served.said = vec![named(client(None), "a")];
+        assert_reward(&served, "a", Some(PREFERRED));
+        served.said = vec![score(client(None), 0.9), named(client(None), "b")];
+        assert_reward(&served, "a", Some(0.9));
+        served.said = vec![named(judge("gpt pair-v1"), "b")];
+        assert_reward(&served, "a", Some(NOT_PREFERRED));
+        served.said = vec![named(judge("gpt pair-v1"), "a")];
+        assert_reward(&served, "a", Some(PREFERRED));
+    }
+
+    #[test]
     fn where_nothing_is_said_what_happened_speaks() {
         let whole = Served::example("a");
-        assert_reward(&whole, "a", None);
+        assert_reward(&whole, "a", Some(TAKEN));
         for (ending, begins, asked_again, reward) in [
             ("completed", true, true, Some(ASKED_AGAIN)),
             ("client_left", true, false, Some(CLIENT_LEFT)),
@@ -191,16 +290,40 @@ mod tests {
             assert_reward(&served, "a", reward);
             assert_eq!(super::reward(&served, &id("a"), Implicit::LeftOut), None);
         }
+        assert_eq!(reward(&whole, &id("a"), Implicit::LeftOut), None);
+    }
+
+    #[test]
+    fn rates_are_compared_and_not_numbers_of_what_went_wrong() {
+        let answers = |expert: &str, left: usize, all: usize| -> Vec<Served> {
+            let of = |at: usize| Served {
+                ending: if at < left {
+                    "client_left"
+                } else {
+                    "completed"
+                }
+                .into(),
+                ..Served::example(expert)
+            };
+            (0..all).map(of).collect()
+        };
+        let all = [answers("a", 50, 10_000), answers("b", 50, 100)].concat();
+        let tallies = tallies(&all, Implicit::Counts);
+        let mean = |expert: &str| {
+            let tally = tallies[&(CategoryId::new("coding"), id(expert))];
+            tally.rewards / tally.rows
+        };
+        assert!(mean("a") > 0.69 && mean("b") < 0.51);
     }
 
     #[test]
     fn an_answer_of_another_speaks_for_that_one_alone() {
         let mut served = Served {
             answered_by: Some(id("b")),
-            scores: vec![score(None, 1.0)],
+            said: vec![score(client(None), 1.0)],
             tries: vec![
-                tried("a", "answer", Some("failed"), false),
-                tried("b", "answer", None, false),
+                tried("a", "answer", Some("failed"), None),
+                tried("b", "answer", None, None),
             ],
             ..Served::example("a")
         };
@@ -220,38 +343,44 @@ mod tests {
             answered_by: None,
             first_token: None,
             ending: "timed_out".into(),
-            tries: vec![tried("a", "answer", Some("timed_out"), false)],
+            tries: vec![tried("a", "answer", Some("timed_out"), None)],
             ..Served::example("a")
         };
         assert_reward(&served, "a", Some(FAILED));
     }
 
     #[test]
-    fn a_rejected_first_answer_is_worth_nothing_and_an_accepted_one_is_unknown() {
-        let rejected = Served {
+    fn a_first_answer_is_worth_nothing_where_it_is_at_fault_and_as_much_as_any_where_it_is_taken() {
+        let cascade = |why: Option<&str>| Served {
             has_cascade: true,
             tries: vec![
-                tried("cheap", "first", None, true),
-                tried("judge", "judge", Some("failed"), false),
-                tried("a", "answer", None, false),
+                tried("cheap", "first", None, why),
+                tried("judge", "judge", Some("failed"), None),
+                tried("a", "answer", None, None),
             ],
             ..Served::example("a")
         };
-        assert_reward(&rejected, "cheap", Some(FAILED));
-        assert_reward(&rejected, "judge", None);
-        assert_reward(&rejected, "a", None);
+        for why in AT_FAULT {
+            let rejected = cascade(Some(why));
+            assert_reward(&rejected, "cheap", Some(FAILED));
+            assert_reward(&rejected, "judge", None);
+            assert_reward(&rejected, "a", Some(TAKEN));
+        }
+        for why in ["too_slow", "judge_failed", "no_likelihood"] {
+            assert_reward(&cascade(Some(why)), "cheap", None);
+        }
         let accepted = Served {
             answered_by: Some(id("cheap")),
-            tries: vec![tried("cheap", "first", None, false)],
-            ..rejected
+            tries: vec![tried("cheap", "first", None, None)],
+            ..cascade(None)
         };
-        assert_reward(&accepted, "cheap", None);
+        assert_reward(&accepted, "cheap", Some(TAKEN));
     }
 
     #[test]
     fn rewards_are_added_up_by_category_and_expert() {
         let said = |value| Served {
-            scores: vec![score(None, value)],
+            said: vec![score(client(None), value)],
             ..Served::example("a")
         };
         let named = Served {
@@ -261,13 +390,17 @@ mod tests {
         let failed = Served {
             answered_by: Some(id("b")),
             tries: vec![
-                tried("a", "answer", Some("failed"), false),
-                tried("a", "answer", Some("failed"), false),
-                tried("b", "answer", None, false),
+                tried("a", "answer", Some("failed"), None),
+                tried("a", "answer", Some("failed"), None),
+                tried("b", "answer", None, None),
             ],
             ..said(0.5)
         };
-        let all = [said(0.75), said(0.25), named, Served::example("a"), failed];
+        let stopped = Served {
+            ending: "shutdown".into(),
+            ..Served::example("a")
+        };
+        let all = [said(0.75), said(0.25), named, stopped, failed];
         let tallies = tallies(&all, Implicit::Counts);
         let of = |expert: &str| tallies[&(CategoryId::new("coding"), id(expert))];
         assert_eq!((of("a").rewards, of("a").rows), (1.0, 3.0));

@@ -13,6 +13,13 @@ pub const ASKED_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 /// How alike two questions must be to be one that is asked again: shared words over all words of both (Jaccard's index).
 pub const ALIKE_MIN: f64 = 0.8;
 
+/// Words of both questions from which on they are long: two that fill in the same form share most of their words, and ask
+/// different things all the same.
+pub const LONG_WORDS_MIN: usize = 40;
+
+/// How alike long questions must be.
+pub const LONG_ALIKE_MIN: f64 = 0.98;
+
 /// An outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Served {
@@ -55,7 +62,7 @@ pub struct Served {
     /// Tokens that were read for it.
     pub prompt_tokens: Option<u64>,
     /// What was said of the answer, in the order in which it was.
-    pub scores: Vec<Score>,
+    pub said: Vec<Said>,
     /// Whether the client asked nearly the same again at once ([`notice_repeats`]).
     pub asked_again: bool,
 }
@@ -69,17 +76,36 @@ pub struct Try {
     pub role: String,
     /// The kind of its failure.
     pub error: Option<String>,
-    /// Whether it answered, and the answer was not taken.
-    pub was_rejected: bool,
+    /// Why its answer was not taken, in one word; none where it was, where there was none, or where an earlier version of
+    /// Coterie did not write the word down.
+    pub rejected_as: Option<String>,
 }
 
-/// A score out of feedback.
+/// What feedback says of an answer: a score, or who should have given it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Score {
+pub struct Said {
+    /// Who says it.
+    pub by: Voice,
+    /// 0 to 1; none where it only names an expert.
+    pub score: Option<f64>,
+    /// Who should have answered.
+    pub expert: Option<ExpertId>,
+}
+
+/// Who says something. Two judges, or a judge and a client, are two voices, whatever their key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Voice {
     /// The name of the key that gave it; none where the server has no keys.
-    pub given_by: Option<String>,
-    /// 0 to 1.
-    pub score: f64,
+    pub key: Option<String>,
+    /// The judge that gave it: an expert with the version of its prompt; none: a client.
+    pub judge: Option<String>,
+}
+
+/// Forgets what judges said, where they are not to be heard (`learning.without`).
+pub fn leave_judges_out(served: &mut [Served]) {
+    for outcome in served {
+        outcome.said.retain(|said| said.by.judge.is_none());
+    }
 }
 
 /// Marks what was asked again: the next question of the same conversation came at once, and is nearly the same.
@@ -106,11 +132,24 @@ fn is_repeated(before: &Served, after: &Served) -> bool {
     after.asked_at_ms.saturating_sub(before.asked_at_ms) <= within_ms && are_alike(one, other)
 }
 
+/// Whether two questions, as they were kept, are nearly the same.
+///
+/// What is kept of an ask that leans on something is the ask behind it, in lines of their own: two such texts share what they
+/// lean on, whatever is asked. So texts of several lines are compared as wholes.
 fn are_alike(one: &str, other: &str) -> bool {
+    let has_lines = |text: &str| text.contains('\n');
+    if has_lines(one) || has_lines(other) {
+        return one == other;
+    }
     let (one, other) = (words(one), words(other));
-    let shared = one.intersection(&other).count() as f64;
-    let all = one.union(&other).count() as f64;
-    all > 0.0 && shared / all >= ALIKE_MIN
+    let shared = one.intersection(&other).count();
+    let all = one.len() + other.len() - shared;
+    let alike_min = if all >= LONG_WORDS_MIN {
+        LONG_ALIKE_MIN
+    } else {
+        ALIKE_MIN
+    };
+    all > 0 && shared as f64 / all as f64 >= alike_min
 }
 
 fn words(text: &str) -> HashSet<String> {
@@ -143,13 +182,13 @@ impl Served {
                 expert: ExpertId::new(expert),
                 role: "answer".into(),
                 error: None,
-                was_rejected: false,
+                rejected_as: None,
             }],
             answered_by: Some(ExpertId::new(expert)),
             first_token: Some(Duration::from_millis(100)),
             ending: "completed".into(),
             prompt_tokens: Some(10),
-            scores: Vec::new(),
+            said: Vec::new(),
             asked_again: false,
         }
     }
@@ -210,6 +249,58 @@ mod tests {
             asked(Some("two"), SORT, 4_000),
         ];
         assert_eq!(repeats(served), [false, true, false, false, false]);
+    }
+
+    #[test]
+    fn what_is_asked_behind_the_same_task_is_no_repeat() {
+        let task = "You write the next chapter of a long novel about the sea, in the voice of its captain.";
+        let behind = |before: &str, ask: &str| format!("{task}\n{before}\n{ask}");
+        let chat = Some("chat");
+        let first = behind("The storm came at night.", "continue");
+        let second = behind("The storm went by noon.", "continue");
+        assert_eq!(
+            repeats(vec![asked(chat, &first, 0), asked(chat, &second, 5_000)]),
+            [false, false]
+        );
+        assert_eq!(
+            repeats(vec![asked(chat, &first, 0), asked(chat, &first, 5_000)]),
+            [true, false],
+            "the very same is asked anew"
+        );
+    }
+
+    #[test]
+    fn a_form_that_is_filled_in_otherwise_is_no_repeat() {
+        let form: Vec<String> = (0..60).map(|at| format!("rule{at}")).collect();
+        let filled = |with: &str| format!("{} {with}", form.join(" "));
+        let chat = Some("chat");
+        let (one, other) = (filled("a b c"), filled("x y z"));
+        assert_eq!(
+            repeats(vec![asked(chat, &one, 0), asked(chat, &other, 5_000)]),
+            [false, false]
+        );
+        assert_eq!(
+            repeats(vec![asked(chat, &one, 0), asked(chat, &one, 5_000)]),
+            [true, false]
+        );
+    }
+
+    #[test]
+    fn judges_can_be_left_out() {
+        let said = |judge: Option<&str>| Said {
+            by: Voice {
+                key: None,
+                judge: judge.map(str::to_owned),
+            },
+            score: Some(0.5),
+            expert: None,
+        };
+        let mut served = [Served {
+            said: vec![said(None), said(Some("gpt answer-v1"))],
+            ..Served::example("a")
+        }];
+        leave_judges_out(&mut served);
+        assert_eq!(served[0].said, [said(None)]);
     }
 
     #[test]

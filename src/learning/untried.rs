@@ -62,7 +62,7 @@ pub struct LeftOut {
     pub cascade: usize,
     /// Nothing else could be tried out, while with other questions something was.
     pub certain: usize,
-    /// The router that is asked about cannot read the question, since its text was not kept.
+    /// The router, or the mapping's quality model, that is asked about cannot read the question, since its text was not kept.
     pub unread: usize,
     /// The target would have refused the question, by its budget.
     pub refused: usize,
@@ -168,6 +168,9 @@ fn row<'a>(
         return Err(Unused::Certain);
     }
     let wanted = target.category(served, at).ok_or(Unused::Unread)?;
+    if target.lacks_the_text(served) {
+        return Err(Unused::Unread);
+    }
     let choice = target.choose(served, wanted.as_ref());
     let choice = choice.ok_or(Unused::Refused)?;
     let row = Row {

@@ -9,7 +9,7 @@ pub struct Logged {
     pub category: usize,
     /// The number of the expert that answered.
     pub expert: usize,
-    /// How good the answer was, 0 to 1.
+    /// How good the answer was, 0 to 1; no number where that is not known.
     pub reward: f64,
     /// Probability with which that expert was chosen; none where it was not written down.
     pub propensity: Option<f64>,
@@ -18,11 +18,14 @@ pub struct Logged {
 }
 
 impl Logged {
-    /// Its propensity, if the row can be used.
-    fn used(&self) -> Option<f64> {
-        let is_known = (0.0..=1.0).contains(&self.reward);
-        let propensity = self.propensity.filter(|p| 0.0 < *p && *p <= 1.0);
-        propensity.filter(|_| is_known)
+    /// Its propensity, if it can be true.
+    fn propensity(&self) -> Option<f64> {
+        self.propensity.filter(|p| 0.0 < *p && *p <= 1.0)
+    }
+
+    /// Whether it tells something of rewards.
+    fn is_usable(&self) -> bool {
+        self.propensity().is_some() && (0.0..=1.0).contains(&self.reward)
     }
 }
 
@@ -38,15 +41,12 @@ pub fn outcomes(
     seed: u64,
 ) -> Vec<Outcome> {
     let support = Support::of(log, experts);
-    let usable: Vec<Logged> = log
-        .iter()
-        .filter(|row| row.used().is_some())
-        .copied()
-        .collect();
+    let usable: Vec<Logged> = log.iter().filter(|row| row.is_usable()).copied().collect();
     let models = CrossFitted::fit(&usable, experts, seed);
     let outcome = |(at, row): (usize, &Logged)| {
         let model = models.without(row.cluster);
         let mut outcome = Outcome {
+            expert: row.expert,
             reward: row.reward,
             propensity: row.propensity,
             target: target(at, row.expert),
@@ -93,7 +93,7 @@ impl Support {
         let mut cells = vec![f64::INFINITY; categories * experts];
         let mut least = 1.0_f64;
         for row in log {
-            let Some(propensity) = row.used() else {
+            let Some(propensity) = row.propensity() else {
                 continue;
             };
             least = least.min(propensity);

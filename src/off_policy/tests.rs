@@ -6,6 +6,7 @@ use synthetic::{EXPERTS, Grades, House};
 
 fn row(reward: f64, propensity: f64, target: f64, cluster: u64) -> Outcome {
     Outcome {
+        expert: 0,
         reward,
         propensity: Some(propensity),
         target,
@@ -129,6 +130,42 @@ fn propensities_that_cannot_be_true_are_found() {
     let untrue = outcomes(&log, EXPERTS, |row, expert| target(row, expert, &log), 1);
     let report = estimate(&untrue, &Bounds::default());
     assert_eq!(named(&report), ["untrue_propensities"]);
+}
+
+#[test]
+fn what_has_no_reward_still_tells_of_the_propensities() {
+    // Both answer half of the questions; of the second's answers rewards are known of one in five.
+    let rows: Vec<Outcome> = (0..4_000_usize)
+        .map(|at| Outcome {
+            expert: at % 2,
+            target: f64::from(u8::from(at % 2 == 0)),
+            reward: if at % 2 == 1 && at % 10 > 1 {
+                f64::NAN
+            } else {
+                0.5
+            },
+            ..row(0.5, 0.5, 1.0, at as u64)
+        })
+        .collect();
+    let report = estimate(&rows, &Bounds::default());
+    assert!((report.weight_mean - 1.0).abs() < 1e-9, "{report:?}");
+    assert_eq!(named(&report), ["unequal_rewards"]);
+    assert_eq!(
+        report.doubts[0].to_string(),
+        "rewards are known of 20.0 % of one expert's answers and of 100.0 % of another's; what is not known may be otherwise"
+    );
+}
+
+#[test]
+fn rewards_that_are_seldom_known_of_anybody_are_no_doubt_of_their_own() {
+    let rows: Vec<Outcome> = (0..4_000_usize)
+        .map(|at| Outcome {
+            expert: at % 2,
+            reward: if at % 20 > 1 { f64::NAN } else { 0.5 },
+            ..row(0.5, 0.5, 0.5, at as u64)
+        })
+        .collect();
+    assert_eq!(named(&estimate(&rows, &Bounds::default())), ["left_out"]);
 }
 
 #[test]

@@ -8,11 +8,12 @@ use crate::{
 };
 
 impl Store {
-    /// Adds labels, all or none; returns the number of each, in order.
+    /// Adds labels, all at once; returns the number of each, in order: none where its outcome is not in the store, for
+    /// instance since it was pruned meanwhile.
     ///
     /// # Errors
-    /// One of the outcomes is not in the store, or the file cannot be written.
-    pub async fn add_labels(&self, labels: &[Label]) -> Result<Vec<i64>, StoreError> {
+    /// The file cannot be written; nothing has changed.
+    pub async fn add_labels(&self, labels: &[Label]) -> Result<Vec<Option<i64>>, StoreError> {
         let added = async {
             let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
             let numbers = insert(&mut transaction, labels).await?;
@@ -52,12 +53,12 @@ impl Store {
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
     labels: &[Label],
-) -> sqlx::Result<Vec<i64>> {
+) -> sqlx::Result<Vec<Option<i64>>> {
     let mut numbers = Vec::with_capacity(labels.len());
     for label in labels {
         let row = sqlx::query(
             "INSERT INTO labels (outcome_id, given_at_ms, category, origin, given_by)
-             VALUES (?, ?, ?, ?, ?)",
+             SELECT id, ?2, ?3, ?4, ?5 FROM outcomes WHERE id = ?1",
         )
         .bind(&label.outcome_id)
         .bind(label.given_at_ms)
@@ -66,7 +67,7 @@ pub(super) async fn insert(
         .bind(&label.given_by)
         .execute(&mut *connection)
         .await?;
-        numbers.push(row.last_insert_rowid());
+        numbers.push((row.rows_affected() > 0).then(|| row.last_insert_rowid()));
     }
     Ok(numbers)
 }

@@ -7,23 +7,23 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use crate::{
     ids::{CategoryId, ExpertId},
-    learning::served::{Score, Served, Try},
+    learning::served::{Said, Served, Try, Voice},
     store::{Store, StoreError},
 };
 
-/// Scores that are read for each outcome at the most, on average: one client must not fill the memory.
-const SCORES_MAX: i64 = 4;
+/// Words that are read for each outcome at the most, on average: one client must not fill the memory.
+const WORDS_MAX: i64 = 4;
 
-/// The newest outcomes since a moment, each as often as it has scores. The index by time gives them in order, and that of
-/// the feedback by outcome their scores.
+/// The newest outcomes since a moment, each as often as something was said of its answer. The index by time gives them in
+/// order, and that of the feedback by outcome what was said.
 const SERVED: &str = "
-    SELECT o.*, f.score, f.key_name AS given_by
+    SELECT o.*, f.id AS said, f.score, f.expert AS named, f.key_name AS given_by, f.judged_by
     FROM (
         SELECT id, asked_at_ms, total_us, session, question, category, reason, reason_detail, expert, fallbacks,
                propensity, attempts, answered_by, first_token_us, ending, prompt_tokens
         FROM outcomes WHERE asked_at_ms >= ? ORDER BY asked_at_ms DESC, id DESC LIMIT ?
     ) o
-    LEFT JOIN feedback f ON f.outcome_id = o.id AND f.score IS NOT NULL
+    LEFT JOIN feedback f ON f.outcome_id = o.id AND (f.score IS NOT NULL OR f.expert <> '')
     ORDER BY o.asked_at_ms DESC, o.id DESC, f.given_at_ms, f.id
     LIMIT ?";
 
@@ -40,7 +40,7 @@ impl Store {
         let rows = sqlx::query(SERVED)
             .bind(since_ms)
             .bind(rows_max)
-            .bind(SCORES_MAX * i64::from(rows_max))
+            .bind(WORDS_MAX * i64::from(rows_max))
             .try_map(read)
             .fetch_all(&self.pool)
             .await
@@ -48,7 +48,7 @@ impl Store {
         let mut served: Vec<Served> = Vec::new();
         for row in rows {
             match served.last_mut() {
-                Some(last) if last.outcome_id == row.outcome_id => last.scores.extend(row.scores),
+                Some(last) if last.outcome_id == row.outcome_id => last.said.extend(row.said),
                 _ => served.push(row),
             }
         }
@@ -61,8 +61,6 @@ fn read(row: SqliteRow) -> sqlx::Result<Served> {
     let expert = |name: String| ExpertId::new(name);
     let grounds = from_json::<Detail>(row.try_get("reason_detail")?).mapping;
     let attempts: Vec<AttemptRow> = from_json(row.try_get("attempts")?);
-    let score: Option<f64> = row.try_get("score")?;
-    let given_by = row.try_get("given_by")?;
     Ok(Served {
         outcome_id: row.try_get("id")?,
         asked_at_ms: row.try_get("asked_at_ms")?,
@@ -91,12 +89,26 @@ fn read(row: SqliteRow) -> sqlx::Result<Served> {
         prompt_tokens: row
             .try_get::<Option<i64>, _>("prompt_tokens")?
             .map(i64::unsigned_abs),
-        scores: score
-            .map(|score| Score { given_by, score })
-            .into_iter()
-            .collect(),
+        said: said(&row)?.into_iter().collect(),
         asked_again: false,
     })
+}
+
+/// What feedback says of the answer, where the row has any.
+fn said(row: &SqliteRow) -> sqlx::Result<Option<Said>> {
+    if row.try_get::<Option<i64>, _>("said")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Said {
+        by: Voice {
+            key: row.try_get("given_by")?,
+            judge: row.try_get("judged_by")?,
+        },
+        score: row.try_get("score")?,
+        expert: row
+            .try_get::<Option<String>, _>("named")?
+            .map(ExpertId::new),
+    }))
 }
 
 fn micros(micros: i64) -> Duration {
@@ -130,8 +142,9 @@ struct AttemptRow {
     #[serde(default)]
     role: String,
     error: Option<String>,
+    /// Missing where an earlier version of Coterie wrote it.
     #[serde(default)]
-    rejected: Option<String>,
+    rejected_as: Option<String>,
 }
 
 impl From<AttemptRow> for Try {
@@ -140,7 +153,7 @@ impl From<AttemptRow> for Try {
             expert: row.expert,
             role: row.role,
             error: row.error,
-            was_rejected: row.rejected.is_some(),
+            rejected_as: row.rejected_as,
         }
     }
 }

@@ -60,6 +60,7 @@ fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
                 role: Role::First,
                 took: Some(Duration::from_millis(2)),
                 rejected: Some("it has no text".into()),
+                rejected_as: Some("no_text"),
                 usage: Some(Usage {
                     prompt_tokens: 2,
                     completion_tokens: 3,
@@ -118,11 +119,12 @@ async fn an_outcome_comes_back_as_it_went_in() {
         json(&stored.attempts),
         json!([
             {
-                "expert": "coder", "role": "first", "took_us": 2000, "error": null, "rejected": "it has no text",
+                "expert": "coder", "role": "first", "took_us": 2000, "error": null,
+                "rejected": "it has no text", "rejected_as": "no_text",
                 "prompt_tokens": 2, "completion_tokens": 3, "cost_usd": 0.125,
             },
             {
-                "expert": "general", "role": "answer", "took_us": null, "error": null, "rejected": null,
+                "expert": "general", "role": "answer", "took_us": null, "error": null, "rejected": null, "rejected_as": null,
                 "prompt_tokens": null, "completion_tokens": null, "cost_usd": null,
             },
         ])
@@ -364,6 +366,7 @@ async fn what_questions_cost_is_added_up_by_key_from_a_moment_on() {
     assert_eq!(spent_usd, HashMap::from(expected));
 }
 
+mod labelling;
 mod pruning;
 mod queries;
 mod registry;

@@ -146,6 +146,7 @@ async fn code_that_parses_is_the_clients_and_nothing_is_seen_of_what_does_not() 
     assert_eq!(rejected.answer.as_deref(), Some("Strong."));
     assert_spent(rejected, (10, 7), 8e-6 + 9e-4);
     assert_eq!(attempts[0]["rejected"], "its python does not parse");
+    assert_eq!(attempts[0]["rejected_as"], "code");
     for (attempt, tokens, usd) in [(0, (3, 5), 8e-6), (1, (7, 2), 9e-4)] {
         let attempt = &attempts[attempt];
         assert_eq!(attempt["prompt_tokens"], tokens.0);
@@ -205,6 +206,10 @@ async fn a_judge_that_fails_or_rambles_accepts_nothing() {
         rejected,
         [failed, failed, "the judge said neither yes nor no"]
     );
+    let mut kinds = recorded
+        .iter()
+        .map(|(_, attempts)| &attempts[0]["rejected_as"]);
+    assert!(kinds.all(|kind| kind == "judge_failed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -256,9 +256,9 @@ async fn who_fails_when_tried_out_is_replaced_and_then_left_alone() {
         let reward = |expert: &str| reward::reward(it, &ExpertId::new(expert), Implicit::Counts);
         (reward("broken"), reward("own"))
     });
-    let failed = (Some(0.0), None);
-    let nothing = (None, None);
-    assert!(rewards.eq([failed, failed, failed, nothing, nothing]));
+    let failed = (Some(0.0), Some(reward::TAKEN));
+    let taken = (None, Some(reward::TAKEN));
+    assert!(rewards.eq([failed, failed, failed, taken, taken]));
     store.close().await.unwrap();
 }
 

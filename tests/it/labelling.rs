@@ -212,7 +212,8 @@ async fn what_was_labelled_is_there_after_a_hard_kill() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(house.store.evidence(10).await.unwrap().len(), 1);
-    assert_eq!(house.store.unlabelled(10).await.unwrap().len(), 1);
+    let waiting = house.store.unlabelled(10, |_| true).await.unwrap();
+    assert_eq!(waiting.candidates.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,7 +238,9 @@ async fn a_judge_labels_is_never_guessed_at_and_told_beside_people() {
         .await;
 
     let told = house.told(&["--judge", "gpt", "--concurrent", "1"]);
-    assert_eq!(told["given_by"], "gpt category-v1");
+    let given_by = told["given_by"].as_str().unwrap();
+    assert!(given_by.starts_with("gpt category-v1 "), "{given_by}");
+    assert_eq!(told["agreement_with"], "people");
     assert_eq!(
         (&told["asked"], &told["labelled"], &told["unparsable"]),
         (&json!(4), &json!(2), &json!(2)),
@@ -291,10 +294,57 @@ async fn a_judge_keeps_to_its_bounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_judge_that_only_fails_is_given_up() {
+async fn a_judge_begins_with_what_it_was_not_asked_yet() {
+    // It settles nothing of the newest, be it that it rambles or that it refuses.
     let refusal = Reply::status(
         400,
         json!({"error": {"message": "no", "type": "invalid_request_error"}}),
+    );
+    let replies = [Reply::answer(["Hm."]), refusal, category("legal")];
+    let upstream = Upstream::in_turn(replies).await;
+    let house = House::new(upstream.base_url().as_str()).await;
+    house
+        .asked(["What is a tort?", "What is 2 + 2?", "What is rye?"])
+        .await;
+    // The same text under another outcome is not asked in its place.
+    let again = outcome("again", "What is rye?", "gpt", 0);
+    house.store.write(&[again]).await.unwrap();
+    let args = ["--judge", "gpt", "--concurrent", "1", "--limit", "2"];
+    let first = house.told(&args);
+    assert_eq!(
+        (&first["asked"], &first["unparsable"], &first["failed"]),
+        (&json!(1), &json!(1), &json!(1)),
+        "{first:#}"
+    );
+    let second = house.told(&args);
+    assert_eq!(second["labelled"], 2, "{second:#}");
+    assert_eq!(
+        house.labels("What is a tort?", Origin::Judge).await,
+        ["legal"],
+        "the oldest, although nothing newer was settled"
+    );
+    assert_eq!(house.labels("What is rye?", Origin::Judge).await, ["legal"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_after_it_was_sent_counts_as_spent_and_replies_have_their_bound() {
+    let upstream = Upstream::always(Reply::status(500, json!({}))).await;
+    let house = House::new(upstream.base_url().as_str()).await;
+    house.asked(["What is a tort?"]).await;
+    let failed = house.told(&["--judge", "gpt", "--usd-max", "1", "--reply-tokens", "2000"]);
+    assert_eq!(failed["failed"], 1, "{failed:#}");
+    let tries = upstream.requests().len() as f64;
+    // Two dollars for a million tokens of replies.
+    let usd = failed["usd"].as_f64().unwrap();
+    assert!(usd > tries * 2000.0 * 2e-6, "{failed:#}");
+    assert_eq!(upstream.requests()[0].body["max_tokens"], 2000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_judge_that_only_fails_is_given_up() {
+    let refusal = Reply::status(
+        401,
+        json!({"error": {"message": "no", "type": "authentication_error"}}),
     );
     let upstream = Upstream::always(refusal).await;
     let house = House::new(upstream.base_url().as_str()).await;
@@ -336,6 +386,7 @@ async fn grades_of_answers_are_kept_apart_from_what_clients_say() {
         said,
         [(Some(1.0), None), (Some(0.75), Some("gpt answer-v1"))]
     );
+    assert_eq!(told["agreement_with"], "clients");
     assert_eq!(
         house.told(&["--judge", "gpt", "--what", "answer"])["asked"],
         0

@@ -15,10 +15,10 @@ use super::{
 use crate::{
     causes::in_full,
     config::{Capability, Config, ExpertConfig},
-    expert::Experts,
+    expert::{ErrorClass, Experts},
     learning::{
         agreement::Agreement,
-        judge::{Asked, Bounds, Judge, Prompt, Question},
+        judge::{self, Asked, Bounds, Judge, Prompt, Question},
     },
     outcome::Prices,
     progress,
@@ -37,8 +37,18 @@ struct Judged {
     tally: Tally,
     /// Dollars; none where its prices are not known.
     usd: Option<f64>,
-    /// With people: their labels, or whether clients found the answers good. None where nothing has both.
+    /// With whom it was compared.
+    agreement_with: With,
+    /// With people's labels, or with what clients say of the answers. None where nothing has both's word.
     agreement: Option<Agreement>,
+}
+
+/// With whom a judge is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum With {
+    People,
+    Clients,
 }
 
 /// What became of the questions.
@@ -53,8 +63,10 @@ struct Tally {
     /// Pairs on which both orders did not give the same verdict: they count for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     inconsistent: Option<usize>,
-    /// Questions that the judge failed on.
+    /// Questions that the judge failed on, or refused.
     failed: usize,
+    /// Outcomes that were pruned before the reply came.
+    gone: usize,
     /// Questions that were not asked, because they might have cost more than was left.
     unaffordable: usize,
     /// Whether it was given up.
@@ -66,6 +78,8 @@ struct Tally {
 enum Use {
     Labelled,
     Unparsable,
+    /// The outcome is not there any more.
+    Gone,
     /// Together with another that is still to come.
     Later,
     Inconsistent,
@@ -80,27 +94,28 @@ pub(super) async fn run(
     let expert = find(config, expert)?;
     let judge = open(config, expert, args).await?;
     let limit = args.judging.limit;
-    let (prompt, tally, agreement) = match args.judging.what {
+    let (given_by, agreement_with, (tally, agreement)) = match args.judging.what {
         What::Category => {
-            let given_by = Prompt::Category.given_by(&expert.id);
+            let given_by = judge::of_categories(&expert.id, &expert.kind, &config.catalogue);
             let done = category::run(store, config, &judge, (&given_by, limit)).await?;
-            (Prompt::Category, done.0, done.1)
+            (given_by, With::People, done)
         }
         What::Answer => {
             let given_by = Prompt::Answer.given_by(&expert.id);
             let done = answers::grade(store, &judge, &given_by, limit).await?;
-            (Prompt::Answer, done.0, done.1)
+            (given_by, With::Clients, done)
         }
         What::Pair => {
             let given_by = Prompt::Pair.given_by(&expert.id);
-            let tally = answers::compare(store, &judge, &given_by, limit).await?;
-            (Prompt::Pair, tally, None)
+            let done = answers::compare(store, &judge, &given_by, limit).await?;
+            (given_by, With::Clients, done)
         }
     };
     let judged = Judged {
-        given_by: prompt.given_by(&expert.id),
+        given_by,
         tally,
         usd: judge.spent_usd(),
+        agreement_with,
         agreement,
     };
     if args.json {
@@ -145,6 +160,8 @@ async fn open(config: &Config, expert: &ExpertConfig, args: &LabelArgs) -> Resul
     let bounds = Bounds {
         usd_max: args.judging.usd_max,
         concurrent: args.judging.concurrent.into(),
+        reply_tokens_max: args.judging.reply_tokens,
+        tries_max: expert.retries.max.saturating_add(1),
     };
     Ok(Judge::new(
         experts.map_err(CliError::failed)?,
@@ -155,11 +172,12 @@ async fn open(config: &Config, expert: &ExpertConfig, args: &LabelArgs) -> Resul
     ))
 }
 
-/// Asks everything, and hands over each reply as it comes.
+/// Asks everything, and hands over each reply as it comes; no words where the judge would not, or could not, answer this very
+/// question.
 async fn ask<T>(
     judge: &Judge,
     questions: Vec<Question<T>>,
-    mut take: impl AsyncFnMut(T, &str) -> Result<Use, CliError>,
+    mut take: impl AsyncFnMut(T, Option<&str>) -> Result<Use, CliError>,
 ) -> Result<Tally, CliError> {
     let bar = progress::bar(questions.len() as u64, "asking the judge");
     let mut tally = Tally::default();
@@ -171,12 +189,16 @@ async fn ask<T>(
             Asked::Said(words) => {
                 failures = 0;
                 tally.asked += 1;
-                tally.count(take(about, &words).await?);
+                tally.count(take(about, Some(&words)).await?);
             }
             Asked::Failed(error) => {
-                failures += 1;
                 tally.failed += 1;
                 tracing::warn!("the judge failed: {}", in_full(&error));
+                if is_the_questions(error.class()) {
+                    take(about, None).await?;
+                } else {
+                    failures += 1;
+                }
             }
             Asked::Unaffordable => tally.unaffordable += 1,
         }
@@ -189,11 +211,23 @@ async fn ask<T>(
     Ok(tally)
 }
 
+/// Whether a failure is that of the one question, which would fail again, and says nothing of the others.
+fn is_the_questions(class: ErrorClass) -> bool {
+    matches!(
+        class,
+        ErrorClass::BadRequest
+            | ErrorClass::ContextTooLong
+            | ErrorClass::OutOfTime
+            | ErrorClass::PolicyRefused
+    )
+}
+
 impl Tally {
     fn count(&mut self, it: Use) {
         match it {
             Use::Labelled => self.labelled += 1,
             Use::Unparsable => self.unparsable += 1,
+            Use::Gone => self.gone += 1,
             Use::Inconsistent => *self.inconsistent.get_or_insert(0) += 1,
             Use::Later => {}
         }
@@ -208,6 +242,7 @@ fn tell(judged: &Judged) {
         inconsistent,
         failed,
         unaffordable,
+        gone,
         ..
     } = judged.tally;
     let mut parts = vec![
@@ -217,19 +252,28 @@ fn tell(judged: &Judged) {
         format!("{failed} failed"),
     ];
     parts.extend(inconsistent.map(|it| format!("{it} pairs not judged alike in both orders")));
+    if gone > 0 {
+        parts.push(format!("{gone} about outcomes that are gone meanwhile"));
+    }
     if unaffordable > 0 {
         parts.push(format!("{unaffordable} not asked for want of dollars"));
     }
     parts.extend(judged.usd.map(|usd| format!("{usd:.4} dollars")));
     output::line(&parts.join(", "));
+    let with = match judged.agreement_with {
+        With::People => "people",
+        With::Clients => "clients",
+    };
     let Some(found) = judged.agreement else {
-        output::line("agreement with people: nothing has both's word yet");
+        output::line(&format!(
+            "agreement with {with}: not measured, nothing has both's word yet"
+        ));
         return;
     };
     let kappa = found.kappa;
     let kappa = kappa.map_or_else(|| "not defined".to_owned(), |kappa| format!("{kappa:.3}"));
     output::line(&format!(
-        "agreement with people: Cohen's kappa {kappa}, n = {} ({:.1} % alike)",
+        "agreement with {with}: Cohen's kappa {kappa}, n = {} ({:.1} % alike)",
         found.n,
         found.observed * 100.0
     ));

@@ -10,7 +10,7 @@ use tokio::{select, sync::mpsc};
 use super::{
     super::{CliError, output, signals::Signals},
     choices::{Choices, Typed},
-    session::Session,
+    session::{Given, Session},
     text::one_line,
     view,
 };
@@ -43,8 +43,12 @@ pub(super) async fn run(session: &mut Session<'_>, choices: &Choices) -> Result<
         };
         match asked(choices, line.trim()) {
             Asked::Label(category) => {
-                session.label(category).await.map_err(CliError::failed)?;
-                output::line(&format!("= {category}"));
+                match session.label(category).await.map_err(CliError::failed)? {
+                    Given::Kept => output::line(&format!("= {category}")),
+                    Given::Gone => {
+                        output::note("that question was deleted from the store meanwhile");
+                    }
+                }
                 tell(session);
             }
             Asked::Skip => {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     super::{CliError, output},
-    LabelArgs, said,
+    LabelArgs, is_new, said, texts,
 };
 use crate::{
     clock,
@@ -16,7 +16,7 @@ use crate::{
         resolve::Row,
         vectors,
     },
-    store::Store,
+    store::{Replaced, Store, Waiting},
 };
 
 /// What was done.
@@ -24,7 +24,7 @@ use crate::{
 struct Spread {
     /// Labelled questions that were compared with.
     seed: usize,
-    /// Outcomes without a person's label that were looked at.
+    /// Questions without a person's label that were looked at, each text once.
     looked_at: usize,
     /// Those that got a label.
     labelled: usize,
@@ -38,8 +38,9 @@ struct Spread {
 
 pub(super) async fn run(store: &Store, config: &Config, args: &LabelArgs) -> Result<(), CliError> {
     let (_, rows) = said(store, config).await.map_err(CliError::failed)?;
-    let candidates = store.unlabelled(CANDIDATES_MAX).await;
-    let candidates = candidates.map_err(CliError::failed)?;
+    let mut seen = texts(&rows);
+    let waiting = store.unlabelled(CANDIDATES_MAX, |it| is_new(&mut seen, it));
+    let Waiting { candidates, since } = waiting.await.map_err(CliError::failed)?;
     let looked_at = candidates.len();
     let (router, agree) = (config.router.clone(), args.agree);
     let spreading = tokio::task::spawn_blocking(move || spread(&candidates, rows, &router, agree));
@@ -47,14 +48,15 @@ pub(super) async fn run(store: &Store, config: &Config, args: &LabelArgs) -> Res
     let (seed, validated, labels) = found.ok_or_else(|| {
         CliError::Failed("without a static encoder no questions can be compared".to_owned())
     })?;
-    let replaced = store.replace_labels(&Origin::Neighbours, &labels).await;
+    let replaced = store.replace_labels(&Origin::Neighbours, &since, &labels);
+    let Replaced { taken_back, given } = replaced.await.map_err(CliError::failed)?;
     let done = Spread {
         seed,
         looked_at,
-        labelled: labels.len(),
-        share: labels.len() as f64 / looked_at.max(1) as f64,
+        labelled: given,
+        share: given as f64 / looked_at.max(1) as f64,
         validated,
-        taken_back: replaced.map_err(CliError::failed)?,
+        taken_back,
     };
     if args.json {
         return output::json(&done).map_err(CliError::failed);
@@ -109,13 +111,13 @@ fn tell(done: &Spread, agree: f64) {
     } = done;
     match &done.validated {
         Some(proved) => output::line(&format!(
-            "{labelled} of {looked_at} outcomes ({:.1} %) took their label over from {seed} labelled questions; of such labels {:.1} % are right, at least {:.1} % with 95 % confidence",
+            "{labelled} of {looked_at} questions ({:.1} %) took their label over from {seed} labelled questions; of such labels {:.1} % are right, at least {:.1} % with 95 % confidence",
             share * 100.0,
             proved.precision * 100.0,
             proved.precision_lower * 100.0
         )),
         None => output::line(&format!(
-            "none took its label over: {seed} labelled questions do not prove that {:.0} % of such labels would be right; label more with `coterie label`, which asks first where neighbours disagree",
+            "none took its label over: {seed} labelled questions do not prove that {:.0} % of such labels would be right; label more with `coterie label`",
             agree * 100.0
         )),
     }

@@ -1,8 +1,8 @@
 //! A person labels, on a screen or line by line.
 
 use std::{
-    collections::HashSet,
     io::{IsTerminal as _, stdin, stdout},
+    time::Instant,
 };
 
 use rayon::prelude::*;
@@ -11,11 +11,11 @@ use tokio::select;
 use super::{
     super::{CliError, output, signals::Signals},
     choices::Choices,
-    lines, said,
+    is_new, lines, said,
     screen::{Screen, Step},
-    session::Session,
+    session::{Given, Session},
     terminal::{self, Came, Terminal},
-    view,
+    texts, view,
 };
 use crate::{
     config::Config,
@@ -26,15 +26,15 @@ use crate::{
         resolve::Row,
         vectors,
     },
-    query::Query,
     router::static_encoder::StaticEncoder,
     store::Store,
 };
 
 pub(super) async fn run(store: &Store, config: &Config, by: &str) -> Result<(), CliError> {
     let (_, rows) = said(store, config).await.map_err(CliError::failed)?;
-    let candidates = store.unlabelled(informative::CANDIDATES_MAX).await;
-    let candidates = distinct(candidates.map_err(CliError::failed)?, &rows);
+    let mut seen = texts(&rows);
+    let waiting = store.unlabelled(informative::CANDIDATES_MAX, |it| is_new(&mut seen, it));
+    let candidates = waiting.await.map_err(CliError::failed)?.candidates;
     if candidates.is_empty() {
         output::note(
             "no question waits for a label; the router must have routed some, and `store.content` must keep their text",
@@ -58,20 +58,16 @@ pub(super) async fn run(store: &Store, config: &Config, by: &str) -> Result<(), 
     };
     let left = session.progress().left;
     output::note(&format!("{} labelled, {left} left", session.labelled()));
+    if session.gone() > 0 {
+        output::note(&format!(
+            "{} were deleted from the store before they got their label",
+            session.gone()
+        ));
+    }
     done
 }
 
-/// Each text once, the newest, without those that people have labelled already.
-fn distinct(mut candidates: Vec<Candidate>, labelled: &[Row]) -> Vec<Candidate> {
-    let mut seen: HashSet<String> = labelled.iter().map(|row| row.text.clone()).collect();
-    candidates.retain(|it| {
-        let text = Query::from_text(&it.question).text;
-        !text.is_empty() && seen.insert(text)
-    });
-    candidates
-}
-
-/// The candidates by what their labels would teach; those first that labelled questions nearby disagree about.
+/// The candidates by what their labels would teach; that labelled questions nearby disagree is one of the reasons.
 fn queue(
     candidates: &[Candidate],
     mut rows: Vec<Row>,
@@ -111,11 +107,14 @@ async fn on_screen(session: &mut Session<'_>, choices: Choices) -> Result<(), Cl
         let Came::Key(key) = came else {
             continue;
         };
-        match screen.press(key) {
+        match screen.press(key, Instant::now()) {
             Step::Stay => {}
             Step::Label(category) => {
-                session.label(&category).await.map_err(CliError::failed)?;
-                screen.turn(format!("the last one: {category}"));
+                let given = session.label(&category).await.map_err(CliError::failed)?;
+                screen.turn(match given {
+                    Given::Kept => format!("the last one: {category}"),
+                    Given::Gone => "the last one is gone: it was deleted meanwhile".to_owned(),
+                });
             }
             Step::Skip => {
                 session.skip();

@@ -1,6 +1,12 @@
 //! The screen's state: keys in → state and what is to be done out. Pure.
 
+use std::time::{Duration, Instant};
+
 use super::choices::{Choices, Typed};
+
+/// How long after a label letters may still go on with its name: whoever types it whole makes no longer pauses, and nobody has
+/// read the next question by then.
+const TYPED_ON_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a person pressed, as far as it means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +50,14 @@ pub(super) struct Screen {
     typed: String,
     message: String,
     scrolled: usize,
+    typed_on: Option<TypedOn>,
+}
+
+/// What is left of a name whose beginning was enough for a label: whoever types the whole of it must not name the next
+/// question's category with its end.
+struct TypedOn {
+    rest: String,
+    until: Instant,
 }
 
 impl Screen {
@@ -54,6 +68,7 @@ impl Screen {
             typed: String::new(),
             message: String::new(),
             scrolled: 0,
+            typed_on: None,
         }
     }
 
@@ -89,12 +104,15 @@ impl Screen {
         self.message = message;
     }
 
-    /// Takes a key.
-    pub(super) fn press(&mut self, key: Key) -> Step {
+    /// Takes a key that was pressed at a moment.
+    pub(super) fn press(&mut self, key: Key, at: Instant) -> Step {
+        if self.is_typed_on(key, at) {
+            return Step::Stay;
+        }
         self.message.clear();
         match key {
             Key::Char(' ') if self.typed.is_empty() => Step::Skip,
-            Key::Char(c) => self.letter(c),
+            Key::Char(c) => self.letter(c, at),
             Key::Enter => self.enter(),
             Key::Backspace => {
                 self.typed.pop();
@@ -119,10 +137,16 @@ impl Screen {
     }
 
     /// A letter names a category as soon as no other begins so; one with which none begins is not taken.
-    fn letter(&mut self, c: char) -> Step {
+    fn letter(&mut self, c: char, at: Instant) -> Step {
         self.typed.push(c);
         match self.choices.typed(&self.typed) {
-            Typed::One(name) => Step::Label(name.to_owned()),
+            Typed::One(name) => {
+                self.typed_on = Some(TypedOn {
+                    rest: name.chars().skip(self.typed.chars().count()).collect(),
+                    until: at + TYPED_ON_WITHIN,
+                });
+                Step::Label(name.to_owned())
+            }
             Typed::Several | Typed::Whole(_) => Step::Stay,
             Typed::None => {
                 self.message = format!("no category begins with `{}`", self.typed);
@@ -130,6 +154,26 @@ impl Screen {
                 Step::Stay
             }
         }
+    }
+
+    /// Whether a key only goes on with the name that was just taken; any other, and any after a pause, is meant for the question
+    /// that is shown.
+    fn is_typed_on(&mut self, key: Key, at: Instant) -> bool {
+        let Some(TypedOn { rest, until }) = self.typed_on.take() else {
+            return false;
+        };
+        let mut rest = rest.chars();
+        let (Key::Char(c), Some(next)) = (key, rest.next()) else {
+            return false;
+        };
+        if at > until || !c.eq_ignore_ascii_case(&next) {
+            return false;
+        }
+        self.typed_on = Some(TypedOn {
+            rest: rest.collect(),
+            until: at + TYPED_ON_WITHIN,
+        });
+        true
     }
 
     fn enter(&mut self) -> Step {
@@ -162,9 +206,10 @@ mod tests {
         Step::Label(name.to_owned())
     }
 
-    /// What comes of the last of some keys.
+    /// What comes of the last of some keys, pressed at once.
     fn press(screen: &mut Screen, keys: &[Key]) -> Step {
-        let steps: Vec<_> = keys.iter().map(|key| screen.press(*key)).collect();
+        let now = Instant::now();
+        let steps: Vec<_> = keys.iter().map(|key| screen.press(*key, now)).collect();
         let (last, before) = steps.split_last().unwrap();
         assert!(before.iter().all(|step| *step == Step::Stay), "{steps:?}");
         last.clone()
@@ -201,7 +246,7 @@ mod tests {
         assert_eq!(press(&mut screen, &word("mx")), Step::Stay);
         assert_eq!(screen.typed(), "m");
         assert!(screen.message().contains("`mx`"), "{}", screen.message());
-        assert_eq!(screen.press(Key::Char('e')), label("medical"));
+        assert_eq!(press(&mut screen, &word("e")), label("medical"));
         assert!(screen.message().is_empty());
     }
 
@@ -209,20 +254,61 @@ mod tests {
     fn what_was_typed_can_be_taken_back() {
         let mut screen = screen();
         press(&mut screen, &word("mat"));
-        screen.press(Key::Backspace);
+        press(&mut screen, &[Key::Backspace]);
         assert_eq!(screen.typed(), "ma");
-        assert_eq!(screen.press(Key::Escape), Step::Stay);
+        assert_eq!(press(&mut screen, &[Key::Escape]), Step::Stay);
         assert_eq!(screen.typed(), "");
-        assert_eq!(screen.press(Key::Backspace), Step::Stay);
-        assert_eq!(screen.press(Key::Escape), Step::Quit);
+        assert_eq!(press(&mut screen, &[Key::Backspace]), Step::Stay);
+        assert_eq!(press(&mut screen, &[Key::Escape]), Step::Quit);
     }
 
     #[test]
     fn space_skips_and_the_other_keys_do_what_they_say() {
         let mut screen = screen();
-        assert_eq!(screen.press(Key::Char(' ')), Step::Skip);
-        assert_eq!(screen.press(Key::Undo), Step::Undo);
-        assert_eq!(screen.press(Key::Quit), Step::Quit);
+        assert_eq!(press(&mut screen, &[Key::Char(' ')]), Step::Skip);
+        assert_eq!(press(&mut screen, &[Key::Undo]), Step::Undo);
+        assert_eq!(press(&mut screen, &[Key::Quit]), Step::Quit);
+    }
+
+    #[test]
+    fn who_types_the_whole_name_labels_one_question() {
+        let mut screen = screen();
+        let now = Instant::now();
+        let type_at = |screen: &mut Screen, text: &str, at: Instant| -> Vec<Step> {
+            let steps = text.chars().map(|c| {
+                let step = screen.press(Key::Char(c), at);
+                if matches!(step, Step::Label(_)) {
+                    screen.turn(String::new());
+                }
+                step
+            });
+            steps.filter(|step| *step != Step::Stay).collect()
+        };
+        assert_eq!(type_at(&mut screen, "medical", now), [label("medical")]);
+        assert_eq!(type_at(&mut screen, "law", now), [label("law")], "the next");
+        // `l`, then `a…` which is no category, then `o`: another letter than the name has is meant for the next question.
+        assert_eq!(
+            type_at(&mut screen, "lo", now),
+            [label("law"), label("out_of_domain")]
+        );
+        let later = now + TYPED_ON_WITHIN * 2;
+        assert_eq!(type_at(&mut screen, "me", later), [label("medical")]);
+        let much_later = later + TYPED_ON_WITHIN * 2;
+        assert_eq!(
+            type_at(&mut screen, "l", much_later),
+            [label("law")],
+            "`medica` and a pause"
+        );
+    }
+
+    #[test]
+    fn a_space_after_a_label_skips() {
+        let mut screen = screen();
+        assert_eq!(press(&mut screen, &word("l")), label("law"));
+        screen.turn(String::new());
+        assert_eq!(press(&mut screen, &[Key::Char(' ')]), Step::Skip);
+        assert_eq!(press(&mut screen, &word("a")), Step::Stay);
+        assert!(!screen.message().is_empty(), "no category begins so");
     }
 
     #[test]

@@ -21,13 +21,23 @@ pub(super) struct Session<'s> {
     current: Option<usize>,
     done: Vec<Done>,
     labelled: usize,
+    gone: usize,
     today: u64,
+}
+
+/// What became of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    /// It is in the store.
+    Kept,
+    /// Its outcome is not in the store any more.
+    Gone,
 }
 
 /// What became of a question.
 struct Done {
     at: usize,
-    /// The label's number; none: it was skipped.
+    /// The label's number; none: it was skipped, or its outcome was gone.
     label: Option<i64>,
 }
 
@@ -52,6 +62,7 @@ impl<'s> Session<'s> {
             queue,
             done: Vec::new(),
             labelled: 0,
+            gone: 0,
         })
     }
 
@@ -74,13 +85,18 @@ impl<'s> Session<'s> {
         self.labelled
     }
 
+    /// Questions that were labelled, but whose outcome was gone by then.
+    pub(super) fn gone(&self) -> usize {
+        self.gone
+    }
+
     /// Gives the question its category, and turns to the next.
     ///
     /// # Errors
     /// The label is not in the store.
-    pub(super) async fn label(&mut self, category: &str) -> Result<(), StoreError> {
+    pub(super) async fn label(&mut self, category: &str) -> Result<Given, StoreError> {
         let Some(at) = self.current else {
-            return Ok(());
+            return Ok(Given::Gone);
         };
         let label = Label {
             outcome_id: self.candidates[at].outcome_id.clone(),
@@ -90,10 +106,15 @@ impl<'s> Session<'s> {
             given_by: self.by.to_owned(),
         };
         let numbers = self.store.add_labels(&[label]).await?;
+        let number = numbers.first().copied().flatten();
+        self.turn(at, number);
+        if number.is_none() {
+            self.gone += 1;
+            return Ok(Given::Gone);
+        }
         self.today += 1;
         self.labelled += 1;
-        self.turn(at, numbers.first().copied());
-        Ok(())
+        Ok(Given::Kept)
     }
 
     /// Turns to the next question; this one comes again at the next sitting.

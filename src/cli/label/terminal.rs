@@ -7,7 +7,10 @@ use std::{
 
 use crossterm::{
     cursor::{Hide, MoveTo, Show},
-    event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    event::{
+        self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyCode, KeyEvent, KeyEventKind,
+        KeyModifiers,
+    },
     execute, queue,
     style::{Attribute, Print, SetAttribute},
     terminal::{
@@ -36,7 +39,8 @@ impl Terminal {
     pub(super) fn take() -> io::Result<Self> {
         enable_raw_mode()?;
         let mut terminal = Self(io::stdout());
-        execute!(terminal.0, EnterAlternateScreen, Hide)?;
+        // What is pasted comes as one event, which says nothing here, and not as keys, which would label.
+        execute!(terminal.0, EnterAlternateScreen, EnableBracketedPaste, Hide)?;
         Ok(terminal)
     }
 
@@ -73,7 +77,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         // Nothing more can be done for a terminal that is gone.
-        execute!(self.0, Show, LeaveAlternateScreen).ok();
+        execute!(self.0, Show, DisableBracketedPaste, LeaveAlternateScreen).ok();
         disable_raw_mode().ok();
     }
 }

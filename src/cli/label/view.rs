@@ -154,6 +154,8 @@ fn line(text: &str, style: Style) -> Line {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::{
         super::{choices::tests::choices, screen::Key, text::is_invisible},
         *,
@@ -209,7 +211,7 @@ mod tests {
     #[test]
     fn only_what_can_still_be_meant_is_shown() {
         let mut screen = screen();
-        screen.press(Key::Char('m'));
+        screen.press(Key::Char('m'), Instant::now());
         let text = shown(&screen, "Why?", (60, 24)).join("\n");
         assert!(text.contains("> m") && text.contains("[me]dical"), "{text}");
         assert!(!text.contains("[l]aw"), "{text}");
@@ -238,7 +240,7 @@ mod tests {
             "{text}"
         );
         for _ in 0..200 {
-            screen.press(Key::Down);
+            screen.press(Key::Down, Instant::now());
         }
         let text = shown(&screen, &long, (60, 20)).join("\n");
         assert!(

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::{CliError, ConfigArgs, load};
@@ -15,6 +15,7 @@ use crate::{
     config::{Capability, Config, Environment, Exposure},
     ids::{CategoryId, ExpertId},
     learning::{
+        Origin,
         reward::Implicit,
         served::{self, Served},
         untried::{self, Hindsight, Target},
@@ -45,6 +46,16 @@ pub(super) struct FromStoreArgs {
     /// Go by what was said of answers alone, not by what happened to them.
     #[arg(long, requires = "from_store")]
     scores_only: bool,
+    /// Leave out what judges say of answers, as `learning.without` does.
+    #[arg(long, value_enum, requires = "from_store")]
+    without: Option<Without>,
+}
+
+/// Whose word of answers can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Without {
+    /// Experts that were asked to judge.
+    Judge,
 }
 
 pub(super) async fn run(
@@ -55,7 +66,10 @@ pub(super) async fn run(
 ) -> Result<Hindsight, CliError> {
     let config = load(config, environment, Exposure::Insecure)?;
     let mapping = open_mapping(&config, mapping)?;
-    let (served, is_cut) = read(&config, args.since).await?;
+    let (mut served, is_cut) = read(&config, args.since).await?;
+    if args.without == Some(Without::Judge) || config.learning.without.contains(&Origin::Judge) {
+        served::leave_judges_out(&mut served);
+    }
     let router = match &args.router {
         Some(folder) => {
             let router = registry::open(&config, Some(folder)).await;

@@ -5,17 +5,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde_json::Value;
 
-use super::prompt::REPLY_TOKENS_MAX;
 use crate::{
     chat::{ChatRequest, Usage},
     config::Delivery,
-    expert::{Answer, Call, ExpertError, Experts, Role},
+    expert::{Answer, Attempt, Call, ExpertError, Experts, Role},
     ids::ExpertId,
     outcome::Prices,
 };
 
 /// Tokens that a conversation's form may add to its texts.
 const FORM_TOKENS_MAX: u64 = 64;
+
+/// Kinds of errors with which a provider turns a request away, so that nothing is paid for it.
+const NEVER_BEGAN: [&str; 6] = [
+    "authentication",
+    "context_too_long",
+    "overloaded",
+    "rate_limited",
+    "refused",
+    "unsupported",
+];
 
 /// What a judge may cost and take.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +33,10 @@ pub struct Bounds {
     pub usd_max: Option<f64>,
     /// Questions that are asked at once.
     pub concurrent: usize,
+    /// Tokens of a reply.
+    pub reply_tokens_max: u32,
+    /// How often one thing is tried.
+    pub tries_max: u32,
 }
 
 /// An expert that judges.
@@ -100,10 +113,12 @@ impl Judge {
 
     async fn ask(&self, mut body: Value) -> Asked {
         body["model"] = self.expert.as_str().into();
+        body["max_tokens"] = self.bounds.reply_tokens_max.into();
         let bytes = body.to_string().len() as u64;
         let Some(reserved_usd) = self.reserve(bytes) else {
             return Asked::Unaffordable;
         };
+        let try_usd = reserved_usd / f64::from(self.bounds.tries_max);
         let request = match ChatRequest::parse(body) {
             Ok(request) => Arc::new(request),
             Err(invalid) => {
@@ -113,31 +128,36 @@ impl Judge {
         };
         let call = Call::new(request, Arc::clone(&self.delivery)).in_role(Role::Judge);
         let order = std::slice::from_ref(&self.expert);
-        match self.experts.answer(order, &call).await {
+        let answered = self.experts.answer(order, &call).await;
+        let (attempts, _) = call.attempts.snapshot();
+        // What failed after it was sent may have cost all that it could, each time that it was tried.
+        let failed = attempts.iter().filter(|it| may_be_paid(it)).count();
+        let failed_usd = try_usd * failed as f64;
+        match answered {
             Ok(answered) => {
                 let (words, usage) = heard(answered.answer);
                 let cost_usd = self.prices.zip(usage);
-                // What was not counted may have cost all that it could.
-                let cost_usd =
-                    cost_usd.map_or(reserved_usd, |(prices, usage)| prices.cost_usd(usage));
-                self.settle(reserved_usd, cost_usd);
+                // And so may what was not counted.
+                let cost_usd = cost_usd.map_or(try_usd, |(prices, usage)| prices.cost_usd(usage));
+                self.settle(reserved_usd, failed_usd + cost_usd);
                 Asked::Said(words)
             }
             Err(error) => {
-                // Nothing is paid for an attempt that failed.
-                self.settle(reserved_usd, 0.0);
+                self.settle(reserved_usd, failed_usd);
                 Asked::Failed(error)
             }
         }
     }
 
-    /// Sets aside the most that a question can cost: no text has more tokens than bytes. None where it is not left.
+    /// Sets aside the most that a question can cost, all its tries together: no text has more tokens than bytes. None where it
+    /// is not left.
     fn reserve(&self, bytes: u64) -> Option<f64> {
         let most = Usage {
             prompt_tokens: bytes + FORM_TOKENS_MAX,
-            completion_tokens: REPLY_TOKENS_MAX.into(),
+            completion_tokens: self.bounds.reply_tokens_max.into(),
         };
-        let most_usd = self.prices.map_or(0.0, |prices| prices.cost_usd(most));
+        let try_usd = self.prices.map_or(0.0, |prices| prices.cost_usd(most));
+        let most_usd = try_usd * f64::from(self.bounds.tries_max);
         let mut purse = self.purse();
         let taken_usd = purse.spent_usd + purse.reserved_usd + most_usd;
         if self.bounds.usd_max.is_some_and(|max| taken_usd > max) {
@@ -156,6 +176,12 @@ impl Judge {
     fn purse(&self) -> std::sync::MutexGuard<'_, Purse> {
         self.purse.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a failed attempt may have to be paid: it was sent, and its error does not say that the model never began.
+fn may_be_paid(attempt: &Attempt) -> bool {
+    let error = attempt.error.as_deref();
+    attempt.sent && error.is_some_and(|error| !NEVER_BEGAN.contains(&error))
 }
 
 /// A judge is asked for whole answers; a stream says nothing.

@@ -7,11 +7,20 @@ use uuid::Uuid;
 use super::Prompt;
 use crate::{catalogue::Catalogue, ids::OUT_OF_DOMAIN};
 
-/// Most tokens of a reply: the tags, and a little thinking aloud before them.
-pub(super) const REPLY_TOKENS_MAX: u32 = 512;
+/// Tokens of a reply, unless more are allowed: the tags, and a little thinking aloud before them.
+pub const REPLY_TOKENS: u32 = 512;
 
 /// Asks what a question is about.
 pub fn category(catalogue: &Catalogue, question: &str) -> Value {
+    let categories = categories(catalogue);
+    let mark = mark(&[question], draw);
+    let system = [("categories", categories.join("\n"))];
+    let user = [("mark", mark), ("question", question.to_owned())];
+    body(Prompt::Category, &system, &user)
+}
+
+/// The categories that a judge is offered, a line each.
+pub(super) fn categories(catalogue: &Catalogue) -> Vec<String> {
     let routes = catalogue.routes.iter();
     let lines = routes.map(|route| {
         let description = route.description.split_whitespace();
@@ -22,11 +31,7 @@ pub fn category(catalogue: &Catalogue, question: &str) -> Value {
         )
     });
     let last = format!("{OUT_OF_DOMAIN}: whatever none of the others covers.");
-    let categories: Vec<String> = lines.chain([last]).collect();
-    let mark = mark(&[question], draw);
-    let system = [("categories", categories.join("\n"))];
-    let user = [("mark", mark), ("question", question.to_owned())];
-    body(Prompt::Category, &system, &user)
+    lines.chain([last]).collect()
 }
 
 /// Asks how good an answer is.
@@ -60,7 +65,6 @@ fn body(prompt: Prompt, system: &[(&str, String)], user: &[(&str, String)]) -> V
             {"role": "user", "content": fill(message, user).trim()},
         ],
         "temperature": 0,
-        "max_tokens": REPLY_TOKENS_MAX,
     })
 }
 

@@ -37,6 +37,12 @@ impl Target<'_> {
         }
     }
 
+    /// Whether the mapping would have gone by a text that is not there to be read.
+    pub(super) fn lacks_the_text(&self, served: &Served) -> bool {
+        let has_text = served.question.as_ref().is_some_and(|it| !it.is_empty());
+        self.mapping.has_quality_model() && !has_text
+    }
+
     /// Who would have been asked; nobody, if the mapping's budget is too small.
     ///
     /// Of the request only its length is in the outcome. Who could not have been asked then is left alone, so that their
@@ -56,11 +62,13 @@ impl Target<'_> {
             })
             .collect();
         let prefer = self.mapping.prefer(None).ok()?;
-        let predicted = self.mapping.predict(&Question {
+        let mut predicted = self.mapping.predict(&Question {
             text: question,
             category,
             prefer,
         });
+        // Whoever could not be asked is no best of the predicted, behind which the others are not even looked at.
+        predicted.retain(|predicted| served.could_choose(&predicted.expert));
         let wanted = Wanted {
             category,
             predicted: &predicted,

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
@@ -8,8 +8,8 @@ use crate::{
         Assignment, BreakerConfig, Capability, ExpertConfig, ExpertKind, MappingConfig, Prefer,
         Preference, Prefill, Retries, Timeouts,
     },
-    learning::served::Score,
-    mapping::{Explore, Mapping, explore::Policy},
+    learning::served::{Said, Voice},
+    mapping::{Explore, Mapping, Predicted, Quality, Question, explore::Policy},
 };
 
 fn id(expert: &str) -> ExpertId {
@@ -48,6 +48,10 @@ fn expert_config(id: &ExpertId) -> ExpertConfig {
 
 /// Coding goes to one, all else to `a`.
 fn mapping(coding: &str) -> Mapping {
+    mapping_by(coding, None)
+}
+
+fn mapping_by(coding: &str, quality: Option<Arc<dyn Quality>>) -> Mapping {
     let assignment = Assignment {
         expert: id(coding),
         fallbacks: vec![id("c")],
@@ -64,7 +68,7 @@ fn mapping(coding: &str) -> Mapping {
         explore: None,
     };
     let configs: Vec<_> = experts().iter().map(expert_config).collect();
-    Mapping::new(config, &configs, None)
+    Mapping::new(config, &configs, quality)
 }
 
 /// Outcomes of a mapping that sends all to `a` and tries others out; `b` is right in 8 of 10, the others in 4.
@@ -88,9 +92,10 @@ fn log(share: f64, questions: usize, seed: u64) -> Vec<Served> {
                 propensity: Some(drawn.propensity),
                 explored: drawn.explored,
                 others: vec![b.clone(), c.clone()],
-                scores: vec![Score {
-                    given_by: None,
-                    score: f64::from(u8::from(is_right)),
+                said: vec![Said {
+                    by: Voice::default(),
+                    score: Some(f64::from(u8::from(is_right))),
+                    expert: None,
                 }],
                 ..Served::example(drawn.expert.as_str())
             }
@@ -157,7 +162,8 @@ fn what_says_nothing_of_the_choice_is_left_out() {
     served[0].category = None;
     served[1].has_cascade = true;
     served[2].propensity = Some(1.0);
-    served[3].scores.clear();
+    served[3].said.clear();
+    served[3].ending = "shutdown".into();
     let found = seen(&served, &mapping("b"));
     let expected = LeftOut {
         expert_named: 1,
@@ -205,7 +211,7 @@ fn another_router_is_asked_what_it_would_have_acted_on() {
 fn with_implicit_signals_left_out_scores_alone_count() {
     let mut served = log(0.3, 200, 6);
     for outcome in &mut served[..50] {
-        outcome.scores.clear();
+        outcome.said.clear();
         outcome.ending = "timed_out".into();
     }
     let experts = experts();
@@ -220,5 +226,80 @@ fn with_implicit_signals_left_out_scores_alone_count() {
     assert_eq!(
         (rows(Implicit::Counts), rows(Implicit::LeftOut)),
         (200, 150)
+    );
+}
+
+/// Says the same of every question.
+#[derive(Debug)]
+struct Fixed(Vec<(&'static str, f64)>);
+
+impl Quality for Fixed {
+    fn predict(&self, _question: &Question<'_>) -> Vec<Predicted> {
+        let predicted = self.0.iter().map(|&(expert, score)| Predicted {
+            expert: id(expert),
+            score,
+            value: score,
+        });
+        predicted.collect()
+    }
+}
+
+#[test]
+fn of_the_predicted_the_best_who_could_be_asked_goes_first() {
+    let mut served = log(1.0, 50, 4);
+    for outcome in &mut served {
+        outcome.others = vec![id("c")];
+        outcome.expert = id("c");
+        outcome.propensity = Some(0.5);
+    }
+    let quality = Arc::new(Fixed(vec![("a", 0.1), ("b", 0.9), ("c", 0.5)]));
+    let found = seen(&served, &mapping_by("a", Some(quality)));
+    assert!(found.target.unsupported < f64::EPSILON);
+    assert!(
+        (found.target.weight_mean - 2.0).abs() < 1e-9,
+        "`b` could not be asked, and `c` is the next of the predicted"
+    );
+}
+
+#[test]
+fn what_a_quality_model_cannot_read_is_left_out() {
+    let mut served = log(0.3, 400, 3);
+    served[0].question = None;
+    served[1].question = Some(String::new());
+    let quality = Arc::new(Fixed(vec![("b", 0.9)]));
+    let found = seen(&served, &mapping_by("a", Some(quality)));
+    assert_eq!((found.left_out.unread, found.questions), (2, 398));
+    let found = seen(&served, &mapping("a"));
+    assert_eq!(
+        found.left_out.unread, 0,
+        "no mapping without one reads texts"
+    );
+}
+
+#[test]
+fn rewards_that_one_expert_gets_more_often_are_doubted() {
+    let mut served = log(0.5, 3_000, 8);
+    let mut left = 0;
+    for outcome in &mut served {
+        if outcome.expert == id("b") && left % 4 != 0 {
+            outcome.said.clear();
+            outcome.ending = "shutdown".into();
+        }
+        left += usize::from(outcome.expert == id("b"));
+    }
+    let found = seen(&served, &mapping("b"));
+    assert!(!found.can_tell);
+    assert!(
+        found
+            .warnings
+            .iter()
+            .any(|it| it.contains("rewards are known")),
+        "{:?}",
+        found.warnings
+    );
+    assert!(
+        !found.warnings.iter().any(|it| it.contains("propensities")),
+        "which are true: {:?}",
+        found.warnings
     );
 }

@@ -41,7 +41,7 @@ const WHOLE: [(&str, &str); 8] = [
         "reads labels, a small part of the traffic",
     ),
     (
-        "f.score, f.key_name AS given_by",
+        "f.score, f.expert AS named",
         "reads what it has found in a span of time, as a table of its own",
     ),
 ];

@@ -1,6 +1,6 @@
 //! The judge grades answers, and compares those to one question.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Tally, Use, ask};
 use crate::{
@@ -10,27 +10,28 @@ use crate::{
         agreement::{self, Agreement},
         judge::{self, Judge, Preferred, Question},
     },
-    outcome::Feedback,
-    store::{RecordedAnswer, Store},
+    outcome::{Feedback, FeedbackError},
+    store::{RecordedAnswer, Store, StoreError, Ungraded},
 };
 
 /// From here on an answer counts as good, where judge and clients are compared.
 const GOOD_MIN: f64 = 0.5;
 
-/// Scores that are compared with clients', the newest.
+/// Words that are compared with clients', the newest.
 const COMPARED_MAX: u32 = 100_000;
 
 /// Answers among which pairs to one question are looked for, the newest.
 const PAIRED_MAX: u32 = 20_000;
 
-/// Grades recorded answers, the newest first.
+/// Grades recorded answers: half of them at most those to which clients gave scores, so that it is known how far they agree,
+/// then the newest of all, and last what was not settled before.
 pub(super) async fn grade(
     store: &Store,
     judge: &Judge,
     given_by: &str,
     limit: u32,
 ) -> Result<(Tally, Option<Agreement>), CliError> {
-    let answers = store.ungraded(given_by, limit).await;
+    let answers = ungraded(store, given_by, limit).await;
     let questions = answers
         .map_err(CliError::failed)?
         .into_iter()
@@ -39,14 +40,15 @@ pub(super) async fn grade(
             about: it.outcome_id,
         });
     let tally = ask(judge, questions.collect(), async |outcome_id, words| {
-        let Some(score) = judge::score_of(words) else {
+        let Some(score) = words.and_then(judge::score_of) else {
+            leave(store, &outcome_id, given_by).await?;
             return Ok(Use::Unparsable);
         };
         let feedback = Feedback {
             score: Some(score),
             ..feedback(outcome_id, given_by)
         };
-        add(store, &feedback).await.map(|()| Use::Labelled)
+        add(store, &feedback).await
     })
     .await?;
     let beside = store.scores_beside(given_by, COMPARED_MAX).await;
@@ -56,6 +58,21 @@ pub(super) async fn grade(
     Ok((tally, agreement::agreement(pairs)))
 }
 
+async fn ungraded(
+    store: &Store,
+    given_by: &str,
+    limit: u32,
+) -> Result<Vec<RecordedAnswer>, StoreError> {
+    let half = limit.div_ceil(2);
+    let mut answers = store.ungraded(given_by, Ungraded::Scored, half).await?;
+    answers.extend(store.ungraded(given_by, Ungraded::Fresh, limit).await?);
+    answers.extend(store.ungraded(given_by, Ungraded::Unsettled, limit).await?);
+    let mut seen = HashSet::new();
+    answers.retain(|it| seen.insert(it.outcome_id.clone()));
+    answers.truncate(limit as usize);
+    Ok(answers)
+}
+
 /// Compares answers of different experts to one question, in both orders; only where both orders say the same does the
 /// verdict count.
 pub(super) async fn compare(
@@ -63,9 +80,9 @@ pub(super) async fn compare(
     judge: &Judge,
     given_by: &str,
     limit: u32,
-) -> Result<Tally, CliError> {
-    let answers = store.ungraded(given_by, PAIRED_MAX).await;
-    let pairs = pairs(answers.map_err(CliError::failed)?, limit as usize);
+) -> Result<(Tally, Option<Agreement>), CliError> {
+    let pairs = unpaired(store, given_by, limit as usize).await;
+    let pairs = pairs.map_err(CliError::failed)?;
     let questions = pairs.iter().enumerate().flat_map(|(at, [one, other])| {
         let ask = |first: &RecordedAnswer, second: &RecordedAnswer, order| Question {
             body: judge::pair(&one.question, &first.answer, &second.answer),
@@ -77,8 +94,9 @@ pub(super) async fn compare(
         ]
     });
     let mut first_words: HashMap<usize, Option<Preferred>> = HashMap::new();
-    ask(judge, questions.collect(), async |(at, order), words| {
-        let said = judge::preferred_of(words).map(|said| match order {
+    let tally = ask(judge, questions.collect(), async |(at, order), words| {
+        let said = words.and_then(judge::preferred_of);
+        let said = said.map(|said| match order {
             Order::AsIs => said,
             Order::Swapped => said.swapped(),
         });
@@ -86,18 +104,52 @@ pub(super) async fn compare(
             first_words.insert(at, said);
             return Ok(Use::Later);
         };
-        let (Some(before), Some(said)) = (before, said) else {
-            return Ok(Use::Unparsable);
+        let verdict = match (before, said) {
+            (Some(before), Some(said)) if before == said => verdict(&pairs[at], said, given_by),
+            (before, said) => {
+                for answer in &pairs[at] {
+                    leave(store, &answer.outcome_id, given_by).await?;
+                }
+                let is_clear = before.is_some() && said.is_some();
+                return Ok(if is_clear {
+                    Use::Inconsistent
+                } else {
+                    Use::Unparsable
+                });
+            }
         };
-        if before != said {
-            return Ok(Use::Inconsistent);
+        let mut used = Use::Labelled;
+        for feedback in verdict {
+            if add(store, &feedback).await? == Use::Gone {
+                used = Use::Gone;
+            }
         }
-        for feedback in verdict(&pairs[at], said, given_by) {
-            add(store, &feedback).await?;
-        }
-        Ok(Use::Labelled)
+        Ok(used)
     })
-    .await
+    .await?;
+    let beside = store.experts_beside(given_by, COMPARED_MAX).await;
+    let beside = beside.map_err(CliError::failed)?;
+    let beside = beside
+        .iter()
+        .map(|(client, judge)| (client.as_str(), judge.as_str()));
+    Ok((tally, agreement::agreement(beside)))
+}
+
+/// Pairs among the newest answers about which the judge was not asked yet, then among those that it did not settle.
+async fn unpaired(
+    store: &Store,
+    given_by: &str,
+    pairs_max: usize,
+) -> Result<Vec<[RecordedAnswer; 2]>, StoreError> {
+    let fresh = store
+        .ungraded(given_by, Ungraded::Fresh, PAIRED_MAX)
+        .await?;
+    let mut found = pairs(fresh, pairs_max);
+    if found.len() < pairs_max {
+        let again = store.ungraded(given_by, Ungraded::Unsettled, PAIRED_MAX);
+        found.extend(pairs(again.await?, pairs_max - found.len()));
+    }
+    Ok(found)
 }
 
 /// In which order a pair is shown.
@@ -152,8 +204,18 @@ fn feedback(outcome_id: String, given_by: &str) -> Feedback {
     }
 }
 
-async fn add(store: &Store, feedback: &Feedback) -> Result<(), CliError> {
-    store.add_feedback(feedback).await.map_err(CliError::failed)
+/// An outcome that was pruned meanwhile is no failure.
+async fn add(store: &Store, feedback: &Feedback) -> Result<Use, CliError> {
+    match store.add_feedback(feedback).await {
+        Ok(()) => Ok(Use::Labelled),
+        Err(FeedbackError::UnknownOutcome { .. }) => Ok(Use::Gone),
+        Err(error) => Err(CliError::failed(error)),
+    }
+}
+
+async fn leave(store: &Store, outcome_id: &str, given_by: &str) -> Result<(), CliError> {
+    let left = store.leave_unsettled(outcome_id, given_by, clock::now_ms());
+    left.await.map_err(CliError::failed)
 }
 
 #[cfg(test)]
