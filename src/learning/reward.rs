@@ -90,12 +90,18 @@ fn said(served: &Served) -> Option<f64> {
     (!last.is_empty()).then(|| last.values().sum::<f64>() / last.len() as f64)
 }
 
-/// What happened to the answer that the client got.
 fn of_the_answer(served: &Served) -> Option<f64> {
+    let has_begun = served.first_token.is_some();
+    happened(&served.ending, has_begun, served.asked_again)
+}
+
+/// What the answer that a client got is worth by what happened to it, 0 to 1; none: nothing happened that says anything.
+/// `has_begun`: its first token came.
+pub fn happened(ending: &str, has_begun: bool, asked_again: bool) -> Option<f64> {
     let signals = [
-        matches!(served.ending.as_str(), "expert_failed" | "timed_out").then_some(FAILED),
-        (served.ending == "client_left" && served.first_token.is_some()).then_some(CLIENT_LEFT),
-        served.asked_again.then_some(ASKED_AGAIN),
+        matches!(ending, "expert_failed" | "timed_out").then_some(FAILED),
+        (ending == "client_left" && has_begun).then_some(CLIENT_LEFT),
+        asked_again.then_some(ASKED_AGAIN),
     ];
     signals.into_iter().flatten().reduce(f64::min)
 }

@@ -106,7 +106,8 @@ fn is_repeated(before: &Served, after: &Served) -> bool {
     after.asked_at_ms.saturating_sub(before.asked_at_ms) <= within_ms && are_alike(one, other)
 }
 
-fn are_alike(one: &str, other: &str) -> bool {
+/// Whether two questions are nearly the same one.
+pub fn are_alike(one: &str, other: &str) -> bool {
     let (one, other) = (words(one), words(other));
     let shared = one.intersection(&other).count() as f64;
     let all = one.union(&other).count() as f64;
