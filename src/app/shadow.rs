@@ -61,10 +61,8 @@ impl App {
         let Some(shadow) = shadow.as_ref() else {
             return;
         };
-        if matches!(
-            decision.reason,
-            Reason::CategoryNamed | Reason::ExpertNamed
-        ) || decision.router != *self.composition.router().id()
+        if matches!(decision.reason, Reason::CategoryNamed | Reason::ExpertNamed)
+            || decision.router != *self.composition.router().id()
         {
             return;
         }
@@ -107,8 +105,13 @@ impl Worker {
                 break;
             }
         }
-        if timeout(LAST_WRITE_MAX, self.write(&mut batch)).await.is_err() {
-            warn!("the last decisions of the router in shadow were not written in {LAST_WRITE_MAX:?}");
+        if timeout(LAST_WRITE_MAX, self.write(&mut batch))
+            .await
+            .is_err()
+        {
+            warn!(
+                "the last decisions of the router in shadow were not written in {LAST_WRITE_MAX:?}"
+            );
         }
         count("dropped", self.queue.len());
     }

@@ -68,8 +68,8 @@ impl App {
             };
             for followed in &mut followed {
                 let wanted = open.iter().find(|trial| trial.kind == followed.kind);
-                let is_same = wanted.map(|it| it.number)
-                    == followed.trial.as_ref().map(|trial| trial.number);
+                let is_same =
+                    wanted.map(|it| it.number) == followed.trial.as_ref().map(|trial| trial.number);
                 if !is_same {
                     self.follow_trial(wanted, followed).await;
                 }

@@ -225,7 +225,9 @@ struct Next {
     replaces: Option<i64>,
 }
 
-pub(super) async fn last_promotion(connection: &mut SqliteConnection) -> sqlx::Result<Option<Promotion>> {
+pub(super) async fn last_promotion(
+    connection: &mut SqliteConnection,
+) -> sqlx::Result<Option<Promotion>> {
     sqlx::query("SELECT * FROM promotions ORDER BY number DESC LIMIT 1")
         .try_map(promotion)
         .fetch_optional(connection)

@@ -222,7 +222,10 @@ impl fmt::Display for Worse {
             outcomes: self.outcomes,
             difference: self.difference,
         };
-        write!(f, "{what} was worse than for the router in force: {figures}")
+        write!(
+            f,
+            "{what} was worse than for the router in force: {figures}"
+        )
     }
 }
 
@@ -280,7 +283,10 @@ mod tests {
         assert_eq!(worse.subject, Subject::Said);
         assert!(worse.outcomes < 60, "{worse:?}");
         let words = worse.to_string();
-        assert!(words.contains("clients said") && words.contains("-1.000"), "{words}");
+        assert!(
+            words.contains("clients said") && words.contains("-1.000"),
+            "{words}"
+        );
         assert_eq!(comparison.figures(Subject::Happened).outcomes, 0);
     }
 
@@ -355,8 +361,16 @@ mod tests {
         for _ in 0..200 {
             let mut comparison = comparison();
             for number in 0..2000 {
-                let router = if random.random_bool(0.1) { "new" } else { "old" };
-                let category = if random.random_bool(0.8) { "coding" } else { "legal" };
+                let router = if random.random_bool(0.1) {
+                    "new"
+                } else {
+                    "old"
+                };
+                let category = if random.random_bool(0.8) {
+                    "coding"
+                } else {
+                    "legal"
+                };
                 let said = SaidRow {
                     said: Some(category.into()),
                     ..row(number, router)

@@ -53,7 +53,12 @@ mod tests {
     #[test]
     fn a_greater_share_keeps_the_sessions_of_a_smaller_one() {
         let (small, great) = (drawn(1, 0.1), drawn(1, 0.3));
-        assert!(small.iter().zip(&great).all(|(small, great)| !small || *great));
+        assert!(
+            small
+                .iter()
+                .zip(&great)
+                .all(|(small, great)| !small || *great)
+        );
     }
 
     #[test]

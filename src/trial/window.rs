@@ -68,8 +68,8 @@ impl Window {
     /// whoever reads the store again gets the same ones in the same order.
     pub(super) fn pop(&mut self, read_up_to_ms: i64) -> Option<(EndedRow, bool)> {
         let (_, first) = self.rows.first_key_value()?;
-        let known_ms = first.ended_at_ms
-            + millis(ASKED_AGAIN_WITHIN + ANSWERED_WITHIN + WRITTEN_WITHIN);
+        let known_ms =
+            first.ended_at_ms + millis(ASKED_AGAIN_WITHIN + ANSWERED_WITHIN + WRITTEN_WITHIN);
         if known_ms > read_up_to_ms && self.rows.len() <= ROWS_MAX {
             return None;
         }
@@ -159,9 +159,18 @@ mod tests {
 
     #[test]
     fn the_same_question_at_once_is_asked_again() {
-        assert_eq!(all([row(1, "a", SORT, 0), row(2, "a", SORT, 61)]), [true, false]);
-        assert_eq!(all([row(1, "a", SORT, 0), row(2, "a", SORT, 62)]), [false, false]);
-        assert_eq!(all([row(1, "a", SORT, 0), row(2, "b", SORT, 5)]), [false, false]);
+        assert_eq!(
+            all([row(1, "a", SORT, 0), row(2, "a", SORT, 61)]),
+            [true, false]
+        );
+        assert_eq!(
+            all([row(1, "a", SORT, 0), row(2, "a", SORT, 62)]),
+            [false, false]
+        );
+        assert_eq!(
+            all([row(1, "a", SORT, 0), row(2, "b", SORT, 5)]),
+            [false, false]
+        );
         let between = [
             row(1, "a", SORT, 0),
             row(2, "a", "And in Rust?", 5),

@@ -113,7 +113,10 @@ fn refused(error: TrialError) -> CliError {
 /// A trial for a person.
 fn told(trial: &Trial) -> String {
     let share = trial.share.map(|share| {
-        format!(" for {} % of the sessions", (1000.0 * share.get()).round() / 10.0)
+        format!(
+            " for {} % of the sessions",
+            (1000.0 * share.get()).round() / 10.0
+        )
     });
     let began = format!(
         "router {} as {}{}, since {} by {}",
@@ -234,7 +237,9 @@ impl<'l> Listed<'l> {
 
 impl<'l> From<&'l Seen> for Listed<'l> {
     fn from(seen: &'l Seen) -> Self {
-        let compared = seen.compared.map(|[(_, happened), (_, said)]| Compared { happened, said });
+        let compared = seen
+            .compared
+            .map(|[(_, happened), (_, said)]| Compared { happened, said });
         Self::of(&seen.trial, compared)
     }
 }

@@ -45,7 +45,11 @@ fn near(a: f64, b: f64) {
 fn what_both_say_is_counted() {
     let comparison = summed_up(&[
         row(1, side("routed", &CODING, 10), side("routed", &CODING, 1)),
-        row(2, side("unsure", &CODING, 20), side("out_of_domain", &LEGAL, 2)),
+        row(
+            2,
+            side("unsure", &CODING, 20),
+            side("out_of_domain", &LEGAL, 2),
+        ),
         row(3, side("routed", &CODING, 30), side("routed", &LEGAL, 3)),
         row(4, side("routed", &LEGAL, 40), side("unsure", &LEGAL, 4)),
         row(5, side("routed", &CODING, 50), side("routed", &LEGAL, 5)),
@@ -71,12 +75,14 @@ fn what_both_say_is_counted() {
         .iter()
         .map(|it| (it.from.as_str(), it.to.as_str(), it.count))
         .collect();
-    assert_eq!(
-        told,
-        [("coding", "legal", 2), ("legal", OUT_OF_DOMAIN, 1)]
-    );
+    assert_eq!(told, [("coding", "legal", 2), ("legal", OUT_OF_DOMAIN, 1)]);
     let markdown = comparison.markdown();
-    for words in ["| coding | legal | 2 |", "40.0 %", "Nobody said", "| median time | 30 µs | 3 µs |"] {
+    for words in [
+        "| coding | legal | 2 |",
+        "40.0 %",
+        "Nobody said",
+        "| median time | 30 µs | 3 µs |",
+    ] {
         assert!(markdown.contains(words), "{words}:\n{markdown}");
     }
 }
@@ -104,7 +110,11 @@ fn the_interval_is_wilsons() {
 fn conversations_are_the_witnesses() {
     let of_one = |number| Compared {
         session: Some("one".into()),
-        ..row(number, side("routed", &CODING, 1), side("routed", &CODING, 1))
+        ..row(
+            number,
+            side("routed", &CODING, 1),
+            side("routed", &CODING, 1),
+        )
     };
     let comparison = summed_up(&(0..100).map(of_one).collect::<Vec<_>>());
     assert_eq!(comparison.conversations, 1);

@@ -74,7 +74,9 @@ impl Comparison {
         if self.disagreements.is_empty() {
             return;
         }
-        text.push_str("\n## Where they disagree\n| decided | in shadow | questions |\n| --- | --- | ---: |\n");
+        text.push_str(
+            "\n## Where they disagree\n| decided | in shadow | questions |\n| --- | --- | ---: |\n",
+        );
         for it in &self.disagreements {
             let _ = writeln!(text, "| {} | {} | {} |", it.from, it.to, it.count);
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     registry::Registered,
-    trial::{Ending as TrialEnding, Share, ShadowDecision, TrialKind},
+    trial::{Ending as TrialEnding, ShadowDecision, Share, TrialKind},
 };
 
 async fn register(store: &Store, id: &str) -> RouterId {
@@ -41,7 +41,10 @@ async fn a_trial_comes_back_as_it_was_begun_and_ends_once() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;
     let router = register(&store, "r2").await;
-    store.write(&[outcome("a", 1), outcome("b", 2)]).await.unwrap();
+    store
+        .write(&[outcome("a", 1), outcome("b", 2)])
+        .await
+        .unwrap();
     store.add_feedback(&feedback("a")).await.unwrap();
     let begun = store.begin_trial(new(&router, TrialKind::Canary)).await;
     let mut begun = begun.unwrap();
@@ -49,9 +52,15 @@ async fn a_trial_comes_back_as_it_was_begun_and_ends_once() {
     assert_eq!(store.trials().await.unwrap(), [begun.clone()]);
     assert_eq!(store.open_trials().await.unwrap(), [begun.clone()]);
 
-    let stopped = store.stop_trial(TrialKind::Canary, "eve", None).await.unwrap();
+    let stopped = store
+        .stop_trial(TrialKind::Canary, "eve", None)
+        .await
+        .unwrap();
     let ended = stopped.ended.unwrap();
-    assert_eq!((&ended.ending, ended.by.as_str()), (&TrialEnding::Stopped, "eve"));
+    assert_eq!(
+        (&ended.ending, ended.by.as_str()),
+        (&TrialEnding::Stopped, "eve")
+    );
     assert!(!store.end_trial(begun.number, &ended).await.unwrap());
     begun.ended = Some(ended);
     assert_eq!(store.trials().await.unwrap(), [begun]);
@@ -70,13 +79,22 @@ async fn what_cannot_be_tried_is_told_apart() {
     store.promote(&one, PROMOTER).await.unwrap();
     let refused = store.begin_trial(new(&one, TrialKind::Shadow)).await;
     assert!(matches!(refused, Err(TrialError::InForce { .. })));
-    store.begin_trial(new(&two, TrialKind::Shadow)).await.unwrap();
+    store
+        .begin_trial(new(&two, TrialKind::Shadow))
+        .await
+        .unwrap();
     let refused = store.begin_trial(new(&two, TrialKind::Shadow)).await;
     let Err(refused) = refused else {
         panic!("two of a kind");
     };
-    assert!(refused.to_string().contains("coterie routers stop shadow"), "{refused}");
-    store.begin_trial(new(&two, TrialKind::Canary)).await.unwrap();
+    assert!(
+        refused.to_string().contains("coterie routers stop shadow"),
+        "{refused}"
+    );
+    store
+        .begin_trial(new(&two, TrialKind::Canary))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -84,10 +102,19 @@ async fn a_change_of_the_router_in_force_ends_all_trials() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;
     let [one, two] = [register(&store, "r1").await, register(&store, "r2").await];
-    store.begin_trial(new(&one, TrialKind::Shadow)).await.unwrap();
-    store.begin_trial(new(&two, TrialKind::Canary)).await.unwrap();
+    store
+        .begin_trial(new(&one, TrialKind::Shadow))
+        .await
+        .unwrap();
+    store
+        .begin_trial(new(&two, TrialKind::Canary))
+        .await
+        .unwrap();
     store.promote(&two, PROMOTER).await.unwrap();
-    store.begin_trial(new(&one, TrialKind::Canary)).await.unwrap();
+    store
+        .begin_trial(new(&one, TrialKind::Canary))
+        .await
+        .unwrap();
     store.roll_back(PROMOTER).await.unwrap();
     let endings: Vec<_> = store
         .trials()
@@ -128,20 +155,30 @@ fn shadow(outcome_id: &str, decided_at_ms: i64) -> ShadowDecision {
 async fn what_a_shadow_decides_is_read_beside_what_was_decided() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;
-    store.write(&[outcome("a", 1), outcome("b", 2)]).await.unwrap();
+    store
+        .write(&[outcome("a", 1), outcome("b", 2)])
+        .await
+        .unwrap();
     let decisions = [shadow("a", 4), shadow("b", 5), shadow("c", 6)];
     store.write_shadow(&decisions).await.unwrap();
     store.write_shadow(&decisions).await.unwrap();
     let router = RouterId::new("r2");
     let all = store.compared(&router, 0, None).await.unwrap();
     let ids: Vec<_> = all.iter().map(|row| row.outcome_id.as_str()).collect();
-    assert_eq!(ids, ["b", "a"], "the newest first, and none without an outcome");
+    assert_eq!(
+        ids,
+        ["b", "a"],
+        "the newest first, and none without an outcome"
+    );
     let Compared { real, shadow, .. } = &all[0];
     assert_eq!((real.reason.as_str(), real.took_us), ("unsure", 1500));
     assert_eq!((shadow.reason.as_str(), shadow.took_us), ("routed", 7));
     assert_eq!(shadow.scores[0].category.as_str(), "legal");
     assert_eq!(shadow.strangeness, None);
-    assert_eq!(store.compared(&router, 0, Some("b")).await.unwrap().len(), 1);
+    assert_eq!(
+        store.compared(&router, 0, Some("b")).await.unwrap().len(),
+        1
+    );
     assert_eq!(store.compared(&router, 5, None).await.unwrap().len(), 1);
 
     let too_old = TooOld {
@@ -160,7 +197,10 @@ async fn what_a_shadow_decides_is_read_beside_what_was_decided() {
 async fn what_becomes_of_questions_is_read_in_the_order_in_which_it_became_known() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;
-    store.write(&[outcome("late", 9), outcome("early", 1)]).await.unwrap();
+    store
+        .write(&[outcome("late", 9), outcome("early", 1)])
+        .await
+        .unwrap();
     store.add_feedback(&feedback("early")).await.unwrap();
     let judged = Feedback {
         judged_by: Some("gpt answer-v1".into()),
@@ -169,7 +209,11 @@ async fn what_becomes_of_questions_is_read_in_the_order_in_which_it_became_known
     store.add_feedback(&judged).await.unwrap();
     store.add_feedback(&feedback("late")).await.unwrap();
     let page = store.ended_after(0).await.unwrap();
-    let ids: Vec<_> = page.rows.iter().map(|row| row.outcome_id.as_str()).collect();
+    let ids: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| row.outcome_id.as_str())
+        .collect();
     assert_eq!((ids, page.is_last), (vec!["late", "early"], true));
     assert_eq!(page.rows[0].ended_at_ms, 9 + 90);
     assert!(page.rows[0].has_begun);
@@ -178,5 +222,8 @@ async fn what_becomes_of_questions_is_read_in_the_order_in_which_it_became_known
     let said = store.said_after(0).await.unwrap().rows;
     let of: Vec<_> = said.iter().map(|row| row.outcome_id.as_str()).collect();
     assert_eq!(of, ["early", "late"], "a judge is no client");
-    assert_eq!((said[0].score, said[0].said.as_deref()), (Some(0.5), Some("sql")));
+    assert_eq!(
+        (said[0].score, said[0].said.as_deref()),
+        (Some(0.5), Some("sql"))
+    );
 }
