@@ -8,7 +8,9 @@ mod drift;
 mod mapping;
 mod rewards;
 mod router;
+mod shadow;
 mod spending;
+mod trials;
 
 use std::{
     collections::HashMap,
@@ -16,10 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use answer::{Asked, Refusal, Reply};
+use shadow::Shadow;
 
 use crate::{
     cache::Cache,
@@ -68,8 +72,14 @@ pub struct App {
     mapping_look: Notify,
     /// Somebody wants the registry looked at now.
     registry_look: Notify,
+    /// Somebody wants the trials looked at now.
+    trials_look: Notify,
+    /// Somebody wants a canary judged now.
+    canary_look: Notify,
     /// Somebody wants the store read for rewards now.
     rewards_look: Notify,
+    /// The way of questions to a router in shadow; none where there is none.
+    shadow: ArcSwapOption<Shadow>,
     tasks: TaskTracker,
 }
 
@@ -139,6 +149,9 @@ impl App {
             opened_by,
             mapping_look: Notify::new(),
             registry_look: Notify::new(),
+            trials_look: Notify::new(),
+            canary_look: Notify::new(),
+            shadow: ArcSwapOption::empty(),
             rewards_look: Notify::new(),
             cancel,
             tasks,

@@ -4,7 +4,7 @@ mod ruling;
 
 use std::{sync::Arc, time::Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::Value;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     query::Query,
     router::{Router, Verdict},
     session::{self, Held, Why},
+    trial::Trial,
 };
 use ruling::Ruling;
 
@@ -30,9 +31,18 @@ pub const MODEL_ALIAS: &str = "auto";
 /// A router and a mapping, which may be replaced while questions are decided.
 pub struct Composition {
     router: ArcSwap<Router>,
+    canary: ArcSwapOption<Canary>,
     mapping: ArcSwap<Mapping>,
     posteriors: ArcSwap<Posteriors>,
     experts: Vec<ExpertId>,
+}
+
+/// A router that decides for a share of the sessions instead of the one in force.
+pub struct Canary {
+    /// The trial that it is in, which says whose questions it gets.
+    pub trial: Trial,
+    /// The router.
+    pub router: Arc<Router>,
 }
 
 /// What a client wishes beside its request, and what is remembered of it.
@@ -44,6 +54,8 @@ pub struct Wish {
     pub prefer: Option<Preference>,
     /// What may be tried out with it.
     pub chance: Chance,
+    /// By what it is drawn whether a canary decides: the number of its session, or any; none: the router in force does.
+    pub lot: Option<u64>,
 }
 
 impl Wish {
@@ -131,6 +143,7 @@ impl Composition {
             .filter(|expert| expert.capabilities.contains(&Capability::Chat));
         Self {
             router: ArcSwap::from_pointee(router),
+            canary: ArcSwapOption::empty(),
             mapping: ArcSwap::from_pointee(mapping),
             posteriors: ArcSwap::default(),
             experts: chat.map(|expert| expert.id.clone()).collect(),
@@ -146,6 +159,25 @@ impl Composition {
     /// with.
     pub fn replace_router(&self, router: Arc<Router>) -> Arc<Router> {
         self.router.swap(router)
+    }
+
+    /// The router that decides for a share of the sessions now; none: the one in force decides for all.
+    pub fn canary(&self) -> Option<Arc<Canary>> {
+        self.canary.load_full()
+    }
+
+    /// Has another canary decide for a share of the sessions, or none. Decisions that have begun end as they began.
+    pub fn replace_canary(&self, canary: Option<Canary>) {
+        self.canary.store(canary.map(Arc::new));
+    }
+
+    /// The canary's router, where it decides. What a client names is left to the router in force, whose categories
+    /// `GET /v1/models` lists.
+    fn canary_for(&self, target: &Target, lot: Option<u64>) -> Option<Arc<Router>> {
+        let lot = lot.filter(|_| *target == Target::Composition)?;
+        let canary = self.canary.load();
+        let canary = canary.as_ref().filter(|it| it.trial.is_drawn(lot))?;
+        Some(Arc::clone(&canary.router))
     }
 
     /// The mapping in force now. Whoever decides holds on to it, so that one mapping makes the whole decision.
@@ -209,6 +241,7 @@ impl Composition {
                 model: request.model.clone(),
             });
         };
+        let router = self.canary_for(&target, wish.lot).unwrap_or(router);
         // A session may be older than the router: it may hold a category that is no more.
         let known = |held: &&Held| router.categories().contains(&held.category);
         let held = wish.held.as_ref().filter(known);

@@ -8,7 +8,7 @@ use crate::{
     config::Capability,
     ids::{CategoryId, ExpertId, RouterId},
     mapping::Grounds,
-    router::{TierName, explain::Explanation},
+    router::{Standing, TierName, Verdict, explain::Explanation},
     session::Stickiness,
 };
 
@@ -98,6 +98,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Why a question goes where it goes if the router alone decides.
+    pub fn of(verdict: &Verdict) -> Self {
+        let Some(best) = verdict.scores.first() else {
+            return Self::Empty;
+        };
+        match verdict.standing {
+            Standing::Confident => Self::Routed,
+            Standing::Unsure { confidence_min } => Self::Unsure {
+                best: best.category.clone(),
+                confidence_min,
+            },
+            Standing::OutOfDomain => Self::OutOfDomain,
+            Standing::Empty => Self::Empty,
+        }
+    }
+
     /// One word for logs, metrics and the outcome.
     pub fn kind(&self) -> &'static str {
         match self {

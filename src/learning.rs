@@ -6,6 +6,7 @@
 pub mod agreement;
 mod candidate;
 pub mod challenger;
+pub mod comparing;
 pub mod crossfit;
 mod evidence;
 pub mod gate;
@@ -22,6 +23,7 @@ pub mod resolve;
 pub mod retrain;
 pub mod reward;
 pub mod served;
+pub mod shadow;
 pub mod split;
 pub mod trust;
 pub mod untried;

@@ -41,3 +41,4 @@ pub mod store;
 pub mod telemetry;
 pub mod train;
 pub mod transfer;
+pub mod trial;

@@ -15,7 +15,9 @@ mod records;
 mod registry;
 mod row;
 mod served;
+mod shadow;
 mod take_in;
+mod trials;
 mod watched;
 
 use std::{
@@ -40,7 +42,9 @@ pub use error::StoreError;
 pub use prune::{Pruned, TooOld};
 pub use registry::{Promoter, PromotionError};
 pub use row::StoredOutcome;
+pub use shadow::{Compared, Side};
 pub use take_in::{Refused, TakeInError, TakenIn};
+pub use trials::{NewTrial, Page, TrialError};
 
 /// One connection writes outcomes, one adds feedback, one prunes and one reads; SQLite lets one of them write at a time.
 const CONNECTIONS_MAX: u32 = 4;

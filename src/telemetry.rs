@@ -88,6 +88,7 @@ fn describe() {
         "coterie_router_changes_total",
         "Promotions and roll-backs that were seen, by whether the router was taken"
     );
+    describe_trials();
     describe_counter!(
         "coterie_drift_alarms_total",
         "Significant changes of the questions or of what becomes of them, by what changed."
@@ -133,6 +134,33 @@ fn describe() {
     describe_counter!(
         "coterie_errors_total",
         "Requests answered with an error, by its code."
+    );
+}
+
+fn describe_trials() {
+    describe_gauge!(
+        "coterie_trial",
+        "1 for a router that is tried now, by how; 0 for those that were before it."
+    );
+    describe_counter!(
+        "coterie_trial_changes_total",
+        "Trials of routers that were seen to begin or end, by how and whether the router was taken."
+    );
+    describe_counter!(
+        "coterie_shadow_decisions_total",
+        "Questions for a router in shadow: decided, dropped because too many waited, failed."
+    );
+    describe_gauge!(
+        "coterie_canary_difference",
+        "The canary's outcomes less those of the router in force, by what is compared."
+    );
+    describe_gauge!(
+        "coterie_canary_outcomes",
+        "Outcomes by which a canary is compared, by what is compared."
+    );
+    describe_counter!(
+        "coterie_canary_rollbacks_total",
+        "Canaries that were ended because their outcomes were worse."
     );
 }
 

@@ -105,9 +105,13 @@ impl App {
         let goes_on = membership.as_ref().filter(|session| !session.begins);
         let endpoint_of = goes_on.map(|session| session.key.hash64());
         let tag = membership.as_ref().map(|it| self.sessions.tag(&it.key));
+        let lot = lot(membership.as_ref()).unwrap_or_else(rand::random);
         let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &request, &asked);
-        let wish = wish.drawing(rand::random());
+        let wish = Wish {
+            lot: Some(lot),
+            ..wish.drawing(rand::random())
+        };
         let ruled = self.composition.rule(&query, &request, demand, &wish);
         let (decision, reserved) = self.choose(ruled.await?, quota.map(Arc::as_ref))?;
         count(&decision);
@@ -123,6 +127,7 @@ impl App {
         let ticket = slot
             .open(ask, decision.clone(), asked.at)
             .reserving(reserved);
+        self.show_to_shadow(ticket.id(), query, &decision);
         let choices = Choices::new(request.choices_wanted);
         let call = Call {
             session: endpoint_of,
@@ -165,8 +170,13 @@ impl App {
         request: &ChatRequest,
         asked: &Asked,
     ) -> Result<Explained, Undecided> {
-        let session = self.sticky(asked.claim.membership(request));
-        let wish = self.wish(session.as_ref(), request, asked);
+        let membership = asked.claim.membership(request);
+        let lot = lot(membership.as_ref());
+        let session = self.sticky(membership);
+        let wish = Wish {
+            lot,
+            ..self.wish(session.as_ref(), request, asked)
+        };
         let quota = self.quotas.of(asked.claim.client.as_deref());
         let today = self.today(quota.map(Arc::as_ref));
         let resting = self.resting();
@@ -238,6 +248,7 @@ impl App {
             held,
             prefer: asked.prefer,
             chance,
+            lot: None,
         }
     }
 
@@ -268,6 +279,11 @@ impl App {
             }
         }
     }
+}
+
+/// By what a session is drawn for a canary; none where nothing tells the session.
+fn lot(membership: Option<&Membership>) -> Option<u64> {
+    membership.map(|session| session.key.hash64())
 }
 
 /// What is recorded of a question before its decision.

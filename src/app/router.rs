@@ -78,9 +78,10 @@ impl App {
         }
     }
 
-    /// Has the registry looked at now.
+    /// Has the registry and the trials looked at now.
     pub fn look_at_registry(&self) {
         self.registry_look.notify_one();
+        self.trials_look.notify_one();
     }
 
     async fn take_promoted(&self, promotion: Promotion, followed: &mut Followed) {

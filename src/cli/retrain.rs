@@ -4,9 +4,10 @@ use clap::Args;
 
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
-    config::{Environment, Exposure},
+    config::{Config, Environment, Exposure},
     learning::{
         Origin,
+        comparing::{self, ComparingError},
         gate::{Bounds, Ending},
         remap::Remapped,
         retrain::{self, Options, REPORT_FILE, Retrained},
@@ -19,6 +20,9 @@ pub(super) struct RetrainArgs {
     /// Train and judge, but leave the router in force where it is.
     #[arg(long)]
     dry_run: bool,
+    /// Train nothing: compare what the router in shadow would have decided with what was decided.
+    #[arg(long, conflicts_with = "dry_run")]
+    report: bool,
     /// Leave out what these origins say, besides those of `learning.without`: any of person, imported, accepted, judge, feedback, neighbours.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     without: Vec<Origin>,
@@ -34,6 +38,9 @@ pub(super) struct RetrainArgs {
 
 pub(super) async fn run(args: RetrainArgs, environment: &Environment) -> Result<(), CliError> {
     let config = load(&args.config, environment, Exposure::Insecure)?;
+    if args.report {
+        return Box::pin(report(&args, &config)).await;
+    }
     let store = Store::open(&config.store.path)
         .await
         .map_err(CliError::failed)?;
@@ -56,6 +63,35 @@ pub(super) async fn run(args: RetrainArgs, environment: &Environment) -> Result<
         return output::json(&retrained).map_err(CliError::failed);
     }
     tell(&retrained, args.dry_run);
+    Ok(())
+}
+
+/// Compares the router in shadow with what decided.
+async fn report(args: &RetrainArgs, config: &Config) -> Result<(), CliError> {
+    let store = Store::open(&config.store.path)
+        .await
+        .map_err(CliError::failed)?;
+    let learning = &config.learning;
+    let options = comparing::Options {
+        seed: args.seed,
+        without: [learning.without.as_slice(), &args.without].concat(),
+        bounds: Bounds {
+            measure: learning.measure,
+            category_margin: learning.category_margin,
+            ..Bounds::default()
+        },
+    };
+    let compared = comparing::compare(config, &store, &options).await;
+    let closed = store.close().await;
+    let compared = compared.map_err(|error| match error {
+        ComparingError::NoShadow => CliError::usage(error),
+        ComparingError::Store(_) => CliError::failed(error),
+    })?;
+    closed.map_err(CliError::failed)?;
+    if args.json {
+        return output::json(&compared).map_err(CliError::failed);
+    }
+    output::line(compared.markdown().trim_end());
     Ok(())
 }
 

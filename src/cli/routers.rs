@@ -1,4 +1,6 @@
-//! `coterie routers`: the registry.
+//! `coterie routers`: the registry, and trials of its routers.
+
+mod trials;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,7 @@ use crate::{
     registry::{Promotion, Registered},
     router::artefact::Artefact,
     store::{Promoter, PromotionError, Store},
+    trial::{Share, TrialKind},
 };
 
 #[derive(Args)]
@@ -44,6 +47,30 @@ enum Command {
         #[command(flatten)]
         change: ChangeArgs,
     },
+    /// Have a router decide beside the one in force, without effect; `coterie retrain --report` compares them.
+    Shadow {
+        /// The router's id.
+        id: String,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Have a router decide for a share of the sessions, until it is promoted, stopped, or turns out worse.
+    Canary {
+        /// The router's id.
+        id: String,
+        /// Its share of the sessions, such as 10%.
+        #[arg(long, value_name = "SHARE", value_parser = trials::share)]
+        share: Share,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// End a trial: the router in force decides alone.
+    Stop {
+        /// Which.
+        kind: trials::KindArg,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
 }
 
 #[derive(Args)]
@@ -54,7 +81,7 @@ struct ChangeArgs {
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
-    /// Print the promotion as one JSON document.
+    /// Print what was changed as one JSON document.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -69,19 +96,42 @@ pub(super) async fn run(args: RoutersArgs, environment: &Environment) -> Result<
         }
         Command::Promote { id, change } => change.make(Some(RouterId::new(id)), environment).await,
         Command::Rollback { change } => change.make(None, environment).await,
+        Command::Shadow { id, change } => {
+            let begin = trials::Change::Begin {
+                router: RouterId::new(id),
+                kind: TrialKind::Shadow,
+                share: None,
+            };
+            trials::make(begin, change, environment).await
+        }
+        Command::Canary { id, share, change } => {
+            let begin = trials::Change::Begin {
+                router: RouterId::new(id),
+                kind: TrialKind::Canary,
+                share: Some(share),
+            };
+            trials::make(begin, change, environment).await
+        }
+        Command::Stop { kind, change } => {
+            trials::make(trials::Change::Stop(kind.into()), change, environment).await
+        }
     }
 }
 
 impl ChangeArgs {
+    fn by<'a>(&'a self, environment: &'a Environment) -> &'a str {
+        let by = self.by.as_deref().or_else(|| environment.get("USER"));
+        by.filter(|by| !by.is_empty()).unwrap_or("someone")
+    }
+
     /// Promotes a router, or rolls back where there is none.
     async fn make(self, id: Option<RouterId>, environment: &Environment) -> Result<(), CliError> {
         let config = load(&self.config, environment, Exposure::Insecure)?;
         let store = Store::open(&config.store.path)
             .await
             .map_err(CliError::failed)?;
-        let by = self.by.as_deref().or_else(|| environment.get("USER"));
         let promoter = Promoter {
-            by: by.filter(|by| !by.is_empty()).unwrap_or("someone"),
+            by: self.by(environment),
             why: self.why.as_deref(),
             expected: None,
         };
@@ -146,6 +196,7 @@ struct Listing<'l> {
     in_force: Option<&'l RouterId>,
     routers: Vec<Listed<'l>>,
     promotions: Vec<Change<'l>>,
+    trials: Vec<trials::Listed<'l>>,
 }
 
 #[derive(Serialize)]
@@ -199,10 +250,13 @@ async fn list(config: &Config, as_json: bool) -> Result<(), CliError> {
     let store = Store::open(&config.store.path)
         .await
         .map_err(CliError::failed)?;
-    let read = async { Ok((store.routers().await?, store.promotions().await?)) };
+    let read = async {
+        let trials = trials::seen(&store, config).await?;
+        Ok((store.routers().await?, store.promotions().await?, trials))
+    };
     let read: Result<_, crate::store::StoreError> = read.await;
     let closed = store.close().await;
-    let (routers, promotions) = read.map_err(CliError::failed)?;
+    let (routers, promotions, trials) = read.map_err(CliError::failed)?;
     closed.map_err(CliError::failed)?;
     let in_force = promotions.last().and_then(|last| last.router.as_ref());
     if as_json {
@@ -210,10 +264,12 @@ async fn list(config: &Config, as_json: bool) -> Result<(), CliError> {
             in_force,
             routers: routers.iter().map(Listed::of).collect(),
             promotions: promotions.iter().map(Change::of).collect(),
+            trials: trials.iter().map(trials::Listed::from).collect(),
         };
         return output::json(&listing).map_err(CliError::failed);
     }
     tell(&routers, &promotions);
+    trials::tell(&trials);
     Ok(())
 }
 

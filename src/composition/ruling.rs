@@ -3,7 +3,7 @@
 use crate::{
     decision::{Reason, Score},
     ids::CategoryId,
-    router::{RouterError, Standing, TierName, Verdict},
+    router::{RouterError, TierName, Verdict},
     session::Stickiness,
 };
 
@@ -59,26 +59,15 @@ impl Ruling {
     }
 
     pub(super) fn from_verdict(verdict: Verdict) -> Self {
-        let Some(best) = verdict.scores.first().cloned() else {
+        let reason = Reason::of(&verdict);
+        let Some(best) = verdict.scores.first() else {
             return Self {
                 confidence: 0.0,
-                ..Self::named(None, Reason::Empty)
+                ..Self::named(None, reason)
             };
         };
-        let (category, reason) = match verdict.standing {
-            Standing::Confident => (Some(best.category), Reason::Routed),
-            Standing::Unsure { confidence_min } => (
-                None,
-                Reason::Unsure {
-                    best: best.category,
-                    confidence_min,
-                },
-            ),
-            Standing::OutOfDomain => (None, Reason::OutOfDomain),
-            Standing::Empty => (None, Reason::Empty),
-        };
         Self {
-            category,
+            category: (reason == Reason::Routed).then(|| best.category.clone()),
             confidence: best.probability,
             scores: verdict.scores,
             tier: verdict.tier,

@@ -201,7 +201,7 @@ pub async fn retrain(
         judgement: Judgement::refused(NOTHING_NEW.to_owned()),
         folder: challenger.artefact().folder.clone(),
         promoted: false,
-        mapping: mapping::propose(config, store).await?,
+        mapping: mapping::propose(config, store, &options.without).await?,
     };
     // Its judgement and its report are those that put it in force.
     if challenger.id() == champion.id() {

@@ -130,13 +130,20 @@ fn of_a_name(said: &Said, is_its_own: bool) -> f64 {
     }
 }
 
-/// What happened to the answer that the client got.
+/// What happened to the answer that the client got; one that came whole and of which nothing is known was taken.
 fn of_the_answer(served: &Served) -> Option<f64> {
+    let has_begun = served.first_token.is_some();
+    let taken = (served.ending == "completed").then_some(TAKEN);
+    happened(&served.ending, has_begun, served.asked_again).or(taken)
+}
+
+/// What the answer that a client got is worth by what happened to it, 0 to 1; none: nothing happened that says anything.
+/// `has_begun`: its first token came.
+pub fn happened(ending: &str, has_begun: bool, asked_again: bool) -> Option<f64> {
     let signals = [
-        matches!(served.ending.as_str(), "expert_failed" | "timed_out").then_some(FAILED),
-        (served.ending == "client_left" && served.first_token.is_some()).then_some(CLIENT_LEFT),
-        served.asked_again.then_some(ASKED_AGAIN),
-        (served.ending == "completed").then_some(TAKEN),
+        matches!(ending, "expert_failed" | "timed_out").then_some(FAILED),
+        (ending == "client_left" && has_begun).then_some(CLIENT_LEFT),
+        asked_again.then_some(ASKED_AGAIN),
     ];
     signals.into_iter().flatten().reduce(f64::min)
 }

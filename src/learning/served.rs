@@ -136,7 +136,7 @@ fn is_repeated(before: &Served, after: &Served) -> bool {
 ///
 /// What is kept of an ask that leans on something is the ask behind it, in lines of their own: two such texts share what they
 /// lean on, whatever is asked. So texts of several lines are compared as wholes.
-fn are_alike(one: &str, other: &str) -> bool {
+pub fn are_alike(one: &str, other: &str) -> bool {
     let has_lines = |text: &str| text.contains('\n');
     if has_lines(one) || has_lines(other) {
         return one == other;

@@ -77,9 +77,15 @@ const DELETE_COMMENTS: &str = "
     UPDATE feedback SET comment = NULL
     WHERE outcome_id IN (SELECT value FROM json_each(?1)) AND comment IS NOT NULL";
 
+/// What routers in shadow said of questions that are too old.
+const DELETE_SHADOW: &str = "
+    DELETE FROM shadow_decisions WHERE (router, outcome_id) IN (
+        SELECT router, outcome_id FROM shadow_decisions WHERE decided_at_ms < ? ORDER BY decided_at_ms LIMIT ?
+    )";
+
 impl Store {
-    /// Deletes the outcomes that are too old, with what was said of them, reduces those that learning needs, and gives the
-    /// space back to the file system. Works in short steps, between which others write for as long.
+    /// Deletes the outcomes that are too old, with what was said of them and decided in shadow, reduces those that learning
+    /// needs, and gives the space back to the file system. Works in short steps, between which others write for as long.
     ///
     /// # Errors
     /// The file cannot be written; what the finished steps did is done.
@@ -110,8 +116,25 @@ impl Store {
             }
             pace::let_others(started.elapsed()).await;
         }
+        self.prune_shadow(too_old.before_ms).await?;
         self.give_back_pages().await?;
         Ok(pruned)
+    }
+
+    async fn prune_shadow(&self, before_ms: i64) -> sqlx::Result<()> {
+        loop {
+            let started = Instant::now();
+            let deleted = sqlx::query(DELETE_SHADOW)
+                .bind(before_ms)
+                .bind(STEP_ROWS)
+                .execute(&self.pool)
+                .await?
+                .rows_affected();
+            if deleted < u64::from(STEP_ROWS) {
+                return Ok(());
+            }
+            pace::let_others(started.elapsed()).await;
+        }
     }
 
     async fn step(

@@ -8,7 +8,7 @@ use crate::{
     clock,
     ids::RouterId,
     registry::{Promotion, PromotionKind, Registered},
-    store::{Store, StoreError},
+    store::{Store, StoreError, trials},
 };
 
 /// Why a router was not put in force.
@@ -168,7 +168,8 @@ impl Store {
         .await
     }
 
-    /// Reads what is in force, and what was before, and adds what `next` makes of both, under one lock.
+    /// Reads what is in force, and what was before, and adds what `next` makes of both, under one lock. Trials were of what is in force
+    /// until now.
     async fn change(
         &self,
         promoter: Promoter<'_>,
@@ -204,6 +205,9 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
+        trials::end_all(&mut transaction, next.router.as_ref(), promoter.by, at_ms)
+            .await
+            .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(Promotion {
             number: added.last_insert_rowid(),
@@ -224,7 +228,9 @@ struct Next {
     replaces: Option<i64>,
 }
 
-async fn last_promotion(connection: &mut SqliteConnection) -> sqlx::Result<Option<Promotion>> {
+pub(super) async fn last_promotion(
+    connection: &mut SqliteConnection,
+) -> sqlx::Result<Option<Promotion>> {
     sqlx::query("SELECT * FROM promotions ORDER BY number DESC LIMIT 1")
         .try_map(promotion)
         .fetch_optional(connection)

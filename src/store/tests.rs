@@ -370,3 +370,4 @@ mod labelling;
 mod pruning;
 mod queries;
 mod registry;
+mod trials;

@@ -39,3 +39,4 @@ mod support;
 mod tls;
 mod training;
 mod transfer;
+mod trials;

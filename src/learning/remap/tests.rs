@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::{self, Config, Environment, Exposure},
-    learning::served::Score,
+    learning::served::{Said, Voice},
 };
 
 const MAPPING: &str = "# fitted in May\ndefault: general\ncoding: { expert: old, fallbacks: [general] } # the old one\n\
@@ -54,9 +54,10 @@ fn served(category: &str, rows: usize, right: [f64; 2]) -> Vec<Served> {
                 propensity: Some(if is_tried { 0.2 } else { 0.8 }),
                 explored: is_tried,
                 others: vec![id(other)],
-                scores: vec![Score {
-                    given_by: None,
-                    score: f64::from(u8::from(is_right)),
+                said: vec![Said {
+                    by: Voice::default(),
+                    score: Some(f64::from(u8::from(is_right))),
+                    expert: None,
                 }],
                 ..Served::example(expert)
             }

@@ -8,6 +8,7 @@ use crate::{
     config::{Capability, Config},
     ids::ExpertId,
     learning::{
+        Origin,
         remap::{self, EditError, Remapped},
         reward::Implicit,
         served,
@@ -51,11 +52,18 @@ pub enum MappingError {
 ///
 /// # Errors
 /// The store cannot be read.
-pub(super) async fn propose(config: &Config, store: &Store) -> Result<Remapped, StoreError> {
+pub(super) async fn propose(
+    config: &Config,
+    store: &Store,
+    without: &[Origin],
+) -> Result<Remapped, StoreError> {
     let span_ms = i64::try_from(SPAN.as_millis()).unwrap_or(i64::MAX);
     let since_ms = clock::now_ms().saturating_sub(span_ms);
     let mut served = store.served_since(since_ms, OUTCOMES_MAX).await?;
     served::notice_repeats(&mut served);
+    if without.contains(&Origin::Judge) {
+        served::leave_judges_out(&mut served);
+    }
     let chat = config
         .experts
         .iter()

@@ -66,6 +66,11 @@ impl Coterie {
         self.app.upgrade().unwrap().look_at_registry();
     }
 
+    /// Has a canary judged now.
+    pub(crate) fn look_at_canary(&self) {
+        self.app.upgrade().unwrap().look_at_canary();
+    }
+
     /// Where its configuration is.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.folder.path().join("coterie.yaml")

@@ -1,0 +1,155 @@
+//! The last router that was tried in shadow, compared with what decided: from the store through [`shadow`].
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    Origin,
+    gate::{self, Bounds, Itself},
+    resolve::{self, Rules},
+    retrain::STATEMENTS_MAX,
+    shadow::{self, Comparison, Tally},
+};
+use crate::{
+    config::Config,
+    ids::{CategoryId, RouterId},
+    query::Query,
+    store::{Store, StoreError},
+    train::dataset,
+    trial::TrialKind,
+};
+
+/// Most outcomes that are compared, the newest.
+const OUTCOMES_MAX: usize = 100_000;
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Decides how the gate's bootstrap draws.
+    pub seed: u64,
+    /// Origins of labels that do not count.
+    pub without: Vec<Origin>,
+    /// What the router in shadow has to keep to.
+    pub bounds: Bounds,
+}
+
+/// Why nothing was compared.
+#[derive(Debug, thiserror::Error)]
+pub enum ComparingError {
+    /// No router was ever tried in shadow.
+    #[error(
+        "no router was tried in shadow; `coterie routers shadow ID` tries one, `coterie routers list` shows which there are"
+    )]
+    NoShadow,
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What somebody said that a question was about.
+struct Labelled {
+    category: CategoryId,
+    conversation: u64,
+    text: String,
+}
+
+/// Compares what the router that was tried in shadow last would have decided with what was decided. Nothing is trained, and
+/// nothing is changed.
+///
+/// # Errors
+/// No router was tried in shadow, or the store cannot be read.
+pub async fn compare(
+    config: &Config,
+    store: &Store,
+    options: &Options,
+) -> Result<Comparison, ComparingError> {
+    let trials = store.trials().await?;
+    let last = trials.into_iter().rev();
+    let trial = last.into_iter().find(|it| it.kind == TrialKind::Shadow);
+    let trial = trial.ok_or(ComparingError::NoShadow)?;
+    let labels = labels(config, store, options).await?;
+    let read = read(store, (&trial.router, trial.started_at_ms), &labels).await?;
+    let judgement = (!read.rows.is_empty())
+        .then(|| gate::judge(&read.rows, Itself::default(), &options.bounds, options.seed));
+    let name = (trial.number, trial.router);
+    Ok(read.tally.sum_up(name, read.is_cut, judgement))
+}
+
+struct Read {
+    tally: Tally,
+    rows: Vec<gate::Row>,
+    is_cut: bool,
+}
+
+/// Reads the outcomes, newest first, a page after the other.
+async fn read(
+    store: &Store,
+    (router, since_ms): (&RouterId, i64),
+    labels: &HashMap<String, Labelled>,
+) -> Result<Read, StoreError> {
+    let mut read = Read {
+        tally: Tally::default(),
+        rows: Vec::new(),
+        is_cut: false,
+    };
+    // A text is one row, however often it was asked: the one that was asked last.
+    let mut texts: HashSet<&str> = HashSet::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.compared(router, since_ms, after.as_deref()).await?;
+        let Some(last) = page.last() else {
+            return Ok(read);
+        };
+        after = Some(last.outcome_id.clone());
+        for row in &page {
+            if read.tally.outcomes() == OUTCOMES_MAX {
+                read.is_cut = true;
+                return Ok(read);
+            }
+            read.tally.add(row);
+            let label = labels.get(&row.outcome_id);
+            if let Some(label) = label.filter(|it| !texts.contains(it.text.as_str())) {
+                let row = shadow::gate_row(row, &label.category, label.conversation);
+                if let Some(row) = row {
+                    texts.insert(&label.text);
+                    read.rows.push(row);
+                }
+            }
+        }
+    }
+}
+
+/// What was said of each outcome, as learning believes it.
+async fn labels(
+    config: &Config,
+    store: &Store,
+    options: &Options,
+) -> Result<HashMap<String, Labelled>, StoreError> {
+    let evidence = store.evidence(STATEMENTS_MAX).await?;
+    let routes = config.catalogue.routes.iter();
+    let categories: Vec<CategoryId> = routes.map(|route| route.category.clone()).collect();
+    let rules = Rules {
+        without: &options.without,
+        categories: &categories,
+        client_share_max: config.learning.client_share_max,
+    };
+    let (rows, _) = resolve::resolve(&evidence, &rules);
+    let by_text: HashMap<&str, &resolve::Row> =
+        rows.iter().map(|row| (row.text.as_str(), row)).collect();
+    let labelled = evidence.into_iter().filter_map(|outcome| {
+        let text = Query::from_text(&outcome.question).text;
+        let row = by_text.get(text.as_str())?;
+        let labelled = Labelled {
+            category: row.category.clone(),
+            conversation: number(&row.conversation),
+            text,
+        };
+        Some((outcome.outcome_id, labelled))
+    });
+    Ok(labelled.collect())
+}
+
+/// A number for a conversation.
+fn number(name: &str) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = dataset::key(name);
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
