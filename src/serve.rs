@@ -109,7 +109,8 @@ impl Server {
             .spawn(telemetry::keep_up(metrics.clone(), self.app.cancel.clone()));
         self.app.spawn(Arc::clone(&self.app).follow_mapping());
         self.app.spawn(Arc::clone(&self.app).follow_registry());
-        self.app.spawn(Arc::clone(&self.app).follow_trials());
+        let trials = Box::pin(self.app.take_up_trials()).await;
+        self.app.spawn(Arc::clone(&self.app).follow_trials(trials));
         self.app.spawn(Arc::clone(&self.app).judge_canary());
         self.app.spawn(Arc::clone(&self.app).watch_for_drift());
         self.app.spawn(Arc::clone(&self.app).follow_rewards());

@@ -32,6 +32,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Time between two looks at what became of a canary's questions.
 const JUDGE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The trials that a server keeps to, of each kind.
+pub struct FollowedTrials([Followed; TrialKind::ALL.len()]);
+
 /// What the store said of trials of one kind.
 struct Followed {
     kind: TrialKind,
@@ -41,16 +44,25 @@ struct Followed {
 }
 
 impl App {
-    /// Keeps to the trials until the app closes; returns at once where the configuration names the router.
-    pub async fn follow_trials(self: Arc<Self>) {
-        if self.config.router.artefact.is_some() {
-            return;
-        }
-        let mut followed = TrialKind::ALL.map(|kind| Followed {
+    /// Takes up the trials that are under way. Before the first question, so that a session that a canary has goes on with it
+    /// through a restart.
+    pub async fn take_up_trials(&self) -> FollowedTrials {
+        let mut followed = FollowedTrials(TrialKind::ALL.map(|kind| Followed {
             kind,
             trial: None,
             is_open: false,
-        });
+        }));
+        if self.config.router.artefact.is_none() {
+            self.look_at_trials(&mut followed).await;
+        }
+        followed
+    }
+
+    /// Keeps to the trials until the app closes; returns at once where the configuration names the router.
+    pub async fn follow_trials(self: Arc<Self>, mut followed: FollowedTrials) {
+        if self.config.router.artefact.is_some() {
+            return;
+        }
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -59,20 +71,23 @@ impl App {
                 () = self.trials_look.notified() => {}
                 _ = tick.tick() => {}
             }
-            let open = match self.store.open_trials().await {
-                Ok(open) => open,
-                Err(error) => {
-                    warn!(error = &error as &dyn Error, "the trials cannot be read");
-                    continue;
-                }
-            };
-            for followed in &mut followed {
-                let wanted = open.iter().find(|trial| trial.kind == followed.kind);
-                let is_same =
-                    wanted.map(|it| it.number) == followed.trial.as_ref().map(|trial| trial.number);
-                if !is_same {
-                    self.follow_trial(wanted, followed).await;
-                }
+            self.look_at_trials(&mut followed).await;
+        }
+    }
+
+    async fn look_at_trials(&self, followed: &mut FollowedTrials) {
+        let open = match self.store.open_trials().await {
+            Ok(open) => open,
+            Err(error) => {
+                warn!(error = &error as &dyn Error, "the trials cannot be read");
+                return;
+            }
+        };
+        for followed in &mut followed.0 {
+            let wanted = open.iter().find(|trial| trial.kind == followed.kind);
+            let seen = followed.trial.as_ref().map(|trial| trial.number);
+            if wanted.map(|trial| trial.number) != seen {
+                self.follow_trial(wanted, followed).await;
             }
         }
     }
