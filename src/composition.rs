@@ -69,6 +69,15 @@ impl Wish {
         };
         Self { chance, ..self }
     }
+
+    /// The same of a question with this lot.
+    #[must_use]
+    pub fn with_lot(self, lot: u64) -> Self {
+        Self {
+            lot: Some(lot),
+            ..self
+        }
+    }
 }
 
 /// A question of which it is known what it is about, and the mapping that decides the rest.

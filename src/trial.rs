@@ -1,6 +1,6 @@
-//! A trial of a registered router on live traffic, before anybody promotes it: in shadow, where it decides beside the
-//! router in force and nobody acts on it, or as a canary, where it decides for a share of the sessions.
+//! A trial of a registered router on live traffic, before anybody promotes it.
 //!
+//! In shadow it decides beside the router in force and nobody acts on it; as a canary it decides for a share of the sessions.
 //! Which trials there are is in the store; [`crate::app`] makes a running server keep to them. What is here is plain data,
 //! who gets a canary, and what a canary's outcomes say ([`Comparison`]).
 

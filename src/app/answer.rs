@@ -108,10 +108,7 @@ impl App {
         let lot = lot(membership.as_ref()).unwrap_or_else(rand::random);
         let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &request, &asked);
-        let wish = Wish {
-            lot: Some(lot),
-            ..wish.drawing(rand::random())
-        };
+        let wish = wish.drawing(rand::random()).with_lot(lot);
         let ruled = self.composition.rule(&query, &request, demand, &wish);
         let (decision, reserved) = self.choose(ruled.await?, quota.map(Arc::as_ref))?;
         count(&decision);
