@@ -14,6 +14,7 @@ pub mod judge;
 pub mod judging;
 mod label;
 pub mod learnt;
+pub mod naming;
 pub mod neighbours;
 pub mod proposing;
 pub mod report;

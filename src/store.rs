@@ -41,6 +41,7 @@ pub use prune::{Pruned, TooOld};
 pub use registry::{Promoter, PromotionError};
 pub use row::StoredOutcome;
 pub use take_in::{Refused, TakeInError, TakenIn};
+pub use watched::Beginning;
 
 /// One connection writes outcomes, one adds feedback, one prunes and one reads; SQLite lets one of them write at a time.
 const CONNECTIONS_MAX: u32 = 4;

@@ -366,3 +366,4 @@ async fn what_questions_cost_is_added_up_by_key_from_a_moment_on() {
 
 mod pruning;
 mod queries;
+mod watched;

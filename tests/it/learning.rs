@@ -129,7 +129,7 @@ fn write_routes(folder: &Path) {
 struct House {
     coterie: Coterie,
     folder: TempDir,
-    _upstream: Upstream,
+    _upstreams: [Upstream; 2],
 }
 
 impl House {
@@ -160,19 +160,24 @@ impl House {
         let keys: String = (0..KEYS)
             .map(|at| format!("{{ name: team-{at}, sha256: '{}' }}, ", sha256(&key(at))))
             .collect();
+        let name = "<name>night_sky</name> <description>How bright things look.</description>";
+        let namer = Upstream::always(Reply::answer([name])).await;
         let yaml = format!(
-            "experts: {{ only: {{ kind: remote, base_url: '{}', model: far }} }}\n\
+            "experts:\n\
+             \x20 only: {{ kind: remote, base_url: '{}', model: far }}\n\
+             \x20 namer: {{ kind: remote, base_url: '{2}', model: far }}\n\
              mapping: {{ default: only }}\n\
              server: {{ listen: '127.0.0.1:0', keys: [{keys}] }}\n\
              router: {{ features: [sparse], artefacts: '{1}/routers', routes: '{1}/routes' }}\n",
             upstream.base_url(),
-            folder.path().display()
+            folder.path().display(),
+            namer.base_url()
         );
         let coterie = Coterie::serve(&yaml).await;
         Self {
             coterie,
             folder,
-            _upstream: upstream,
+            _upstreams: [upstream, namer],
         }
     }
 
@@ -195,6 +200,20 @@ impl House {
             .bearer_auth(key(client));
         assert_eq!(given.send().await.unwrap().status(), 200);
         went_to
+    }
+
+    /// Asks, a few at a time.
+    async fn ask(&self, texts: Vec<String>) {
+        for some in texts.chunks(8) {
+            let asking = some.iter().map(async |text| {
+                let body = chat("coterie", text, false);
+                let asked = self.coterie.post("/v1/chat/completions", &body);
+                let asked = asked.bearer_auth(key(0)).send().await.unwrap();
+                assert_eq!(asked.status(), 200);
+                asked.bytes().await.unwrap();
+            });
+            join_all(asking).await;
+        }
     }
 
     /// Feedback on so many questions of every category, in turns, by all clients in turn.
@@ -377,26 +396,17 @@ async fn there_must_be_something_to_learn_from() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let house = House::with_strangers().await;
-    let asked = async |texts: Vec<String>| {
-        for some in texts.chunks(8) {
-            let asking = some.iter().map(async |text| {
-                let body = chat("coterie", text, false);
-                let asked = house.coterie.post("/v1/chat/completions", &body);
-                let asked = asked.bearer_auth(key(0)).send().await.unwrap();
-                assert_eq!(asked.status(), 200);
-                asked.bytes().await.unwrap();
-            });
-            join_all(asking).await;
-        }
-    };
     let known = (0..1200).map(|at| {
         let words = WORDS[at % WORDS.len()].1;
         let (one, other) = (words[at / 3 % KNOWN_WORDS], words[at / 7 % KNOWN_WORDS]);
         format!("Tell me of {one} and {other}, number {at}")
     });
-    asked(known.collect()).await;
+    house.ask(known.collect()).await;
     let before = house.told(&["drift"]);
     assert_eq!(before["alarms"], json!([]), "{before:#}");
+    let confidence = &before["references"][0];
+    assert_eq!(confidence["rows"], 1_000, "{before:#}");
+    assert_eq!(before["router"], before["router_in_force"]);
     let stars = [
         "galaxy",
         "telescope",
@@ -412,7 +422,7 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
             "Why does a {one} look brighter than a {other} through binoculars in night sky {at}?"
         )
     });
-    asked(new.collect()).await;
+    house.ask(new.collect()).await;
 
     let found = house.told(&["drift"]);
     let alarms = found["alarms"].as_array().unwrap();
@@ -420,21 +430,42 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let proposal = &found["proposals"][0];
     let example = proposal["examples"][0].as_str().unwrap();
     assert!(example.contains("look brighter"), "{found:#}");
-    let name = proposal["name"].as_str().unwrap();
+    let text = |key: &str| found[key].as_str().unwrap();
+    let digest = proposal["digest"].as_str().unwrap();
 
-    let unknown = house.run(&["drift", "--accept", "nothing_like_that"]);
-    assert_eq!(unknown.status.code(), Some(2));
-    let accepted = house.told(&["drift", "--accept", name, "--by", "ann"]);
-    let route = fs::read_to_string(accepted["accepted"].as_str().unwrap()).unwrap();
+    // Whoever says nothing that is a name leaves that of the terms.
+    let unnamed = house.run(&["drift", "--name-by", "only"]);
+    let said = String::from_utf8_lossy(&unnamed.stderr).into_owned();
+    assert!(said.contains("keeps the name of its terms"), "{said}");
+    for wrong in [["--name-by", "nobody"], ["--accept", "nothing_like_that"]] {
+        let refused = house.run(&[&["drift"][..], &wrong].concat());
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+    }
+    let span = ["--since", text("since"), "--until", text("until")];
+    let accept = ["--accept", digest, "--name-by", "namer", "--by", "ann"];
+    let accepted = house.told(&[&["drift"][..], &span, &accept].concat());
+    let path = Path::new(accepted["accepted"].as_str().unwrap());
+    assert_eq!(path.file_name().unwrap(), "night_sky.yaml");
+    let route = fs::read_to_string(path).unwrap();
     assert!(route.contains("look brighter"), "{route}");
+    assert!(route.contains("How bright things look."), "{route}");
+    assert_eq!(accepted["labelled"], proposal["times"], "{accepted:#}");
     assert!(house.run(&["check"]).status.success());
+
+    // What was accepted is not proposed again, and what is watched is the router that decided.
+    let after = house.told(&["drift"]);
+    let proposals = after["proposals"].as_array().unwrap();
+    assert!(proposals.iter().all(|it| it["digest"] != digest));
+    assert_eq!(after["router"], found["router"], "{after:#}");
+    assert_ne!(after["router_in_force"], found["router"], "{after:#}");
+    assert_eq!(after["alarms"], found["alarms"]);
     let evidence = house.coterie.store().await.evidence(10_000).await.unwrap();
     assert!(evidence.len() >= 15, "{} labels", evidence.len());
     assert_eq!(Some(evidence.len() as u64), proposal["times"].as_u64());
     assert!(
         evidence
             .iter()
-            .all(|row| row.statements[0].category == name)
+            .all(|row| row.statements[0].category == "night_sky")
     );
     house.coterie.stop().await;
 }
