@@ -204,14 +204,14 @@ fn failed(error: ProposingError) -> CliError {
 
 fn tell(found: &Found<'_>, args: &DriftArgs) {
     output::line(&format!(
-        "router {}: {} questions watched, {} alarms",
-        found.router,
+        "{} questions watched, {} alarms; router {}",
         found.questions,
-        found.alarms.len()
+        found.alarms.len(),
+        found.router
     ));
     if found.router != found.router_in_force {
         output::line(&format!(
-            "  it decided the newest question; router {}, which is in force, has decided none yet",
+            "  it decided the newest question; router {}, which is in force now, has decided none since",
             found.router_in_force
         ));
     }
