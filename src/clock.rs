@@ -20,3 +20,9 @@ pub fn rfc3339(ms: i64) -> String {
     let since = Duration::from_millis(ms.max(0).unsigned_abs());
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }
+
+/// The same to the millisecond, as it is stored.
+pub fn rfc3339_millis(ms: i64) -> String {
+    let since = Duration::from_millis(ms.max(0).unsigned_abs());
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}

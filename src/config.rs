@@ -48,6 +48,9 @@ use crate::{
     mapping::{Explore, QualityModel},
 };
 
+/// The keys of `mapping`, which no category may be called.
+pub const MAPPING_KEYS: &[&str] = &raw::MAPPING_KEYS;
+
 /// Whether a name is a key of `mapping`, so that no category may be called so.
 pub fn is_mapping_key(name: &str) -> bool {
     raw::MAPPING_KEYS.contains(&name)

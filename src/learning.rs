@@ -15,6 +15,7 @@ pub mod judge;
 pub mod judging;
 mod label;
 pub mod learnt;
+pub mod naming;
 pub mod neighbours;
 pub mod proposing;
 pub mod remap;

@@ -45,6 +45,7 @@ pub use row::StoredOutcome;
 pub use shadow::{Compared, Side};
 pub use take_in::{Refused, TakeInError, TakenIn};
 pub use trials::{NewTrial, Page, TrialError};
+pub use watched::Beginning;
 
 /// One connection writes outcomes, one adds feedback, one prunes and one reads; SQLite lets one of them write at a time.
 const CONNECTIONS_MAX: u32 = 4;

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::{ApiError, ApiState, auth::Caller, body::JsonBody};
 use crate::{
+    catalogue::Catalogue,
     chat::{InvalidRequest, fields},
     clock,
-    ids::OUT_OF_DOMAIN,
+    ids::{CategoryId, OUT_OF_DOMAIN},
     outcome::Feedback,
 };
 
@@ -58,19 +59,17 @@ fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
             "give at least one of `score`, `category`, `expert` and `comment`",
         ));
     }
-    if let Some(category) = category {
-        let router = state.app.composition.router();
-        if category != OUT_OF_DOMAIN
-            && !router
-                .categories()
-                .iter()
-                .any(|known| known.as_str() == category)
-        {
-            return Err(InvalidRequest::at(
-                "category",
-                format!("there is no category `{category}`"),
-            ));
-        }
+    if let Some(category) = category
+        && !is_known(
+            category,
+            state.app.composition.router().categories(),
+            &state.app.config.catalogue,
+        )
+    {
+        return Err(InvalidRequest::at(
+            "category",
+            format!("there is no category `{category}`"),
+        ));
     }
     if let Some(expert) = expert
         && !state
@@ -94,4 +93,36 @@ fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
         ));
     }
     Ok(())
+}
+
+/// Whether the router in force or a route has a category of that name: a route is there before a router has learnt it.
+fn is_known(category: &str, learnt: &[CategoryId], catalogue: &Catalogue) -> bool {
+    let routes = catalogue.routes.iter().map(|route| &route.category);
+    let mut known = learnt.iter().chain(routes);
+    category == OUT_OF_DOMAIN || known.any(|known| known.as_str() == category)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Route;
+
+    #[test]
+    fn a_category_is_known_to_the_router_or_to_the_routes() {
+        let route = Route {
+            category: CategoryId::new("accepted_since"),
+            description: String::new(),
+            examples: Vec::new(),
+            negatives: Vec::new(),
+        };
+        let catalogue = Catalogue {
+            routes: vec![route],
+            out_of_domain: Vec::new(),
+        };
+        let learnt = [CategoryId::new("law")];
+        for known in ["law", "accepted_since", OUT_OF_DOMAIN] {
+            assert!(is_known(known, &learnt, &catalogue), "{known}");
+        }
+        assert!(!is_known("poetry", &learnt, &catalogue));
+    }
 }

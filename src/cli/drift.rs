@@ -1,21 +1,22 @@
 //! `coterie drift`.
 
-use std::time::Duration;
+mod naming;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{CliError, ConfigArgs, load, output};
+use super::{CliError, ConfigArgs, export::moment, load, output};
 use crate::{
     clock,
     config::{Config, Environment, Exposure},
-    drift::{Alarm, proposals::Proposal},
+    drift::{Alarm, Reference},
     ids::RouterId,
     learning::{
-        proposing::{self, Proposed},
-        watch::{self, Watch},
+        proposing::{self, Proposed, ProposingError, Suggestion},
+        watch::{self, CaughtUp, Watch},
     },
     registry,
+    router::Router,
     store::Store,
 };
 
@@ -24,13 +25,23 @@ const EXAMPLES_SHOWN: usize = 3;
 
 #[derive(Args)]
 pub(super) struct DriftArgs {
-    /// Make a proposed category one: write its route, and label its questions for the next retraining.
-    #[arg(long, value_name = "NAME")]
+    /// Make a proposed category one: write its route, and label its questions for the next retraining. By its name, or by the
+    /// digest that was shown of its questions.
+    #[arg(long, value_name = "NAME|DIGEST", conflicts_with = "dismiss")]
     accept: Option<String>,
-    /// How far back refused questions are looked at.
-    #[arg(long, value_name = "TIME", default_value = "90 days", value_parser = humantime::parse_duration)]
-    since: Duration,
-    /// Who accepts, for the record [default: the environment's USER].
+    /// Say of a proposed category's questions that they belong nowhere, so that it is not proposed again.
+    #[arg(long, value_name = "NAME|DIGEST")]
+    dismiss: Option<String>,
+    /// Let an expert name what is proposed, and say what belongs to it.
+    #[arg(long, value_name = "EXPERT")]
+    name_by: Option<String>,
+    /// From when refused questions are looked at: a moment, or how long ago.
+    #[arg(long, value_name = "TIME", default_value = "90 days", value_parser = moment)]
+    since: i64,
+    /// Until when: with both moments as they were shown, the same is proposed again [default: now].
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<i64>,
+    /// Who accepts or dismisses, for the record [default: the environment's USER].
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
     /// Print what was found as one JSON document.
@@ -43,15 +54,39 @@ pub(super) struct DriftArgs {
 /// What was found, for JSON.
 #[derive(Serialize)]
 struct Found<'f> {
+    /// The router that is watched: that of the newest question, else the one in force.
     router: &'f RouterId,
+    router_in_force: &'f RouterId,
     /// Questions that the tests have seen.
     questions: usize,
     alarms: &'f [Alarm],
+    /// What the tests compare with; those that are not whole find nothing yet.
+    references: &'f [Reference],
+    /// The moments between which refused questions were looked at.
+    since: String,
+    until: String,
     /// Distinct refused texts that proposals were looked for in.
     refused: usize,
-    proposals: &'f [Proposal],
+    proposals: &'f [Suggestion],
     /// The route that was written.
     accepted: Option<String>,
+    /// Questions that were labelled.
+    labelled: Option<usize>,
+}
+
+/// What the tests say.
+struct Watched {
+    router: RouterId,
+    alarms: Vec<Alarm>,
+    references: Vec<Reference>,
+    questions: usize,
+}
+
+/// What was made of a proposal.
+#[derive(Default)]
+struct Done {
+    accepted: Option<String>,
+    labelled: Option<usize>,
 }
 
 pub(super) async fn run(args: DriftArgs, environment: &Environment) -> Result<(), CliError> {
@@ -78,89 +113,163 @@ async fn look(args: &DriftArgs, config: &Config, store: &Store, by: &str) -> Res
     let (router, _) = registry::open_promoted(config, store)
         .await
         .map_err(CliError::failed)?;
-    let mut watch = Watch::new(&router, &config.learning);
-    let alarms = watch
-        .catch_up(store, &router)
+    let watched = watched(config, store, &router).await?;
+    let span = (args.since, args.until.unwrap_or_else(clock::now_ms));
+    let mut proposed = proposing::look(store, &router, &config.catalogue, span)
         .await
         .map_err(CliError::failed)?;
-    let since_ms = i64::try_from(args.since.as_millis()).unwrap_or(i64::MAX);
-    let since_ms = clock::now_ms().saturating_sub(since_ms);
-    let proposed = proposing::look(store, &router, &config.catalogue, since_ms)
-        .await
-        .map_err(CliError::failed)?;
-    let accepted = match &args.accept {
-        Some(name) => Some(accept(name, &proposed, config, (store, by)).await?),
-        None => None,
-    };
+    let done = act(args, config, &mut proposed, (store, by)).await?;
     let found = Found {
-        router: router.id(),
-        questions: watch.questions(),
-        alarms: &alarms,
+        router: &watched.router,
+        router_in_force: router.id(),
+        questions: watched.questions,
+        alarms: &watched.alarms,
+        references: &watched.references,
+        since: clock::rfc3339_millis(span.0),
+        until: clock::rfc3339_millis(span.1),
         refused: proposed.texts,
-        proposals: &proposed.proposals,
-        accepted,
+        proposals: &proposed.suggestions,
+        accepted: done.accepted,
+        labelled: done.labelled,
     };
     if args.json {
         return output::json(&found).map_err(CliError::failed);
     }
-    tell(&found);
+    tell(&found, args);
     Ok(())
 }
 
-async fn accept(
-    name: &str,
-    proposed: &Proposed,
-    config: &Config,
-    by: (&Store, &str),
-) -> Result<String, CliError> {
-    let folder = config.routes_folder.as_deref();
-    let path = proposed.accept(name, folder, by).await;
-    let path = path.map_err(|error| match error {
-        proposing::ProposingError::Unknown { .. } | proposing::ProposingError::NoFolder => {
-            CliError::usage(error)
-        }
-        error => CliError::failed(error),
-    })?;
-    Ok(path.display().to_string())
+async fn watched(config: &Config, store: &Store, router: &Router) -> Result<Watched, CliError> {
+    let now_ms = clock::now_ms();
+    let questions = config.learning.questions_per_false_alarm;
+    let watch = Watch::begin(store, questions, now_ms).await;
+    let mut watch = watch.map_err(CliError::failed)?;
+    let encoder = router.artefact().static_encoder.as_ref();
+    let CaughtUp { alarms, error } = watch.catch_up(store, encoder, now_ms).await;
+    if let Some(error) = error {
+        return Err(CliError::failed(error));
+    }
+    Ok(Watched {
+        router: watch.router().unwrap_or(router.id()).clone(),
+        alarms,
+        references: watch.references(),
+        questions: watch.questions(),
+    })
 }
 
-fn tell(found: &Found<'_>) {
+/// Names what is proposed, accepts or dismisses.
+async fn act(
+    args: &DriftArgs,
+    config: &Config,
+    proposed: &mut Proposed,
+    by: (&Store, &str),
+) -> Result<Done, CliError> {
+    // What is named already, or meant by its digest, need not wait until all others have their names.
+    let meant = args.accept.as_ref().or(args.dismiss.as_ref());
+    let known = meant.and_then(|name| proposed.find(name).ok());
+    if let Some(expert) = &args.name_by {
+        let places = known.map_or(0..proposed.suggestions.len(), |at| at..at + 1);
+        naming::name(proposed, places, config, expert).await?;
+    }
+    let Some(name) = meant else {
+        return Ok(Done::default());
+    };
+    let at = match known {
+        Some(at) => at,
+        None => proposed.find(name).map_err(failed)?,
+    };
+    if args.dismiss.is_some() {
+        let labelled = proposed.dismiss(at, by).await.map_err(failed)?;
+        return Ok(Done {
+            accepted: None,
+            labelled: Some(labelled),
+        });
+    }
+    let folder = config.routes_folder.as_deref();
+    let accepted = proposed.accept(at, folder, by).await.map_err(failed)?;
+    Ok(Done {
+        accepted: Some(accepted.path.display().to_string()),
+        labelled: Some(accepted.labelled),
+    })
+}
+
+fn failed(error: ProposingError) -> CliError {
+    match error {
+        ProposingError::Unknown { .. }
+        | ProposingError::NoFolder
+        | ProposingError::Exists { .. } => CliError::usage(error),
+        error => CliError::failed(error),
+    }
+}
+
+fn tell(found: &Found<'_>, args: &DriftArgs) {
     output::line(&format!(
-        "router {}: {} questions watched, {} alarms",
-        found.router,
+        "{} questions watched, {} alarms; router {}",
         found.questions,
-        found.alarms.len()
+        found.alarms.len(),
+        found.router
     ));
+    if found.router != found.router_in_force {
+        output::line(&format!(
+            "  it decided the newest question; router {}, which is in force now, has decided none since",
+            found.router_in_force
+        ));
+    }
     for alarm in found.alarms {
         output::line(&format!("  {}", watch::in_words(alarm)));
     }
+    let collecting = watch::references_in_words(found.references);
+    if !collecting.is_empty() {
+        output::line("collecting what is to be compared with, no change can be seen yet in");
+    }
+    for line in collecting {
+        output::line(&format!("  {line}"));
+    }
+    tell_proposals(found);
+    match (&found.accepted, found.labelled) {
+        (Some(path), Some(labelled)) => output::line(&format!(
+            "wrote {path} and labelled {labelled} questions; {}give it an expert in `mapping`, and run `coterie retrain`",
+            if args.name_by.is_some() {
+                ""
+            } else {
+                "say in it what belongs there, "
+            }
+        )),
+        (None, Some(labelled)) => {
+            output::line(&format!("labelled {labelled} questions `out_of_domain`"));
+        }
+        _ if !found.proposals.is_empty() => output::line(&format!(
+            "`coterie drift --since {} --until {} --accept DIGEST` makes one of them a category, `--dismiss DIGEST` none",
+            found.since, found.until
+        )),
+        _ => {}
+    }
+}
+
+fn tell_proposals(found: &Found<'_>) {
     output::line(&format!(
         "{} categories proposed from {} refused questions",
         found.proposals.len(),
         found.refused
     ));
-    for proposal in found.proposals {
+    for suggestion in found.proposals {
+        let proposal = &suggestion.proposal;
         let nearest = proposal.nearest.as_ref().map(|(category, _)| category);
         output::line(&format!(
-            "  {}  {} questions, asked {} times; nearest to {}; {}",
+            "  {}  {}  {} questions, asked {} times; nearest to {}; {}",
+            suggestion.digest,
             proposal.name,
             proposal.size,
             proposal.times,
             nearest.map_or("none", String::as_str),
             proposal.terms.join(", ")
         ));
+        if let Some(description) = &suggestion.description {
+            output::line(&format!("      {description}"));
+        }
         for example in proposal.examples.iter().take(EXAMPLES_SHOWN) {
             let line: String = example.chars().take(100).collect();
             output::line(&format!("      {}", line.escape_debug()));
         }
-    }
-    match &found.accepted {
-        Some(path) => output::line(&format!(
-            "wrote {path}; say in it what belongs there, give it an expert in `mapping`, and run `coterie retrain`"
-        )),
-        None if !found.proposals.is_empty() => {
-            output::line("`coterie drift --accept NAME` makes one of them a category");
-        }
-        None => {}
     }
 }

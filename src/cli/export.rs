@@ -120,7 +120,7 @@ async fn export(
 }
 
 /// A moment in milliseconds since 1970 UTC.
-fn moment(text: &str) -> Result<i64, String> {
+pub(super) fn moment(text: &str) -> Result<i64, String> {
     moment_before(text, clock::now_ms())
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::test::Change;
-use crate::ids::{CategoryId, ExpertId};
+use crate::ids::{CategoryId, ExpertId, RouterId};
 
 /// What a test watches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum Signal {
     Strangeness,
     /// One of the directions of the questions' vectors.
     Feature(usize),
+    /// How little questions' vectors resemble those before.
+    Novelty,
     /// The success of one expert in one category.
     Success {
         /// What the questions are about.
@@ -31,6 +33,8 @@ pub enum Signal {
 pub struct Alarm {
     /// What changed.
     pub signal: Signal,
+    /// The router whose decisions changed; none where it is no router's doing.
+    pub router: Option<RouterId>,
     /// When the change began, by estimate: the time of its first row, milliseconds since 1970.
     pub since_ms: i64,
     /// When it was noticed, milliseconds since 1970.
@@ -45,11 +49,32 @@ pub struct Alarm {
     pub rows_after: u64,
 }
 
+/// What a test compares with. It reports nothing before that is whole, and begins with it again after an alarm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// What the test watches.
+    pub signal: Signal,
+    /// The router whose decisions it watches; none where they are no router's.
+    pub router: Option<RouterId>,
+    /// Rows that there are, at most those that it needs.
+    pub rows: usize,
+    /// Rows that it needs.
+    pub needs: usize,
+}
+
+impl Reference {
+    /// Whether its test reports changes.
+    pub fn is_whole(&self) -> bool {
+        self.rows >= self.needs
+    }
+}
+
 impl Change {
     /// The alarm of a test that watches `signal`.
-    pub(super) fn of(self, signal: Signal) -> Alarm {
+    pub(super) fn of(self, signal: Signal, router: Option<&RouterId>) -> Alarm {
         Alarm {
             signal,
+            router: router.cloned(),
             since_ms: self.since_ms,
             noticed_ms: self.noticed_ms,
             before: self.before,

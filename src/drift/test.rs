@@ -76,6 +76,14 @@ impl Test {
         }
     }
 
+    /// Rows of the reference that there are, of those that it needs.
+    pub(super) fn reference(&self, needs: usize) -> usize {
+        match &self.stage {
+            Stage::Choosing(values) => values.len().min(needs),
+            Stage::Watching(watch) => usize::try_from(watch.rows).map_or(needs, |it| it.min(needs)),
+        }
+    }
+
     /// Takes in a row. After a change that it notices the test begins again, with the rows to come as its reference.
     pub(super) fn observe(&mut self, row: Row, level: Level) -> Option<Change> {
         if !row.value.is_finite() {

@@ -4,3 +4,4 @@ mod house;
 mod promise;
 mod shifts;
 mod state;
+mod topics;

@@ -36,7 +36,7 @@ pub enum Origin {
     Feedback,
     /// An expert that was asked to judge.
     Judge,
-    /// A proposed category that somebody accepted (`coterie drift --accept`).
+    /// A proposed category that somebody accepted, or dismissed (`coterie drift`).
     Accepted,
     /// Labels that were brought in from elsewhere.
     Imported,

@@ -1,5 +1,7 @@
 //! Categories that may be missing, from what was refused; and what accepting one does.
 
+mod place;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
@@ -7,13 +9,15 @@ use std::{
 };
 
 use ndarray::Array1;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::{Label, Origin, watch::Unplaced};
+use super::{Label, Origin, naming::Named, watch::Unplaced};
 use crate::{
     catalogue::Catalogue,
     clock,
-    config::is_mapping_key,
+    config::MAPPING_KEYS,
     drift::proposals::{Existing, Proposal, ProposalOptions, Refused, propose, route_yaml},
     ids::OUT_OF_DOMAIN,
     query::Query,
@@ -27,6 +31,9 @@ use crate::{
 /// Most refused questions that are looked at, the newest.
 pub const UNPLACED_MAX: u32 = 5_000;
 
+/// Characters of a proposal's digest: enough to tell some proposals apart, and to copy.
+const DIGEST_CHARS: usize = 12;
+
 /// Why no categories can be proposed, or one cannot be accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ProposingError {
@@ -37,10 +44,18 @@ pub enum ProposingError {
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// Nothing of that name is proposed.
-    #[error("no category `{name}` is proposed; `coterie drift` shows those that are")]
+    #[error(
+        "nothing that is proposed now is called `{name}` or has this digest; `coterie drift` shows what is"
+    )]
     Unknown {
-        /// The name.
+        /// The name, or the digest.
         name: String,
+    },
+    /// There is a route of that name.
+    #[error("{} is there already and was left as it is; nothing was labelled", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
     },
     /// There is no folder of routes.
     #[error(
@@ -67,13 +82,36 @@ pub enum ProposingError {
 /// What is proposed, and the outcomes of each text.
 pub struct Proposed {
     /// The proposals, the one that would take most questions first.
-    pub proposals: Vec<Proposal>,
+    pub suggestions: Vec<Suggestion>,
     /// Distinct texts that were looked at.
     pub texts: usize,
     outcomes: Vec<Vec<String>>,
+    /// Names that no category may be given, those of the proposals included.
+    taken: Vec<String>,
 }
 
-/// Looks for categories in what was refused since a moment (milliseconds since 1970 UTC).
+/// A category that is proposed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Suggestion {
+    /// Of its texts: the same texts have the same, whatever they are called.
+    pub digest: String,
+    /// What belongs to it, as who named it says; none where its name is of its terms.
+    pub description: Option<String>,
+    /// What was found.
+    #[serde(flatten)]
+    pub proposal: Proposal,
+}
+
+/// What accepting a proposal did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The route's file.
+    pub path: PathBuf,
+    /// Questions that were labelled.
+    pub labelled: usize,
+}
+
+/// Looks for categories in what was refused between two moments (milliseconds since 1970 UTC) and has no label.
 ///
 /// # Errors
 /// [`ProposingError`] says what is wrong.
@@ -81,23 +119,20 @@ pub async fn look(
     store: &Store,
     router: &Router,
     catalogue: &Catalogue,
-    since_ms: i64,
+    span: (i64, i64),
 ) -> Result<Proposed, ProposingError> {
-    let unplaced = store.unplaced(since_ms, UNPLACED_MAX).await?;
+    let unplaced = store.unplaced(span, UNPLACED_MAX).await?;
     let (texts, outcomes) = distinct(unplaced);
     let vectors = vectors(router, &texts).await?;
     let existing = centroids(router, catalogue).await?;
-    let categories: Vec<String> = catalogue
-        .routes
-        .iter()
-        .map(|route| route.category.to_string())
-        .collect();
+    let mut taken = taken(catalogue);
+    let names = taken.clone();
     let count = texts.len();
     let times: Vec<u64> = outcomes
         .iter()
         .map(|of_text| of_text.len() as u64)
         .collect();
-    let proposals = spawn_blocking(move || {
+    let suggestions = spawn_blocking(move || {
         let refused: Vec<Refused<'_>> = texts
             .iter()
             .zip(&vectors)
@@ -112,60 +147,132 @@ pub async fn look(
             .iter()
             .map(|(category, centroid)| Existing { category, centroid })
             .collect();
-        let taken: Vec<&str> = categories.iter().map(String::as_str).collect();
-        let mut found = propose(
-            &refused,
-            &existing,
-            &[&taken[..], &[OUT_OF_DOMAIN]].concat(),
-            &ProposalOptions::default(),
-        );
-        found.retain(|proposal| !is_mapping_key(&proposal.name));
-        found
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let found = propose(&refused, &existing, &names, &ProposalOptions::default());
+        let suggestion = |proposal: Proposal| Suggestion {
+            digest: digest(proposal.rows.iter().map(|row| refused[*row].text)),
+            description: None,
+            proposal,
+        };
+        found.into_iter().map(suggestion).collect::<Vec<_>>()
     });
+    let suggestions = suggestions.await?;
+    taken.extend(suggestions.iter().map(|it| it.proposal.name.clone()));
     Ok(Proposed {
-        proposals: proposals.await?,
+        suggestions,
         texts: count,
         outcomes,
+        taken,
     })
 }
 
+/// What no proposal may be called: the names of categories, and those that mean something else.
+fn taken(catalogue: &Catalogue) -> Vec<String> {
+    let categories = catalogue.routes.iter().map(|it| it.category.to_string());
+    let reserved = MAPPING_KEYS.iter().copied().chain([OUT_OF_DOMAIN]);
+    categories.chain(reserved.map(str::to_owned)).collect()
+}
+
+/// The same for the same texts in any order.
+fn digest<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    let mut sums: Vec<[u8; 32]> = texts.map(|text| Sha256::digest(text).into()).collect();
+    sums.sort_unstable();
+    let mut digest = hex::encode(Sha256::digest(sums.concat()));
+    digest.truncate(DIGEST_CHARS);
+    digest
+}
+
 impl Proposed {
-    /// Makes a proposal a category: writes its route into the folder, and labels its questions, so that the next retraining
-    /// learns them. Returns the route's file.
+    /// The place of the proposal that has this name or this digest.
     ///
     /// # Errors
-    /// There is no such proposal, or the file or the store cannot be written.
+    /// There is none.
+    pub fn find(&self, name: &str) -> Result<usize, ProposingError> {
+        let of = |is: &dyn Fn(&Suggestion) -> bool| self.suggestions.iter().position(is);
+        of(&|it| it.proposal.name == name)
+            .or_else(|| of(&|it| it.digest == name))
+            .ok_or_else(|| ProposingError::Unknown {
+                name: name.to_owned(),
+            })
+    }
+
+    /// Names that are not free for the proposal at a place.
+    pub fn taken(&self, at: usize) -> Vec<String> {
+        let own = &self.suggestions[at].proposal.name;
+        let others = self.taken.iter().filter(|name| *name != own);
+        others.cloned().collect()
+    }
+
+    /// Calls the proposal at a place otherwise.
+    pub fn rename(&mut self, at: usize, named: Named) {
+        let suggestion = &mut self.suggestions[at];
+        let name = std::mem::replace(&mut suggestion.proposal.name, named.name.clone());
+        self.taken.retain(|taken| *taken != name);
+        self.taken.push(named.name);
+        suggestion.description = Some(named.description);
+    }
+
+    /// Makes the proposal at a place a category: writes its route into the folder, and labels its questions, so that the next
+    /// retraining learns them. Where one of the two cannot be done, neither is.
+    ///
+    /// # Errors
+    /// There is such a file, or it or the store cannot be written.
     pub async fn accept(
         &self,
-        name: &str,
+        at: usize,
         folder: Option<&Path>,
-        (store, by): (&Store, &str),
-    ) -> Result<PathBuf, ProposingError> {
-        let proposal = self.proposals.iter().find(|proposal| proposal.name == name);
-        let proposal = proposal.ok_or_else(|| ProposingError::Unknown {
-            name: name.to_owned(),
-        })?;
+        by: (&Store, &str),
+    ) -> Result<Accepted, ProposingError> {
+        let suggestion = &self.suggestions[at];
+        let name = &suggestion.proposal.name;
         let folder = folder.ok_or(ProposingError::NoFolder)?;
         let path = folder.join(format!("{name}.yaml"));
+        let yaml = route_yaml(&suggestion.proposal, suggestion.description.as_deref());
+        place::place(&path, yaml.as_bytes()).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => ProposingError::Exists { path: path.clone() },
+            _ => ProposingError::Route {
+                path: path.clone(),
+                source,
+            },
+        })?;
+        match self.label(at, name, by).await {
+            Ok(labelled) => Ok(Accepted { path, labelled }),
+            Err(error) => {
+                fs::remove_file(&path).ok();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Says of the questions of the proposal at a place that no category covers them, so that it is not made again; how many
+    /// these are.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn dismiss(&self, at: usize, by: (&Store, &str)) -> Result<usize, ProposingError> {
+        Ok(self.label(at, OUT_OF_DOMAIN, by).await?)
+    }
+
+    /// Labels the questions of a proposal, all or none.
+    async fn label(
+        &self,
+        at: usize,
+        category: &str,
+        (store, by): (&Store, &str),
+    ) -> Result<usize, StoreError> {
         let given_at_ms = clock::now_ms();
-        let labels: Vec<Label> = proposal
-            .rows
-            .iter()
+        let rows = self.suggestions[at].proposal.rows.iter();
+        let labels: Vec<Label> = rows
             .flat_map(|row| &self.outcomes[*row])
             .map(|outcome_id| Label {
                 outcome_id: outcome_id.clone(),
                 given_at_ms,
-                category: name.to_owned(),
+                category: category.to_owned(),
                 origin: Origin::Accepted,
                 given_by: by.to_owned(),
             })
             .collect();
-        store.add_labels(&labels).await?;
-        fs::write(&path, route_yaml(proposal)).map_err(|source| ProposingError::Route {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(path)
+        Ok(store.add_labels(&labels).await?.len())
     }
 }
 
@@ -222,4 +329,142 @@ async fn centroids(
 
 fn narrow_count(count: usize) -> f32 {
     crate::router::narrow(count.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{catalogue::Route, ids::CategoryId, learning::watch};
+
+    fn suggestion(name: &str, texts: &[&str]) -> Suggestion {
+        Suggestion {
+            digest: digest(texts.iter().copied()),
+            description: None,
+            proposal: Proposal {
+                name: name.to_owned(),
+                terms: vec!["stars".to_owned()],
+                size: texts.len(),
+                times: 3,
+                cohesion: 0.5,
+                nearest: None,
+                examples: texts.iter().map(|text| (*text).to_owned()).collect(),
+                rows: (0..texts.len()).collect(),
+            },
+        }
+    }
+
+    fn proposed(outcomes: &[&[&str]]) -> Proposed {
+        let ids = |of_text: &&[&str]| of_text.iter().map(|id| (*id).to_owned()).collect();
+        Proposed {
+            suggestions: vec![suggestion("stars", &["Why?", "Where?"])],
+            texts: 2,
+            outcomes: outcomes.iter().map(ids).collect(),
+            taken: vec!["law".to_owned(), "stars".to_owned()],
+        }
+    }
+
+    async fn store(folder: &Path, ids: &[&str]) -> Store {
+        let store = Store::open(&folder.join("coterie.db")).await.unwrap();
+        let outcomes: Vec<_> = ids.iter().map(|id| watch::example(id, 5)).collect();
+        store.write(&outcomes).await.unwrap();
+        store
+    }
+
+    async fn labels(store: &Store, id: &str) -> Vec<String> {
+        let labels = store.labels(id).await.unwrap().into_iter();
+        labels.map(|label| label.category).collect()
+    }
+
+    #[tokio::test]
+    async fn accepting_writes_the_route_and_labels_the_questions_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), &["a", "b", "c"]).await;
+        let proposed = proposed(&[&["a", "b"], &["c"]]);
+        let at = proposed.find(&proposed.suggestions[0].digest).unwrap();
+        assert_eq!(at, proposed.find("stars").unwrap());
+        assert!(proposed.find("sta").is_err());
+        let accept = async || {
+            let by = (&store, "ann");
+            proposed.accept(at, Some(folder.path()), by).await
+        };
+        let accepted = accept().await.unwrap();
+        assert_eq!(accepted.labelled, 3);
+        assert_eq!(accepted.path, folder.path().join("stars.yaml"));
+        fs::write(&accepted.path, "mine").unwrap();
+        let again = accept().await.unwrap_err();
+        assert!(matches!(again, ProposingError::Exists { .. }), "{again}");
+        assert_eq!(fs::read_to_string(&accepted.path).unwrap(), "mine");
+        for id in ["a", "b", "c"] {
+            assert_eq!(labels(&store, id).await, ["stars"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_labelled_is_not_accepted_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), &["a"]).await;
+        let proposed = proposed(&[&["a"], &["pruned meanwhile"]]);
+        let by = (&store, "ann");
+        let error = proposed
+            .accept(0, Some(folder.path()), by)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ProposingError::Store(_)), "{error}");
+        assert!(labels(&store, "a").await.is_empty());
+        let files = fs::read_dir(folder.path()).unwrap();
+        let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        assert!(names.all(|name| name.starts_with("coterie.db")));
+    }
+
+    #[tokio::test]
+    async fn what_is_dismissed_belongs_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), &["a", "b"]).await;
+        let proposed = proposed(&[&["a"], &["b"]]);
+        assert_eq!(proposed.dismiss(0, (&store, "ann")).await.unwrap(), 2);
+        assert_eq!(labels(&store, "b").await, [OUT_OF_DOMAIN]);
+    }
+
+    #[test]
+    fn a_name_of_an_expert_takes_the_place_of_the_terms() {
+        let mut proposed = proposed(&[]);
+        let digest = proposed.suggestions[0].digest.clone();
+        assert_eq!(proposed.taken(0), ["law"]);
+        let named = Named {
+            name: "night_sky".to_owned(),
+            description: "Stars and planets.".to_owned(),
+        };
+        proposed.rename(0, named);
+        assert_eq!(proposed.taken, ["law", "night_sky"]);
+        assert_eq!(proposed.find("night_sky").unwrap(), 0);
+        assert_eq!(proposed.find(&digest).unwrap(), 0);
+        assert!(proposed.find("stars").is_err());
+    }
+
+    #[test]
+    fn a_digest_is_of_the_texts_in_any_order() {
+        assert_eq!(
+            digest(["a", "b"].into_iter()),
+            digest(["b", "a"].into_iter())
+        );
+        assert_ne!(digest(["ab"].into_iter()), digest(["a", "b"].into_iter()));
+    }
+
+    #[test]
+    fn the_keys_of_mapping_are_names_that_are_taken() {
+        let route = Route {
+            category: CategoryId::new("law"),
+            description: String::new(),
+            examples: Vec::new(),
+            negatives: Vec::new(),
+        };
+        let catalogue = Catalogue {
+            routes: vec![route],
+            out_of_domain: Vec::new(),
+        };
+        let taken = taken(&catalogue);
+        for name in ["law", OUT_OF_DOMAIN, "budget", "explore"] {
+            assert!(taken.iter().any(|taken| taken == name), "{name}");
+        }
+    }
 }

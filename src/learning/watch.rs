@@ -1,45 +1,61 @@
-//! Watches the outcomes of one router for drift, in the order of time: from the store through [`crate::drift`]'s tests.
+//! Watches outcomes for drift, in the order in which they were written: from the store through [`crate::drift`]'s tests.
+//!
+//! What was decided is looked at as soon as it is written. What became of it waits until clients have had
+//! [`SCORES_WITHIN`] to say so; a score that comes later is no longer looked at, so that whoever reads the store, and
+//! whenever, sees the same.
+
+mod success;
+mod words;
+
+use std::time::Duration;
 
 use crate::{
-    clock,
-    config::LearningConfig,
-    drift::{Alarm, DIRECTIONS, Drift, DriftConfig, Judged, Question, Signal, project},
-    ids::{CategoryId, ExpertId, RouterId},
-    router::{Router, narrow},
+    drift::{Alarm, Drift, DriftConfig, Judged, Question, Reference, project},
+    heavy,
+    ids::RouterId,
+    router::{narrow, static_encoder::StaticEncoder},
     store::{Store, StoreError},
     train::dataset,
 };
+
+use super::served::Served;
+
+pub use words::{in_words, references_in_words, signal_word};
 
 /// Decides how ties are broken and from which directions vectors are seen: any number, and the same each time.
 const SEED: u64 = 7;
 
 /// How far back the tests begin: more would take a server long to read, and is another time.
-const SPAN_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+const SPAN: Duration = Duration::from_hours(30 * 24);
 
-/// A place in the order of time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Milliseconds since 1970 UTC.
-    pub asked_at_ms: i64,
-    /// The outcome, of several of one moment.
-    pub outcome_id: String,
-}
+/// How long after the end of an answer a score of it still counts.
+pub const SCORES_WITHIN: Duration = Duration::from_hours(1);
 
-/// An outcome, as far as drift goes by it. The columns of `outcomes`.
+/// Time that a score takes into the store, at most; after it an answer's scores are all there.
+const SCORES_WRITTEN_WITHIN: Duration = Duration::from_mins(1);
+
+/// An outcome, as far as it tells of what is asked and what the router makes of it. The columns of `outcomes`.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the schema explains every column")]
-pub struct Watched {
-    pub place: Place,
+pub struct Decided {
+    /// The number of its row.
+    pub place: i64,
+    pub asked_at_ms: i64,
     pub session: Option<String>,
+    pub router: RouterId,
     pub confidence: Option<f64>,
     pub strangeness: Option<f64>,
     pub reason: String,
-    pub category: Option<String>,
-    pub answered_by: Option<String>,
-    pub ending: String,
-    /// The mean of the scores that were given, 0 to 1.
-    pub score: Option<f64>,
     pub question: Option<String>,
+}
+
+/// An outcome, as far as it tells of how good the answer was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// The number of its row.
+    pub place: i64,
+    /// With the scores that count, and without what tells nothing of that.
+    pub served: Served,
 }
 
 /// A question that no category was found for.
@@ -51,105 +67,186 @@ pub struct Unplaced {
     pub question: String,
 }
 
+/// What was found by reading on.
+#[derive(Debug, Default)]
+pub struct CaughtUp {
+    /// The alarms that were set off; what was read before an error counts.
+    pub alarms: Vec<Alarm>,
+    /// Why the store could not be read further; none where it was read to its end.
+    pub error: Option<StoreError>,
+}
+
 /// The tests, and how far they have read.
 pub struct Watch {
-    router: RouterId,
     drift: Drift,
-    at: Place,
+    /// What makes vectors of texts; none: nothing does.
+    encoder: Option<String>,
+    begins_ms: i64,
+    newest_ms: Option<i64>,
+    decided_up_to: i64,
+    judged_up_to: i64,
     questions: usize,
+    router: Option<RouterId>,
 }
 
 impl Watch {
-    /// Nothing has been read yet of what a router decides.
-    pub fn new(router: &Router, config: &LearningConfig) -> Self {
-        let has_vectors = router.artefact().static_encoder.is_some();
+    /// Nothing has been read yet. Without a change there shall be one alarm in so many questions on average, at most.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn begin(
+        store: &Store,
+        questions_per_false_alarm: f64,
+        now_ms: i64,
+    ) -> Result<Self, StoreError> {
+        let begins_ms = now_ms.saturating_sub(ms(SPAN));
+        let beginning = store.beginning(begins_ms, now_ms).await?;
         let drift = DriftConfig {
-            questions_per_false_alarm: config.questions_per_false_alarm,
-            features: if has_vectors { DIRECTIONS } else { 0 },
+            questions_per_false_alarm,
             seed: SEED,
             ..DriftConfig::default()
         };
-        Self {
-            router: router.id().clone(),
+        Ok(Self {
             drift: Drift::new(drift),
-            at: Place {
-                asked_at_ms: clock::now_ms() - SPAN_MS,
-                outcome_id: String::new(),
-            },
+            encoder: None,
+            begins_ms,
+            newest_ms: beginning.newest_ms,
+            decided_up_to: beginning.before,
+            judged_up_to: beginning.before,
             questions: 0,
-        }
+            router: None,
+        })
     }
 
-    /// The router whose outcomes are watched.
-    pub fn router(&self) -> &RouterId {
-        &self.router
+    /// The router that decided the newest question; none where there is no question.
+    pub fn router(&self) -> Option<&RouterId> {
+        self.router.as_ref()
     }
 
-    /// Questions that were read so far.
+    /// Questions that were read so far and that tell something of a router.
     pub fn questions(&self) -> usize {
         self.questions
     }
 
-    /// Reads what has come since the last time, a page after the other; the alarms that it sets off.
-    ///
-    /// # Errors
-    /// The store cannot be read; what was read before counts.
+    /// When the newest question was asked that the store had at the beginning, milliseconds since 1970 UTC.
+    pub fn newest_ms(&self) -> Option<i64> {
+        self.newest_ms
+    }
+
+    /// What the tests compare with: those of the newest question's router, and those that are no router's.
+    pub fn references(&self) -> Vec<Reference> {
+        let router = self.router.as_ref();
+        router.map_or_else(Vec::new, |router| self.drift.references(router))
+    }
+
+    /// Reads what has come since the last time, a page after the other. Vectors are those of `encoder`, whichever router
+    /// decided; where it is another than the last time, their tests begin anew.
     pub async fn catch_up(
         &mut self,
         store: &Store,
-        router: &Router,
-    ) -> Result<Vec<Alarm>, StoreError> {
+        encoder: Option<&StaticEncoder>,
+        now_ms: i64,
+    ) -> CaughtUp {
+        let fingerprint = encoder.map(StaticEncoder::fingerprint);
+        if self.encoder.as_deref() != fingerprint {
+            self.encoder = fingerprint.map(str::to_owned);
+            self.drift.see_anew(fingerprint.is_some());
+        }
         let mut alarms = Vec::new();
-        loop {
-            let page = store.watched(self.router.as_str(), &self.at).await?;
-            let Some(last) = page.last() else {
-                return Ok(alarms);
-            };
-            self.at = last.place.clone();
-            for outcome in &page {
-                alarms.extend(self.observe(outcome, router));
-            }
+        let read = self.read(store, encoder, now_ms, &mut alarms).await;
+        CaughtUp {
+            alarms,
+            error: read.err(),
         }
     }
 
-    fn observe(&mut self, outcome: &Watched, router: &Router) -> Vec<Alarm> {
-        // What a client named, or what could not be classified, tells nothing of the router.
-        let is_refused = match outcome.reason.as_str() {
-            "routed" | "stayed" => false,
-            "unsure" | "out_of_domain" => true,
-            _ => return Vec::new(),
-        };
+    async fn read(
+        &mut self,
+        store: &Store,
+        encoder: Option<&StaticEncoder>,
+        now_ms: i64,
+        alarms: &mut Vec<Alarm>,
+    ) -> Result<(), StoreError> {
+        // In an empty store rows are counted from one again.
+        if store.last_row().await? < self.decided_up_to {
+            self.decided_up_to = 0;
+            self.judged_up_to = 0;
+        }
+        loop {
+            let page = store.decided_after(self.decided_up_to).await?;
+            let Some(last) = page.last() else { break };
+            self.decided_up_to = last.place;
+            // To make vectors of a page takes some hundredths of a second, however short the texts are.
+            heavy::on(usize::MAX, || {
+                for outcome in &page {
+                    alarms.extend(self.observe(outcome, encoder));
+                }
+            });
+        }
+        loop {
+            let page = store.ended_after(self.judged_up_to).await?;
+            let ripe = page.iter().take_while(|it| is_ripe(&it.served, now_ms));
+            let ripe = &page[..ripe.count()];
+            let Some(last) = ripe.last() else { break };
+            self.judged_up_to = last.place;
+            heavy::on(usize::MAX, || {
+                for outcome in ripe {
+                    alarms.extend(self.observe_success(&outcome.served));
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, outcome: &Decided, encoder: Option<&StaticEncoder>) -> Vec<Alarm> {
+        if !tells(&outcome.reason) || outcome.asked_at_ms < self.begins_ms {
+            return Vec::new();
+        }
         self.questions += 1;
-        let static_encoder = router.artefact().static_encoder.as_ref();
-        let features = static_encoder
+        self.router = Some(outcome.router.clone());
+        let features = encoder
             .zip(outcome.question.as_ref())
             .map(|(encoder, text)| project(&encoder.vector(text), SEED));
         let question = Question {
-            at_ms: outcome.place.asked_at_ms,
+            at_ms: outcome.asked_at_ms,
             conversation: outcome.session.as_deref().map(number),
+            router: &outcome.router,
             confidence: outcome.confidence.map_or(0.0, narrow),
-            refused: is_refused,
+            refused: matches!(outcome.reason.as_str(), "unsure" | "out_of_domain"),
             strangeness: outcome.strangeness.map(narrow),
             features: features.as_ref().map_or(&[], |features| &features[..]),
         };
-        let mut alarms = self.drift.observe(&question);
-        alarms.extend(self.observe_success(outcome));
-        alarms
+        self.drift.observe(&question).alarms
     }
 
-    fn observe_success(&mut self, outcome: &Watched) -> Option<Alarm> {
-        let success = outcome.score.or(match outcome.ending.as_str() {
-            "completed" => Some(1.0),
-            "expert_failed" | "timed_out" => Some(0.0),
-            _ => None,
-        })?;
-        self.drift.observe_success(&Judged {
-            at_ms: outcome.place.asked_at_ms,
-            category: &CategoryId::new(outcome.category.as_deref()?),
-            expert: &ExpertId::new(outcome.answered_by.as_deref()?),
-            success: narrow(success),
-        })
+    fn observe_success(&mut self, served: &Served) -> Vec<Alarm> {
+        if !tells(&served.reason) || served.asked_at_ms < self.begins_ms {
+            return Vec::new();
+        }
+        let Some(category) = &served.category else {
+            return Vec::new();
+        };
+        let judged = Judged {
+            at_ms: served.asked_at_ms,
+            conversation: served.conversation.as_deref().map(number),
+            category,
+            experts: &success::of_experts(served),
+        };
+        self.drift.observe_success(&judged).alarms
     }
+}
+
+/// Whether a decision tells something of the router: not what a client named, nor what could not be classified.
+fn tells(reason: &str) -> bool {
+    matches!(reason, "routed" | "stayed" | "unsure" | "out_of_domain")
+}
+
+/// Whether the scores that count are all there. What was written by another clock, or brought in from elsewhere, may seem to
+/// be of a time to come: it holds up nobody.
+fn is_ripe(served: &Served, now_ms: i64) -> bool {
+    let ended_ms = served.asked_at_ms.saturating_add(ms(served.total));
+    let ripe_ms = ended_ms.saturating_add(ms(SCORES_WITHIN + SCORES_WRITTEN_WITHIN));
+    ripe_ms <= now_ms || ended_ms > now_ms.saturating_add(ms(SCORES_WITHIN))
 }
 
 /// A number for a conversation.
@@ -158,32 +255,51 @@ fn number(name: &str) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// An alarm for a person.
-pub fn in_words(alarm: &Alarm) -> String {
-    let what = match &alarm.signal {
-        Signal::Confidence => "the router's confidence".to_owned(),
-        Signal::OutOfDomain => "the share of refused questions".to_owned(),
-        Signal::Strangeness => "how strange questions are".to_owned(),
-        Signal::Feature(at) => format!("what questions are about (direction {at})"),
-        Signal::Success { category, expert } => format!("the success of {expert} in {category}"),
-    };
-    format!(
-        "{what} changed from {:.3} to {:.3} about {}, noticed {} after {} questions",
-        alarm.before,
-        alarm.after,
-        clock::rfc3339(alarm.since_ms),
-        clock::rfc3339(alarm.noticed_ms),
-        alarm.rows_after
-    )
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// What an alarm is about, in one word for metrics.
-pub fn signal_word(signal: &Signal) -> &'static str {
-    match signal {
-        Signal::Confidence => "confidence",
-        Signal::OutOfDomain => "out_of_domain",
-        Signal::Strangeness => "strangeness",
-        Signal::Feature(_) => "features",
-        Signal::Success { .. } => "success",
+/// A question that was refused, and answered all the same.
+#[cfg(test)]
+pub(crate) fn example(id: &str, asked_at_ms: i64) -> crate::outcome::Outcome {
+    use crate::{
+        config::{Prefer, Preference},
+        decision::{Decision, Reason},
+        ids::{CategoryId, ExpertId, MappingId, OUT_OF_DOMAIN},
+        mapping::Grounds,
+        outcome::{Ask, Ending, Outcome},
+    };
+
+    Outcome {
+        id: id.into(),
+        asked_at_ms,
+        ask: Ask {
+            question: Some(format!("Why {id}?")),
+            ..Ask::default()
+        },
+        decision: Decision {
+            category: Some(CategoryId::new(OUT_OF_DOMAIN)),
+            confidence: 0.5,
+            scores: Vec::new(),
+            tier: None,
+            reason: Reason::OutOfDomain,
+            strangeness: None,
+            session: None,
+            expert: ExpertId::new("general"),
+            fallbacks: Vec::new(),
+            propensity: 1.0,
+            grounds: Grounds::new(MappingId::new("m1"), Prefer::Word(Preference::Balanced)),
+            router: RouterId::new("r1"),
+            took: Duration::ZERO,
+        },
+        attempts: Vec::new(),
+        answered_by: Some(ExpertId::new("general")),
+        first_token: None,
+        total: Duration::ZERO,
+        usage: None,
+        cost_usd: None,
+        ending: Ending::Completed,
+        error: None,
+        answer: None,
     }
 }

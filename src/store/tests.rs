@@ -371,3 +371,4 @@ mod pruning;
 mod queries;
 mod registry;
 mod trials;
+mod watched;

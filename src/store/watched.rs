@@ -1,60 +1,146 @@
-//! Outcomes as whoever watches for drift reads them: in the order of time, a page at a time.
+//! Outcomes as whoever watches for drift reads them: in the order in which they were written, a page at a time.
+//!
+//! An outcome is written when its answer ends, so that by the time at which it was asked one may come behind others that were
+//! read already. By the number of its row (`rowid`) it cannot: SQLite gives each the next after the greatest there is.
 
+use std::time::Duration;
+
+use serde::{Deserialize, de::DeserializeOwned};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use crate::{
-    learning::watch::{Place, Unplaced, Watched},
+    ids::{CategoryId, ExpertId, RouterId},
+    learning::{
+        served::{Score, Served, Try},
+        watch::{Decided, Ended, SCORES_WITHIN, Unplaced},
+    },
     store::{Store, StoreError},
 };
 
 /// Outcomes in a page: some milliseconds of reading.
 const PAGE_ROWS: u32 = 2_000;
 
-/// What one router decided, after a place; with the mean of the scores that were given.
-const PAGE: &str = "
-    SELECT o.id, o.asked_at_ms, o.session, o.confidence, o.strangeness, o.reason, o.category, o.answered_by, o.ending,
-           o.question, (SELECT avg(score) FROM feedback WHERE outcome_id = o.id) AS score
-    FROM outcomes o
-    WHERE o.router = ? AND (o.asked_at_ms, o.id) > (?, ?)
-    ORDER BY o.asked_at_ms, o.id
+/// Where the outcomes since a moment begin, and when the newest up to another was asked.
+const BEGINNING: &str = "
+    SELECT (SELECT min(rowid) FROM outcomes WHERE asked_at_ms >= ?) AS first,
+           (SELECT max(asked_at_ms) FROM outcomes WHERE asked_at_ms <= ?) AS newest_ms";
+
+/// The row that was written last.
+const LAST: &str = "SELECT max(rowid) FROM outcomes";
+
+/// What was decided, after a row.
+const DECIDED: &str = "
+    SELECT o.rowid AS place, o.asked_at_ms, o.session, o.router, o.confidence, o.strangeness, o.reason, o.question
+    FROM outcomes o WHERE o.rowid > ? ORDER BY o.rowid LIMIT ?";
+
+/// What became of it, after a row; with the scores that clients gave within a time after the answer, the last of each key and
+/// some more. A judge's grades are on another scale.
+const ENDED: &str = "
+    SELECT o.rowid AS place, o.id, o.asked_at_ms, o.total_us, o.session, o.category, o.reason, o.expert, o.attempts,
+           o.answered_by, o.first_token_us, o.ending,
+           (SELECT json_group_array(json_object('given_by', key_name, 'score', score)) FROM (
+               SELECT key_name, score FROM feedback
+               WHERE outcome_id = o.id AND score IS NOT NULL AND judged_by IS NULL
+                 AND given_at_ms <= o.asked_at_ms + o.total_us / 1000 + ?
+               ORDER BY given_at_ms DESC, id DESC LIMIT 16
+           )) AS scores
+    FROM outcomes o WHERE o.rowid > ? ORDER BY o.rowid LIMIT ?";
+
+/// The newest questions that were refused and that nobody has said anything of, with their outcomes.
+const UNPLACED: &str = "
+    SELECT o.id, o.question FROM outcomes o
+    WHERE o.reason IN ('unsure', 'out_of_domain') AND o.question IS NOT NULL AND o.asked_at_ms BETWEEN ? AND ?
+      AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.outcome_id = o.id)
+    ORDER BY o.asked_at_ms DESC, o.id DESC
     LIMIT ?";
 
-/// The newest questions that were refused, with their outcomes.
-const UNPLACED: &str = "
-    SELECT id, question FROM outcomes
-    WHERE reason IN ('unsure', 'out_of_domain') AND question IS NOT NULL AND asked_at_ms >= ?
-    ORDER BY asked_at_ms DESC, id DESC
-    LIMIT ?";
+/// Where the outcomes of a time lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// The row before the first of them.
+    pub before: i64,
+    /// When the newest of all was asked, milliseconds since 1970 UTC; none where there is none.
+    pub newest_ms: Option<i64>,
+}
 
 impl Store {
-    /// The outcomes of a router that come after a place, oldest first; at most a page of them.
+    /// Where the outcomes begin that were asked since a moment; the newest that is not after `now_ms`. Milliseconds since 1970
+    /// UTC.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn watched(&self, router: &str, after: &Place) -> Result<Vec<Watched>, StoreError> {
-        sqlx::query(PAGE)
-            .bind(router)
-            .bind(after.asked_at_ms)
-            .bind(&after.outcome_id)
+    pub async fn beginning(&self, since_ms: i64, now_ms: i64) -> Result<Beginning, StoreError> {
+        let last = self.last_row().await?;
+        sqlx::query(BEGINNING)
+            .bind(since_ms)
+            .bind(now_ms)
+            .try_map(|row: SqliteRow| {
+                let first: Option<i64> = row.try_get("first")?;
+                Ok(Beginning {
+                    before: first.map_or(last, |first| first - 1),
+                    newest_ms: row.try_get("newest_ms")?,
+                })
+            })
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))
+    }
+
+    /// The number of the row that was written last; 0 where there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn last_row(&self) -> Result<i64, StoreError> {
+        let last: Option<i64> = sqlx::query_scalar(LAST)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(last.unwrap_or(0))
+    }
+
+    /// What was decided, of the outcomes after a row; at most a page of them.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn decided_after(&self, place: i64) -> Result<Vec<Decided>, StoreError> {
+        sqlx::query(DECIDED)
+            .bind(place)
             .bind(PAGE_ROWS)
-            .try_map(watched)
+            .try_map(decided)
             .fetch_all(&self.pool)
             .await
             .map_err(|source| self.failed(source))
     }
 
-    /// The newest questions that no category was found for, at most `rows_max`, asked since a moment (milliseconds since 1970
-    /// UTC); newest first.
+    /// What became of the outcomes after a row; at most a page of them.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn ended_after(&self, place: i64) -> Result<Vec<Ended>, StoreError> {
+        let within_ms = i64::try_from(SCORES_WITHIN.as_millis()).unwrap_or(i64::MAX);
+        sqlx::query(ENDED)
+            .bind(within_ms)
+            .bind(place)
+            .bind(PAGE_ROWS)
+            .try_map(ended)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))
+    }
+
+    /// The newest questions that no category was found for and that have no label, at most `rows_max`, asked between two
+    /// moments (milliseconds since 1970 UTC); newest first.
     ///
     /// # Errors
     /// The file cannot be read.
     pub async fn unplaced(
         &self,
-        since_ms: i64,
+        (since_ms, until_ms): (i64, i64),
         rows_max: u32,
     ) -> Result<Vec<Unplaced>, StoreError> {
         sqlx::query(UNPLACED)
             .bind(since_ms)
+            .bind(until_ms)
             .bind(rows_max)
             .try_map(|row: SqliteRow| {
                 Ok(Unplaced {
@@ -68,20 +154,92 @@ impl Store {
     }
 }
 
-fn watched(row: SqliteRow) -> sqlx::Result<Watched> {
-    Ok(Watched {
-        place: Place {
-            asked_at_ms: row.try_get("asked_at_ms")?,
-            outcome_id: row.try_get("id")?,
-        },
+fn decided(row: SqliteRow) -> sqlx::Result<Decided> {
+    Ok(Decided {
+        place: row.try_get("place")?,
+        asked_at_ms: row.try_get("asked_at_ms")?,
         session: row.try_get("session")?,
+        router: RouterId::new(row.try_get::<String, _>("router")?),
         confidence: row.try_get("confidence")?,
         strangeness: row.try_get("strangeness")?,
         reason: row.try_get("reason")?,
-        category: row.try_get("category")?,
-        answered_by: row.try_get("answered_by")?,
-        ending: row.try_get("ending")?,
-        score: row.try_get("score")?,
         question: row.try_get("question")?,
     })
+}
+
+/// What the blame goes by is read; of the rest nothing is known here.
+fn ended(row: SqliteRow) -> sqlx::Result<Ended> {
+    let expert = |name: String| ExpertId::new(name);
+    let micros = |micros: i64| Duration::from_micros(micros.unsigned_abs());
+    let attempts: Vec<AttemptRow> = from_json(row.try_get("attempts")?);
+    let mut scores: Vec<ScoreRow> = from_json(row.try_get("scores")?);
+    scores.reverse();
+    let category: Option<String> = row.try_get("category")?;
+    Ok(Ended {
+        place: row.try_get("place")?,
+        served: Served {
+            outcome_id: row.try_get("id")?,
+            asked_at_ms: row.try_get("asked_at_ms")?,
+            total: micros(row.try_get("total_us")?),
+            conversation: row.try_get("session")?,
+            question: None,
+            category: category.map(CategoryId::new),
+            reason: row.try_get("reason")?,
+            expert: expert(row.try_get("expert")?),
+            fallbacks: Vec::new(),
+            propensity: None,
+            explored: false,
+            others: Vec::new(),
+            passed_over: Vec::new(),
+            has_cascade: false,
+            tries: attempts.into_iter().map(Try::from).collect(),
+            answered_by: row.try_get::<Option<String>, _>("answered_by")?.map(expert),
+            first_token: row.try_get::<Option<i64>, _>("first_token_us")?.map(micros),
+            ending: row.try_get("ending")?,
+            prompt_tokens: None,
+            scores: scores.into_iter().map(Score::from).collect(),
+            asked_again: false,
+        },
+    })
+}
+
+#[derive(Deserialize)]
+struct ScoreRow {
+    given_by: Option<String>,
+    score: f64,
+}
+
+impl From<ScoreRow> for Score {
+    fn from(row: ScoreRow) -> Self {
+        Self {
+            given_by: row.given_by,
+            score: row.score,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct AttemptRow {
+    expert: ExpertId,
+    #[serde(default)]
+    role: String,
+    error: Option<String>,
+    #[serde(default)]
+    rejected: Option<String>,
+}
+
+impl From<AttemptRow> for Try {
+    fn from(row: AttemptRow) -> Self {
+        Self {
+            expert: row.expert,
+            role: row.role,
+            error: row.error,
+            was_rejected: row.rejected.is_some(),
+        }
+    }
+}
+
+/// What a later version has written otherwise counts as nothing: the watch must not stop for one outcome.
+fn from_json<T: DeserializeOwned + Default>(text: String) -> T {
+    serde_json::from_str(&text).unwrap_or_default()
 }

@@ -138,6 +138,7 @@ fn what_is_pure_does_no_io() {
         "expert/remote/sse",
         "learning/reward",
         "learning/served",
+        "learning/watch/success",
         "learning/untried",
         "off_policy",
         "fault/answer",

@@ -129,7 +129,7 @@ fn write_routes(folder: &Path) {
 struct House {
     coterie: Coterie,
     folder: TempDir,
-    _upstream: Upstream,
+    _upstreams: [Upstream; 2],
 }
 
 impl House {
@@ -155,7 +155,7 @@ impl House {
     }
 
     async fn over(folder: TempDir) -> Self {
-        Self::with_mapping(folder, "{ default: only }").await
+        Self::with_mapping(folder, "{ default: only }", "namer").await
     }
 
     /// One with two experts, and a mapping that tries each out as often as the other.
@@ -168,29 +168,33 @@ impl House {
         )
         .unwrap();
         let mapping = format!("{{ file: '{}' }}", file.display());
-        Self::with_mapping(folder, &mapping).await
+        Self::with_mapping(folder, &mapping, "other").await
     }
 
-    async fn with_mapping(folder: TempDir, mapping: &str) -> Self {
+    async fn with_mapping(folder: TempDir, mapping: &str, more: &str) -> Self {
         write_routes(&folder.path().join("routes"));
         let upstream = Upstream::always(Reply::answer(["An answer."])).await;
         let keys: String = (0..KEYS)
             .map(|at| format!("{{ name: team-{at}, sha256: '{}' }}, ", sha256(&key(at))))
             .collect();
+        let name = "<name>night_sky</name> <description>How bright things look.</description>";
+        let namer = Upstream::always(Reply::answer([name])).await;
         let yaml = format!(
-            "experts: {{ only: {{ kind: remote, base_url: '{0}', model: far }}, \
-             other: {{ kind: remote, base_url: '{0}', model: far }} }}\n\
+            "experts:\n\
+             \x20 only: {{ kind: remote, base_url: '{0}', model: far }}\n\
+             \x20 {more}: {{ kind: remote, base_url: '{2}', model: far }}\n\
              mapping: {mapping}\n\
              server: {{ listen: '127.0.0.1:0', keys: [{keys}] }}\n\
              router: {{ features: [sparse], artefacts: '{1}/routers', routes: '{1}/routes' }}\n",
             upstream.base_url(),
-            folder.path().display()
+            folder.path().display(),
+            namer.base_url()
         );
         let coterie = Coterie::serve(&yaml).await;
         Self {
             coterie,
             folder,
-            _upstream: upstream,
+            _upstreams: [upstream, namer],
         }
     }
 
@@ -219,6 +223,20 @@ impl House {
             .bearer_auth(key(client));
         assert_eq!(given.send().await.unwrap().status(), 200);
         went_to
+    }
+
+    /// Asks, a few at a time.
+    async fn ask(&self, texts: Vec<String>) {
+        for some in texts.chunks(8) {
+            let asking = some.iter().map(async |text| {
+                let body = chat("coterie", text, false);
+                let asked = self.coterie.post("/v1/chat/completions", &body);
+                let asked = asked.bearer_auth(key(0)).send().await.unwrap();
+                assert_eq!(asked.status(), 200);
+                asked.bytes().await.unwrap();
+            });
+            join_all(asking).await;
+        }
     }
 
     /// Feedback on so many questions of every category, in turns, by all clients in turn.
@@ -377,7 +395,14 @@ async fn what_feedback_teaches_is_promoted_served_and_taken_back_while_the_serve
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expert_that_does_better_takes_over_its_category_in_the_mapping_of_a_running_server() {
     let house = House::with_two_experts().await;
-    house.teach_all(0, 80).await;
+    for at in 0..120 {
+        for (name, words) in WORDS {
+            let known = &words[..KNOWN_WORDS];
+            let (one, other) = (known[at % KNOWN_WORDS], known[at / 5 % KNOWN_WORDS]);
+            let question = format!("Tell me of {one} and {other}, number {at} once more");
+            house.teach(at % KEYS, &question, name).await;
+        }
+    }
     let file = house.folder.path().join("mapping.yaml");
     let before = fs::read_to_string(&file).unwrap();
     let dry = house.told(&["retrain", "--dry-run"]);
@@ -457,26 +482,17 @@ async fn there_must_be_something_to_learn_from() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let house = House::with_strangers().await;
-    let asked = async |texts: Vec<String>| {
-        for some in texts.chunks(8) {
-            let asking = some.iter().map(async |text| {
-                let body = chat("coterie", text, false);
-                let asked = house.coterie.post("/v1/chat/completions", &body);
-                let asked = asked.bearer_auth(key(0)).send().await.unwrap();
-                assert_eq!(asked.status(), 200);
-                asked.bytes().await.unwrap();
-            });
-            join_all(asking).await;
-        }
-    };
     let known = (0..1200).map(|at| {
         let words = WORDS[at % WORDS.len()].1;
         let (one, other) = (words[at / 3 % KNOWN_WORDS], words[at / 7 % KNOWN_WORDS]);
         format!("Tell me of {one} and {other}, number {at}")
     });
-    asked(known.collect()).await;
+    house.ask(known.collect()).await;
     let before = house.told(&["drift"]);
     assert_eq!(before["alarms"], json!([]), "{before:#}");
+    let confidence = &before["references"][0];
+    assert_eq!(confidence["rows"], 1_000, "{before:#}");
+    assert_eq!(before["router"], before["router_in_force"]);
     let stars = [
         "galaxy",
         "telescope",
@@ -492,7 +508,7 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
             "Why does a {one} look brighter than a {other} through binoculars in night sky {at}?"
         )
     });
-    asked(new.collect()).await;
+    house.ask(new.collect()).await;
 
     let found = house.told(&["drift"]);
     let alarms = found["alarms"].as_array().unwrap();
@@ -500,21 +516,42 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let proposal = &found["proposals"][0];
     let example = proposal["examples"][0].as_str().unwrap();
     assert!(example.contains("look brighter"), "{found:#}");
-    let name = proposal["name"].as_str().unwrap();
+    let text = |key: &str| found[key].as_str().unwrap();
+    let digest = proposal["digest"].as_str().unwrap();
 
-    let unknown = house.run(&["drift", "--accept", "nothing_like_that"]);
-    assert_eq!(unknown.status.code(), Some(2));
-    let accepted = house.told(&["drift", "--accept", name, "--by", "ann"]);
-    let route = fs::read_to_string(accepted["accepted"].as_str().unwrap()).unwrap();
+    // Whoever says nothing that is a name leaves that of the terms.
+    let unnamed = house.run(&["drift", "--name-by", "only"]);
+    let said = String::from_utf8_lossy(&unnamed.stderr).into_owned();
+    assert!(said.contains("keeps the name of its terms"), "{said}");
+    for wrong in [["--name-by", "nobody"], ["--accept", "nothing_like_that"]] {
+        let refused = house.run(&[&["drift"][..], &wrong].concat());
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+    }
+    let span = ["--since", text("since"), "--until", text("until")];
+    let accept = ["--accept", digest, "--name-by", "namer", "--by", "ann"];
+    let accepted = house.told(&[&["drift"][..], &span, &accept].concat());
+    let path = Path::new(accepted["accepted"].as_str().unwrap());
+    assert_eq!(path.file_name().unwrap(), "night_sky.yaml");
+    let route = fs::read_to_string(path).unwrap();
     assert!(route.contains("look brighter"), "{route}");
+    assert!(route.contains("How bright things look."), "{route}");
+    assert_eq!(accepted["labelled"], proposal["times"], "{accepted:#}");
     assert!(house.run(&["check"]).status.success());
+
+    // What was accepted is not proposed again, and what is watched is the router that decided.
+    let after = house.told(&["drift"]);
+    let proposals = after["proposals"].as_array().unwrap();
+    assert!(proposals.iter().all(|it| it["digest"] != digest));
+    assert_eq!(after["router"], found["router"], "{after:#}");
+    assert_ne!(after["router_in_force"], found["router"], "{after:#}");
+    assert_eq!(after["alarms"], found["alarms"]);
     let evidence = house.coterie.store().await.evidence(10_000).await.unwrap();
     assert!(evidence.len() >= 15, "{} labels", evidence.len());
     assert_eq!(Some(evidence.len() as u64), proposal["times"].as_u64());
     assert!(
         evidence
             .iter()
-            .all(|row| row.statements[0].category == name)
+            .all(|row| row.statements[0].category == "night_sky")
     );
     house.coterie.stop().await;
 }

@@ -73,6 +73,7 @@ router: { misroute_max: 1.4, routes: ROUTES }
 experts:
   general: { kind: local, model: models/small, params_b: 0, usd_in: -1 }
   gpt: { kind: remote, base_url: 'https://api.example.com/v1', model: big, concurrent_max: 0 }
+learning: { questions_per_false_alarm: 99 }
 ",
         &[
             "coterie.yaml:1:21: `body_max` is 0; it must be at least 1",
@@ -80,6 +81,7 @@ experts:
             "coterie.yaml:4:58: `params_b` is 0; it must be greater than 0",
             "coterie.yaml:4:69: `usd_in` is -1; it must be at least 0",
             "coterie.yaml:5:92: `concurrent_max` is 0; it must be between 1 and 10000",
+            "coterie.yaml:6:40: `questions_per_false_alarm` is 99; it must be between 100 and 4294967295",
         ],
     );
 }

@@ -2,17 +2,9 @@
 
 use super::Proposal;
 
-/// The content of `routes/<name>.yaml`: a description to be put right by a person, and the examples.
-pub fn route_yaml(proposal: &Proposal) -> String {
-    let about = if proposal.terms.is_empty() {
-        proposal.name.replace('_', " ")
-    } else {
-        proposal.terms.join(", ")
-    };
-    let description = format!(
-        "Questions about {about}. Proposed from {} texts that no category covered; say here what belongs to it and what does not.",
-        proposal.size
-    );
+/// The content of `routes/<name>.yaml`: a description, without one a draft that a person has to put right, and the examples.
+pub fn route_yaml(proposal: &Proposal, description: Option<&str>) -> String {
+    let description = description.map_or_else(|| draft(proposal), str::to_owned);
     let mut yaml =
         "# yaml-language-server: $schema=../config/schema/route.schema.json\n".to_owned();
     yaml.push_str(&format!(
@@ -23,6 +15,18 @@ pub fn route_yaml(proposal: &Proposal) -> String {
         yaml.push_str(&format!("  - {}\n", quoted(example)));
     }
     yaml
+}
+
+fn draft(proposal: &Proposal) -> String {
+    let about = if proposal.terms.is_empty() {
+        proposal.name.replace('_', " ")
+    } else {
+        proposal.terms.join(", ")
+    };
+    format!(
+        "Questions about {about}. Proposed from {} texts that no category covered; say here what belongs to it and what does not.",
+        proposal.size
+    )
 }
 
 /// A text in double quotes, in which YAML reads every JSON string. What neither prints is escaped.
@@ -76,8 +80,11 @@ mod tests {
             examples: examples.map(str::to_owned).to_vec(),
             rows: Vec::new(),
         };
-        let route: Route = serde_saphyr::from_str(&route_yaml(&proposal)).unwrap();
+        let route: Route = serde_saphyr::from_str(&route_yaml(&proposal, None)).unwrap();
         assert_eq!(route.examples, examples);
         assert!(route.description.contains("travel, flight: \"x\""));
+        let said = route_yaml(&proposal, Some("Journeys: \"by air\"."));
+        let route: Route = serde_saphyr::from_str(&said).unwrap();
+        assert_eq!(route.description, "Journeys: \"by air\".");
     }
 }

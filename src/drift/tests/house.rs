@@ -4,7 +4,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::super::{Alarm, Drift, DriftConfig, Judged, Question};
 use crate::{
-    ids::{CategoryId, ExpertId},
+    ids::{CategoryId, ExpertId, RouterId},
     router::narrow,
 };
 
@@ -19,8 +19,10 @@ pub(super) struct World {
     pub refused: f64,
     /// How far strangeness has moved, in deviations.
     pub stranger: f64,
-    /// Questions of the same category in a row; their confidences are alike.
+    /// Questions of the same category in a row; their confidences are alike, and so is what becomes of them.
     pub burst: usize,
+    /// Share of questions that an expert fails on, so that another is asked as well.
+    pub failing: f64,
 }
 
 /// The log-odds at which the mean confidence is 0.85.
@@ -35,6 +37,7 @@ impl Default for World {
             refused: 0.04,
             stranger: 0.0,
             burst: 1,
+            failing: 0.0,
         }
     }
 }
@@ -48,6 +51,7 @@ pub(super) struct House {
     left: usize,
     conversation: u64,
     mood: f64,
+    router: RouterId,
     cells: Vec<(CategoryId, ExpertId)>,
     /// Whether questions name their conversation.
     pub named: bool,
@@ -55,11 +59,16 @@ pub(super) struct House {
 
 impl House {
     pub(super) fn new(seed: u64) -> Self {
+        Self::of_level(seed, DriftConfig::default().questions_per_false_alarm)
+    }
+
+    pub(super) fn of_level(seed: u64, questions_per_false_alarm: f64) -> Self {
         Self::with(
             seed,
             DriftConfig {
-                features: 4,
+                features: true,
                 seed,
+                questions_per_false_alarm,
                 ..DriftConfig::default()
             },
         )
@@ -74,6 +83,7 @@ impl House {
             left: 0,
             conversation: 0,
             mood: 0.0,
+            router: RouterId::new("router"),
             cells: (0..CATEGORIES).map(names).collect(),
             named: true,
         }
@@ -86,8 +96,7 @@ impl House {
 
     pub(super) fn ask_one(&mut self, world: &World) -> Vec<Alarm> {
         self.now += 1;
-        let first = self.left == 0;
-        if first {
+        if self.left == 0 {
             self.category = self.random.random_range(0..CATEGORIES);
             self.left = if world.burst > 1 {
                 self.random.random_range(3..=world.burst)
@@ -112,32 +121,44 @@ impl House {
         let question = Question {
             at_ms: self.now,
             conversation: self.named.then_some(self.conversation),
+            router: &self.router,
             confidence: narrow(logistic(world.confidence_logit + mood)),
             refused: self.random.random_bool(refused_share),
             strangeness: Some(narrow(strangeness)),
             features: &features,
         };
-        let mut alarms = self.drift.observe(&question);
-        if first || !self.named {
-            alarms.extend(self.judge());
-        }
+        let mut alarms = self.drift.observe(&question).alarms;
+        // As with what is read from the store, every question of a conversation is offered.
+        let alike = if world.burst > 1 { 0.8 } else { 0.0 };
+        let usual = 0.55 + 0.03 * self.category as f64;
+        let success = usual + alike * (logistic(2.0 * self.mood) - 0.5);
+        let failed = world.failing > 0.0 && self.random.random_bool(world.failing);
+        let conversation = self.named.then_some(self.conversation);
+        alarms.extend(self.judge(success.clamp(0.0, 1.0), failed, conversation));
         alarms
     }
 
-    fn judge(&mut self) -> Option<Alarm> {
-        self.judge_at(0.55 + 0.03 * self.category as f64)
+    /// Judges one answer in the category in hand, right with the given probability.
+    pub(super) fn judge_at(&mut self, success: f64) -> Vec<Alarm> {
+        self.judge(success, false, None)
     }
 
-    /// Judges one answer in the category in hand, right with the given probability.
-    pub(super) fn judge_at(&mut self, success: f64) -> Option<Alarm> {
+    fn judge(&mut self, success: f64, failed: bool, conversation: Option<u64>) -> Vec<Alarm> {
         let right = self.random.random_bool(success);
         let (category, expert) = &self.cells[self.category];
-        self.drift.observe_success(&Judged {
+        let answered = (expert.clone(), if right { 1.0 } else { 0.0 });
+        let mut experts = vec![answered];
+        if failed {
+            let other = ExpertId::new("fallback");
+            experts = vec![(expert.clone(), 0.0), (other, experts[0].1)];
+        }
+        let judged = Judged {
             at_ms: self.now,
+            conversation,
             category,
-            expert,
-            success: if right { 1.0 } else { 0.0 },
-        })
+            experts: &experts,
+        };
+        self.drift.observe_success(&judged).alarms
     }
 }
 
@@ -152,7 +173,7 @@ fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-fn normal(random: &mut StdRng) -> f64 {
+pub(super) fn normal(random: &mut StdRng) -> f64 {
     let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
     radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
 }

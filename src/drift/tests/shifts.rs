@@ -74,7 +74,7 @@ fn an_expert_that_gets_worse_is_noticed_within_300_of_its_questions() {
             for _ in 0..before {
                 house.judge_at(0.8);
             }
-            let noticed = (1..=300).find(|_| house.judge_at(0.6).is_some());
+            let noticed = (1..=300).find(|_| !house.judge_at(0.6).is_empty());
             noticed.unwrap_or(usize::MAX)
         };
         let delays: Vec<usize> = (0_u64..200).map(run).collect();
@@ -88,4 +88,19 @@ fn an_expert_that_gets_worse_is_noticed_within_300_of_its_questions() {
             "{before}: {soon}"
         );
     }
+}
+
+#[test]
+fn an_expert_that_is_down_is_noticed_though_another_answers() {
+    let mut house = House::new(3);
+    house.ask(&World::default(), 6_000);
+    let down = World {
+        failing: 1.0,
+        ..World::default()
+    };
+    let alarms = house.ask(&down, 600);
+    let of_it = |alarm: &&Alarm| matches!(&alarm.signal, Signal::Success { expert, .. } if expert.as_str() == "expert");
+    // Fifty questions in each of the twelve categories.
+    assert!(alarms.iter().filter(of_it).count() >= 10, "{alarms:?}");
+    assert!(alarms.iter().all(|alarm| alarm.after < alarm.before));
 }

@@ -120,7 +120,8 @@ async fn no_statement_reads_all_of_a_table_where_an_index_serves() {
     let statements = statements();
     let known = [
         "DELETE FROM outcomes AS o",
-        "SELECT o.id, o.asked_at_ms",
+        "SELECT o.rowid AS place, o.asked_at_ms",
+        "SELECT max(rowid) FROM outcomes",
         "total(cost_usd)",
         "UPDATE feedback",
     ];

@@ -1,0 +1,235 @@
+//! Whoever watches for drift reads every outcome once, and what was said of it in time.
+
+use super::*;
+use crate::{
+    drift::{Reference, Signal},
+    learning::{
+        Label, Origin,
+        watch::{CaughtUp, SCORES_WITHIN, Watch},
+    },
+};
+
+const MINUTE_MS: i64 = 60 * 1000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+/// Now, on this clock.
+const NOW_MS: i64 = 1_000 * HOUR_MS;
+
+/// A question of a conversation of its own that was answered at once.
+fn routed(id: &str, asked_at_ms: i64) -> Outcome {
+    let mut outcome = outcome(id, asked_at_ms);
+    outcome.decision.reason = Reason::Routed;
+    outcome.ask.session = None;
+    outcome.attempts = vec![Attempt::begun(ExpertId::new("coder"), Role::Answer)];
+    outcome.answered_by = Some(ExpertId::new("coder"));
+    outcome
+}
+
+async fn begin(store: &Store) -> Watch {
+    Watch::begin(store, 20_000.0, NOW_MS).await.unwrap()
+}
+
+/// Reads on at a time; nothing goes wrong.
+async fn read(watch: &mut Watch, store: &Store, now_ms: i64) {
+    let CaughtUp { alarms, error } = watch.catch_up(store, None, now_ms).await;
+    assert!(alarms.is_empty() && error.is_none(), "{alarms:?} {error:?}");
+}
+
+/// Of how many answers of each expert it knows the success.
+fn judged(watch: &Watch) -> Vec<(String, usize)> {
+    let of = |it: Reference| match it.signal {
+        Signal::Success { expert, .. } => Some((expert.to_string(), it.rows)),
+        _ => None,
+    };
+    watch.references().into_iter().filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn an_answer_that_took_long_is_seen_though_later_questions_were_read() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let mut watch = begin(&store).await;
+    assert_eq!(watch.newest_ms(), None);
+    // One comes from a clock that is ahead, or was brought in.
+    let first = [
+        routed("b", NOW_MS - MINUTE_MS),
+        routed("c", NOW_MS + 90 * HOUR_MS),
+    ];
+    store.write(&first).await.unwrap();
+    read(&mut watch, &store, NOW_MS).await;
+    assert_eq!(watch.questions(), 2);
+    let late = [routed("a", NOW_MS - 5 * MINUTE_MS)];
+    store.write(&late).await.unwrap();
+    read(&mut watch, &store, NOW_MS).await;
+    assert_eq!(watch.questions(), 3);
+    read(&mut watch, &store, NOW_MS + 2 * HOUR_MS).await;
+    assert_eq!(judged(&watch), [("coder".to_owned(), 3)]);
+    assert_eq!(begin(&store).await.newest_ms(), Some(NOW_MS - MINUTE_MS));
+}
+
+#[tokio::test]
+async fn what_another_router_decided_is_read_past_and_what_is_too_old_counts_for_nothing() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let named = |at: usize| Outcome {
+        decision: Decision {
+            reason: Reason::ExpertNamed,
+            ..routed("", 0).decision
+        },
+        ..routed(&format!("named-{at}"), NOW_MS - HOUR_MS)
+    };
+    let mut all: Vec<Outcome> = vec![routed("old", NOW_MS - 40 * 24 * HOUR_MS)];
+    all.extend((0..2_500).map(named));
+    all.push(routed("new", NOW_MS - MINUTE_MS));
+    all.push(routed("brought-in", NOW_MS - 50 * 24 * HOUR_MS));
+    store.write(&all).await.unwrap();
+    let mut watch = begin(&store).await;
+    read(&mut watch, &store, NOW_MS).await;
+    assert_eq!(watch.questions(), 1);
+    assert_eq!(watch.router(), Some(&RouterId::new("r1")));
+}
+
+#[tokio::test]
+async fn after_the_store_was_emptied_what_comes_is_seen() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let some: Vec<Outcome> = (0..5).map(|at| routed(&format!("{at}"), NOW_MS)).collect();
+    store.write(&some).await.unwrap();
+    let mut watch = begin(&store).await;
+    read(&mut watch, &store, NOW_MS).await;
+    sqlx::query("DELETE FROM outcomes")
+        .execute(&store.pool)
+        .await
+        .unwrap();
+    store.write(&[routed("next", NOW_MS)]).await.unwrap();
+    read(&mut watch, &store, NOW_MS).await;
+    assert_eq!(watch.questions(), 6);
+}
+
+#[tokio::test]
+async fn success_waits_for_clients_scores_and_for_nobody_elses() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let asked_at_ms = NOW_MS - MINUTE_MS;
+    store.write(&[routed("a", asked_at_ms)]).await.unwrap();
+    let within_ms = i64::try_from(SCORES_WITHIN.as_millis()).unwrap();
+    let score = |given_at_ms, score, judged_by: Option<&str>| Feedback {
+        given_at_ms,
+        score: Some(score),
+        judged_by: judged_by.map(str::to_owned),
+        ..feedback("a")
+    };
+    let mut watch = begin(&store).await;
+    read(&mut watch, &store, NOW_MS).await;
+    assert_eq!((watch.questions(), judged(&watch)), (1, Vec::new()));
+
+    // The answer took 90 ms.
+    let last_ms = asked_at_ms + 90 + within_ms;
+    for given in [
+        score(asked_at_ms + 100, 0.0, None),
+        score(last_ms, 0.25, None),
+        score(last_ms, 0.75, Some("gpt answer-v1")),
+        score(last_ms + 1, 1.0, None),
+    ] {
+        store.add_feedback(&given).await.unwrap();
+    }
+    let read_back = store.ended_after(0).await.unwrap();
+    let scores: Vec<f64> = read_back[0]
+        .served
+        .scores
+        .iter()
+        .map(|it| it.score)
+        .collect();
+    assert_eq!(scores, [0.0, 0.25], "in the order in which they were given");
+
+    read(&mut watch, &store, last_ms).await;
+    assert_eq!(judged(&watch), []);
+    read(&mut watch, &store, last_ms + 2 * MINUTE_MS).await;
+    assert_eq!(judged(&watch), [("coder".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn an_expert_that_is_down_is_judged_though_another_answered_or_nobody() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let failed = || Attempt {
+        error: Some("failed".into()),
+        ..Attempt::begun(ExpertId::new("coder"), Role::Answer)
+    };
+    let mut helped = routed("helped", NOW_MS - 3 * HOUR_MS);
+    helped.attempts = vec![
+        failed(),
+        Attempt::begun(ExpertId::new("general"), Role::Answer),
+    ];
+    helped.answered_by = Some(ExpertId::new("general"));
+    let mut nobody = routed("nobody", NOW_MS - 3 * HOUR_MS);
+    nobody.attempts = vec![failed()];
+    nobody.answered_by = None;
+    nobody.ending = Ending::ExpertFailed;
+    // A conversation is judged by its first question.
+    let mut again = helped.clone();
+    helped.ask.session = Some("5e55".into());
+    again.ask.session = Some("5e55".into());
+    again.id = "again".into();
+    store.write(&[helped, nobody, again]).await.unwrap();
+    let mut watch = begin(&store).await;
+    read(&mut watch, &store, NOW_MS).await;
+    let expected = [("coder".to_owned(), 2), ("general".to_owned(), 1)];
+    assert_eq!(judged(&watch), expected);
+}
+
+#[tokio::test]
+async fn alarms_of_earlier_pages_come_with_the_error_of_a_later_one() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let all: Vec<Outcome> = (0..2_010)
+        .map(|at| {
+            let refused = outcome("", 0).decision;
+            let mut outcome = routed(&format!("{at:04}"), NOW_MS - HOUR_MS);
+            if at >= 1_500 {
+                outcome.decision = refused;
+            }
+            outcome
+        })
+        .collect();
+    store.write(&all).await.unwrap();
+    // No text: the second page cannot be read.
+    sqlx::query("UPDATE outcomes SET reason = CAST(x'ff' AS TEXT) WHERE id = '2005'")
+        .execute(&store.pool)
+        .await
+        .unwrap();
+    let mut watch = begin(&store).await;
+    let CaughtUp { alarms, error } = watch.catch_up(&store, None, NOW_MS).await;
+    assert!(error.is_some());
+    let signals: Vec<&Signal> = alarms.iter().map(|alarm| &alarm.signal).collect();
+    assert_eq!(signals, [&Signal::OutOfDomain], "{alarms:?}");
+    assert_eq!(watch.questions(), 2_000);
+}
+
+#[tokio::test]
+async fn what_has_a_label_is_placed() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let all = [
+        outcome("a", 5),
+        outcome("b", 6),
+        outcome("c", 7),
+        routed("d", 6),
+    ];
+    store.write(&all).await.unwrap();
+    let unplaced = async |span| {
+        let found = store.unplaced(span, 10).await.unwrap().into_iter();
+        found.map(|it| it.outcome_id).collect::<Vec<_>>()
+    };
+    assert_eq!(unplaced((5, 7)).await, ["c", "b", "a"]);
+    assert_eq!(unplaced((6, 6)).await, ["b"]);
+    let label = Label {
+        outcome_id: "b".into(),
+        given_at_ms: 9,
+        category: "out_of_domain".into(),
+        origin: Origin::Accepted,
+        given_by: "ann".into(),
+    };
+    store.add_labels(&[label]).await.unwrap();
+    assert_eq!(unplaced((5, 7)).await, ["c", "a"]);
+}
