@@ -69,6 +69,12 @@ impl Wish {
         };
         Self { chance, ..self }
     }
+
+    /// The same, with what it is drawn by whether a canary decides.
+    #[must_use]
+    pub fn by_lot(self, lot: Option<u64>) -> Self {
+        Self { lot, ..self }
+    }
 }
 
 /// A question of which it is known what it is about, and the mapping that decides the rest.
