@@ -80,15 +80,7 @@ fn describe() {
         "coterie_cascades_total",
         "First answers of cascades, by the first expert and whether or why not they were accepted."
     );
-    describe_gauge!(
-        "coterie_router_in_force",
-        "1 for the router in force, 0 for those before it"
-    );
-    describe_counter!(
-        "coterie_router_changes_total",
-        "Promotions and roll-backs that were seen, by whether the router was taken"
-    );
-    describe_trials();
+    describe_routers();
     describe_counter!(
         "coterie_drift_alarms_total",
         "Significant changes of the questions or of what becomes of them, by what changed."
@@ -137,7 +129,15 @@ fn describe() {
     );
 }
 
-fn describe_trials() {
+fn describe_routers() {
+    describe_gauge!(
+        "coterie_router_in_force",
+        "1 for the router in force, 0 for those before it"
+    );
+    describe_counter!(
+        "coterie_router_changes_total",
+        "Promotions and roll-backs that were seen, by whether the router was taken"
+    );
     describe_gauge!(
         "coterie_trial",
         "1 for a router that is tried now, by how; 0 for those that were before it."
