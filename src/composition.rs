@@ -70,13 +70,10 @@ impl Wish {
         Self { chance, ..self }
     }
 
-    /// The same of a question with this lot.
+    /// The same, with what it is drawn by whether a canary decides.
     #[must_use]
-    pub fn with_lot(self, lot: u64) -> Self {
-        Self {
-            lot: Some(lot),
-            ..self
-        }
+    pub fn by_lot(self, lot: Option<u64>) -> Self {
+        Self { lot, ..self }
     }
 }
 

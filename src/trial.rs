@@ -1,6 +1,8 @@
-//! A trial of a registered router on live traffic, before anybody promotes it.
+//! Trials of registered routers on live traffic, before anybody promotes them.
 //!
-//! In shadow it decides beside the router in force and nobody acts on it; as a canary it decides for a share of the sessions.
+//! In shadow a router decides beside the one in force, and nobody acts on it; as a canary it decides for a share of the
+//! sessions.
+//!
 //! Which trials there are is in the store; [`crate::app`] makes a running server keep to them. What is here is plain data,
 //! who gets a canary, and what a canary's outcomes say ([`Comparison`]).
 

@@ -108,7 +108,7 @@ impl App {
         let lot = lot(membership.as_ref()).unwrap_or_else(rand::random);
         let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &request, &asked);
-        let wish = wish.drawing(rand::random()).with_lot(lot);
+        let wish = wish.drawing(rand::random()).by_lot(Some(lot));
         let ruled = self.composition.rule(&query, &request, demand, &wish);
         let (decision, reserved) = self.choose(ruled.await?, quota.map(Arc::as_ref))?;
         count(&decision);
@@ -170,10 +170,7 @@ impl App {
         let membership = asked.claim.membership(request);
         let lot = lot(membership.as_ref());
         let session = self.sticky(membership);
-        let wish = Wish {
-            lot,
-            ..self.wish(session.as_ref(), request, asked)
-        };
+        let wish = self.wish(session.as_ref(), request, asked).by_lot(lot);
         let quota = self.quotas.of(asked.claim.client.as_deref());
         let today = self.today(quota.map(Arc::as_ref));
         let resting = self.resting();
