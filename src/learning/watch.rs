@@ -184,7 +184,7 @@ impl Watch {
             });
         }
         loop {
-            let page = store.ended_after(self.judged_up_to).await?;
+            let page = store.became_after(self.judged_up_to).await?;
             let ripe = page.iter().take_while(|it| is_ripe(&it.served, now_ms));
             let ripe = &page[..ripe.count()];
             let Some(last) = ripe.last() else { break };

@@ -137,7 +137,7 @@ struct PassedOverRow {
 }
 
 #[derive(Deserialize)]
-struct AttemptRow {
+pub(super) struct AttemptRow {
     expert: ExpertId,
     #[serde(default)]
     role: String,
@@ -159,6 +159,6 @@ impl From<AttemptRow> for Try {
 }
 
 /// What a later version has written otherwise counts as nothing: a report on many outcomes must not fail for one.
-fn from_json<T: DeserializeOwned + Default>(text: String) -> T {
+pub(super) fn from_json<T: DeserializeOwned + Default>(text: String) -> T {
     serde_json::from_str(&text).unwrap_or_default()
 }

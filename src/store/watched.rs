@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
+
 use sqlx::{Row, sqlite::SqliteRow};
 
+use super::served::{AttemptRow, from_json};
 use crate::{
     ids::{CategoryId, ExpertId, RouterId},
     learning::{
-        served::{Score, Served, Try},
+        served::{Said, Served, Try, Voice},
         watch::{Decided, Ended, SCORES_WITHIN, Unplaced},
     },
     store::{Store, StoreError},
@@ -116,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn ended_after(&self, place: i64) -> Result<Vec<Ended>, StoreError> {
+    pub async fn became_after(&self, place: i64) -> Result<Vec<Ended>, StoreError> {
         let within_ms = i64::try_from(SCORES_WITHIN.as_millis()).unwrap_or(i64::MAX);
         sqlx::query(ENDED)
             .bind(within_ms)
@@ -197,7 +199,7 @@ fn ended(row: SqliteRow) -> sqlx::Result<Ended> {
             first_token: row.try_get::<Option<i64>, _>("first_token_us")?.map(micros),
             ending: row.try_get("ending")?,
             prompt_tokens: None,
-            scores: scores.into_iter().map(Score::from).collect(),
+            said: scores.into_iter().map(Said::from).collect(),
             asked_again: false,
         },
     })
@@ -209,37 +211,15 @@ struct ScoreRow {
     score: f64,
 }
 
-impl From<ScoreRow> for Score {
+impl From<ScoreRow> for Said {
     fn from(row: ScoreRow) -> Self {
         Self {
-            given_by: row.given_by,
-            score: row.score,
+            by: Voice {
+                key: row.given_by,
+                judge: None,
+            },
+            score: Some(row.score),
+            expert: None,
         }
     }
-}
-
-#[derive(Deserialize)]
-struct AttemptRow {
-    expert: ExpertId,
-    #[serde(default)]
-    role: String,
-    error: Option<String>,
-    #[serde(default)]
-    rejected: Option<String>,
-}
-
-impl From<AttemptRow> for Try {
-    fn from(row: AttemptRow) -> Self {
-        Self {
-            expert: row.expert,
-            role: row.role,
-            error: row.error,
-            was_rejected: row.rejected.is_some(),
-        }
-    }
-}
-
-/// What a later version has written otherwise counts as nothing: the watch must not stop for one outcome.
-fn from_json<T: DeserializeOwned + Default>(text: String) -> T {
-    serde_json::from_str(&text).unwrap_or_default()
 }

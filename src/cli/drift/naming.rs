@@ -21,6 +21,9 @@ use crate::{
 /// Proposals that are named at once: there are but a few, and an expert on this machine answers one at a time.
 const CONCURRENT: usize = 2;
 
+/// Tokens of a reply: a name, a sentence, and what a model thinks before.
+const REPLY_TOKENS_MAX: u32 = 512;
+
 /// Asks an expert once for each of these proposals. A reply that names nothing leaves the name of the terms.
 pub(super) async fn name(
     proposed: &mut Proposed,
@@ -91,6 +94,8 @@ async fn open(config: &Config, expert: &ExpertConfig) -> Result<Judge, CliError>
     let bounds = Bounds {
         usd_max: None,
         concurrent: CONCURRENT,
+        reply_tokens_max: REPLY_TOKENS_MAX,
+        tries_max: expert.retries.max.saturating_add(1),
     };
     Ok(Judge::new(
         experts.map_err(CliError::failed)?,

@@ -45,14 +45,14 @@ fn of_expert(served: &Served, expert: &ExpertId) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learning::served::{Score, Try};
+    use crate::learning::served::{Said, Try, Voice};
 
     fn tried(expert: &str, role: &str, error: Option<&str>) -> Try {
         Try {
             expert: ExpertId::new(expert),
             role: role.to_owned(),
             error: error.map(str::to_owned),
-            was_rejected: false,
+            rejected_as: None,
         }
     }
 
@@ -92,12 +92,13 @@ mod tests {
 
     #[test]
     fn a_score_counts_before_the_ending() {
-        let score = |score| Score {
-            given_by: None,
-            score,
+        let score = |score| Said {
+            by: Voice::default(),
+            score: Some(score),
+            expert: None,
         };
         let scored = Served {
-            scores: vec![score(1.0), score(0.25)],
+            said: vec![score(1.0), score(0.25)],
             ..Served::example("a")
         };
         assert_eq!(of(&scored), [("a".into(), 0.25)]);
@@ -122,9 +123,10 @@ mod tests {
             ..Served::example("a")
         };
         assert_eq!(of(&served), []);
-        served.scores = vec![Score {
-            given_by: None,
-            score: 0.5,
+        served.said = vec![Said {
+            by: Voice::default(),
+            score: Some(0.5),
+            expert: None,
         }];
         assert_eq!(of(&served), [("a".into(), 0.5)]);
     }

@@ -133,12 +133,12 @@ async fn success_waits_for_clients_scores_and_for_nobody_elses() {
     ] {
         store.add_feedback(&given).await.unwrap();
     }
-    let read_back = store.ended_after(0).await.unwrap();
+    let read_back = store.became_after(0).await.unwrap();
     let scores: Vec<f64> = read_back[0]
         .served
-        .scores
+        .said
         .iter()
-        .map(|it| it.score)
+        .filter_map(|it| it.score)
         .collect();
     assert_eq!(scores, [0.0, 0.25], "in the order in which they were given");
 
