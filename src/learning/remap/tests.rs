@@ -13,11 +13,14 @@ fn house(mapping: &str) -> (tempfile::TempDir, Config) {
     let file = folder.path().join("mapping.yaml");
     std::fs::write(&file, mapping).unwrap();
     let expert = |name: &str| {
-        format!("  {name}: {{ kind: remote, base_url: 'http://127.0.0.1:9/v1', model: m }}\n")
+        format!(
+            "  {name}: {{ kind: remote, base_url: 'http://127.0.0.1:9/v1', model: m, usd_in: 1, usd_out: 1 }}\n"
+        )
     };
     let experts: String = ["general", "old", "new"].map(expert).concat();
     let yaml = format!(
-        "experts:\n{experts}mapping: {{ file: '{}' }}\n",
+        "models: {{ dir: '{}' }}\nexperts:\n{experts}mapping: {{ file: '{}' }}\n",
+        folder.path().display(),
         file.display()
     );
     let path = folder.path().join("coterie.yaml");

@@ -129,7 +129,7 @@ fn many(client: &str, rows: usize) -> Vec<Evidence> {
 }
 
 #[test]
-fn no_client_gives_more_than_its_share_and_its_newest_rows_are_kept() {
+fn no_client_gives_more_than_its_share_and_its_rows_are_spread_over_time() {
     let evidence = [
         many("a", 500),
         many("b", 30),
@@ -143,16 +143,27 @@ fn no_client_gives_more_than_its_share_and_its_newest_rows_are_kept() {
         .iter()
         .filter(|row| row.client.as_deref() == Some("a"))
         .collect();
-    assert_eq!(of_a.len(), 40, "a quarter of 160");
-    assert_eq!(account.capped, 460);
-    assert_eq!(of_a[0].asked_at_ms, 460);
-    assert_eq!(rows.len(), 160);
+    assert_eq!(
+        of_a.len(),
+        51,
+        "three tenths of 171, one and a half even shares"
+    );
+    assert_eq!(account.capped, 449);
+    let times: Vec<i64> = of_a.iter().map(|row| row.asked_at_ms).collect();
+    assert!(
+        times.windows(2).all(|two| two[1] - two[0] <= 10),
+        "{times:?}"
+    );
+    assert!(times[0] < 10 && times[50] >= 490, "{times:?}");
+    assert_eq!(rows.len(), 171);
 }
 
 #[test]
-fn clients_too_few_to_share_are_not_cut() {
+fn where_clients_are_few_they_share_as_they_do_up_to_three_quarters() {
     let (rows, account) = resolved(&[many("a", 500), many("b", 30)].concat(), &WITHOUT);
-    assert_eq!((rows.len(), account.capped), (530, 0));
+    assert_eq!((rows.len(), account.capped), (120, 410));
+    let (rows, account) = resolved(&many("a", 500), &WITHOUT);
+    assert_eq!((rows.len(), account.capped), (500, 0));
 }
 
 #[test]
@@ -163,17 +174,18 @@ fn the_cut_is_the_largest_that_keeps_everyone_within_the_share() {
         vec![5; 5],
         vec![50, 50, 1, 1, 1],
     ] {
+        let share = f64::max(0.25, EVEN_SHARES_MAX / given.len() as f64);
         let limit = allowed(&given, 0.25);
         let total = |limit: usize| given.iter().map(|it| (*it).min(limit)).sum::<usize>() as f64;
         let most = given.iter().copied().max().unwrap().min(limit);
         assert!(
-            most as f64 <= 0.25 * total(limit) || limit == 1,
+            most as f64 <= share * total(limit) || limit == 1,
             "{given:?} {limit}"
         );
         let next = limit + 1;
         let more = given.iter().copied().max().unwrap().min(next);
         assert!(
-            more == most || more as f64 > 0.25 * total(next),
+            more == most || more as f64 > share * total(next),
             "{given:?} {limit}"
         );
     }
