@@ -19,13 +19,12 @@ fn house(mapping: &str) -> (tempfile::TempDir, Config) {
     };
     let experts: String = ["general", "old", "new"].map(expert).concat();
     let yaml = format!(
-        "models: {{ dir: '{}' }}\nexperts:\n{experts}mapping: {{ file: '{}' }}\n",
-        folder.path().display(),
+        "experts:\n{experts}mapping: {{ file: '{}' }}\n",
         file.display()
     );
     let path = folder.path().join("coterie.yaml");
     std::fs::write(&path, yaml).unwrap();
-    let environment = Environment::default();
+    let environment = Environment::from_process();
     let config = config::load(Some(&path), &environment, Exposure::Insecure).unwrap();
     (folder, config)
 }
@@ -147,7 +146,7 @@ fn the_file_keeps_what_is_not_changed() {
     std::fs::write(folder.path().join("mapping.yaml"), &text).unwrap();
     let again = config::load(
         Some(&folder.path().join("coterie.yaml")),
-        &Environment::default(),
+        &Environment::from_process(),
         Exposure::Insecure,
     );
     assert_eq!(again.unwrap().mapping.categories, wanted.categories);
