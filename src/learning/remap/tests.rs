@@ -55,7 +55,7 @@ fn served(category: &str, rows: usize, right: [f64; 2]) -> Vec<Served> {
                 fallbacks: vec![id(other)],
                 propensity: Some(if is_tried { 0.2 } else { 0.8 }),
                 explored: is_tried,
-                others: vec![id(other)],
+                others: vec![id("new")],
                 said: vec![Said {
                     by: Voice::default(),
                     score: Some(f64::from(u8::from(is_right))),
