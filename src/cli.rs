@@ -1,6 +1,7 @@
 //! The command line: one file a command. Answers go to standard output, everything else to standard error.
 
 mod ask;
+mod asking;
 mod check;
 mod drift;
 mod encoder;

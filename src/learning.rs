@@ -7,6 +7,7 @@ pub mod agreement;
 mod candidate;
 pub mod challenger;
 pub mod comparing;
+mod conversation;
 pub mod crossfit;
 mod evidence;
 pub mod gate;

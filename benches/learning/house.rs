@@ -1,9 +1,11 @@
 //! A folder with routes that have few examples, and the configuration over them.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, sync::Arc};
 
 use coterie::{
+    app::App,
     config::{self, Config, Environment, Exposure},
+    serve::Server,
     train::labels::Labelled,
 };
 use serde_json::json;
@@ -55,6 +57,25 @@ impl House {
         for (category, yaml) in routes {
             fs::write(folder.join(format!("{category}.yaml")), yaml).unwrap();
         }
+    }
+
+    /// Runs a server over it while something is done, which gets its address.
+    pub(crate) async fn serve(&self, work: impl AsyncFnOnce(&str, &App)) {
+        let server = Server::bind(self.config(), Exposure::Guarded)
+            .await
+            .unwrap();
+        let base = format!("http://{}", server.address());
+        let app = Arc::clone(server.app());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = server.run(async move {
+            stopped.await.ok();
+        });
+        let working = async {
+            work(&base, &app).await;
+            drop(app);
+            stop.send(()).unwrap();
+        };
+        tokio::join!(serving, working);
     }
 
     pub(crate) fn config_file(&self) -> PathBuf {

@@ -1,10 +1,10 @@
 //! Questions through a running server, feedback, four retrainings.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use axum::{Json, Router, routing::post};
 use coterie::{
-    config::Exposure,
+    app::App,
     evaluate::Evaluation,
     learning::{
         gate::Bounds,
@@ -12,7 +12,6 @@ use coterie::{
         retrain::{self, Options},
     },
     registry,
-    serve::Server,
     store::Store,
     train::{in_force, labels::Labelled, router::Prepared},
 };
@@ -50,16 +49,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
     let upstream = upstream().await;
     let house = House::new(&dealt.examples, "[sparse, static, transformer]", &upstream);
     let asked = asked(&dealt.traffic, &dealt.classes());
-    let server = Server::bind(house.config(), Exposure::Guarded)
-        .await
-        .unwrap();
-    let base = format!("http://{}", server.address());
-    let app = Arc::clone(server.app());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = server.run(async move {
-        stopped.await.ok();
-    });
-    let replaying = async {
+    let replaying = async |base: &str, app: &App| {
         println!(
             "| questions asked | labelled | router in force | accuracy on {} unseen rows | calibration error | retrained in | gate |",
             dealt.unseen.len()
@@ -69,7 +59,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
         let mut done = 0;
         for share in RETRAINED_AT {
             let until = asked.len() * share / 100;
-            ask_all(&base, &asked[done..until]).await;
+            ask_all(base, &asked[done..until]).await;
             done = until;
             let labelled = asked[..done]
                 .iter()
@@ -97,10 +87,8 @@ pub(crate) async fn run(files: &[PathBuf]) {
             )
             .await;
         }
-        drop(app);
-        stop.send(()).unwrap();
     };
-    tokio::join!(serving, replaying);
+    house.serve(replaying).await;
     let learnt: Vec<Labelled> = asked
         .iter()
         .filter(|asked| asked.feedback.is_some())

@@ -1,10 +1,10 @@
 //! A category that no route covers comes up, and two are asked for no more.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf};
 
 use coterie::{
-    config::Exposure, evaluate::Evaluation, ids::CategoryId, learning::judging, registry,
-    serve::Server, train::labels::Labelled,
+    app::App, evaluate::Evaluation, ids::CategoryId, learning::judging, registry,
+    train::labels::Labelled,
 };
 use serde_json::Value;
 
@@ -52,18 +52,9 @@ pub(crate) async fn run(files: &[PathBuf]) {
 
     let upstream = upstream().await;
     let house = House::new(&examples, "[sparse, static, transformer]", &upstream);
-    let server = Server::bind(house.config(), Exposure::Guarded)
-        .await
-        .unwrap();
-    let base = format!("http://{}", server.address());
-    let app = Arc::clone(server.app());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = server.run(async move {
-        stopped.await.ok();
-    });
-    let shifting = async {
+    let shifting = async |base: &str, app: &App| {
         let (teaching, quiet) = known.split_at(TEACHING.min(known.len()));
-        ask_all(&base, &asked(teaching, &classes)).await;
+        ask_all(base, &asked(teaching, &classes)).await;
         let taught = told(&house, &["retrain"]);
         println!(
             "taught by {} rows: promoted {}",
@@ -71,7 +62,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
         );
         app.look_at_registry();
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-        ask_all(&base, &asked(quiet, &classes)).await;
+        ask_all(base, &asked(quiet, &classes)).await;
         let before = told(&house, &["drift"])["alarms"].as_array().unwrap().len();
         println!(
             "{} questions without a change: {before} alarms",
@@ -80,12 +71,10 @@ pub(crate) async fn run(files: &[PathBuf]) {
         let asked = unsaid_where(asked(&later, &classes), is_new);
         println!(
             "noticed after {:?} questions",
-            noticed(&house, &base, &asked, before).await
+            noticed(&house, base, &asked, before).await
         );
-        drop(app);
-        stop.send(()).unwrap();
     };
-    tokio::join!(serving, shifting);
+    house.serve(shifting).await;
     accept(&house, &later, &unseen).await;
 }
 

@@ -44,15 +44,10 @@ pub(super) async fn run(args: RetrainArgs, environment: &Environment) -> Result<
     let store = Store::open(&config.store.path)
         .await
         .map_err(CliError::failed)?;
-    let learning = &config.learning;
     let options = Options {
         seed: args.seed,
-        without: [learning.without.as_slice(), &args.without].concat(),
-        bounds: Bounds {
-            measure: learning.measure,
-            category_margin: learning.category_margin,
-            ..Bounds::default()
-        },
+        without: args.without(&config),
+        bounds: bounds(&config),
         promotes: !args.dry_run,
     };
     let retrained = Box::pin(retrain::retrain(&config, &store, &options)).await;
@@ -66,20 +61,31 @@ pub(super) async fn run(args: RetrainArgs, environment: &Environment) -> Result<
     Ok(())
 }
 
+impl RetrainArgs {
+    /// The origins that do not count, by the configuration and by the command line.
+    fn without(&self, config: &Config) -> Vec<Origin> {
+        [config.learning.without.as_slice(), &self.without].concat()
+    }
+}
+
+/// What a challenger has to keep to.
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        measure: config.learning.measure,
+        category_margin: config.learning.category_margin,
+        ..Bounds::default()
+    }
+}
+
 /// Compares the router in shadow with what decided.
 async fn report(args: &RetrainArgs, config: &Config) -> Result<(), CliError> {
     let store = Store::open(&config.store.path)
         .await
         .map_err(CliError::failed)?;
-    let learning = &config.learning;
     let options = comparing::Options {
         seed: args.seed,
-        without: [learning.without.as_slice(), &args.without].concat(),
-        bounds: Bounds {
-            measure: learning.measure,
-            category_margin: learning.category_margin,
-            ..Bounds::default()
-        },
+        without: args.without(config),
+        bounds: bounds(config),
     };
     let compared = comparing::compare(config, &store, &options).await;
     let closed = store.close().await;
@@ -107,6 +113,7 @@ fn tell(retrained: &Retrained, is_dry_run: bool) {
             "router {champion} stays in force; {}",
             judgement.reason
         ));
+        tell_mapping(&retrained.mapping, is_dry_run);
         return;
     }
     output::line(&format!(

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Origin,
+    Origin, conversation,
     gate::{self, Bounds, Itself},
-    resolve::{self, Rules},
+    resolve,
     retrain::STATEMENTS_MAX,
     shadow::{self, Comparison, Tally},
 };
@@ -14,7 +14,6 @@ use crate::{
     ids::{CategoryId, RouterId},
     query::Query,
     store::{Store, StoreError},
-    train::dataset,
     trial::TrialKind,
 };
 
@@ -125,14 +124,7 @@ async fn labels(
     options: &Options,
 ) -> Result<HashMap<String, Labelled>, StoreError> {
     let evidence = store.evidence(STATEMENTS_MAX).await?;
-    let routes = config.catalogue.routes.iter();
-    let categories: Vec<CategoryId> = routes.map(|route| route.category.clone()).collect();
-    let rules = Rules {
-        without: &options.without,
-        categories: &categories,
-        client_share_max: config.learning.client_share_max,
-    };
-    let (rows, _) = resolve::resolve(&evidence, &rules);
+    let (rows, _) = resolve::by_config(&evidence, config, &options.without);
     let by_text: HashMap<&str, &resolve::Row> =
         rows.iter().map(|row| (row.text.as_str(), row)).collect();
     let labelled = evidence.into_iter().filter_map(|outcome| {
@@ -140,16 +132,10 @@ async fn labels(
         let row = by_text.get(text.as_str())?;
         let labelled = Labelled {
             category: row.category.clone(),
-            conversation: number(&row.conversation),
+            conversation: conversation::number(&row.conversation),
             text,
         };
         Some((outcome.outcome_id, labelled))
     });
     Ok(labelled.collect())
-}
-
-/// A number for a conversation.
-fn number(name: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = dataset::key(name);
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }

@@ -9,6 +9,8 @@ mod verdict;
 
 pub use asking::{Asked, Bounds, Judge, Question};
 pub use prompt::{REPLY_TOKENS, answer, category, pair};
+pub(super) use prompt::{draw, mark};
+pub(super) use verdict::marked;
 pub use verdict::{Preferred, category_of, preferred_of, score_of};
 
 use serde_json::json;

@@ -4,16 +4,14 @@
 //! The words are in `naming/`; the file has a version in its name and is never changed: other words are another version.
 
 use serde_json::{Value, json};
-use uuid::Uuid;
+
+use super::judge::{draw, mark, marked};
 
 /// Longest name, in characters.
 pub const NAME_MAX: usize = 32;
 
 /// Longest description, in characters: a sentence.
 const DESCRIPTION_MAX: usize = 400;
-
-/// Most tokens of a reply: the tags, and a little thinking aloud before them.
-const REPLY_TOKENS_MAX: u32 = 512;
 
 /// Longest text of a question that is shown, in characters.
 const QUESTION_MAX: usize = 500;
@@ -53,7 +51,8 @@ pub enum Unusable {
 /// Asks for the name of what some questions have in common.
 pub fn question(examples: &[String]) -> Value {
     let (system, ask) = words();
-    let mark = mark(examples, || Uuid::new_v4().simple().to_string());
+    let texts: Vec<&str> = examples.iter().map(String::as_str).collect();
+    let mark = mark(&texts, draw);
     let mut message = String::new();
     for example in examples {
         let text: String = example.chars().take(QUESTION_MAX).collect();
@@ -68,7 +67,6 @@ pub fn question(examples: &[String]) -> Value {
             {"role": "user", "content": message},
         ],
         "temperature": 0,
-        "max_tokens": REPLY_TOKENS_MAX,
     })
 }
 
@@ -104,28 +102,6 @@ pub fn of_reply(reply: &str, taken: &[String]) -> Result<Named, Unusable> {
 fn words() -> (&'static str, &'static str) {
     let words = include_str!("naming/name-v1.txt");
     words.split_once("---\n").unwrap_or(("", words))
-}
-
-/// A mark that occurs in none of the texts, so that none can close its own.
-fn mark(texts: &[String], mut draw: impl FnMut() -> String) -> String {
-    loop {
-        let mark = draw();
-        if !texts.iter().any(|text| text.contains(&mark)) {
-            return mark;
-        }
-    }
-}
-
-/// What stands between the tags; none where they are not there exactly once.
-fn marked<'r>(reply: &'r str, tag: &str) -> Option<&'r str> {
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-    let is_once = |tag: &str| reply.matches(tag).count() == 1;
-    if !is_once(&open) || !is_once(&close) {
-        return None;
-    }
-    let (_, rest) = reply.split_once(&open)?;
-    let (inside, _) = rest.split_once(&close)?;
-    Some(inside.trim())
 }
 
 #[cfg(test)]
@@ -196,7 +172,7 @@ mod tests {
         let close = text.find(&format!("</question {mark}>")).unwrap();
         assert!(text.find(&forged).unwrap() + forged.len() <= close);
         let mut drawn = ["twinkle", "other"].into_iter().map(str::to_owned);
-        let texts = ["Why do stars twinkle?".to_owned()];
+        let texts = ["Why do stars twinkle?"];
         assert_eq!(super::mark(&texts, || drawn.next().unwrap()), "other");
     }
 

@@ -12,6 +12,7 @@ use super::{
     trust::{self, Distrusted},
 };
 use crate::{
+    config::Config,
     ids::{CategoryId, OUT_OF_DOMAIN},
     query::Query,
 };
@@ -73,6 +74,22 @@ pub struct Account {
     pub capped: usize,
     /// Rows that are left, by origin.
     pub rows: BTreeMap<String, usize>,
+}
+
+/// Turns evidence into rows by what is configured, without what these origins say.
+pub fn by_config(
+    evidence: &[Evidence],
+    config: &Config,
+    without: &[Origin],
+) -> (Vec<Row>, Account) {
+    let routes = config.catalogue.routes.iter();
+    let categories: Vec<CategoryId> = routes.map(|route| route.category.clone()).collect();
+    let rules = Rules {
+        without,
+        categories: &categories,
+        client_share_max: config.learning.client_share_max,
+    };
+    resolve(evidence, &rules)
 }
 
 /// Turns evidence, in any order, into rows, oldest first.

@@ -13,13 +13,14 @@ use serde::Serialize;
 use super::{
     Origin,
     challenger::{self, ChallengerError},
+    conversation,
     crossfit::{self, Champion, CrossfitError, Heard},
     gate::{self, Bounds, Itself, Judgement},
     judging,
     learnt::{LEARNT_FILE, Learnt},
     remap::Remapped,
     report,
-    resolve::{self, Account, Row, Rules},
+    resolve::{self, Account, Row},
     split::{self, Split},
 };
 pub use mapping::{MappingError, PROPOSED_FILE, REPLACED_FILE};
@@ -28,7 +29,7 @@ use crate::{
     clock,
     config::Config,
     evaluate::Evaluation,
-    ids::{CategoryId, RouterId},
+    ids::RouterId,
     registry::{self, OpenError, Promotion, Registered},
     router::{Router, RouterError},
     store::{Promoter, PromotionError, Store, StoreError},
@@ -283,18 +284,7 @@ async fn rows(
     options: &Options,
 ) -> Result<(Split, Account), StoreError> {
     let evidence = store.evidence(STATEMENTS_MAX).await?;
-    let categories: Vec<CategoryId> = config
-        .catalogue
-        .routes
-        .iter()
-        .map(|route| route.category.clone())
-        .collect();
-    let rules = Rules {
-        without: &options.without,
-        categories: &categories,
-        client_share_max: config.learning.client_share_max,
-    };
-    let (mut rows, account) = resolve::resolve(&evidence, &rules);
+    let (mut rows, account) = resolve::by_config(&evidence, config, &options.without);
     // They come oldest first.
     let surplus = rows.len().saturating_sub(ROWS_MAX);
     rows.drain(..surplus);
@@ -313,18 +303,12 @@ fn gate_rows(rows: &[&Row], heard: &Heard) -> Vec<gate::Row> {
         .enumerate()
         .map(|(at, (row, (champion, challenger)))| gate::Row {
             label: row.category.clone(),
-            conversation: conversation(&row.conversation),
+            conversation: conversation::number(&row.conversation),
             is_newest: at >= older,
             champion: gate::Said::of(champion),
             challenger: gate::Said::of(challenger),
         })
         .collect()
-}
-
-/// A number for a conversation.
-fn conversation(name: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = dataset::key(name);
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 fn figures(heard: &Heard, champion: &Router, challenger: &Router) -> Option<[Evaluation; 2]> {

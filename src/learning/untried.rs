@@ -16,13 +16,13 @@ use serde::Serialize;
 pub use target::Target;
 
 use super::{
+    conversation,
     reward::{self, Implicit},
     served::Served,
 };
 use crate::{
     ids::{CategoryId, ExpertId, MappingId, OUT_OF_DOMAIN, RouterId},
     off_policy::{self, Bounds, Estimate, Logged, Outcome, Report},
-    train::dataset,
 };
 
 /// Of the parts of the log that the model of the rewards is fitted on.
@@ -201,7 +201,7 @@ fn outcomes(rows: &[Row<'_>], implicit: Implicit) -> Vec<Outcome> {
                 // What is not known is no number, and is counted among what cannot be used.
                 reward: reward::reward(served, &served.expert, implicit).unwrap_or(f64::NAN),
                 propensity: served.propensity,
-                cluster: cluster(conversation),
+                cluster: conversation::number(conversation),
             }
         })
         .collect();
@@ -259,12 +259,6 @@ impl<'a> Numbers<'a> {
     fn count(&self) -> usize {
         self.numbers.len()
     }
-}
-
-/// A number for a conversation.
-fn cluster(name: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = dataset::key(name);
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 impl Served {

@@ -15,10 +15,9 @@ use crate::{
     ids::RouterId,
     router::{narrow, static_encoder::StaticEncoder},
     store::{Store, StoreError},
-    train::dataset,
 };
 
-use super::served::Served;
+use super::{conversation, served::Served};
 
 pub use words::{in_words, references_in_words, signal_word};
 
@@ -209,7 +208,7 @@ impl Watch {
             .map(|(encoder, text)| project(&encoder.vector(text), SEED));
         let question = Question {
             at_ms: outcome.asked_at_ms,
-            conversation: outcome.session.as_deref().map(number),
+            conversation: outcome.session.as_deref().map(conversation::number),
             router: &outcome.router,
             confidence: outcome.confidence.map_or(0.0, narrow),
             refused: matches!(outcome.reason.as_str(), "unsure" | "out_of_domain"),
@@ -228,7 +227,7 @@ impl Watch {
         };
         let judged = Judged {
             at_ms: served.asked_at_ms,
-            conversation: served.conversation.as_deref().map(number),
+            conversation: served.conversation.as_deref().map(conversation::number),
             category,
             experts: &success::of_experts(served),
         };
@@ -247,12 +246,6 @@ fn is_ripe(served: &Served, now_ms: i64) -> bool {
     let ended_ms = served.asked_at_ms.saturating_add(ms(served.total));
     let ripe_ms = ended_ms.saturating_add(ms(SCORES_WITHIN + SCORES_WRITTEN_WITHIN));
     ripe_ms <= now_ms || ended_ms > now_ms.saturating_add(ms(SCORES_WITHIN))
-}
-
-/// A number for a conversation.
-fn number(name: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = dataset::key(name);
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 fn ms(duration: Duration) -> i64 {

@@ -5,7 +5,6 @@ use std::{
     collections::HashSet,
     fs,
     path::Path,
-    process::{Command, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -290,24 +289,6 @@ impl House {
         }
         panic!("router {router} stays in force");
     }
-
-    fn run(&self, command: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_coterie"))
-            .args(command)
-            .arg("--config")
-            .arg(self.coterie.config_file())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// What a command prints as JSON; it must work.
-    fn told(&self, command: &[&str]) -> Value {
-        let output = self.run(&[command, &["--json"]].concat());
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {errors}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
 }
 
 fn key(client: usize) -> String {
@@ -325,13 +306,13 @@ async fn what_feedback_teaches_is_promoted_served_and_taken_back_while_the_serve
     let (before, first) = house.accuracy().await;
     house.teach_all(0, 250).await;
 
-    let dry = house.told(&["retrain", "--dry-run"]);
+    let dry = house.coterie.printed(&["retrain", "--dry-run"]);
     assert_eq!(
         (&dry["promoted"], &dry["judgement"]["passed"]),
         (&json!(false), &json!(true)),
         "{dry:#}"
     );
-    let done = house.told(&["retrain"]);
+    let done = house.coterie.printed(&["retrain"]);
     assert_eq!(done["promoted"], true, "{done:#}");
     assert_eq!(done["champion"], first.as_str());
     assert_eq!(
@@ -363,7 +344,7 @@ async fn what_feedback_teaches_is_promoted_served_and_taken_back_while_the_serve
     );
 
     // The same rows make the same router, whose judgement stays what it was.
-    let again = house.told(&["retrain"]);
+    let again = house.coterie.printed(&["retrain"]);
     assert_eq!(
         (&again["promoted"], &again["judgement"]["reason"]),
         (
@@ -376,17 +357,21 @@ async fn what_feedback_teaches_is_promoted_served_and_taken_back_while_the_serve
         report
     );
 
-    let listed = house.told(&["routers", "list"]);
+    let listed = house.coterie.printed(&["routers", "list"]);
     assert_eq!(listed["in_force"], second.as_str());
     assert_eq!(listed["routers"][0]["parent"], first.as_str());
     assert_eq!(listed["promotions"][0]["promoted_by"], "retrain");
-    house.told(&["routers", "rollback", "--by", "ann"]);
+    house
+        .coterie
+        .printed(&["routers", "rollback", "--by", "ann"]);
     assert_eq!(house.router_other_than(&second).await, first);
     assert_eq!(house.accuracy().await.0.to_bits(), before.to_bits());
 
-    let nothing = house.run(&["routers", "rollback"]);
+    let nothing = house.coterie.run(&["routers", "rollback"]);
     assert_eq!(nothing.status.code(), Some(2));
-    house.told(&["routers", "promote", &second, "--by", "ann"]);
+    house
+        .coterie
+        .printed(&["routers", "promote", &second, "--by", "ann"]);
     assert_eq!(house.router_other_than(&first).await, second);
     drop(house.folder);
     house.coterie.stop().await;
@@ -405,11 +390,11 @@ async fn an_expert_that_does_better_takes_over_its_category_in_the_mapping_of_a_
     }
     let file = house.folder.path().join("mapping.yaml");
     let before = fs::read_to_string(&file).unwrap();
-    let dry = house.told(&["retrain", "--dry-run"]);
+    let dry = house.coterie.printed(&["retrain", "--dry-run"]);
     assert_eq!(dry["mapping"]["passed"], true, "{dry:#}");
     assert_eq!(fs::read_to_string(&file).unwrap(), before);
 
-    let done = house.told(&["retrain"]);
+    let done = house.coterie.printed(&["retrain"]);
     assert_eq!(done["mapping"]["promoted"], true, "{done:#}");
     let changes = done["mapping"]["changes"].as_array().unwrap();
     let baking = changes.iter().find(|change| change["category"] == "baking");
@@ -428,7 +413,7 @@ async fn an_expert_that_does_better_takes_over_its_category_in_the_mapping_of_a_
         (before, after)
     );
     assert!(kept("report.md").contains("| baking | only |"));
-    assert!(house.run(&["check"]).status.success());
+    assert!(house.coterie.run(&["check"]).status.success());
     house.coterie.look_at_mapping();
     for tries in 0.. {
         let told = house.route("Tell me of dough and yeast").await;
@@ -458,7 +443,7 @@ async fn one_client_that_lies_teaches_nothing() {
             house.teach(0, &question, lie).await;
         }
     }
-    let told = house.told(&["retrain", "--dry-run"]);
+    let told = house.coterie.printed(&["retrain", "--dry-run"]);
     let distrusted = &told["account"]["clients_distrusted"];
     assert_eq!(distrusted[0]["client"], "team-0", "{told:#}");
     assert_eq!(distrusted.as_array().unwrap().len(), 1);
@@ -469,7 +454,7 @@ async fn one_client_that_lies_teaches_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn there_must_be_something_to_learn_from() {
     let house = House::new().await;
-    let refused = house.run(&["retrain"]);
+    let refused = house.coterie.run(&["retrain"]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{told}");
     assert!(
@@ -488,7 +473,7 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
         format!("Tell me of {one} and {other}, number {at}")
     });
     house.ask(known.collect()).await;
-    let before = house.told(&["drift"]);
+    let before = house.coterie.printed(&["drift"]);
     assert_eq!(before["alarms"], json!([]), "{before:#}");
     let confidence = &before["references"][0];
     assert_eq!(confidence["rows"], 1_000, "{before:#}");
@@ -510,7 +495,7 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     });
     house.ask(new.collect()).await;
 
-    let found = house.told(&["drift"]);
+    let found = house.coterie.printed(&["drift"]);
     let alarms = found["alarms"].as_array().unwrap();
     assert!(!alarms.is_empty(), "{found:#}");
     let proposal = &found["proposals"][0];
@@ -520,26 +505,28 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let digest = proposal["digest"].as_str().unwrap();
 
     // Whoever says nothing that is a name leaves that of the terms.
-    let unnamed = house.run(&["drift", "--name-by", "only"]);
+    let unnamed = house.coterie.run(&["drift", "--name-by", "only"]);
     let said = String::from_utf8_lossy(&unnamed.stderr).into_owned();
     assert!(said.contains("keeps the name of its terms"), "{said}");
     for wrong in [["--name-by", "nobody"], ["--accept", "nothing_like_that"]] {
-        let refused = house.run(&[&["drift"][..], &wrong].concat());
+        let refused = house.coterie.run(&[&["drift"][..], &wrong].concat());
         assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
     }
     let span = ["--since", text("since"), "--until", text("until")];
     let accept = ["--accept", digest, "--name-by", "namer", "--by", "ann"];
-    let accepted = house.told(&[&["drift"][..], &span, &accept].concat());
+    let accepted = house
+        .coterie
+        .printed(&[&["drift"][..], &span, &accept].concat());
     let path = Path::new(accepted["accepted"].as_str().unwrap());
     assert_eq!(path.file_name().unwrap(), "night_sky.yaml");
     let route = fs::read_to_string(path).unwrap();
     assert!(route.contains("look brighter"), "{route}");
     assert!(route.contains("How bright things look."), "{route}");
     assert_eq!(accepted["labelled"], proposal["times"], "{accepted:#}");
-    assert!(house.run(&["check"]).status.success());
+    assert!(house.coterie.run(&["check"]).status.success());
 
     // What was accepted is not proposed again, and what is watched is the router that decided.
-    let after = house.told(&["drift"]);
+    let after = house.coterie.printed(&["drift"]);
     let proposals = after["proposals"].as_array().unwrap();
     assert!(proposals.iter().all(|it| it["digest"] != digest));
     assert_eq!(after["router"], found["router"], "{after:#}");
@@ -598,7 +585,7 @@ async fn a_promoted_router_that_is_damaged_leaves_the_one_in_force_where_it_is()
     }
     assert_eq!(house.accuracy().await.1, first);
     // What decides from the registry starts all the same, with the router before.
-    let told = house.told(&["route", "Which dough?"]);
+    let told = house.coterie.printed(&["route", "Which dough?"]);
     assert_eq!(told["router"], first.as_str());
     house.coterie.stop().await;
 }
@@ -607,7 +594,7 @@ async fn a_promoted_router_that_is_damaged_leaves_the_one_in_force_where_it_is()
 async fn a_hundred_swaps_under_load_fail_no_request_and_split_no_decision() {
     let house = House::new().await;
     house.teach_all(0, 40).await;
-    let dry = house.told(&["retrain", "--dry-run"]);
+    let dry = house.coterie.printed(&["retrain", "--dry-run"]);
     let (first, second) = (
         dry["champion"].as_str().unwrap(),
         dry["challenger"].as_str().unwrap(),

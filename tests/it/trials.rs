@@ -4,7 +4,6 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     path::Path,
-    process::{Command, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -18,7 +17,7 @@ use coterie::{
     trial::{Share, TrialKind},
 };
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::{
@@ -167,27 +166,9 @@ impl House {
         routers
     }
 
-    fn run(&self, command: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_coterie"))
-            .args(command)
-            .arg("--config")
-            .arg(self.coterie.config_file())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// What a command prints as JSON; it must work.
-    fn told(&self, command: &[&str]) -> Value {
-        let output = self.run(&[command, &["--json"]].concat());
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {errors}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
     /// A command that is refused as misuse, and why.
     fn refused(&self, command: &[&str]) -> String {
-        let output = self.run(command);
+        let output = self.coterie.run(command);
         assert_eq!(output.status.code(), Some(2), "{command:?}");
         String::from_utf8(output.stderr).unwrap()
     }
@@ -215,7 +196,9 @@ impl House {
     }
 
     async fn begin_canary(&self, router: &RouterId, share: &str) {
-        let begun = self.told(&["routers", "canary", router.as_str(), "--share", share]);
+        let begun = self
+            .coterie
+            .printed(&["routers", "canary", router.as_str(), "--share", share]);
         assert_eq!(begun["router"], router.as_str());
         self.wait_for_trial("canary", router, true).await;
     }
@@ -250,7 +233,9 @@ async fn a_trial_decides_in_shadow_beside_the_router_in_force_and_is_compared_wi
     let house = House::new().await;
     let nothing = house.refused(&["retrain", "--report"]);
     assert!(nothing.contains("coterie routers shadow"), "{nothing}");
-    house.told(&["routers", "shadow", house.bad.as_str(), "--by", "ann"]);
+    house
+        .coterie
+        .printed(&["routers", "shadow", house.bad.as_str(), "--by", "ann"]);
     house.wait_for_trial("shadow", &house.bad, true).await;
 
     let asked = 66;
@@ -276,7 +261,7 @@ async fn a_trial_decides_in_shadow_beside_the_router_in_force_and_is_compared_wi
     }
     assert_eq!(compared.len(), asked);
 
-    let report = house.told(&["retrain", "--report"]);
+    let report = house.coterie.printed(&["retrain", "--report"]);
     assert_eq!(report["outcomes"], asked, "{report:#}");
     assert_eq!(report["shadow"], house.bad.as_str());
     assert_eq!(json!(real), report["real"]);
@@ -289,11 +274,11 @@ async fn a_trial_decides_in_shadow_beside_the_router_in_force_and_is_compared_wi
     let judgement = &report["judgement"];
     assert_eq!(judgement["passed"], false);
     assert!(judgement["rows"].as_u64().unwrap() >= 60, "{report:#}");
-    let markdown = house.run(&["retrain", "--report"]).stdout;
+    let markdown = house.coterie.run(&["retrain", "--report"]).stdout;
     let markdown = String::from_utf8(markdown).unwrap();
     assert!(markdown.starts_with("# Router") && markdown.contains("## Where they disagree"));
 
-    house.told(&["routers", "stop", "shadow"]);
+    house.coterie.printed(&["routers", "stop", "shadow"]);
     house.wait_for_trial("shadow", &house.bad, false).await;
     house
         .wait_for_metric("coterie_shadow_decisions_total{result=\"decided\"} 66")
@@ -330,7 +315,9 @@ async fn a_trial_as_canary_decides_for_a_stable_share_of_sessions_until_it_is_pr
     house.refused(&["routers", "canary", good, "--share", "100%"]);
     house.refused(&["routers", "stop", "shadow"]);
 
-    house.told(&["routers", "promote", good, "--by", "ann"]);
+    house
+        .coterie
+        .printed(&["routers", "promote", good, "--by", "ann"]);
     house.wait_for_trial("canary", &house.good, false).await;
     house
         .wait_for_metric(&format!("coterie_router_in_force{{router=\"{good}\"}} 1"))
@@ -342,7 +329,7 @@ async fn a_trial_as_canary_decides_for_a_stable_share_of_sessions_until_it_is_pr
             .iter()
             .all(|router| router == good)
     );
-    let listed = house.told(&["routers", "list"]);
+    let listed = house.coterie.printed(&["routers", "list"]);
     assert_eq!(listed["trials"][0]["ending"], "promoted", "{listed:#}");
     assert_eq!(listed["trials"][0]["ended_by"], "ann");
     let refused = house.refused(&["routers", "shadow", good]);
@@ -381,7 +368,7 @@ async fn a_trial_as_canary_that_is_worse_ends_by_itself_and_its_sessions_go_back
         .await;
     let after = house.routers_of(20).await;
     assert!(after.iter().all(|router| router != bad), "{after:?}");
-    let listed = house.told(&["routers", "list"]);
+    let listed = house.coterie.printed(&["routers", "list"]);
     let trial = &listed["trials"][0];
     assert_eq!(
         (&trial["ending"], &trial["ended_by"]),
@@ -392,7 +379,7 @@ async fn a_trial_as_canary_that_is_worse_ends_by_itself_and_its_sessions_go_back
         why.contains("what clients said") && why.contains("outcomes compared"),
         "{why}"
     );
-    let told = String::from_utf8(house.run(&["routers", "list"]).stdout).unwrap();
+    let told = String::from_utf8(house.coterie.run(&["routers", "list"]).stdout).unwrap();
     assert!(
         told.contains("tried last: router") && told.contains("worse on"),
         "{told}"
@@ -408,7 +395,7 @@ async fn a_trial_as_canary_that_is_as_good_stays_and_goes_on_after_a_restart() {
         house.teach(at).await;
     }
     let before = house.routers_of(20).await;
-    let compared = house.told(&["routers", "list"])["trials"][0]["compared"].clone();
+    let compared = house.coterie.printed(&["routers", "list"])["trials"][0]["compared"].clone();
     assert_eq!(compared["said"]["outcomes"], 120, "{compared:#}");
     assert!(compared["said"]["difference"]["low"].as_f64().unwrap() < 0.0);
 
@@ -427,12 +414,14 @@ async fn a_trial_as_canary_that_is_as_good_stays_and_goes_on_after_a_restart() {
         .wait_for_metric("coterie_canary_outcomes{test=\"said\"} 160")
         .await;
     assert_eq!(house.store().await.open_trials().await.unwrap().len(), 1);
-    let told = String::from_utf8(house.run(&["routers", "list"]).stdout).unwrap();
+    let told = String::from_utf8(house.coterie.run(&["routers", "list"]).stdout).unwrap();
     assert!(
         told.contains("what was said: 160 outcomes compared, difference"),
         "{told}"
     );
-    house.told(&["routers", "stop", "canary", "--why", "seen enough"]);
+    house
+        .coterie
+        .printed(&["routers", "stop", "canary", "--why", "seen enough"]);
     house.wait_for_trial("canary", &house.good, false).await;
     let good = house.good.as_str();
     assert!(
@@ -453,8 +442,10 @@ async fn a_trial_of_a_damaged_router_leaves_the_one_in_force_alone() {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("manifest.json"), "{}").unwrap();
     let damaged = register(&house.store().await, &folder, RouterId::new("damaged")).await;
-    house.told(&["routers", "canary", "damaged", "--share", "90%"]);
-    house.told(&["routers", "shadow", "damaged"]);
+    house
+        .coterie
+        .printed(&["routers", "canary", "damaged", "--share", "90%"]);
+    house.coterie.printed(&["routers", "shadow", "damaged"]);
     house.coterie.look_at_registry();
     for kind in ["canary", "shadow"] {
         let line = format!("coterie_trial_changes_total{{kind=\"{kind}\",result=\"refused\"}} 1");
@@ -468,7 +459,7 @@ async fn a_trial_of_a_damaged_router_leaves_the_one_in_force_alone() {
             .all(|router| *router == in_force)
     );
     // Another can be tried once it is stopped.
-    house.told(&["routers", "stop", "canary"]);
+    house.coterie.printed(&["routers", "stop", "canary"]);
     house.begin_canary(&house.good, "90%").await;
     let good = house.good.as_str();
     assert!(

@@ -1,28 +1,23 @@
 //! An expert names what is proposed.
 
-use std::{pin::pin, sync::Arc};
+use std::pin::pin;
 
 use futures_util::StreamExt as _;
 
-use super::super::{CliError, output};
+use super::super::{CliError, asking, output};
 use crate::{
     causes::in_full,
-    config::{Capability, Config, ExpertConfig},
-    expert::Experts,
+    config::{Config, ExpertConfig},
     learning::{
-        judge::{Asked, Bounds, Judge, Question},
+        judge::{Asked, Bounds, Judge, Question, REPLY_TOKENS},
         naming,
         proposing::Proposed,
     },
-    outcome::Prices,
     progress,
 };
 
 /// Proposals that are named at once: there are but a few, and an expert on this machine answers one at a time.
 const CONCURRENT: usize = 2;
-
-/// Tokens of a reply: a name, a sentence, and what a model thinks before.
-const REPLY_TOKENS_MAX: u32 = 512;
 
 /// Asks an expert once for each of these proposals. A reply that names nothing leaves the name of the terms.
 pub(super) async fn name(
@@ -31,7 +26,7 @@ pub(super) async fn name(
     config: &Config,
     expert: &str,
 ) -> Result<(), CliError> {
-    let judge = open(config, find(config, expert)?).await?;
+    let judge = open(config, asking::find(config, expert)?).await?;
     let questions: Vec<Question<usize>> = places
         .into_iter()
         .map(|at| Question {
@@ -72,36 +67,12 @@ fn take(proposed: &mut Proposed, at: usize, asked: Asked) {
     ));
 }
 
-fn find<'c>(config: &'c Config, id: &str) -> Result<&'c ExpertConfig, CliError> {
-    let chat = |expert: &&ExpertConfig| expert.capabilities.contains(&Capability::Chat);
-    let known = config.experts.iter().filter(chat);
-    known
-        .clone()
-        .find(|expert| expert.id.as_str() == id)
-        .ok_or_else(|| {
-            let known: Vec<&str> = known.map(|expert| expert.id.as_str()).collect();
-            CliError::Usage(format!(
-                "there is no expert `{id}` that answers; the configuration has {}",
-                known.join(", ")
-            ))
-        })
-}
-
 async fn open(config: &Config, expert: &ExpertConfig) -> Result<Judge, CliError> {
-    let alone = expert.clone();
-    let opening = tokio::task::spawn_blocking(move || Experts::open(&[alone]));
-    let experts = opening.await.map_err(CliError::failed)?;
     let bounds = Bounds {
         usd_max: None,
         concurrent: CONCURRENT,
-        reply_tokens_max: REPLY_TOKENS_MAX,
+        reply_tokens_max: REPLY_TOKENS,
         tries_max: expert.retries.max.saturating_add(1),
     };
-    Ok(Judge::new(
-        experts.map_err(CliError::failed)?,
-        expert.id.clone(),
-        Arc::clone(&config.delivery.house),
-        Prices::of(expert),
-        bounds,
-    ))
+    asking::open(config, expert, bounds).await
 }

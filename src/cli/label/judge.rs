@@ -3,19 +3,19 @@
 mod answers;
 mod category;
 
-use std::{pin::pin, sync::Arc};
+use std::pin::pin;
 
 use futures_util::StreamExt as _;
 use serde::Serialize;
 
 use super::{
-    super::{CliError, output},
+    super::{CliError, asking, output},
     LabelArgs, What,
 };
 use crate::{
     causes::in_full,
-    config::{Capability, Config, ExpertConfig},
-    expert::{ErrorClass, Experts},
+    config::{Config, ExpertConfig},
+    expert::ErrorClass,
     learning::{
         agreement::Agreement,
         judge::{self, Asked, Bounds, Judge, Prompt, Question},
@@ -91,7 +91,7 @@ pub(super) async fn run(
     expert: &str,
     args: &LabelArgs,
 ) -> Result<(), CliError> {
-    let expert = find(config, expert)?;
+    let expert = asking::find(config, expert)?;
     let judge = open(config, expert, args).await?;
     let limit = args.judging.limit;
     let (given_by, agreement_with, (tally, agreement)) = match args.judging.what {
@@ -131,45 +131,20 @@ pub(super) async fn run(
     Ok(())
 }
 
-fn find<'c>(config: &'c Config, id: &str) -> Result<&'c ExpertConfig, CliError> {
-    let chat = |expert: &&ExpertConfig| expert.capabilities.contains(&Capability::Chat);
-    let known = config.experts.iter().filter(chat);
-    known
-        .clone()
-        .find(|expert| expert.id.as_str() == id)
-        .ok_or_else(|| {
-            let known: Vec<&str> = known.map(|expert| expert.id.as_str()).collect();
-            CliError::Usage(format!(
-                "there is no expert `{id}` that answers; the configuration has {}",
-                known.join(", ")
-            ))
-        })
-}
-
 async fn open(config: &Config, expert: &ExpertConfig, args: &LabelArgs) -> Result<Judge, CliError> {
-    let prices = Prices::of(expert);
-    if args.judging.usd_max.is_some() && prices.is_none() {
+    if args.judging.usd_max.is_some() && Prices::of(expert).is_none() {
         return Err(CliError::Usage(format!(
             "--usd-max needs to know what `{}` costs; give it `usd_in` and `usd_out` in the configuration",
             expert.id
         )));
     }
-    let alone = expert.clone();
-    let opening = tokio::task::spawn_blocking(move || Experts::open(&[alone]));
-    let experts = opening.await.map_err(CliError::failed)?;
     let bounds = Bounds {
         usd_max: args.judging.usd_max,
         concurrent: args.judging.concurrent.into(),
         reply_tokens_max: args.judging.reply_tokens,
         tries_max: expert.retries.max.saturating_add(1),
     };
-    Ok(Judge::new(
-        experts.map_err(CliError::failed)?,
-        expert.id.clone(),
-        Arc::clone(&config.delivery.house),
-        prices,
-        bounds,
-    ))
+    asking::open(config, expert, bounds).await
 }
 
 /// Asks everything, and hands over each reply as it comes; no words where the judge would not, or could not, answer this very

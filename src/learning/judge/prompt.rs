@@ -68,12 +68,13 @@ fn body(prompt: Prompt, system: &[(&str, String)], user: &[(&str, String)]) -> V
     })
 }
 
-fn draw() -> String {
+/// A mark as good as any.
+pub(in crate::learning) fn draw() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
 /// A mark that occurs in none of the texts.
-fn mark(texts: &[&str], mut draw: impl FnMut() -> String) -> String {
+pub(in crate::learning) fn mark(texts: &[&str], mut draw: impl FnMut() -> String) -> String {
     loop {
         let mark = draw();
         if !texts.iter().any(|text| text.contains(&mark)) {

@@ -52,7 +52,7 @@ pub fn preferred_of(reply: &str) -> Option<Preferred> {
 }
 
 /// What stands between the tags; none where they are not there exactly once.
-fn marked<'r>(reply: &'r str, tag: &str) -> Option<&'r str> {
+pub(in crate::learning) fn marked<'r>(reply: &'r str, tag: &str) -> Option<&'r str> {
     let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
     let (before, rest) = reply.split_once(&open)?;
     let (inside, after) = rest.split_once(&close)?;

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
     sync::{Arc, Weak},
 };
 
@@ -74,6 +75,25 @@ impl Coterie {
     /// Where its configuration is.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.folder.path().join("coterie.yaml")
+    }
+
+    /// Runs a command of the program on its configuration.
+    pub(crate) fn run(&self, command: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_coterie"))
+            .args(command)
+            .arg("--config")
+            .arg(self.config_file())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What a command prints as JSON; it must work.
+    pub(crate) fn printed(&self, command: &[&str]) -> Value {
+        let output = self.run(&[command, &["--json"]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Opens its store beside it.
