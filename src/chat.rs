@@ -8,10 +8,14 @@ mod chunk;
 mod facts;
 pub(crate) mod fields;
 mod kept;
+mod logprobs;
 mod need;
 mod request;
 
 pub use answer::{AnswerHead, Completion, FinishReason, NotAChatObject, Usage};
 pub use chunk::{Choices, Chunk};
+pub use logprobs::TokenChoice;
 pub use need::Need;
-pub use request::{ChatRequest, InvalidRequest, Message, Role, STOPS_MAX, Sampling};
+pub use request::{
+    ChatRequest, GUIDED_CHOICES_MAX, InvalidRequest, Message, Role, STOPS_MAX, Sampling,
+};

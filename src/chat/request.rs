@@ -7,6 +7,9 @@ use super::fields;
 /// Most stop sequences that one request may carry.
 pub const STOPS_MAX: usize = 16;
 
+/// Most texts that one request may have an answer chosen from.
+pub const GUIDED_CHOICES_MAX: usize = 128;
+
 /// A chat request whose known fields have been checked.
 #[derive(Clone, Debug)]
 pub struct ChatRequest {
@@ -24,6 +27,9 @@ pub struct ChatRequest {
     pub stream: bool,
     /// Whether a streamed answer ends with a chunk that counts tokens.
     pub include_usage: bool,
+    /// The texts of which the answer is to be one (`guided_choice`, as vLLM has it); at most [`GUIDED_CHOICES_MAX`],
+    /// none empty; empty: the answer is free. Local experts keep to it, remote ones as far as their server does.
+    pub among: Vec<String>,
 }
 
 /// One turn of a conversation, reduced to its text.
@@ -115,6 +121,7 @@ impl ChatRequest {
                 })?,
                 None => false,
             },
+            among: among(&body)?,
             body,
         })
     }
@@ -129,6 +136,18 @@ impl ChatRequest {
         } else {
             "max_tokens"
         }
+    }
+
+    /// By what the beginning of the conversation is to be known that other requests share (`prompt_cache_key`).
+    pub fn prefix_key(&self) -> Option<&str> {
+        self.body.get("prompt_cache_key").and_then(Value::as_str)
+    }
+
+    /// How many of the likeliest tokens are to be told of each token's place; none: none (`logprobs`, `top_logprobs`).
+    pub fn token_choices_told(&self) -> Option<usize> {
+        let most = self.body.get("top_logprobs").and_then(Value::as_u64);
+        let most = usize::try_from(most.unwrap_or(0)).unwrap_or(usize::MAX);
+        (self.body.get("logprobs") == Some(&Value::Bool(true))).then_some(most)
     }
 
     /// Bytes of all texts in the request, pictures and tools included: about as much as it takes to read or write it.
@@ -187,6 +206,24 @@ fn stops(body: &Map<String, Value>) -> Result<Vec<String>, InvalidRequest> {
     };
     let fine = stops.len() <= STOPS_MAX && stops.iter().all(|stop| !stop.is_empty());
     if fine { Ok(stops) } else { Err(wrong()) }
+}
+
+fn among(body: &Map<String, Value>) -> Result<Vec<String>, InvalidRequest> {
+    let wrong = || {
+        let message = format!(
+            "`guided_choice` must be a list of up to {GUIDED_CHOICES_MAX} texts, none empty"
+        );
+        InvalidRequest::at("guided_choice", message)
+    };
+    let texts = match body.get("guided_choice") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(texts)) => texts.iter().map(|text| text.as_str().map(str::to_owned)),
+        Some(_) => return Err(wrong()),
+    };
+    let texts: Vec<String> = texts.collect::<Option<_>>().ok_or_else(wrong)?;
+    let is_fine = (1..=GUIDED_CHOICES_MAX).contains(&texts.len())
+        && texts.iter().all(|text| !text.is_empty());
+    if is_fine { Ok(texts) } else { Err(wrong()) }
 }
 
 fn messages(body: &Map<String, Value>) -> Result<Vec<Message>, InvalidRequest> {

@@ -6,11 +6,13 @@
 //! All models share candle's one pool of threads, as many as the machine has cores, which wait for one another by
 //! spinning. On a machine that is busy with other work, fewer are faster: `CANDLE_NUM_THREADS=1`.
 
+mod choice;
 mod error;
 mod generator;
 mod gguf;
 mod likelihood;
 mod model;
+mod prefix;
 mod reader;
 mod sampler;
 mod template;
@@ -107,16 +109,24 @@ impl Expert for LocalExpert {
                 let first = next(&mut pieces).await?;
                 return Ok(Answer::Stream(chunks(self.head(), first, pieces)));
             }
-            whole(&self.head(), pieces).await.map(Answer::Whole)
+            let told = request.token_choices_told();
+            whole(&self.head(), pieces, told).await.map(Answer::Whole)
         }
         .boxed()
     }
 }
 
-/// Refuses what would otherwise be silently ignored. Results of tools are text, which a model can read.
+/// Refuses what would otherwise be silently ignored. Results of tools are text, which a model can read; the
+/// log-probabilities of an answer are told where it is one of a few texts and comes whole.
 fn refuse_unsupported(request: &ChatRequest) -> Result<(), ExpertError> {
+    let tells_logprobs = !request.among.is_empty() && !request.stream;
     let mut needs = Need::all_of(request).into_iter();
-    match needs.find(|need| *need != Need::ToolResults) {
+    let is_met = |need: &Need| match need {
+        Need::ToolResults => true,
+        Need::LogProbs => tells_logprobs,
+        _ => false,
+    };
+    match needs.find(|need| !is_met(need)) {
         Some(need) => Err(ExpertError::Unsupported {
             what: need.in_words(),
             param: need.param(),
@@ -125,13 +135,22 @@ fn refuse_unsupported(request: &ChatRequest) -> Result<(), ExpertError> {
     }
 }
 
-async fn whole(head: &AnswerHead, mut pieces: Pieces) -> Result<Completion, ExpertError> {
+/// `told`: of how many tokens the log-probabilities are wanted in the place of each of the answer's.
+async fn whole(
+    head: &AnswerHead,
+    mut pieces: Pieces,
+    told: Option<usize>,
+) -> Result<Completion, ExpertError> {
     let mut text = String::new();
     loop {
         match next(&mut pieces).await? {
             Piece::Text(more) => text.push_str(&more),
             Piece::End(ending) => {
                 let completion = head.completion(&text, ending.reason, ending.usage);
+                let completion = match told {
+                    Some(most) => completion.with_token_choices(&ending.choices, most),
+                    None => completion,
+                };
                 return Ok(completion.with_mean_logprob(ending.mean_logprob));
             }
         }

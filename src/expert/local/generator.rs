@@ -6,10 +6,12 @@ use candle_core::Tensor;
 use serde_json::Value;
 
 use super::{
+    choice::{Choices, Next},
     error::{LoadFault, in_words},
     gguf::Gguf,
     likelihood::Likelihood,
     model::{Family, Model},
+    prefix::{self, Prefixes},
     reader::{Gone, Reader},
     sampler::Sampler,
     template::ChatTemplate,
@@ -17,7 +19,7 @@ use super::{
     tokenizer::Tokenizer,
 };
 use crate::{
-    chat::{ChatRequest, FinishReason, Message, Role, Usage},
+    chat::{ChatRequest, FinishReason, Message, Role, Sampling, TokenChoice, Usage},
     expert::ExpertError,
 };
 
@@ -36,6 +38,8 @@ pub(super) struct Generator {
     context_tokens: usize,
     /// The tokens that the model has read in whole chunks, from the first position on.
     pub(super) read: Vec<u32>,
+    /// Beginnings of prompts that come again.
+    prefixes: Prefixes,
 }
 
 /// What a model file turned out to hold.
@@ -50,12 +54,14 @@ pub struct ModelCard {
 }
 
 /// How an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ending {
     pub(super) reason: FinishReason,
     pub(super) usage: Usage,
     /// Of the tokens that were drawn, by the model itself.
     pub(super) mean_logprob: Option<f64>,
+    /// What each token was chosen from, where the answer is one of a few texts.
+    pub(super) choices: Vec<TokenChoice>,
 }
 
 /// Why an answer did not come to its end.
@@ -91,6 +97,7 @@ impl Generator {
             template,
             context_tokens,
             read: Vec::new(),
+            prefixes: Prefixes::default(),
         };
         Ok((generator, card))
     }
@@ -102,6 +109,9 @@ impl Generator {
         reader: &Reader<'_>,
     ) -> Result<Ending, Unfinished> {
         let prompt = self.prompt(request)?;
+        if !request.among.is_empty() {
+            return self.choose(request, &prompt, reader);
+        }
         let room = self.context_tokens - prompt.len();
         let answer_tokens_max = request
             .sampling
@@ -112,7 +122,7 @@ impl Generator {
         let mut sampler = Sampler::new(&request.sampling);
         let mut likelihood = Likelihood::default();
         let mut text = AnswerText::new(&request.sampling.stop);
-        let mut state = self.read_prompt(&prompt, reader)?;
+        let mut state = self.read_prompt(request, &prompt, reader)?;
         let mut answer_tokens = 0;
         let reason = loop {
             let logits = self.model.logits(&state)?;
@@ -144,12 +154,67 @@ impl Generator {
                 completion_tokens: answer_tokens as u64,
             },
             mean_logprob: likelihood.mean_logprob(),
+            choices: Vec::new(),
+        })
+    }
+
+    /// Answers with one of the texts that the request allows.
+    fn choose(
+        &mut self,
+        request: &ChatRequest,
+        prompt: &[u32],
+        reader: &Reader<'_>,
+    ) -> Result<Ending, Unfinished> {
+        let mut choices = Choices::new(&request.among, &self.tokenizer)?;
+        let sampling = Sampling {
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            ..request.sampling.clone()
+        };
+        let mut sampler = Sampler::new(&sampling);
+        let end = self.tokenizer.end();
+        let mut position = prompt.len();
+        let mut state = self.read_prompt(request, prompt, reader)?;
+        let text = loop {
+            let among = match choices.next(end) {
+                Next::Done(text) => break text,
+                Next::Among(among) => among,
+            };
+            let logits = self.model.logits_of(&state, &among)?;
+            let token = choices.choose(&among, logits, &mut sampler, &self.tokenizer);
+            if end == Some(token) {
+                break choices.ended();
+            }
+            if let Next::Done(text) = choices.next(end) {
+                break text;
+            }
+            if position == self.context_tokens {
+                return Err(Unfinished::Failed(ExpertError::ContextTooLong {
+                    prompt_tokens: prompt.len(),
+                    context_tokens: self.context_tokens,
+                }));
+            }
+            state = self.model.read(&[token], position)?;
+            position += 1;
+        };
+        reader.send(text)?;
+        let choices = choices.into_tokens();
+        let logprobs: f64 = choices.iter().map(|choice| choice.logprob).sum();
+        Ok(Ending {
+            reason: FinishReason::Stop,
+            usage: Usage {
+                prompt_tokens: prompt.len() as u64,
+                completion_tokens: choices.len() as u64,
+            },
+            mean_logprob: (!choices.is_empty()).then(|| logprobs / choices.len() as f64),
+            choices,
         })
     }
 
     /// Forgets what has been read, after a failure that may have left it half written.
     pub(super) fn forget(&mut self) {
         self.read.clear();
+        self.prefixes = Prefixes::default();
     }
 
     /// The tokens of a conversation and of an answer that was begun, which leave room for at least one more.
@@ -180,22 +245,73 @@ impl Generator {
     ///
     /// What it has in common with the prompt before is not read again, in whole chunks only: cut at the same places,
     /// every chunk gives the same numbers to the last bit, so an answer does not depend on what was asked before.
-    fn read_prompt(&mut self, prompt: &[u32], reader: &Reader<'_>) -> Result<Tensor, Unfinished> {
+    fn read_prompt(
+        &mut self,
+        request: &ChatRequest,
+        prompt: &[u32],
+        reader: &Reader<'_>,
+    ) -> Result<Tensor, Unfinished> {
+        let begun = match request.prefix_key() {
+            Some(key) => self.read_prefix(key, request, prompt, reader)?,
+            None => 0,
+        };
+        if begun > 0 {
+            return self.read_on(&prompt[begun..], begun, reader);
+        }
         let common = self.read.iter().zip(&prompt[..prompt.len() - 1]);
         let common = common.take_while(|(read, token)| read == token).count();
-        let mut position = common - common % CHUNK_TOKENS;
+        let position = common - common % CHUNK_TOKENS;
         self.read.truncate(position);
+        self.read_on(&prompt[position..], position, reader)
+    }
+
+    /// Reads the beginning of a prompt that others share, or takes it from what was kept; how many tokens it has.
+    fn read_prefix(
+        &mut self,
+        key: &str,
+        request: &ChatRequest,
+        prompt: &[u32],
+        reader: &Reader<'_>,
+    ) -> Result<usize, Unfinished> {
+        self.read.clear();
+        if let Some(tokens) = self.prefixes.recall(key, prompt, &mut self.model)? {
+            return Ok(tokens);
+        }
+        let (messages, _) = begun_answer(request);
+        let tokens = prefix::common(messages, prompt, &self.template, &self.tokenizer)?;
+        if tokens > 0 {
+            self.read_on(&prompt[..tokens], 0, reader)?;
+            self.prefixes.keep(key, &prompt[..tokens], &self.model)?;
+            self.read.clear();
+        }
+        Ok(tokens)
+    }
+
+    /// Reads tokens, at least one, that stand at `position` and after; gives the state after the last of them.
+    fn read_on(
+        &mut self,
+        tokens: &[u32],
+        position: usize,
+        reader: &Reader<'_>,
+    ) -> Result<Tensor, Unfinished> {
+        let mut position = position;
+        let mut chunks = tokens.chunks(CHUNK_TOKENS).peekable();
         loop {
             if reader.has_left() {
                 return Err(Unfinished::ReaderGone);
             }
-            let chunk = &prompt[position..prompt.len().min(position + CHUNK_TOKENS)];
+            let Some(chunk) = chunks.next() else {
+                return Err(Unfinished::Failed(ExpertError::Model {
+                    detail: "there is nothing to read".into(),
+                }));
+            };
             let state = self.model.read(chunk, position)?;
-            position += chunk.len();
-            if chunk.len() == CHUNK_TOKENS {
+            // What stands elsewhere than a whole number of chunks after the beginning is cut at other places.
+            if chunk.len() == CHUNK_TOKENS && self.read.len() == position {
                 self.read.extend_from_slice(chunk);
             }
-            if position == prompt.len() {
+            position += chunk.len();
+            if chunks.peek().is_none() {
                 return Ok(state);
             }
         }

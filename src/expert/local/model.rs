@@ -38,6 +38,13 @@ pub(super) struct Model {
     rope: Rope,
 }
 
+/// What a model keeps of the first tokens of a prompt.
+pub(super) struct Memory {
+    tokens: usize,
+    /// Keys and values, `[tokens, kv_heads, head_width]` each, by layer.
+    layers: Vec<[Tensor; 2]>,
+}
+
 /// The sizes of a model.
 struct Sizes {
     /// Numbers that a token is carried as between layers.
@@ -117,6 +124,30 @@ impl Model {
             .forward(&self.norm.forward(state)?)?
             .squeeze(0)?
             .to_vec1()
+    }
+
+    /// The scores of a few tokens alone, in their order: a vocabulary has a third of a small model's weights.
+    pub(super) fn logits_of(&self, state: &Tensor, tokens: &[u32]) -> Result<Vec<f32>> {
+        let rows = self.head.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
+        let state = self.norm.forward(state)?.squeeze(0)?.unsqueeze(1)?;
+        rows.matmul(&state)?.squeeze(1)?.to_vec1()
+    }
+
+    /// A copy of the keys and values of the first `tokens` positions, all of which have been read.
+    pub(super) fn keep(&self, tokens: usize) -> Result<Memory> {
+        let layers = self.layers.iter().map(|layer| layer.keep(tokens));
+        Ok(Memory {
+            tokens,
+            layers: layers.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Puts them back: as if the positions had just been read.
+    pub(super) fn recall(&mut self, memory: &Memory) -> Result<()> {
+        for (layer, kept) in self.layers.iter_mut().zip(&memory.layers) {
+            layer.recall(kept, memory.tokens)?;
+        }
+        Ok(())
     }
 }
 
@@ -251,6 +282,31 @@ mod tests {
             model.read(&TOKENS[4..10], 4).unwrap();
             assert_close(&logits(&mut model, &TOKENS[10..], 10), &at_once);
         }
+    }
+
+    #[test]
+    fn a_few_scores_are_those_of_the_whole_vocabulary() {
+        for file in [tiny::llama(), tiny::qwen2()] {
+            let (mut model, _) = load(&file);
+            let state = model.read(&TOKENS, 0).unwrap();
+            let all = model.logits(&state).unwrap();
+            let few = model.logits_of(&state, &[200, 3, 255]).unwrap();
+            assert_close(&few, &[all[200], all[3], all[255]]);
+        }
+    }
+
+    #[test]
+    fn what_is_recalled_is_as_if_it_had_just_been_read() {
+        let (mut model, _) = load(&tiny::qwen2());
+        let expected = logits(&mut model, &TOKENS, 0);
+        let memory = model.keep(6).unwrap();
+        model.read(&[9; 20], 0).unwrap();
+        model.recall(&memory).unwrap();
+        assert_eq!(
+            logits(&mut model, &TOKENS[6..], 6),
+            logits(&mut model, &TOKENS[6..], 6)
+        );
+        assert_close(&logits(&mut model, &TOKENS[6..], 6), &expected);
     }
 
     #[test]

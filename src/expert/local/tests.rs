@@ -1,5 +1,6 @@
 //! Local experts as a whole, on a real model: SmolLM2 where what it says matters, a tiny one where it does not.
 
+mod choices;
 mod prompts;
 mod serving;
 

@@ -93,6 +93,11 @@ impl Tokenizer {
         self.bytes.get(token as usize).map_or(&[], |bytes| bytes)
     }
 
+    /// A token that ends an answer, where the model has one.
+    pub(super) fn end(&self) -> Option<u32> {
+        self.ends.iter().min().copied()
+    }
+
     /// Whether a token ends the answer.
     pub(super) fn ends_answer(&self, token: u32) -> bool {
         self.ends.contains(&token)

@@ -84,6 +84,22 @@ impl Attention {
         let attended = attended.squeeze(0)?.transpose(0, 1)?.flatten_from(1)?;
         self.output.forward(&attended)
     }
+
+    /// A copy of the keys and values of the first `tokens` positions.
+    pub(super) fn keep(&self, tokens: usize) -> Result<[Tensor; 2]> {
+        let Cache { keys, values, .. } = &self.cache;
+        Ok([
+            widened(keys, tokens, tokens)?,
+            widened(values, tokens, tokens)?,
+        ])
+    }
+
+    /// Writes them over whatever stands at the first `tokens` positions.
+    pub(super) fn recall(&mut self, [keys, values]: &[Tensor; 2], tokens: usize) -> Result<()> {
+        self.cache.make_room(tokens, 0)?;
+        self.cache.keys.slice_set(keys, 0, 0)?;
+        self.cache.values.slice_set(values, 0, 0)
+    }
 }
 
 impl Projection {
@@ -141,15 +157,21 @@ impl Cache {
         position: usize,
     ) -> Result<(Tensor, Tensor)> {
         let end = position + keys.dim(0)?;
-        let room = self.keys.dim(0)?;
-        if end > room {
-            let room = end.max(2 * room).min(self.tokens_max);
-            self.keys = widened(&self.keys, position, room)?;
-            self.values = widened(&self.values, position, room)?;
-        }
+        self.make_room(end, position)?;
         self.keys.slice_set(keys, 0, position)?;
         self.values.slice_set(values, 0, position)?;
         Ok((self.keys.narrow(0, 0, end)?, self.values.narrow(0, 0, end)?))
+    }
+
+    /// Makes room for positions up to `end`, of which the first `kept` are not lost.
+    fn make_room(&mut self, end: usize, kept: usize) -> Result<()> {
+        let room = self.keys.dim(0)?;
+        if end > room {
+            let room = end.max(2 * room).min(self.tokens_max);
+            self.keys = widened(&self.keys, kept, room)?;
+            self.values = widened(&self.values, kept, room)?;
+        }
+        Ok(())
     }
 }
 

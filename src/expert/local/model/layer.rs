@@ -56,6 +56,18 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// See [`Model::keep`](super::Model::keep).
+    pub(super) fn keep(&self, tokens: usize) -> Result<[Tensor; 2]> {
+        self.attention.keep(tokens)
+    }
+
+    /// See [`Model::recall`](super::Model::recall).
+    pub(super) fn recall(&mut self, kept: &[Tensor; 2], tokens: usize) -> Result<()> {
+        self.attention.recall(kept, tokens)
+    }
+}
+
 impl Norm {
     pub(super) fn load(
         gguf: &Gguf,
