@@ -16,7 +16,7 @@ use std::{
 
 use coterie::{
     catalogue::{Catalogue, Route},
-    config::{self, EncoderConfig, FeatureKind, RouterConfig, Sticky},
+    config::{self, EncoderConfig, FeatureKind, Guard, RouterConfig, Sticky},
     ids::CategoryId,
     query::Query,
     router::{Router, artefact::Artefact},
@@ -118,6 +118,8 @@ impl Call {
             features: features.to_vec(),
             static_encoder: self.static_encoder.clone(),
             sticky: Sticky::Off,
+            guard: Guard::Off,
+            instruction: None,
         }
     }
 }
@@ -179,7 +181,7 @@ fn made_up(categories: usize) -> Catalogue {
     });
     Catalogue {
         routes: routes.collect(),
-        out_of_domain: Vec::new(),
+        ..Catalogue::default()
     }
 }
 

@@ -374,6 +374,7 @@ impl Traffic {
             tier: None,
             reason: Reason::Routed,
             strangeness: Some(self.random.random()),
+            instruction: None,
             session: None,
             expert: expert(at / 7),
             fallbacks: vec![expert(at + 1)],

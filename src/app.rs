@@ -32,6 +32,7 @@ use crate::{
     config::{Config, ExpertConfig},
     expert::{Experts, OpenError},
     ids::ExpertId,
+    instruction::{blend::BlendError, tier::Tier},
     outcome::{Prices, Recorder, RecorderOptions, Retention, Spending},
     quota::Quotas,
     registry::{self, OpenedBy},
@@ -95,6 +96,9 @@ pub enum AppError {
     /// An expert cannot be opened.
     #[error(transparent)]
     Expert(#[from] OpenError),
+    /// What was learnt of the instruction tier cannot be used.
+    #[error(transparent)]
+    Instruction(#[from] BlendError),
     /// A thread that loads models died.
     #[error("loading stopped: {0}")]
     Loading(#[from] tokio::task::JoinError),
@@ -113,8 +117,9 @@ impl App {
         });
         let store = Store::open(&config.store.path).await?;
         let (router, opened_by) = registry::open_promoted(&config, &store).await?;
-        let composition = Composition::new(&config, router);
         let experts = loading.await??;
+        let instruction = Tier::configured(&config, &experts, &router)?;
+        let composition = Composition::new(&config, router).with_instruction(instruction);
         let now_ms = clock::now_ms();
         let midnight_ms = Spending::midnight_ms(now_ms);
         let spent_usd = store.spent_usd_since(midnight_ms).await?;
@@ -161,6 +166,15 @@ impl App {
     /// Runs a task that `close` waits for; it must end when `cancel` is cancelled.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
+    }
+
+    /// Has the expert of the instruction tier read its cards, so that no question waits for that.
+    pub async fn warm_up(self: Arc<Self>) {
+        if let Some(tier) = self.composition.instruction() {
+            let router = self.composition.router();
+            let warm_up = tier.warm_up(router.encoder());
+            self.cancel.run_until_cancelled(warm_up).await;
+        }
     }
 
     /// Ends answers under way, writes what was recorded, and closes the parts in order.

@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod fault_server;
 mod import;
+mod instruct;
 mod label;
 mod map;
 mod models;
@@ -83,6 +84,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Check the configuration, the routes and what they need; report every mistake with its place.
     Check(check::CheckArgs),
+    /// Write down what questions demand, and learn what the word of an expert that says so is worth.
+    Instruct(instruct::InstructArgs),
     /// Make encoders of your own: fine-tune a transformer on labelled questions.
     Encoder(encoder::EncoderArgs),
     /// Show, download and verify the models that the experts and the router need.
@@ -197,6 +200,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
             return check::run(&args, environment, &mut stdout(), &mut stderr())
                 .map_err(CliError::failed);
         }
+        Command::Instruct(args) => Box::pin(instruct::run(args, environment)).await?,
         Command::Encoder(args) => encoder::run(args).await?,
         Command::FaultServer(args) => fault_server::run(args).await?,
         Command::Models { config, args } => {

@@ -12,12 +12,13 @@ use crate::{
     config::{Capability, Config, ExpertConfig, MappingConfig, Prefer, Preference},
     decision::{Decision, Explained, Features, Reason},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
+    instruction::{Instructed, tier::Tier},
     mapping::{
         Chance, Demand, Mapping, OverBudget, Posteriors, Predicted, PreferNotAllowed, Quality,
         Question, Resting, Today, Wanted,
     },
     query::Query,
-    router::{Router, Verdict},
+    router::{Router, RouterError, Verdict},
     session::{self, Held, Why},
     trial::Trial,
 };
@@ -34,6 +35,8 @@ pub struct Composition {
     canary: ArcSwapOption<Canary>,
     mapping: ArcSwap<Mapping>,
     posteriors: ArcSwap<Posteriors>,
+    /// The router's last tier; none where nobody is asked what a question demands.
+    instruction: Option<Tier>,
     experts: Vec<ExpertId>,
 }
 
@@ -152,8 +155,23 @@ impl Composition {
             canary: ArcSwapOption::empty(),
             mapping: ArcSwap::from_pointee(mapping),
             posteriors: ArcSwap::default(),
+            instruction: None,
             experts: chat.map(|expert| expert.id.clone()).collect(),
         }
+    }
+
+    /// The same, with an expert that is asked what a question demands as the router's last tier.
+    #[must_use]
+    pub fn with_instruction(self, instruction: Option<Tier>) -> Self {
+        Self {
+            instruction,
+            ..self
+        }
+    }
+
+    /// That expert's tier.
+    pub fn instruction(&self) -> Option<&Tier> {
+        self.instruction.as_ref()
     }
 
     /// The router in force now. Whoever decides holds on to it, so that one router makes the whole decision.
@@ -252,11 +270,16 @@ impl Composition {
         let known = |held: &&Held| router.categories().contains(&held.category);
         let held = wish.held.as_ref().filter(known);
         let ruling = match &target {
-            Target::Composition => match (router.classify(query).await, held) {
-                (Ok(verdict), Some(held)) => weigh(held, verdict, query, |category| {
-                    mapping.serves(category, &demand)
-                }),
-                (Ok(verdict), None) => Ruling::from_verdict(verdict),
+            Target::Composition => match (self.classify(&router, query).await, held) {
+                (Ok((verdict, instruction)), held) => Ruling {
+                    instruction,
+                    ..match held {
+                        Some(held) => weigh(held, verdict, query, |category| {
+                            mapping.serves(category, &demand)
+                        }),
+                        None => Ruling::from_verdict(verdict),
+                    }
+                },
                 (Err(error), _) => Ruling::without_verdict(&error),
             },
             Target::Category(category) => {
@@ -283,6 +306,19 @@ impl Composition {
             chance: wish.chance,
             demand,
             started,
+        })
+    }
+
+    /// What the router says, its last tier included where there is one and it is needed.
+    async fn classify(
+        &self,
+        router: &Router,
+        query: &Query,
+    ) -> Result<(Verdict, Option<Instructed>), RouterError> {
+        let verdict = router.classify(query).await?;
+        Ok(match &self.instruction {
+            Some(tier) => tier.weigh(router, query, verdict).await,
+            None => (verdict, None),
         })
     }
 
@@ -327,6 +363,7 @@ impl Composition {
             tier: ruling.tier,
             strangeness: ruling.strangeness,
             reason: ruling.reason,
+            instruction: ruling.instruction,
             session: ruling.session,
             expert: choice.expert,
             fallbacks: choice.fallbacks,

@@ -3,6 +3,7 @@
 //!
 //! Relative paths are relative to the working directory; a path that begins with `models/` is inside `models.dir`.
 
+mod cards;
 mod check;
 mod defaults;
 mod delivery;
@@ -29,6 +30,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
+pub use cards::write as write_cards;
 pub use delivery::{
     BreakerConfig, Delivery, DeliveryConfig, PolicyRefusals, Prefill, Retries, RouteTimeouts,
     StreamRecovery,
@@ -37,13 +39,14 @@ pub use environment::Environment;
 pub use load::{DEFAULT_PATH, load, load_models, load_routes, source_name};
 pub use mapping::{MappingSource, read as read_mapping};
 pub use mistake::{Mistake, Mistakes};
-pub use schema::{config_schema, mapping_schema, route_schema};
+pub use schema::{cards_schema, config_schema, mapping_schema, route_schema};
 pub use server::{ApiKey, Limits, ServerConfig};
 
 use crate::{
     cache::CacheConfig,
     catalogue::Catalogue,
     ids::{CategoryId, ExpertId},
+    instruction::InstructionConfig,
     learning::{Origin, gate::Measure},
     mapping::{Explore, QualityModel},
 };
@@ -165,6 +168,10 @@ pub struct RouterConfig {
     pub artefact: Option<PathBuf>,
     /// Whether a session may hold on to its category.
     pub sticky: Sticky,
+    /// Whether a question whose beginning and end are about different things is doubted.
+    pub guard: Guard,
+    /// An expert that is asked what a question demands; none: nobody is.
+    pub instruction: Option<InstructionConfig>,
 }
 
 /// What is read of a question.
@@ -202,6 +209,17 @@ pub enum Sticky {
     /// It may, unless the evidence is against it.
     On,
     /// Every question is routed by what it says itself.
+    Off,
+}
+
+/// Whether a question whose beginning and end are about different things is doubted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Guard {
+    /// It is: somebody may have put the end there so that it is routed elsewhere.
+    On,
+    /// It is not.
     Off,
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Capability,
     ids::{CategoryId, ExpertId, RouterId},
+    instruction::Instructed,
     mapping::Grounds,
     router::{Standing, TierName, Verdict, explain::Explanation},
     session::Stickiness,
@@ -29,6 +30,8 @@ pub struct Decision {
     /// The router's own out-of-domain score: comparable between questions of one router, higher is stranger; none where
     /// nothing was classified.
     pub strangeness: Option<f32>,
+    /// What an expert was asked about it, as the router's last tier; none where nobody was.
+    pub instruction: Option<Instructed>,
     /// What the session's past said; none where the question had none.
     pub session: Option<Stickiness>,
     /// Who is asked first; where `grounds` has a cascade, once its first expert's answer is not accepted.
@@ -142,10 +145,12 @@ pub struct Explained {
     pub fallbacks: Vec<ExpertId>,
     /// Why.
     pub reason: Reason,
-    /// Which tier of the router settled it: `cheap` or `full`; null where nothing was classified.
+    /// Which tier of the router settled it: `cheap`, `full` or `instruction`; null where nothing was classified.
     pub tier: Option<TierName>,
     /// What spoke for the likeliest class and for the next one; null where nothing was classified.
     pub explanation: Option<Explanation>,
+    /// What an expert was asked about it, as the router's last tier; null where nobody was.
+    pub instruction: Option<Instructed>,
     /// What the session's past said; null where the question had none.
     pub session: Option<Stickiness>,
     /// Probability of the likeliest categories by the router alone, likeliest first.
@@ -192,6 +197,7 @@ impl Explained {
             reason: decision.reason,
             tier: decision.tier,
             explanation,
+            instruction: decision.instruction,
             session: decision.session,
             scores: decision.scores,
             propensity: decision.propensity,

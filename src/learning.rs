@@ -4,6 +4,7 @@
 //! [`label`]s and feedback are the evidence; how it becomes rows to train on is told in `docs/learning.md`.
 
 pub mod agreement;
+pub mod blending;
 mod candidate;
 pub mod challenger;
 pub mod comparing;

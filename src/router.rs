@@ -8,6 +8,7 @@ pub mod calibration;
 mod conversation;
 pub mod encoder;
 pub mod explain;
+mod guard;
 pub mod head;
 pub mod lexical;
 pub mod model;
@@ -26,7 +27,7 @@ use self::{
     model::{CheapFeatures, Said},
 };
 use crate::{
-    config::{EncoderConfig, RouterConfig},
+    config::{EncoderConfig, Guard, RouterConfig},
     decision::Score,
     ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
     query::Query,
@@ -52,6 +53,7 @@ pub struct Router {
     tuned: Option<Arc<Encoder>>,
     categories: Vec<CategoryId>,
     confidence_min: f32,
+    guard: Guard,
 }
 
 /// What the router says of one question.
@@ -189,6 +191,7 @@ impl Router {
             encoder,
             tuned,
             confidence_min,
+            guard: config.guard,
         })
     }
 
@@ -210,7 +213,19 @@ impl Router {
             Some(context) => conversation::pool(alone, &self.read(context).await?, query.leaning),
             None => alone,
         };
-        Ok(self.verdict(&said))
+        Ok(self.verdict(&self.guarded(&query.text, said)))
+    }
+
+    /// Doubts what is said of a question whose two ends are about different things, as far as the cheap tier can tell.
+    fn guarded(&self, text: &str, said: Said) -> Said {
+        let cheap = |text: &str| self.artefact.model.cheap(&self.cheap_features(text));
+        let Some(ends) = guard::ends(text).filter(|_| self.guard == Guard::On) else {
+            return said;
+        };
+        match ends.map(cheap) {
+            [Some(front), Some(back)] => guard::doubt(said, &[front, back]),
+            _ => said,
+        }
     }
 
     /// What the tiers say of one text: the cheap one where it is sure, else the full one.

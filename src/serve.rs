@@ -113,6 +113,7 @@ impl Server {
         self.app.spawn(Arc::clone(&self.app).follow_trials(trials));
         self.app.spawn(Arc::clone(&self.app).judge_canary());
         self.app.spawn(Arc::clone(&self.app).watch_for_drift());
+        self.app.spawn(Arc::clone(&self.app).warm_up());
         self.app.spawn(Arc::clone(&self.app).follow_rewards());
         let state = ApiState::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
         let mut connections = Connections::new(api::endpoints(state), Patience::default());

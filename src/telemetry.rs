@@ -214,6 +214,14 @@ fn describe_experts() {
         "Time from an expert's start on a streamed answer to its first token."
     );
     describe_counter!(
+        "coterie_instruction_total",
+        "Questions for which the instruction tier was wanted, by what came of it."
+    );
+    describe_histogram!(
+        "coterie_instruction_seconds",
+        "Time that the instruction tier took."
+    );
+    describe_counter!(
         "coterie_expert_malformed_events_total",
         "Events of a stream that were no JSON objects and were skipped."
     );

@@ -128,6 +128,7 @@ fn outcome(id: &str, at: usize, question: &str) -> coterie::outcome::Outcome {
             tier: None,
             reason: Reason::OutOfDomain,
             strangeness: None,
+            instruction: None,
             session: None,
             expert: ExpertId::new("mock"),
             fallbacks: Vec::new(),

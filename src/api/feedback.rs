@@ -118,6 +118,7 @@ mod tests {
         let catalogue = Catalogue {
             routes: vec![route],
             out_of_domain: Vec::new(),
+            ..Catalogue::default()
         };
         let learnt = [CategoryId::new("law")];
         for known in ["law", "accepted_since", OUT_OF_DOMAIN] {

@@ -10,13 +10,14 @@ use futures_util::StreamExt;
 use super::{App, caching::Caching, cancelled::UntilCancelled, cascade::Cascade};
 use crate::{
     cache::{CacheUse, CacheWish},
-    chat::{ChatRequest, Choices, Role},
+    chat::{self, ChatRequest, Choices},
     composition::{Undecided, Wish},
     config::{Preference, Sticky},
     decision::{Decision, Explained, Reason},
-    expert::{Answer, Answered, Call, ExpertError},
+    expert::{Answer, Answered, Attempts, Call, ExpertError, Role},
     heavy,
     ids::ExpertId,
+    instruction::{HEARD, Instructed},
     mapping::{Chance, Consent, Demand, Resting},
     outcome::{Ask, NoSlot, Reservations, Ticket},
     query::Query,
@@ -124,6 +125,7 @@ impl App {
         let ticket = slot
             .open(ask, decision.clone(), asked.at)
             .reserving(reserved);
+        log_instruction(&ticket.attempts(), decision.instruction.as_ref());
         self.show_to_shadow(ticket.id(), query, &decision);
         let choices = Choices::new(request.choices_wanted);
         let call = Call {
@@ -232,7 +234,12 @@ impl App {
         let session = session.filter(|session| !session.begins);
         let held = session.and_then(|session| self.sessions.held(&session.key, asked.at));
         // Whoever answered before has read the conversation already, and another would answer in another voice.
-        let has_answers = || request.messages.iter().any(|it| it.role == Role::Assistant);
+        let has_answers = || {
+            request
+                .messages
+                .iter()
+                .any(|it| it.role == chat::Role::Assistant)
+        };
         let chance = if asked.explore == Consent::Refused || held.is_some() || has_answers() {
             Chance::None
         } else {
@@ -313,6 +320,20 @@ fn admit(quota: &Quota, request: &ChatRequest, demand: &Demand) -> Result<Admitt
         };
         Refusal::OverQuota { param, source }
     })
+}
+
+/// What was asked about the question is paid for with it.
+fn log_instruction(attempts: &Attempts, instructed: Option<&Instructed>) {
+    let Some(instructed) = instructed.filter(|instructed| instructed.was_asked()) else {
+        return;
+    };
+    let attempt = attempts.begin(instructed.expert.clone(), Role::Route);
+    attempts.update(attempt, |attempt| {
+        attempt.sent = true;
+        attempt.took = Some(Duration::from_micros(instructed.took_us));
+        attempt.usage = instructed.usage;
+        attempt.error = (instructed.result != HEARD).then(|| instructed.result.to_owned());
+    });
 }
 
 fn count(decision: &Decision) {

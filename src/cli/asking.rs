@@ -6,8 +6,10 @@ use super::CliError;
 use crate::{
     config::{Capability, Config, ExpertConfig},
     expert::Experts,
+    instruction::{InstructionConfig, ask::Asker, scribe::Scribe, tier::Tier},
     learning::judge::{Bounds, Judge},
     outcome::Prices,
+    router::Router,
 };
 
 /// The expert of this name.
@@ -38,14 +40,66 @@ pub(super) async fn open(
     expert: &ExpertConfig,
     bounds: Bounds,
 ) -> Result<Judge, CliError> {
-    let alone = expert.clone();
-    let opening = tokio::task::spawn_blocking(move || Experts::open(&[alone]));
-    let experts = opening.await.map_err(CliError::failed)?;
+    let experts = opened(expert).await?;
     Ok(Judge::new(
-        experts.map_err(CliError::failed)?,
+        experts,
         expert.id.clone(),
         Arc::clone(&config.delivery.house),
         Prices::of(expert),
         bounds,
     ))
+}
+
+/// The expert of the instruction tier, opened alone.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) async fn asker(
+    config: &Config,
+    instruction: &InstructionConfig,
+) -> Result<Asker, CliError> {
+    let expert = find(config, instruction.expert.as_str())?;
+    let experts = opened(expert).await?;
+    Ok(Asker::new(
+        experts,
+        expert,
+        Arc::clone(&config.delivery.house),
+        instruction.mode,
+        &config.catalogue,
+    ))
+}
+
+/// The instruction tier with its expert opened alone; none where the configuration has none.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) async fn tier(config: &Config, router: &Router) -> Result<Option<Tier>, CliError> {
+    let Some(instruction) = &config.router.instruction else {
+        return Ok(None);
+    };
+    let asker = asker(config, instruction).await?;
+    let tier = Tier::open(instruction.clone(), asker, router);
+    tier.map(Some).map_err(CliError::failed)
+}
+
+/// An expert that writes cards, opened alone.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) async fn scribe(config: &Config, expert: &ExpertConfig) -> Result<Scribe, CliError> {
+    let experts = opened(expert).await?;
+    Ok(Scribe::new(
+        experts,
+        expert,
+        Arc::clone(&config.delivery.house),
+    ))
+}
+
+async fn opened(expert: &ExpertConfig) -> Result<Arc<Experts>, CliError> {
+    let alone = expert.clone();
+    let opening = tokio::task::spawn_blocking(move || Experts::open(&[alone]));
+    opening
+        .await
+        .map_err(CliError::failed)?
+        .map_err(CliError::failed)
 }

@@ -12,6 +12,9 @@ use crate::{
     composition,
     config::{self, Assignment, Config, Environment, ExpertConfig, ExpertKind, Exposure, Mistakes},
     ids::{ExpertId, MappingId},
+    instruction::writing::{self, Flaw},
+    router::static_encoder::StaticEncoder,
+    train::shipped,
 };
 
 /// The call or the configuration is wrong.
@@ -53,7 +56,12 @@ pub(super) fn run(
         writeln!(out)?;
     } else {
         match &loaded {
-            Ok(config) => summarise(path, config, out)?,
+            Ok(config) => {
+                summarise(path, config, out)?;
+                for flaw in flaws(config) {
+                    writeln!(err, "warning: {flaw}")?;
+                }
+            }
             Err(mistakes) => complain(mistakes, err)?,
         }
     }
@@ -97,6 +105,33 @@ fn summarise(path: Option<&Path>, config: &Config, out: &mut dyn Write) -> io::R
     }
     writeln!(out, "  store    {}", config.store.path.display())?;
     writeln!(out, "  models   {}", config.models.dir.display())
+}
+
+/// What is wrong with instruction cards, where they are used: nothing that keeps a server from starting.
+fn flaws(config: &Config) -> Vec<Flaw> {
+    if config.router.instruction.is_none() {
+        return Vec::new();
+    }
+    let mut flaws = writing::flaws(&config.catalogue, &config.experts);
+    flaws.extend(alike(config));
+    flaws
+}
+
+/// Cards that tell the same, as far as the static encoder can tell: it needs no model, and reads a card in microseconds.
+fn alike(config: &Config) -> Vec<Flaw> {
+    let cards = &config.catalogue.cards.categories;
+    let router = &config.router;
+    let folder = router
+        .static_encoder
+        .clone()
+        .or_else(|| shipped::unpack(&router.artefacts).ok());
+    let Some(encoder) = folder.and_then(|folder| StaticEncoder::open(&folder).ok()) else {
+        return Vec::new();
+    };
+    let vectors = cards
+        .iter()
+        .map(|(category, card)| (category.to_string(), encoder.vector(&card.instruction)));
+    writing::alike(&vectors.collect())
 }
 
 /// The mapping's id, and where it is.
@@ -156,6 +191,7 @@ fn report(path: Option<&Path>, loaded: &Result<Config, Mistakes>) -> Value {
                 "ok": true,
                 "config": file,
                 "mistakes": [],
+                "warnings": flaws(config).iter().map(Flaw::to_string).collect::<Vec<_>>(),
                 "routes": config.catalogue.routes.len(),
                 "examples": examples(config),
                 "experts": experts,

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::{CliError, ConfigArgs, load, output};
+use super::{CliError, ConfigArgs, asking, load, output};
 use crate::{
     config::{Environment, Exposure},
     evaluate::{Evaluation, plots},
@@ -31,6 +31,9 @@ pub(super) struct EvaluateArgs {
     /// Evaluate the router in this folder instead of the one in force.
     #[arg(long, value_name = "DIR")]
     router: Option<PathBuf>,
+    /// Evaluate the router with its last tier, the expert of `router.instruction`, which is asked about each row as in a server.
+    #[arg(long)]
+    instruction: bool,
     /// Draw the reliability diagram and the risk–coverage curve into this folder, as SVG.
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
@@ -49,9 +52,16 @@ pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result
         .map_err(CliError::failed)?;
     let router = &router;
     warn_of_unknown_labels(&rows, router);
-    let judged = judging::judge(router, rows)
-        .await
-        .map_err(CliError::failed)?;
+    let judged = if args.instruction {
+        let tier = asking::tier(&config, router).await?;
+        let tier = tier.ok_or_else(|| {
+            CliError::Usage("the configuration has no `router.instruction`".into())
+        })?;
+        judging::judge_with(router, &tier, rows).await
+    } else {
+        judging::judge(router, rows).await
+    };
+    let judged = judged.map_err(CliError::failed)?;
     let evaluation = Evaluation::of(&judged, router.id().clone()).map_err(CliError::usage)?;
     if args.json {
         output::json(&evaluation).map_err(CliError::failed)?;

@@ -10,11 +10,12 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{CliError, ConfigArgs, load, output};
+use super::{CliError, ConfigArgs, asking, load, output};
 use crate::{
     composition::{self, Composition, Wish},
     config::{Environment, Exposure},
     decision::{Explained, Reason},
+    instruction::Instructed,
     mapping::{Chance, Limit, PassedOver, Today},
     registry,
     router::explain::{Explanation, FeatureShare},
@@ -40,7 +41,11 @@ pub(super) struct RouteArgs {
     /// Decide with the router in this folder instead of the one in force.
     #[arg(long, value_name = "DIR")]
     router: Option<PathBuf>,
-    /// Print decisions as JSON.
+    /// Tell all that the decision was made from: words and pieces that spoke for a category, and what the instruction tier
+    /// was asked and said.
+    #[arg(long)]
+    explain: bool,
+    /// Print decisions as JSON, which tells all.
     #[arg(long)]
     json: bool,
 }
@@ -50,7 +55,8 @@ pub(super) async fn run(args: RouteArgs, environment: &Environment) -> Result<()
     let router = registry::open(&config, args.router.as_deref())
         .await
         .map_err(CliError::failed)?;
-    let composition = Composition::new(&config, router);
+    let instruction = asking::tier(&config, &router).await?;
+    let composition = Composition::new(&config, router).with_instruction(instruction);
     match (&args.text, &args.file) {
         (Some(text), _) => {
             let explained = explain(&composition, json!({"text": text}))
@@ -59,7 +65,7 @@ pub(super) async fn run(args: RouteArgs, environment: &Environment) -> Result<()
             if args.json {
                 print_json(None, &explained)
             } else {
-                tell(&explained)
+                tell(&explained, args.explain)
             }
         }
         (None, Some(file)) => route_file(&composition, file, args.json).await,
@@ -131,7 +137,7 @@ fn summary(explained: &Explained) -> String {
 }
 
 /// One decision at length.
-fn tell(explained: &Explained) -> Result<(), CliError> {
+fn tell(explained: &Explained, at_length: bool) -> Result<(), CliError> {
     let category = explained
         .category
         .as_ref()
@@ -168,6 +174,9 @@ fn tell(explained: &Explained) -> Result<(), CliError> {
     if let Some(explanation) = &explained.explanation {
         tell_why(explanation);
     }
+    if let Some(instructed) = &explained.instruction {
+        tell_instruction(instructed, at_length);
+    }
     output::line(&format!("router      {}", explained.router));
     output::line(&format!("mapping     {}", explained.mapping.id));
     output::line(&format!(
@@ -175,6 +184,48 @@ fn tell(explained: &Explained) -> Result<(), CliError> {
         explained.took_us as f64 / 1000.0
     ));
     Ok(())
+}
+
+/// What the instruction tier was asked, and what came of it.
+fn tell_instruction(instructed: &Instructed, at_length: bool) {
+    let detail = instructed
+        .detail
+        .as_ref()
+        .map(|detail| format!(": {detail}"));
+    let (mode, result) = (instructed.mode.as_str(), instructed.result);
+    let took_ms = instructed.took_us as f64 / 1000.0;
+    output::line(&format!(
+        "asked       {} ({mode}), {result}{}, {took_ms:.1} ms",
+        instructed.expert,
+        detail.unwrap_or_default()
+    ));
+    if let Some(instruction) = &instructed.instruction {
+        output::line(&format!("demands     {instruction}"));
+    }
+    if !at_length {
+        return;
+    }
+    for near in &instructed.nearest {
+        output::line(&format!(
+            "card        {} {}, cosine {:.3}",
+            near.of, near.id, near.cosine
+        ));
+    }
+    for part in &instructed.parts {
+        output::line(&format!(
+            "part        {}: router {:.3}, instruction {:.3}, both {:.3}",
+            part.category, part.router, part.said, part.both
+        ));
+    }
+    if let Some(usage) = instructed.usage {
+        let usd = instructed.cost_usd.map(|usd| format!(", ${usd:.6}"));
+        output::line(&format!(
+            "tokens      {} read, {} written{}",
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usd.unwrap_or_default()
+        ));
+    }
 }
 
 /// What the likeliest class has over the next one.

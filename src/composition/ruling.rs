@@ -3,6 +3,7 @@
 use crate::{
     decision::{Reason, Score},
     ids::CategoryId,
+    instruction::Instructed,
     router::{RouterError, TierName, Verdict},
     session::Stickiness,
 };
@@ -16,6 +17,7 @@ pub(super) struct Ruling {
     pub(super) strangeness: Option<f32>,
     pub(super) reason: Reason,
     pub(super) session: Option<Stickiness>,
+    pub(super) instruction: Option<Instructed>,
 }
 
 impl Ruling {
@@ -28,6 +30,7 @@ impl Ruling {
             strangeness: None,
             reason,
             session: None,
+            instruction: None,
         }
     }
 
@@ -74,6 +77,7 @@ impl Ruling {
             strangeness: Some(verdict.out_of_domain),
             reason,
             session: None,
+            instruction: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod experts;
+mod instruction;
 mod learning;
 mod mapping;
 
@@ -21,6 +22,7 @@ use super::{
 
 pub(super) use delivery::delivery;
 pub(super) use experts::experts;
+pub(super) use instruction::instruction;
 pub(super) use learning::learning;
 pub(super) use mapping::{Known, Layer, mapping};
 
@@ -243,6 +245,8 @@ pub(super) fn router(
         static_encoder: static_encoder.flatten(),
         artefact: raw.artefact.as_deref().map(PathBuf::from),
         sticky: raw.sticky,
+        guard: raw.guard,
+        instruction: None,
     })
 }
 

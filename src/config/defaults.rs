@@ -1,6 +1,9 @@
 //! What holds where the file is silent, and why.
 
+use std::time::Duration;
+
 use super::Capability;
+use crate::instruction::{Mode, When};
 
 /// Loopback: a server that nobody configured is nobody else's. The port is free of well-known services.
 pub(super) const LISTEN: &str = "127.0.0.1:8400";
@@ -65,7 +68,7 @@ pub(super) fn cascade_within() -> super::raw::DurationText {
 }
 
 /// A time as it is written.
-pub(super) fn duration(time: std::time::Duration) -> super::raw::DurationText {
+pub(super) fn duration(time: Duration) -> super::raw::DurationText {
     super::raw::DurationText::new(&humantime::format_duration(time).to_string())
 }
 
@@ -82,3 +85,28 @@ pub(super) const CLIENT_SHARE_MAX: &str = "25%";
 
 /// `learning.questions_per_false_alarm`.
 pub(super) const QUESTIONS_PER_FALSE_ALARM: u32 = 20_000;
+
+/// One token tells more than a name, and a description takes many times as long.
+pub(super) fn instruction_mode() -> Mode {
+    Mode::Logprob
+}
+
+/// Where the router is sure it is seldom wrong, and answers at once.
+pub(super) fn instruction_when() -> When {
+    When::Unsure
+}
+
+/// What a hosted model needs for a token or two; longer would be felt in every answer.
+pub(super) const INSTRUCTION_WITHIN_REMOTE: Duration = Duration::from_millis(300);
+/// What a small model on a CPU needs to read a long question.
+pub(super) const INSTRUCTION_WITHIN_LOCAL: Duration = Duration::from_secs(5);
+
+/// The questions that one short wait has time for.
+pub(super) fn instruction_concurrent() -> u32 {
+    4
+}
+
+/// Beside the store.
+pub(super) fn instruction_blend() -> String {
+    "data/instruction.json".to_owned()
+}

@@ -2,6 +2,8 @@
 
 pub(super) const CONFIG: &str = include_str!("../../config/coterie.yaml");
 
+pub(super) const CARDS: &str = include_str!("../../routes/_cards.yaml");
+
 macro_rules! routes {
     ($($category:literal),+ $(,)?) => {
         /// Every route by its category.

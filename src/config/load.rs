@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::catalogue::Catalogue;
 
 use super::{
-    Config, Environment, Exposure, MappingSource, ModelsConfig,
+    Config, Environment, Exposure, MappingSource, ModelsConfig, RouterConfig,
     check::{self, Check},
     defaults,
     document::{Document, Place},
@@ -152,6 +152,10 @@ impl<'a> Source<'a> {
         let cache = cache.and_then(|raw| check::cache(raw, place.at("cache"), &mut check));
         let experts = raw.experts.as_ref();
         let checked = experts.map(|raw| check::experts(raw, place.at("experts"), &mut check));
+        let instruction = raw.router.instruction.as_ref().map(|raw| {
+            let place = place.at("router").at("instruction");
+            check::instruction(raw, checked.as_deref(), place, &mut check)
+        });
         let mapping_source = raw.mapping.map(|mapping| MappingSource {
             mapping,
             experts: raw.experts,
@@ -164,7 +168,10 @@ impl<'a> Source<'a> {
             server: server?,
             store: store?,
             models: models?,
-            router: router?,
+            router: RouterConfig {
+                instruction: instruction.flatten(),
+                ..router?
+            },
             experts: checked?,
             mapping: mapping?,
             mapping_source,

@@ -4,7 +4,9 @@
 //! The doc comments are what editors show. A key without a default is an `Option` that the schema requires, so that
 //! a file which lacks it can still be searched for further mistakes.
 
+mod cards;
 mod delivery;
+mod instruction;
 mod learning;
 mod mapping;
 mod server;
@@ -14,8 +16,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, ContentPolicy, Dialect, FeatureKind, Prefill, Sticky, defaults};
+use super::{Capability, ContentPolicy, Dialect, FeatureKind, Guard, Prefill, Sticky, defaults};
+pub(super) use cards::{Card, Cards, Made};
 pub(super) use delivery::{Breaker, Delivery, Retries, RouteDelivery};
+pub(super) use instruction::Instruction;
 pub(super) use learning::Learning;
 pub(super) use mapping::{Assignment, Cascade, Explore, MAPPING_KEYS, Mapping, Prefer};
 pub(super) use server::{Key, Limits, PerDay, PerMinute, Server};
@@ -164,6 +168,11 @@ pub(super) struct Router {
     pub artefact: Option<String>,
     /// Whether a session stays with the category of its last question unless the evidence is against it.
     pub sticky: Sticky,
+    /// Whether a question whose beginning and end are about different things is doubted.
+    pub guard: Guard,
+    /// An expert that is asked what a question demands, as the router's last tier. Left out: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<Instruction>,
 }
 
 /// A share: a number between 0 and 1, or a text such as `5%`.
@@ -186,6 +195,8 @@ impl Default for Router {
             static_encoder: None,
             artefact: None,
             sticky: Sticky::On,
+            guard: Guard::Off,
+            instruction: None,
         }
     }
 }

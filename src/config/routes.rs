@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    cards,
     document::{Document, Place},
     embedded,
     mistake::Mistakes,
@@ -31,6 +32,9 @@ fn is_reserved(name: &str) -> bool {
 /// The file of questions that belong to no category.
 const OTHER: &str = "_other";
 
+/// The file of instruction cards.
+const CARDS: &str = "_cards";
+
 /// Reads every `*.yaml` and `*.yml` of `folder`; `named_at` is where the configuration names it.
 pub(super) fn read(folder: &Path, named_at: Place<'_>, mistakes: &mut Mistakes) -> Routes {
     let mut routes = Routes::new();
@@ -43,11 +47,17 @@ pub(super) fn read(folder: &Path, named_at: Place<'_>, mistakes: &mut Mistakes) 
             return routes;
         }
     };
+    let mut of_cards = None;
     for path in &paths {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let document = Document::read(path, mistakes);
-        routes.add(&stem, &path.display().to_string(), document, mistakes);
+        if stem == CARDS {
+            of_cards = document;
+        } else {
+            routes.add(&stem, &path.display().to_string(), document, mistakes);
+        }
     }
+    routes.add_cards(of_cards.as_ref(), mistakes);
     if routes.files.len() < ROUTES_MIN {
         let held = if routes.files.is_empty() {
             "no route"
@@ -69,6 +79,9 @@ pub(super) fn embedded(mistakes: &mut Mistakes) -> Routes {
         let document = Document::parse(file.clone(), text, mistakes);
         routes.add(category, &file, document, mistakes);
     }
+    let file = "routes/_cards.yaml (embedded)".to_owned();
+    let cards = Document::parse(file, embedded::CARDS, mistakes);
+    routes.add_cards(cards.as_ref(), mistakes);
     routes
 }
 
@@ -135,6 +148,13 @@ impl Routes {
                 negatives,
             });
         }
+    }
+
+    /// Once all categories are known.
+    fn add_cards(&mut self, document: Option<&Document>, mistakes: &mut Mistakes) {
+        let categories: Vec<&str> = self.files.keys().map(String::as_str).collect();
+        let cards = document.and_then(|document| cards::read(document, &categories, mistakes));
+        self.catalogue.cards = cards.unwrap_or_default();
     }
 
     /// Takes the name of the category, once.

@@ -19,6 +19,11 @@ pub fn route_schema() -> Value {
     generate::<raw::Route>()
 }
 
+/// The schema of `routes/_cards.yaml`.
+pub fn cards_schema() -> Value {
+    generate::<raw::Cards>()
+}
+
 /// The schema of a mapping in a file of its own.
 pub fn mapping_schema() -> Value {
     generate::<raw::Mapping>()
@@ -81,6 +86,7 @@ mod tests {
             ("coterie.schema.json", config_schema()),
             ("mapping.schema.json", mapping_schema()),
             ("route.schema.json", route_schema()),
+            ("cards.schema.json", cards_schema()),
         ] {
             let path = folder.join(file);
             let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -105,7 +111,12 @@ mod tests {
             .iter()
             .flat_map(|words| words.split_whitespace())
             .collect();
-        for schema in [config_schema(), mapping_schema(), route_schema()] {
+        for schema in [
+            config_schema(),
+            mapping_schema(),
+            route_schema(),
+            cards_schema(),
+        ] {
             for keyword in keywords(&schema) {
                 assert!(known.contains(keyword), "nobody holds files to `{keyword}`");
             }

@@ -50,6 +50,8 @@ pub enum Role {
     Continue,
     /// To answer anew where an answer broke off, in case it begins alike.
     Splice,
+    /// To say what the question demands, so that it can be routed.
+    Route,
     /// Nothing: an answer that it gave before was at hand.
     Cache,
 }

@@ -8,9 +8,8 @@ mod prompt;
 mod verdict;
 
 pub use asking::{Asked, Bounds, Judge, Question};
+pub(super) use prompt::draw;
 pub use prompt::{REPLY_TOKENS, answer, category, pair};
-pub(super) use prompt::{draw, mark};
-pub(super) use verdict::marked;
 pub use verdict::{Preferred, category_of, preferred_of, score_of};
 
 use serde_json::json;
@@ -92,6 +91,7 @@ mod tests {
             let catalogue = Catalogue {
                 routes,
                 out_of_domain: Vec::new(),
+                ..Catalogue::default()
             };
             of_categories(&ExpertId::new("gpt"), &kind, &catalogue)
         };

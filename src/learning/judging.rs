@@ -5,8 +5,9 @@ use std::time::Instant;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
-    evaluate::{Judged, Tier},
+    evaluate::{Judged, Tier as TierOf},
     ids::OUT_OF_DOMAIN,
+    instruction::tier::Tier,
     learning::gate::Latency,
     progress,
     router::{Router, RouterError, Standing, Verdict},
@@ -58,6 +59,30 @@ pub async fn judge(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Judged>, 
     bar.finish_and_clear();
     judged.sort_by_key(|(at, _)| *at);
     Ok(judged.into_iter().map(|(_, judged)| judged).collect())
+}
+
+/// The same by a router with its last tier, one row at a time: a local expert has no more than one seat. A row that the tier
+/// fails at is judged by the router's word, as in a server.
+///
+/// # Errors
+/// The router fails.
+pub async fn judge_with(
+    router: &Router,
+    tier: &Tier,
+    rows: Vec<Labelled>,
+) -> Result<Vec<Judged>, RouterError> {
+    let bar = progress::bar(rows.len() as u64, "judging the rows");
+    let mut judged = Vec::with_capacity(rows.len());
+    for row in rows {
+        let started = Instant::now();
+        let verdict = router.classify(&row.query).await?;
+        let (verdict, _) = tier.weigh(router, &row.query, verdict).await;
+        let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        judged.push(judgement(router, row, verdict, Some(took_us)));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(judged)
 }
 
 /// How long both routers take, in turns on the same rows, so that whatever else the machine does is shared alike; of each
@@ -113,7 +138,7 @@ fn judgement(router: &Router, row: Labelled, verdict: Verdict, took_us: Option<u
         label: row.category,
         routed: is_category && verdict.standing == Standing::Confident,
         out_of_domain: verdict.out_of_domain,
-        tier: verdict.tier.map(|tier| Tier::new(tier.as_str())),
+        tier: verdict.tier.map(|tier| TierOf::new(tier.as_str())),
         features: spoke_for(router, &row.query.text, &verdict),
         scores: verdict.scores,
         took_us,

@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::judge::{draw, mark, marked};
+use super::judge::draw;
+use crate::marks::{marked, unknown_to};
 
 /// Longest name, in characters.
 pub const NAME_MAX: usize = 32;
@@ -52,7 +53,7 @@ pub enum Unusable {
 pub fn question(examples: &[String]) -> Value {
     let (system, ask) = words();
     let texts: Vec<&str> = examples.iter().map(String::as_str).collect();
-    let mark = mark(&texts, draw);
+    let mark = unknown_to(&texts, draw);
     let mut message = String::new();
     for example in examples {
         let text: String = example.chars().take(QUESTION_MAX).collect();
@@ -173,7 +174,7 @@ mod tests {
         assert!(text.find(&forged).unwrap() + forged.len() <= close);
         let mut drawn = ["twinkle", "other"].into_iter().map(str::to_owned);
         let texts = ["Why do stars twinkle?"];
-        assert_eq!(super::mark(&texts, || drawn.next().unwrap()), "other");
+        assert_eq!(super::unknown_to(&texts, || drawn.next().unwrap()), "other");
     }
 
     #[test]

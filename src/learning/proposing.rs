@@ -456,6 +456,7 @@ mod tests {
         let catalogue = Catalogue {
             routes: vec![route],
             out_of_domain: Vec::new(),
+            ..Catalogue::default()
         };
         let taken = taken(&catalogue);
         for name in ["law", OUT_OF_DOMAIN, "budget", "explore"] {

@@ -150,10 +150,9 @@ pub fn happened(ending: &str, has_begun: bool, asked_again: bool) -> Option<f64>
 
 /// Whether an expert whose answer the client did not get had its chance.
 fn has_failed(served: &Served, expert: &ExpertId) -> bool {
-    let tries = served
-        .tries
-        .iter()
-        .filter(|it| it.expert == *expert && !matches!(it.role.as_str(), "judge" | "cache"));
+    let tries = served.tries.iter().filter(|it| {
+        it.expert == *expert && !matches!(it.role.as_str(), "judge" | "cache" | "route")
+    });
     let mut failures = tries.map(|it| {
         let is_blamed = |error: &String| !BLAMELESS.contains(&error.as_str());
         let is_at_fault = |why: &String| AT_FAULT.contains(&why.as_str());

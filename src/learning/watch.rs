@@ -277,6 +277,7 @@ pub(crate) fn example(id: &str, asked_at_ms: i64) -> crate::outcome::Outcome {
             tier: None,
             reason: Reason::OutOfDomain,
             strangeness: None,
+            instruction: None,
             session: None,
             expert: ExpertId::new("general"),
             fallbacks: Vec::new(),

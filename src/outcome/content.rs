@@ -42,20 +42,33 @@ pub(super) async fn mask(policy: ContentPolicy, outcomes: &mut [Outcome]) {
     }
     let texts: Vec<_> = outcomes
         .iter_mut()
-        .map(|outcome| (outcome.ask.question.take(), outcome.answer.take()))
+        .map(|outcome| {
+            let instruction = outcome.decision.instruction.as_mut();
+            let instruction = instruction.and_then(|it| it.instruction.take());
+            (
+                outcome.ask.question.take(),
+                outcome.answer.take(),
+                instruction,
+            )
+        })
         .collect();
     let kept = move |text: Option<String>| text.and_then(|text| kept(policy, text));
     let masked = tokio::task::spawn_blocking(move || -> Vec<_> {
         texts
             .into_iter()
-            .map(|(question, answer)| (kept(question), kept(answer)))
+            .map(|(question, answer, instruction)| {
+                (kept(question), kept(answer), kept(instruction))
+            })
             .collect()
     });
     match masked.await {
         Ok(masked) => {
-            for (outcome, (question, answer)) in outcomes.iter_mut().zip(masked) {
+            for (outcome, (question, answer, instruction)) in outcomes.iter_mut().zip(masked) {
                 outcome.ask.question = question;
                 outcome.answer = answer;
+                if let Some(instructed) = &mut outcome.decision.instruction {
+                    instructed.instruction = instruction;
+                }
             }
         }
         // The outcomes are still whole but for their texts, and text that was not masked must not be kept.

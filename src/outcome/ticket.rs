@@ -59,12 +59,17 @@ impl Ticket {
         slot: OwnedPermit<Message>,
         shared: Arc<Shared>,
         mut ask: Ask,
-        decision: Decision,
+        mut decision: Decision,
         asked: Instant,
     ) -> Self {
         ask.question = ask
             .question
             .and_then(|question| content::admit(shared.content, question));
+        if let Some(instructed) = &mut decision.instruction {
+            // It tells of the question what the question says.
+            let instruction = instructed.instruction.take();
+            instructed.instruction = instruction.and_then(|it| content::admit(shared.content, it));
+        }
         shared.unwritten.fetch_add(1, Ordering::Relaxed);
         let waited_ms = i64::try_from(asked.elapsed().as_millis()).unwrap_or(i64::MAX);
         Self {

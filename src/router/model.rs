@@ -74,6 +74,8 @@ pub enum TierName {
     Cheap,
     /// The transformer with them.
     Full,
+    /// An LLM that says what the question demands, with them.
+    Instruction,
 }
 
 impl TierName {
@@ -82,6 +84,7 @@ impl TierName {
         match self {
             Self::Cheap => "cheap",
             Self::Full => "full",
+            Self::Instruction => "instruction",
         }
     }
 }

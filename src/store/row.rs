@@ -12,6 +12,7 @@ use crate::{
     decision::{Decision, Reason},
     expert::{Attempt, Role},
     ids::{CategoryId, ExpertId},
+    instruction::Instructed,
     mapping::Grounds,
     outcome::Outcome,
 };
@@ -123,18 +124,21 @@ fn bind_ending(row: &mut Row<'_>, outcome: &Outcome) {
         .push_bind(&outcome.answer);
 }
 
-/// The reason with its facts, and what the mapping went by.
+/// The reason with its facts, what the mapping went by, and what an expert was asked about the question.
 #[derive(Serialize)]
 struct ReasonDetail<'d> {
     #[serde(flatten)]
     reason: &'d Reason,
     mapping: &'d Grounds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instruction: Option<&'d Instructed>,
 }
 
 fn reason_detail(decision: &Decision) -> String {
     json_text(&ReasonDetail {
         reason: &decision.reason,
         mapping: &decision.grounds,
+        instruction: decision.instruction.as_ref(),
     })
 }
 

@@ -47,6 +47,7 @@ fn outcome(id: &str, asked_at_ms: i64) -> Outcome {
                 confidence_min: 0.5,
             },
             strangeness: Some(0.25),
+            instruction: None,
             session: None,
             expert: ExpertId::new("coder"),
             fallbacks: vec![ExpertId::new("general")],

@@ -23,6 +23,7 @@ mod faults;
 mod fitting;
 mod hot_path;
 mod http;
+mod instruction;
 mod labelling;
 mod learning;
 mod mapping;

@@ -1,18 +1,19 @@
-//! An answer that is one of a few texts (`guided_choice`, as vLLM has it): at each token the model chooses among those
-//! with which one of the texts goes on, and of the vocabulary no other token is scored.
+//! An answer that is one of a few texts (`guided_choice`, as vLLM has it): how likely the model finds each, of these alone.
+//!
+//! Where no two begin with the same token that takes no more than the prompt; those that do are told apart by reading on from
+//! where they part.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::{sampler::Sampler, tokenizer::Tokenizer};
-use crate::{chat::TokenChoice, expert::ExpertError};
+use super::tokenizer::Tokenizer;
+use crate::expert::ExpertError;
 
-/// What may be answered, as tokens.
+/// Places at which texts part that are read: beyond it, what is left of a probability is shared out evenly.
+const PARTINGS_MAX: usize = 32;
+
+/// What may be answered.
 pub(super) struct Choices {
     texts: Vec<Text>,
-    /// The tokens of the answer so far.
-    said: Vec<u32>,
-    /// What each of them was chosen from, by the model itself.
-    tokens: Vec<TokenChoice>,
 }
 
 struct Text {
@@ -20,12 +21,11 @@ struct Text {
     tokens: Vec<u32>,
 }
 
-/// How the answer can go on.
-pub(super) enum Next {
-    /// It is this text.
-    Done(String),
-    /// With one of these tokens; the last of them may be one that ends an answer.
-    Among(Vec<u32>),
+/// Texts that begin alike.
+struct Group {
+    begun: Vec<u32>,
+    texts: Vec<usize>,
+    logprob: f64,
 }
 
 impl Choices {
@@ -41,67 +41,82 @@ impl Choices {
         });
         Ok(Self {
             texts: texts.collect::<Result<_, ExpertError>>()?,
-            said: Vec::new(),
-            tokens: Vec::new(),
         })
     }
 
-    /// How it can go on from what was said. `end` is a token that ends an answer: it tells a text from a longer one that
-    /// begins with it.
-    pub(super) fn next(&self, end: Option<u32>) -> Next {
-        let open = self.texts.iter().filter(|text| text.tokens.starts_with(&self.said));
-        let open: Vec<&Text> = open.collect();
-        if let [only] = &open[..] {
-            return Next::Done(only.text.clone());
+    /// A text, and how many tokens it has.
+    pub(super) fn text(&self, at: usize) -> Option<(&str, usize)> {
+        let text = self.texts.get(at)?;
+        Some((&text.text, text.tokens.len()))
+    }
+
+    /// Every text with a log-probability.
+    pub(super) fn named(&self, logprobs: &[f64]) -> Vec<(String, f64)> {
+        let texts = self.texts.iter().map(|text| text.text.clone());
+        texts.zip(logprobs.iter().copied()).collect()
+    }
+
+    /// The log-probability of each text; as probabilities they add up to 1. `score` gives the scores of some tokens to come
+    /// next behind the prompt and the tokens that are begun with. `end` is a token that ends an answer: it tells a text from a
+    /// longer one that begins with it.
+    pub(super) fn logprobs<E>(
+        &self,
+        end: Option<u32>,
+        mut score: impl FnMut(&[u32], &[u32]) -> Result<Vec<f32>, E>,
+    ) -> Result<Vec<f64>, E> {
+        let mut logprobs = vec![f64::NEG_INFINITY; self.texts.len()];
+        let mut groups = vec![Group {
+            begun: Vec::new(),
+            texts: (0..self.texts.len()).collect(),
+            logprob: 0.0,
+        }];
+        let mut partings = 0;
+        while let Some(group) = groups.pop() {
+            let parted = self.part(&group, end);
+            if parted.len() < 2 || partings == PARTINGS_MAX {
+                let each = group.logprob - (group.texts.len() as f64).ln();
+                group.texts.iter().for_each(|at| logprobs[*at] = each);
+                continue;
+            }
+            partings += 1;
+            let tokens: Vec<u32> = parted.keys().copied().collect();
+            let begun = self.common(&group);
+            let scores = log_softmax(&score(&begun, &tokens)?);
+            for ((token, texts), logprob) in parted.into_iter().zip(scores) {
+                groups.push(Group {
+                    begun: begun.iter().copied().chain([token]).collect(),
+                    texts,
+                    logprob: group.logprob + logprob,
+                });
+            }
         }
-        let on = open.iter().filter_map(|text| text.tokens.get(self.said.len()));
-        let on: BTreeSet<u32> = on.copied().collect();
-        let whole = open.iter().find(|text| text.tokens.len() == self.said.len());
-        match (whole, end) {
-            (Some(whole), None) => Next::Done(whole.text.clone()),
-            (Some(whole), Some(_)) if on.is_empty() => Next::Done(whole.text.clone()),
-            (Some(_), Some(end)) => Next::Among(on.into_iter().chain([end]).collect()),
-            (None, _) => Next::Among(on.into_iter().collect()),
+        Ok(logprobs)
+    }
+
+    /// The tokens that all texts of a group begin with.
+    fn common(&self, group: &Group) -> Vec<u32> {
+        let mut texts = group.texts.iter().map(|at| &self.texts[*at].tokens);
+        let first = texts.next().cloned().unwrap_or_default();
+        texts.fold(first, |common, tokens| {
+            let same = common.iter().zip(tokens).take_while(|(a, b)| a == b);
+            let same = same.count();
+            common[..same].to_vec()
+        })
+    }
+
+    /// The texts of a group by the token with which each goes on where they part; those that are the same to the end are
+    /// together.
+    fn part(&self, group: &Group, end: Option<u32>) -> BTreeMap<u32, Vec<usize>> {
+        let common = self.common(group).len();
+        let mut parted: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for at in &group.texts {
+            let next = self.texts[*at].tokens.get(common).copied().or(end);
+            if let Some(next) = next {
+                parted.entry(next).or_default().push(*at);
+            }
         }
-    }
-
-    /// Chooses one of `among` by its `logits`, and takes note of it.
-    pub(super) fn choose(
-        &mut self,
-        among: &[u32],
-        logits: Vec<f32>,
-        sampler: &mut Sampler,
-        tokenizer: &Tokenizer,
-    ) -> u32 {
-        let text = |token: u32| String::from_utf8_lossy(tokenizer.bytes(token)).into_owned();
-        let mut logprobs: Vec<(String, f64)> = among
-            .iter()
-            .map(|token| text(*token))
-            .zip(log_softmax(&logits))
-            .collect();
-        let at = sampler.draw(logits) as usize;
-        let at = at.min(among.len() - 1);
-        let chosen = logprobs[at].clone();
-        logprobs.sort_by(|a, b| b.1.total_cmp(&a.1));
-        self.tokens.push(TokenChoice {
-            token: chosen.0,
-            logprob: chosen.1,
-            among: logprobs,
-        });
-        self.said.push(among[at]);
-        among[at]
-    }
-
-    /// The text that was chosen, where an end was: what was said without it.
-    pub(super) fn ended(&self) -> String {
-        let before = self.said.split_last().map_or(&[][..], |(_, before)| before);
-        let text = self.texts.iter().find(|text| text.tokens == before);
-        text.map(|text| text.text.clone()).unwrap_or_default()
-    }
-
-    /// Each choice that was made, in order.
-    pub(super) fn into_tokens(self) -> Vec<TokenChoice> {
-        self.tokens
+        let ended = group.begun.last().is_some_and(|last| Some(*last) == end);
+        if ended { BTreeMap::new() } else { parted }
     }
 }
 

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use serde_json::Value;
 
 use super::{
-    choice::{Choices, Next},
+    choice::Choices,
     error::{LoadFault, in_words},
     gguf::Gguf,
     likelihood::Likelihood,
@@ -165,50 +165,63 @@ impl Generator {
         prompt: &[u32],
         reader: &Reader<'_>,
     ) -> Result<Ending, Unfinished> {
-        let mut choices = Choices::new(&request.among, &self.tokenizer)?;
+        let choices = Choices::new(&request.among, &self.tokenizer)?;
+        let state = self.read_prompt(request, prompt, reader)?;
+        let end = self.tokenizer.end();
+        let logprobs = choices.logprobs(end, |begun, tokens| {
+            if begun.is_empty() {
+                return Ok(self.model.logits_of(&state, tokens)?);
+            }
+            let state = self.read_behind(prompt, begun, reader)?;
+            Ok::<_, Unfinished>(self.model.logits_of(&state, tokens)?)
+        })?;
         let sampling = Sampling {
             frequency_penalty: 0.0,
             presence_penalty: 0.0,
             ..request.sampling.clone()
         };
-        let mut sampler = Sampler::new(&sampling);
-        let end = self.tokenizer.end();
-        let mut position = prompt.len();
-        let mut state = self.read_prompt(request, prompt, reader)?;
-        let text = loop {
-            let among = match choices.next(end) {
-                Next::Done(text) => break text,
-                Next::Among(among) => among,
-            };
-            let logits = self.model.logits_of(&state, &among)?;
-            let token = choices.choose(&among, logits, &mut sampler, &self.tokenizer);
-            if end == Some(token) {
-                break choices.ended();
-            }
-            if let Next::Done(text) = choices.next(end) {
-                break text;
-            }
-            if position == self.context_tokens {
-                return Err(Unfinished::Failed(ExpertError::ContextTooLong {
-                    prompt_tokens: prompt.len(),
-                    context_tokens: self.context_tokens,
-                }));
-            }
-            state = self.model.read(&[token], position)?;
-            position += 1;
-        };
-        reader.send(text)?;
-        let choices = choices.into_tokens();
-        let logprobs: f64 = choices.iter().map(|choice| choice.logprob).sum();
+        let scores = logprobs.iter().map(|logprob| narrow(*logprob)).collect();
+        let chosen = Sampler::new(&sampling).draw(scores) as usize;
+        let (text, tokens) = choices.text(chosen).unwrap_or_default();
+        reader.send(text.to_owned())?;
+        let mut among = choices.named(&logprobs);
+        among.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let logprob = logprobs.get(chosen).copied().unwrap_or(f64::NEG_INFINITY);
         Ok(Ending {
             reason: FinishReason::Stop,
             usage: Usage {
                 prompt_tokens: prompt.len() as u64,
-                completion_tokens: choices.len() as u64,
+                completion_tokens: tokens as u64,
             },
-            mean_logprob: (!choices.is_empty()).then(|| logprobs / choices.len() as f64),
-            choices,
+            mean_logprob: Some(logprob / tokens.max(1) as f64),
+            choices: vec![TokenChoice {
+                token: text.to_owned(),
+                logprob,
+                among,
+            }],
         })
+    }
+
+    /// Reads an answer that was begun, right behind the prompt.
+    fn read_behind(
+        &mut self,
+        prompt: &[u32],
+        begun: &[u32],
+        reader: &Reader<'_>,
+    ) -> Result<Tensor, Unfinished> {
+        if prompt.len() + begun.len() > self.context_tokens {
+            return Err(Unfinished::Failed(ExpertError::ContextTooLong {
+                prompt_tokens: prompt.len(),
+                context_tokens: self.context_tokens,
+            }));
+        }
+        // What stands there is no whole chunk of a prompt.
+        self.read
+            .truncate(prompt.len() - prompt.len() % CHUNK_TOKENS);
+        let read = std::mem::take(&mut self.read);
+        let state = self.read_on(begun, prompt.len(), reader);
+        self.read = read;
+        state
     }
 
     /// Forgets what has been read, after a failure that may have left it half written.
@@ -316,6 +329,14 @@ impl Generator {
             }
         }
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "drawing needs no more precision than a score has"
+)]
+fn narrow(logprob: f64) -> f32 {
+    logprob as f32
 }
 
 /// The conversation, and the answer that is to be gone on with: what the assistant said last, where the request says that

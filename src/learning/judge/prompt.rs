@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Prompt;
-use crate::{catalogue::Catalogue, ids::OUT_OF_DOMAIN};
+use crate::{catalogue::Catalogue, ids::OUT_OF_DOMAIN, marks::unknown_to};
 
 /// Tokens of a reply, unless more are allowed: the tags, and a little thinking aloud before them.
 pub const REPLY_TOKENS: u32 = 512;
@@ -13,7 +13,7 @@ pub const REPLY_TOKENS: u32 = 512;
 /// Asks what a question is about.
 pub fn category(catalogue: &Catalogue, question: &str) -> Value {
     let categories = categories(catalogue);
-    let mark = mark(&[question], draw);
+    let mark = unknown_to(&[question], draw);
     let system = [("categories", categories.join("\n"))];
     let user = [("mark", mark), ("question", question.to_owned())];
     body(Prompt::Category, &system, &user)
@@ -36,7 +36,7 @@ pub(super) fn categories(catalogue: &Catalogue) -> Vec<String> {
 
 /// Asks how good an answer is.
 pub fn answer(question: &str, answer: &str) -> Value {
-    let mark = mark(&[question, answer], draw);
+    let mark = unknown_to(&[question, answer], draw);
     let user = [
         ("mark", mark),
         ("question", question.to_owned()),
@@ -47,7 +47,7 @@ pub fn answer(question: &str, answer: &str) -> Value {
 
 /// Asks which of two answers is better.
 pub fn pair(question: &str, first: &str, second: &str) -> Value {
-    let mark = mark(&[question, first, second], draw);
+    let mark = unknown_to(&[question, first, second], draw);
     let user = [
         ("mark", mark),
         ("question", question.to_owned()),
@@ -71,16 +71,6 @@ fn body(prompt: Prompt, system: &[(&str, String)], user: &[(&str, String)]) -> V
 /// A mark as good as any.
 pub(in crate::learning) fn draw() -> String {
     Uuid::new_v4().simple().to_string()
-}
-
-/// A mark that occurs in none of the texts.
-pub(in crate::learning) fn mark(texts: &[&str], mut draw: impl FnMut() -> String) -> String {
-    loop {
-        let mark = draw();
-        if !texts.iter().any(|text| text.contains(&mark)) {
-            return mark;
-        }
-    }
 }
 
 /// Puts values into the places that are named for them, in one pass: what a value says is no place.
@@ -125,6 +115,7 @@ mod tests {
         let catalogue = Catalogue {
             routes: vec![route],
             out_of_domain: Vec::new(),
+            ..Catalogue::default()
         };
         let body = category(&catalogue, "What is a tort?");
         assert!(
@@ -148,13 +139,6 @@ mod tests {
         assert_eq!((mark.len(), text.matches(mark).count()), (32, 4), "{text}");
         let close = text.find(&format!("</question {mark}>")).unwrap();
         assert!(text.find(forged).unwrap() + forged.len() <= close);
-    }
-
-    #[test]
-    fn a_mark_that_occurs_is_not_taken() {
-        let mut drawn = ["abc", "def", "ghi"].into_iter().map(str::to_owned);
-        let mark = mark(&["x abc", "def"], || drawn.next().unwrap());
-        assert_eq!(mark, "ghi");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a judge's reply means. What is not marked, or marked twice, means nothing: it is never guessed at. Pure.
 
-use crate::{catalogue::Catalogue, ids::OUT_OF_DOMAIN};
+use crate::{catalogue::Catalogue, ids::OUT_OF_DOMAIN, marks::marked};
 
 /// Which of two answers is better, as it was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +51,6 @@ pub fn preferred_of(reply: &str) -> Option<Preferred> {
     }
 }
 
-/// What stands between the tags; none where they are not there exactly once.
-pub(in crate::learning) fn marked<'r>(reply: &'r str, tag: &str) -> Option<&'r str> {
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-    let (before, rest) = reply.split_once(&open)?;
-    let (inside, after) = rest.split_once(&close)?;
-    let is_again = |text: &str| text.contains(&open) || text.contains(&close);
-    if is_again(before) || is_again(inside) || is_again(after) {
-        return None;
-    }
-    Some(inside.trim())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +66,7 @@ mod tests {
         Catalogue {
             routes: vec![route("law"), route("math")],
             out_of_domain: Vec::new(),
+            ..Catalogue::default()
         }
     }
 

@@ -114,6 +114,7 @@ fn decision() -> Decision {
         tier: None,
         reason: Reason::ExpertNamed,
         strangeness: None,
+        instruction: None,
         session: None,
         expert: expert(),
         fallbacks: Vec::new(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use coterie::{
     catalogue::{Catalogue, Route},
-    config::{FeatureKind, RouterConfig, Sticky},
+    config::{FeatureKind, Guard, RouterConfig, Sticky},
     ids::CategoryId,
     router::artefact::Manifest,
     train::{
@@ -26,6 +26,8 @@ pub(crate) fn router_config(artefacts: &Path) -> RouterConfig {
         features: vec![FeatureKind::Sparse, FeatureKind::Transformer],
         static_encoder: None,
         sticky: Sticky::On,
+        guard: Guard::Off,
+        instruction: None,
     }
 }
 

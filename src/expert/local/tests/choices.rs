@@ -57,11 +57,28 @@ fn a_text_that_another_begins_with_can_be_said_as_well_as_the_other() {
 }
 
 #[test]
-fn what_can_only_be_one_thing_is_said_without_asking_the_model_further() {
+fn what_can_only_be_one_thing_is_certain() {
     let mut generator = tiny_generator();
     let (pieces, ending) = generate(&mut generator, among(&["everything"])).unwrap();
     assert_eq!(pieces.concat(), "everything");
-    assert!(ending.choices.is_empty() && ending.mean_logprob.is_none());
+    assert_eq!(ending.choices[0].among, [("everything".to_owned(), 0.0)]);
+}
+
+#[test]
+fn texts_that_begin_alike_are_told_apart_and_all_of_them_are_certain() {
+    let mut generator = tiny_generator();
+    let texts = ["law", "lark", "lark_old", "math", "may"];
+    let (_, ending) = generate(&mut generator, among(&texts)).unwrap();
+    let among = &ending.choices[0].among;
+    let mass: f64 = among.iter().map(|(_, logprob)| logprob.exp()).sum();
+    assert!((mass - 1.0).abs() < 1e-6, "{among:?}");
+    // What two begin with is as likely as both together.
+    let of = |text: &str| among.iter().find(|(it, _)| it == text).unwrap().1.exp();
+    let (_, ending) = generate(&mut generator, self::among(&["l", "m"])).unwrap();
+    let begin = &ending.choices[0].among;
+    let l = begin.iter().find(|(it, _)| it == "l").unwrap().1.exp();
+    let together = of("law") + of("lark") + of("lark_old");
+    assert!((l - together).abs() < 1e-5, "{l} {together}");
 }
 
 #[test]

@@ -1,0 +1,354 @@
+//! Asking the LLM about one question.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    InstructionConfig, Mode, Nearest,
+    blend::{Evidence, Learnt},
+    memory::cosine,
+    menu::Menu,
+    prompt::{self, Means},
+    reply::{self, Said, Unusable},
+};
+use crate::{
+    catalogue::{Cards, Catalogue},
+    chat::{ChatRequest, Usage},
+    config::{Capability, Config, Delivery, ExpertConfig, ExpertKind},
+    decision::Score,
+    expert::{Answer, Call, ExpertError, Experts, Role},
+    ids::{ExpertId, RouterId},
+    outcome::Prices,
+    router::encoder::{Encoder, EncoderError},
+};
+
+/// Cards that are told as the nearest to an instruction.
+const NEAREST_TOLD: usize = 5;
+
+/// An expert that is asked what questions demand.
+pub struct Asker {
+    experts: Arc<Experts>,
+    expert: ExpertId,
+    delivery: Arc<Delivery>,
+    prices: Option<Prices>,
+    means: Means,
+    mode: Mode,
+    menu: Menu,
+    cards: Cards,
+    /// The vectors of the cards, of the menu's entries and then of the experts'; made when they are first needed.
+    vectors: OnceCell<CardVectors>,
+}
+
+struct CardVectors {
+    entries: Vec<Vec<f32>>,
+    experts: Vec<(ExpertId, Vec<f32>)>,
+}
+
+/// What was said of a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// The expert's word.
+    pub said: Said,
+    /// How near each entry's card is to the instruction, where one was written.
+    pub(super) nearness: Vec<f32>,
+    /// The nearest cards of all.
+    pub nearest: Vec<Nearest>,
+}
+
+/// What asking took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Tokens, as the expert counted them.
+    pub usage: Option<Usage>,
+    /// Dollars; none where the price or the count is unknown.
+    pub usd: Option<f64>,
+}
+
+/// Why there is no word of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It took too long.
+    #[error("it took longer than {within:?}")]
+    TimedOut {
+        /// What it may take.
+        within: Duration,
+    },
+    /// The expert failed.
+    #[error(transparent)]
+    Expert(#[from] ExpertError),
+    /// Its reply means nothing.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// What it wrote could not be compared with the cards.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// As many questions as may be are under way.
+    #[error("as many questions as may be are being asked about")]
+    Crowded,
+    /// It failed too often lately.
+    #[error("it is left alone after failures")]
+    Resting,
+    /// What it may cost today is spent.
+    #[error("what it may cost today is spent")]
+    OverBudget,
+}
+
+impl Failure {
+    /// One word for metrics and outcomes.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::TimedOut { .. } => "timed_out",
+            Self::Expert(_) => "failed",
+            Self::Unusable(unusable) => unusable.kind(),
+            Self::Encoder(_) => "encoder_failed",
+            Self::Crowded => "crowded",
+            Self::Resting => "resting",
+            Self::OverBudget => "over_budget",
+        }
+    }
+
+    /// Whether the expert is at fault, so that it may have to be left alone.
+    pub(super) fn is_the_experts(&self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut { .. } | Self::Expert(_) | Self::Unusable(_)
+        )
+    }
+}
+
+impl Asker {
+    /// An expert that is asked in a mode about the categories of a catalogue.
+    pub fn new(
+        experts: Arc<Experts>,
+        expert: &ExpertConfig,
+        delivery: Arc<Delivery>,
+        mode: Mode,
+        catalogue: &Catalogue,
+    ) -> Self {
+        Self {
+            experts,
+            expert: expert.id.clone(),
+            delivery,
+            prices: Prices::of(expert),
+            means: means(expert),
+            mode,
+            menu: Menu::of(catalogue),
+            cards: catalogue.cards.clone(),
+            vectors: OnceCell::new(),
+        }
+    }
+
+    /// The one that a configuration has; none where `config` does not have the expert.
+    pub fn configured(
+        config: &Config,
+        instruction: &InstructionConfig,
+        experts: &Arc<Experts>,
+    ) -> Option<Self> {
+        let expert = config
+            .experts
+            .iter()
+            .find(|expert| expert.id == instruction.expert)?;
+        Some(Self::new(
+            Arc::clone(experts),
+            expert,
+            Arc::clone(&config.delivery.house),
+            instruction.mode,
+            &config.catalogue,
+        ))
+    }
+
+    /// Who is asked.
+    pub fn expert(&self) -> &ExpertId {
+        &self.expert
+    }
+
+    /// How.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The version of the words with which it is asked.
+    pub fn prompt(&self) -> &'static str {
+        prompt::version(self.mode, self.means)
+    }
+
+    /// What would be learnt of it beside a router.
+    pub fn learnt(&self, router: &RouterId) -> Learnt {
+        Learnt {
+            router: router.clone(),
+            expert: self.expert.clone(),
+            mode: self.mode,
+            prompt: self.prompt().to_owned(),
+            menu: self.menu.digest(),
+        }
+    }
+
+    /// What it may choose from.
+    pub fn menu(&self) -> &Menu {
+        &self.menu
+    }
+
+    /// What a question is asked with: the whole menu, or the likeliest part of one that is too long.
+    pub fn menu_for(&self, scores: &[Score]) -> Menu {
+        if self.menu.is_too_long() {
+            self.menu.likeliest(scores)
+        } else {
+            self.menu.clone()
+        }
+    }
+
+    /// The most dollars that a question of so many bytes may cost; none where prices are not known.
+    pub(super) fn usd_max(&self, question: &str) -> Option<f64> {
+        let body = prompt::body(self.mode, &self.menu, question, self.means);
+        let bytes = body.to_string().len() as u64;
+        let answer = body["max_tokens"].as_u64().unwrap_or_default();
+        // No text has more tokens than bytes.
+        let most = Usage {
+            prompt_tokens: bytes,
+            completion_tokens: answer,
+        };
+        Some(self.prices?.cost_usd(most))
+    }
+
+    /// Asks about a question, for so long. `menu` is the whole one, or the likeliest part of it.
+    ///
+    /// # Errors
+    /// Why there is no word of it; what it cost is told all the same.
+    pub async fn ask(
+        &self,
+        question: &str,
+        menu: &Menu,
+        encoder: &Encoder,
+        within: Duration,
+    ) -> (Result<Heard, Failure>, Cost) {
+        let deadline = Instant::now() + within;
+        let mut cost = Cost::default();
+        let asking = async {
+            let said = self.said(question, menu, deadline, &mut cost).await?;
+            self.compared(said, menu, encoder).await
+        };
+        let heard = timeout_at(deadline, asking).await;
+        let heard = heard.unwrap_or(Err(Failure::TimedOut { within }));
+        (heard, cost)
+    }
+
+    async fn said(
+        &self,
+        question: &str,
+        menu: &Menu,
+        deadline: Instant,
+        cost: &mut Cost,
+    ) -> Result<Said, Failure> {
+        let mut body = prompt::body(self.mode, menu, question, self.means);
+        body["model"] = self.expert.as_str().into();
+        let request = ChatRequest::parse(body).map_err(|invalid| ExpertError::Model {
+            detail: invalid.to_string(),
+        })?;
+        let call = Call {
+            deadline: Some(deadline),
+            ..Call::new(Arc::new(request), Arc::clone(&self.delivery)).aside(Role::Route)
+        };
+        let answered = self
+            .experts
+            .answer(std::slice::from_ref(&self.expert), &call)
+            .await?;
+        let Answer::Whole(completion) = answered.answer else {
+            return Err(Unusable::Form.into());
+        };
+        cost.usage = completion.usage();
+        cost.usd = self
+            .prices
+            .zip(cost.usage)
+            .map(|(prices, usage)| prices.cost_usd(usage));
+        Ok(reply::read(self.mode, menu, self.means, &completion)?)
+    }
+
+    /// Compares an instruction with the cards.
+    async fn compared(&self, said: Said, menu: &Menu, encoder: &Encoder) -> Result<Heard, Failure> {
+        let Said::Instruction(instruction) = &said else {
+            return Ok(Heard {
+                said,
+                nearness: Vec::new(),
+                nearest: Vec::new(),
+            });
+        };
+        let cards = self
+            .vectors
+            .get_or_try_init(|| self.card_vectors(encoder))
+            .await?;
+        let vector = encoder.embed_question(instruction.clone()).await?.vector;
+        let whole = self.menu.entries().iter().zip(&cards.entries);
+        let of_all: Vec<_> = whole
+            .map(|(entry, card)| (&entry.category, cosine(card, &vector)))
+            .collect();
+        let nearness = menu.entries().iter().map(|entry| {
+            let known = of_all
+                .iter()
+                .find(|(category, _)| **category == entry.category);
+            known.map_or(0.0, |(_, cosine)| *cosine)
+        });
+        let nearness = nearness.collect();
+        let categories = of_all.iter().map(|(category, cosine)| Nearest {
+            of: "category",
+            id: category.to_string(),
+            cosine: *cosine,
+        });
+        let experts = cards.experts.iter().map(|(expert, card)| Nearest {
+            of: "expert",
+            id: expert.to_string(),
+            cosine: cosine(card, &vector),
+        });
+        let mut nearest: Vec<Nearest> = categories.chain(experts).collect();
+        nearest.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
+        nearest.truncate(NEAREST_TOLD);
+        Ok(Heard {
+            said,
+            nearness,
+            nearest,
+        })
+    }
+
+    async fn card_vectors(&self, encoder: &Encoder) -> Result<CardVectors, EncoderError> {
+        let entries = self.menu.entries().iter().map(|entry| entry.card.clone());
+        let experts = self
+            .cards
+            .experts
+            .values()
+            .map(|card| card.instruction.clone());
+        let mut readings = encoder
+            .embed(entries.chain(experts).collect())
+            .await?
+            .into_iter();
+        let entries = readings.by_ref().take(self.menu.entries().len());
+        Ok(CardVectors {
+            entries: entries.map(|reading| reading.vector).collect(),
+            experts: self
+                .cards
+                .experts
+                .keys()
+                .cloned()
+                .zip(readings.map(|it| it.vector))
+                .collect(),
+        })
+    }
+}
+
+impl Heard {
+    /// What it says of each class of the menu that was asked with.
+    pub fn evidence(&self, menu: &Menu) -> Evidence {
+        Evidence::of(menu, &self.said, &self.nearness)
+    }
+}
+
+/// What an expert can be held to.
+pub(super) fn means(expert: &ExpertConfig) -> Means {
+    match expert.kind {
+        ExpertKind::Local { .. } => Means::Local,
+        ExpertKind::Remote(_) if expert.capabilities.contains(&Capability::Json) => Means::Json,
+        ExpertKind::Remote(_) => Means::Words,
+    }
+}

@@ -1,0 +1,476 @@
+//! What the LLM says and what the router says, in one probability for each class.
+//!
+//! A conditional logit (D. `McFadden`, "Conditional logit analysis of qualitative choice behavior", 1973) over the logarithm
+//! of the router's probability and what the LLM says of the class. Its few weights are learnt on labelled questions, together
+//! with the scale, so that what comes out is calibrated as far as those rows tell. Pure, but for [`Blend::read`] and
+//! [`Blend::write`].
+
+pub mod fit;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, menu::Menu, reply::Said};
+use crate::{
+    decision::Score,
+    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN, RouterId},
+};
+
+/// The router's probability of a class that it does not know, or finds impossible.
+const PROBABILITY_MIN: f64 = 1e-4;
+
+/// The format of the file.
+const FORMAT: u32 = 1;
+
+/// What was learnt of an LLM's word, and under which circumstances.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blend {
+    format: u32,
+    /// What it was learnt of: with anything else it has no meaning.
+    pub of: Learnt,
+    /// What the LLM says of each class whatever the question: that is taken off.
+    pub prior: Prior,
+    /// Questions of which the router is less sure than this are put to the LLM.
+    pub below: f32,
+    /// How sure one must be of a question that was put to it; none: too few rows to promise anything.
+    pub confidence_min: Option<f32>,
+    /// How alike two questions must be for the same to be said of them, a cosine of the encoder's vectors; none: no two are.
+    pub near_min: Option<f32>,
+    /// The weights.
+    pub weights: Weights,
+    /// What each part was worth on rows held back.
+    pub ablation: Vec<fit::Worth>,
+}
+
+/// The numbers that decide when an LLM is asked and believed; see [`Blend`].
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the blend explains them")]
+pub struct Bounds {
+    pub below: f32,
+    pub confidence_min: Option<f32>,
+    pub near_min: Option<f32>,
+}
+
+/// What a blend was learnt of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Learnt {
+    /// The router whose word it weighs.
+    pub router: RouterId,
+    /// The expert that was asked.
+    pub expert: ExpertId,
+    /// How.
+    pub mode: Mode,
+    /// The version of the words with which it was asked.
+    pub prompt: String,
+    /// The digest of the menu.
+    pub menu: String,
+}
+
+/// What an LLM says of each class on the mean of many questions: its liking for words, not for what they mean. Taking that off
+/// is batch calibration (Zhou et al., arXiv:2309.17249).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Prior(BTreeMap<CategoryId, f64>);
+
+/// What each part counts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// The logarithm of the router's probability.
+    pub router: f64,
+    /// What the LLM says.
+    pub said: f64,
+    /// Added where the class is `out_of_domain`.
+    pub none: f64,
+}
+
+/// What an LLM says of each class of a menu, on a scale that its mode has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    of: HashMap<CategoryId, f64>,
+    /// What is said of classes that were not offered: no more than of the least of the others.
+    least: f64,
+}
+
+/// Why there is no blend.
+#[derive(Debug, thiserror::Error)]
+pub enum BlendError {
+    /// The file cannot be read or written.
+    #[error("the blend `{path}` cannot be used; `coterie instruct fit` writes one")]
+    File {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no blend.
+    #[error(
+        "the blend `{path}` is damaged or of another version of Coterie; `coterie instruct fit` writes a new one"
+    )]
+    Damaged {
+        /// Its path.
+        path: String,
+    },
+    /// It was learnt under other circumstances.
+    #[error(
+        "the blend was learnt with another {what} ({learnt_with}) than there is ({found}); run `coterie instruct fit` again"
+    )]
+    Other {
+        /// What is another.
+        what: &'static str,
+        /// What it was learnt with.
+        learnt_with: String,
+        /// What there is.
+        found: String,
+    },
+}
+
+impl Prior {
+    /// The mean of what was said of each class.
+    pub fn of<'e>(evidence: impl IntoIterator<Item = &'e Evidence>) -> Self {
+        let mut sums: BTreeMap<CategoryId, (f64, f64)> = BTreeMap::new();
+        for (class, value) in evidence.into_iter().flat_map(|evidence| &evidence.of) {
+            let (sum, times) = sums.entry(class.clone()).or_default();
+            *sum += value;
+            *times += 1.0;
+        }
+        Self(
+            sums.into_iter()
+                .map(|(class, (sum, times))| (class, sum / times))
+                .collect(),
+        )
+    }
+}
+
+impl Learnt {
+    /// What differs.
+    ///
+    /// # Errors
+    /// The first thing that is another.
+    pub fn check(&self, now: &Self) -> Result<(), BlendError> {
+        let pairs = [
+            ("expert", self.expert.as_str(), now.expert.as_str()),
+            ("mode", self.mode.as_str(), now.mode.as_str()),
+            ("version of the prompt", &self.prompt, &now.prompt),
+            ("list of cards", &self.menu, &now.menu),
+            ("router", self.router.as_str(), now.router.as_str()),
+        ];
+        match pairs.into_iter().find(|(_, learnt, found)| learnt != found) {
+            Some((what, learnt, found)) => Err(BlendError::Other {
+                what,
+                learnt_with: learnt.to_owned(),
+                found: found.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Blend {
+    /// What was found `of` something.
+    pub fn new(of: Learnt, bounds: Bounds, prior: Prior, fitted: fit::Fitted) -> Self {
+        let Bounds {
+            below,
+            confidence_min,
+            near_min,
+        } = bounds;
+        Self {
+            format: FORMAT,
+            of,
+            prior,
+            below,
+            confidence_min,
+            near_min,
+            weights: fitted.weights,
+            ablation: fitted.ablation,
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// There is none, or it is no blend.
+    pub fn read(path: &Path) -> Result<Self, BlendError> {
+        let text = fs::read_to_string(path).map_err(|source| BlendError::File {
+            path: path.display().to_string(),
+            source,
+        })?;
+        let damaged = || BlendError::Damaged {
+            path: path.display().to_string(),
+        };
+        let blend: Self = serde_json::from_str(&text).map_err(|_no_blend| damaged())?;
+        let Weights { router, said, none } = blend.weights;
+        let is_whole = blend.format == FORMAT
+            && [router, said, none].iter().all(|weight| weight.is_finite())
+            && (0.0..=1.0).contains(&blend.below);
+        if is_whole { Ok(blend) } else { Err(damaged()) }
+    }
+
+    /// Writes it, beside and then renamed, so that nobody reads half of it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), BlendError> {
+        let failed = |source| BlendError::File {
+            path: path.display().to_string(),
+            source,
+        };
+        let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let beside = path.with_extension("json.partial");
+        fs::write(&beside, text + "\n").map_err(failed)?;
+        fs::rename(&beside, path).map_err(failed)
+    }
+}
+
+impl Weights {
+    /// The LLM's word alone, on the scale of its mode as it is: a likelihood is one; a name and a cosine are none, and are
+    /// given as much as sharpens them without settling anything. Nothing is calibrated.
+    pub fn alone(mode: Mode) -> Self {
+        let said = match mode {
+            Mode::Logprob => 1.0,
+            Mode::Name => 2.0,
+            Mode::Describe => 10.0,
+        };
+        Self {
+            router: 0.0,
+            said,
+            none: 0.0,
+        }
+    }
+
+    /// The probabilities of all classes that either of both knows, likeliest first, ties by name.
+    pub fn weigh(&self, scores: &[Score], evidence: &Evidence) -> Vec<Score> {
+        let classes = classes(scores, evidence);
+        let logits: Vec<f64> = classes
+            .iter()
+            .map(|class| self.logit(&features(class, scores, evidence)))
+            .collect();
+        let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mass: f64 = logits.iter().map(|logit| (logit - highest).exp()).sum();
+        let mut weighed: Vec<Score> = classes
+            .into_iter()
+            .zip(logits)
+            .map(|(category, logit)| Score {
+                category,
+                probability: crate::router::narrow((logit - highest).exp() / mass),
+            })
+            .collect();
+        weighed.sort_by(|a, b| {
+            b.probability
+                .total_cmp(&a.probability)
+                .then_with(|| a.category.cmp(&b.category))
+        });
+        weighed
+    }
+
+    fn logit(&self, features: &[f64; 3]) -> f64 {
+        let [router, said, none] = features;
+        self.router * router + self.said * said + self.none * none
+    }
+}
+
+impl Evidence {
+    /// What was said about a menu; `nearness` is the cosine of each entry's card to the instruction, where one was written.
+    pub fn of(menu: &Menu, said: &Said, nearness: &[f32]) -> Self {
+        let values: Vec<f64> = match said {
+            Said::Likelihoods(logprobs) => logprobs.clone(),
+            Said::Named(named) => (0..menu.entries().len())
+                .map(|at| f64::from(u8::from(at == *named)))
+                .collect(),
+            Said::Instruction(_) => nearness.iter().map(|cosine| f64::from(*cosine)).collect(),
+        };
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let entries = menu.entries().iter().map(|entry| entry.category.clone());
+        Self {
+            of: entries.zip(values).collect(),
+            least: if least.is_finite() { least } else { 0.0 },
+        }
+    }
+
+    /// The same, less what is said whatever the question.
+    #[must_use]
+    pub fn less(mut self, prior: &Prior) -> Self {
+        for (class, value) in &mut self.of {
+            *value -= prior.0.get(class).copied().unwrap_or(0.0);
+        }
+        let least = self.of.values().copied().fold(f64::INFINITY, f64::min);
+        self.least = if least.is_finite() { least } else { 0.0 };
+        self
+    }
+
+    /// What it says of a class.
+    pub fn value(&self, class: &CategoryId) -> f64 {
+        self.of.get(class).copied().unwrap_or(self.least)
+    }
+}
+
+/// The classes that the router or the LLM speaks of, by name.
+fn classes(scores: &[Score], evidence: &Evidence) -> Vec<CategoryId> {
+    let scored = scores.iter().map(|score| score.category.clone());
+    let mut classes: Vec<CategoryId> = scored.chain(evidence.of.keys().cloned()).collect();
+    classes.sort();
+    classes.dedup();
+    classes
+}
+
+/// What is known of a class, in the order of the weights.
+fn features(class: &CategoryId, scores: &[Score], evidence: &Evidence) -> [f64; 3] {
+    let score = scores.iter().find(|score| score.category == *class);
+    let probability = score.map_or(0.0, |score| f64::from(score.probability));
+    [
+        probability.max(PROBABILITY_MIN).ln(),
+        evidence.value(class),
+        f64::from(u8::from(class.as_str() == OUT_OF_DOMAIN)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instruction::menu;
+
+    fn menu() -> Menu {
+        Menu::of(&menu::tests::catalogue(&["law", "math"]))
+    }
+
+    fn scores(of: &[(&str, f32)]) -> Vec<Score> {
+        let score = |(category, probability): &(&str, f32)| Score {
+            category: CategoryId::new(*category),
+            probability: *probability,
+        };
+        of.iter().map(score).collect()
+    }
+
+    const WEIGHTS: Weights = Weights {
+        router: 1.0,
+        said: 1.0,
+        none: 0.0,
+    };
+
+    #[test]
+    fn weights_of_one_multiply_the_probabilities() {
+        let said = Said::Likelihoods([0.2_f64, 0.7, 0.1].map(f64::ln).to_vec());
+        let evidence = Evidence::of(&menu(), &said, &[]);
+        let weighed = WEIGHTS.weigh(
+            &scores(&[("law", 0.6), ("math", 0.3), ("out_of_domain", 0.1)]),
+            &evidence,
+        );
+        let mass = 0.6 * 0.2 + 0.3 * 0.7 + 0.1 * 0.1;
+        assert_eq!(weighed[0].category.as_str(), "math");
+        assert!(
+            (f64::from(weighed[0].probability) - 0.21 / mass).abs() < 1e-5,
+            "{weighed:?}"
+        );
+        let sum: f32 = weighed.iter().map(|score| score.probability).sum();
+        assert!((sum - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_class_that_only_one_of_both_knows_can_still_be_chosen() {
+        let evidence = Evidence::of(&menu(), &Said::Named(1), &[]);
+        let strong = Weights {
+            said: 20.0,
+            ..WEIGHTS
+        };
+        let weighed = strong.weigh(&scores(&[("art", 0.9), ("law", 0.1)]), &evidence);
+        assert_eq!(weighed[0].category.as_str(), "math");
+        let weighed = WEIGHTS.weigh(&scores(&[("art", 0.9), ("law", 0.1)]), &evidence);
+        assert_eq!(weighed[0].category.as_str(), "art");
+    }
+
+    #[test]
+    fn without_the_router_the_llm_decides_alone() {
+        let evidence = Evidence::of(&menu(), &Said::Instruction("…".into()), &[0.1, 0.6, 0.2]);
+        let weighed = Weights::alone(Mode::Describe).weigh(&scores(&[("law", 1.0)]), &evidence);
+        assert_eq!(weighed[0].category.as_str(), "math");
+    }
+
+    #[test]
+    fn what_is_said_whatever_the_question_is_taken_off() {
+        let evidence = |law: f64| {
+            let said = Said::Likelihoods([law, 0.1, 0.9 - law].map(f64::ln).to_vec());
+            Evidence::of(&menu(), &said, &[])
+        };
+        let many = [evidence(0.6), evidence(0.7), evidence(0.8)];
+        let prior = Prior::of(&many);
+        let [law, math] = ["law", "math"].map(CategoryId::new);
+        assert!(evidence(0.6).value(&law) > evidence(0.6).value(&math));
+        let less = evidence(0.6).less(&prior);
+        assert!(less.value(&law) < less.value(&math), "{less:?}");
+    }
+
+    #[test]
+    fn a_blend_is_read_back_and_tells_what_it_does_not_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/blend.json");
+        let learnt = |router: &str, mode| Learnt {
+            router: RouterId::new(router),
+            expert: ExpertId::new("coder"),
+            mode,
+            prompt: "likelihood-v1".into(),
+            menu: menu().digest(),
+        };
+        let fitted = fit::Fitted {
+            weights: WEIGHTS,
+            ablation: Vec::new(),
+            held_back: Vec::new(),
+        };
+        let bounds = Bounds {
+            below: 0.6,
+            confidence_min: Some(0.7),
+            near_min: Some(0.98),
+        };
+        let blend = Blend::new(
+            learnt("r1", Mode::Logprob),
+            bounds,
+            Prior::default(),
+            fitted,
+        );
+        blend.write(&path).unwrap();
+        let read = Blend::read(&path).unwrap();
+        assert_eq!(read, blend);
+        assert!(read.of.check(&learnt("r1", Mode::Logprob)).is_ok());
+        let other = read
+            .of
+            .check(&learnt("r2", Mode::Logprob))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            other.contains("another router (r1)") && other.contains("instruct fit"),
+            "{other}"
+        );
+        let other = read
+            .of
+            .check(&learnt("r1", Mode::Name))
+            .unwrap_err()
+            .to_string();
+        assert!(other.contains("another mode"), "{other}");
+    }
+
+    #[test]
+    fn what_is_no_blend_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blend.json");
+        assert!(matches!(Blend::read(&path), Err(BlendError::File { .. })));
+        for text in ["", "{}", "[1]", r#"{"format": 1}"#] {
+            fs::write(&path, text).unwrap();
+            assert!(
+                matches!(Blend::read(&path), Err(BlendError::Damaged { .. })),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The last tier of the router: when the LLM is asked, within which bounds, and what becomes of the decision.
+//!
+//! What it may change is bounded, since a question may be written to steer it: it chooses among the categories and nothing
+//! else; a decision of which the router is sure it cannot turn into another, only into doubt, and that only where it is asked
+//! about every question; and where it is not sure enough itself, the default expert answers.
+
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::{
+    HEARD, Instructed, InstructionConfig, Part, When,
+    ask::{Asker, Cost, Failure, Heard},
+    blend::{Blend, BlendError, Evidence, Weights},
+    memory::Memory,
+    menu::Menu,
+    rest::Rest,
+};
+use crate::{
+    causes::in_full,
+    clock,
+    config::Config,
+    decision::Score,
+    expert::Experts,
+    ids::OUT_OF_DOMAIN,
+    outcome::{Reserved, Spending},
+    query::Query,
+    router::{CONFIDENCE_MIN_UNPROVEN, Router, Standing, TierName, Verdict, encoder::Encoder},
+};
+
+/// Categories of which it is told what each part says.
+const PARTS_TOLD: usize = 5;
+
+/// How long the expert may take to read the cards for the first time.
+const WARM_UP_MAX: Duration = Duration::from_secs(120);
+
+/// The LLM as the router's last tier.
+pub struct Tier {
+    config: InstructionConfig,
+    asker: Asker,
+    blend: Option<Blend>,
+    seats: Semaphore,
+    rest: Rest,
+    memory: Memory,
+    spending: Arc<Spending>,
+}
+
+/// How what was heard was come by.
+#[derive(Clone, Copy)]
+enum Source {
+    Asked,
+    Remembered,
+    Near,
+}
+
+/// What is known of one question once the LLM had its turn.
+struct Turn {
+    heard: Result<(Arc<Heard>, Source), Failure>,
+    cost: Cost,
+}
+
+impl Tier {
+    /// The tier that is configured. A blend that was learnt for another router is taken up all the same, and left alone as
+    /// long as that one is in force.
+    ///
+    /// # Errors
+    /// The blend cannot be read, or was learnt of another expert, mode or list of cards.
+    pub fn open(
+        config: InstructionConfig,
+        asker: Asker,
+        router: &Router,
+    ) -> Result<Self, BlendError> {
+        let blend = match config.when {
+            When::Alone => None,
+            When::Unsure | When::Always => read(&config.blend)?,
+        };
+        if let Some(blend) = &blend {
+            blend.of.check(&asker.learnt(&blend.of.router))?;
+            if let Err(other) = blend.of.check(&asker.learnt(router.id())) {
+                warn!("the instruction tier is left alone: {other}");
+            }
+        }
+        Ok(Self {
+            seats: Semaphore::new(config.concurrent_max),
+            asker,
+            blend,
+            rest: Rest::default(),
+            memory: Memory::new(),
+            spending: Arc::new(Spending::new(clock::now_ms(), 0.0)),
+            config,
+        })
+    }
+
+    /// The tier of a configuration, where it has one; `experts` has its expert.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn configured(
+        config: &Config,
+        experts: &Arc<Experts>,
+        router: &Router,
+    ) -> Result<Option<Self>, BlendError> {
+        let Some(instruction) = &config.router.instruction else {
+            return Ok(None);
+        };
+        let asker = Asker::configured(config, instruction, experts);
+        asker
+            .map(|asker| Self::open(instruction.clone(), asker, router))
+            .transpose()
+    }
+
+    /// Has the expert read the cards, so that the first question does not wait for that; what fails is told in the log.
+    pub async fn warm_up(&self, encoder: &Encoder) {
+        let (heard, _) = self
+            .asker
+            .ask("?", &self.asker.menu_for(&[]), encoder, WARM_UP_MAX)
+            .await;
+        if let Err(failure) = heard
+            && failure.is_the_experts()
+        {
+            debug!(expert = %self.config.expert, "the instruction tier could not be warmed up: {}", in_full(&failure));
+        }
+    }
+
+    /// What the router says, with what the LLM says where it is asked; and what was done for that.
+    pub async fn weigh(
+        &self,
+        router: &Router,
+        query: &Query,
+        verdict: Verdict,
+    ) -> (Verdict, Option<Instructed>) {
+        let Some(weights) = self.weights_for(router, &verdict) else {
+            return (verdict, None);
+        };
+        let started = Instant::now();
+        let menu = self.asker.menu_for(&verdict.scores);
+        let turn = self
+            .hear(query.likelier_reading(), &menu, router.encoder())
+            .await;
+        let mut instructed = self.told(&turn, started);
+        metrics::counter!("coterie_instruction_total", "mode" => self.config.mode.as_str(), "result" => instructed.result)
+            .increment(1);
+        metrics::histogram!("coterie_instruction_seconds").record(started.elapsed());
+        let Ok((heard, _)) = &turn.heard else {
+            return (verdict, Some(instructed));
+        };
+        let evidence = heard.evidence(&menu);
+        let evidence = match &self.blend {
+            Some(blend) => evidence.less(&blend.prior),
+            None => evidence,
+        };
+        let weighed = weights.weigh(&verdict.scores, &evidence);
+        instructed.parts = parts(&weighed, &verdict.scores, &evidence);
+        (self.combined(router, verdict, weighed), Some(instructed))
+    }
+
+    /// The weights by which the LLM is listened to on a question; none where it is not asked.
+    fn weights_for(&self, router: &Router, verdict: &Verdict) -> Option<Weights> {
+        let best = verdict.scores.first()?;
+        // What the detector found strange is no question of which category.
+        let is_strange =
+            verdict.standing == Standing::OutOfDomain && best.category.as_str() != OUT_OF_DOMAIN;
+        if is_strange {
+            return None;
+        }
+        if self.config.when == When::Alone {
+            return Some(Weights::alone(self.config.mode));
+        }
+        let blend = self.blend.as_ref()?;
+        if blend.of.router != *router.id() {
+            return None;
+        }
+        let is_asked = self.config.when == When::Always || best.probability < blend.below;
+        is_asked.then_some(blend.weights)
+    }
+
+    /// What was said of the question before, or is said now.
+    async fn hear(&self, question: &str, menu: &Menu, encoder: &Encoder) -> Turn {
+        let remembered = |heard, source| Turn {
+            heard: Ok((heard, source)),
+            cost: Cost::default(),
+        };
+        // The likeliest part of a menu that is too long is another one for each question.
+        let key = if self.asker.menu().is_too_long() {
+            format!("{} {question}", menu.digest())
+        } else {
+            question.to_owned()
+        };
+        if let Some(heard) = self.memory.same(&key) {
+            return remembered(heard, Source::Remembered);
+        }
+        let near_min = self.blend.as_ref().and_then(|blend| blend.near_min);
+        let near_min = near_min.filter(|_| !self.asker.menu().is_too_long());
+        let vector = match near_min {
+            Some(_) => encoder.embed_question(question.to_owned()).await.ok(),
+            None => None,
+        };
+        let vector = vector.map(|reading| reading.vector);
+        if let (Some(least), Some(vector)) = (near_min, &vector)
+            && let Some(heard) = self.memory.near(vector, least)
+        {
+            return remembered(heard, Source::Near);
+        }
+        let (heard, cost) = self.ask(question, menu, encoder).await;
+        let heard = heard.map(|heard| {
+            let heard = Arc::new(heard);
+            self.memory.keep(&key, vector, &heard);
+            (heard, Source::Asked)
+        });
+        Turn { heard, cost }
+    }
+
+    /// Asks, if a seat is free, the expert is not resting, and what it may cost is left.
+    async fn ask(
+        &self,
+        question: &str,
+        menu: &Menu,
+        encoder: &Encoder,
+    ) -> (Result<Heard, Failure>, Cost) {
+        let nothing = Cost::default();
+        let Ok(_seat) = self.seats.try_acquire() else {
+            return (Err(Failure::Crowded), nothing);
+        };
+        let Some(reserved) = self.reserve(question) else {
+            return (Err(Failure::OverBudget), nothing);
+        };
+        if !self.rest.lets_through(tokio::time::Instant::now()) {
+            return (Err(Failure::Resting), nothing);
+        }
+        let (heard, cost) = self
+            .asker
+            .ask(question, menu, encoder, self.config.within)
+            .await;
+        settle(reserved, &heard, cost);
+        match &heard {
+            Ok(_) => self.rest.succeeded(),
+            Err(failure) if failure.is_the_experts() => {
+                self.rest.failed(tokio::time::Instant::now());
+            }
+            Err(_) => {}
+        }
+        (heard, cost)
+    }
+
+    /// Sets aside the most that a question may cost; none where that is not left of the day's.
+    fn reserve(&self, question: &str) -> Option<Reserved> {
+        let most = self.config.usd_per_day_max;
+        let usd = most
+            .and_then(|_| self.asker.usd_max(question))
+            .unwrap_or(0.0);
+        let admitted = self.spending.admit(clock::now_ms(), |today| {
+            let is_left = most.is_none_or(|most| today.usd_spent + usd <= most);
+            if is_left { Ok(((), usd)) } else { Err(()) }
+        });
+        admitted.ok().map(|((), reserved)| reserved)
+    }
+
+    /// The verdict by both.
+    fn combined(&self, router: &Router, verdict: Verdict, weighed: Vec<Score>) -> Verdict {
+        let heard = Verdict {
+            tier: Some(TierName::Instruction),
+            ..verdict
+        };
+        let confidence_min = self.confidence_min(router);
+        let sure_of = heard
+            .scores
+            .first()
+            .filter(|best| best.probability >= router.confidence_min());
+        let changed = sure_of.is_some_and(|sure| {
+            weighed
+                .first()
+                .is_none_or(|best| best.category != sure.category)
+        });
+        if changed && self.config.when != When::Alone {
+            // Somebody may have written the question so that the LLM says this.
+            let standing = match heard.standing {
+                Standing::Confident => Standing::Unsure { confidence_min },
+                other => other,
+            };
+            return Verdict { standing, ..heard };
+        }
+        let standing = match weighed.first() {
+            Some(best) if best.category.as_str() == OUT_OF_DOMAIN => Standing::OutOfDomain,
+            Some(best) if best.probability >= confidence_min => Standing::Confident,
+            _ => Standing::Unsure { confidence_min },
+        };
+        Verdict {
+            scores: weighed,
+            standing,
+            ..heard
+        }
+    }
+
+    /// How sure both together must be: as the blend's held-back rows say, else no less than the router alone.
+    fn confidence_min(&self, router: &Router) -> f32 {
+        if self.config.when == When::Alone {
+            return CONFIDENCE_MIN_UNPROVEN;
+        }
+        let proven = self.blend.as_ref().and_then(|blend| blend.confidence_min);
+        proven.unwrap_or_else(|| router.confidence_min().max(CONFIDENCE_MIN_UNPROVEN))
+    }
+
+    fn told(&self, turn: &Turn, started: Instant) -> Instructed {
+        let heard = turn.heard.as_ref().ok().map(|(heard, _)| heard);
+        Instructed {
+            expert: self.config.expert.clone(),
+            mode: self.config.mode,
+            prompt: self.asker.prompt(),
+            result: match &turn.heard {
+                Ok((_, Source::Asked)) => HEARD,
+                Ok((_, Source::Remembered)) => "remembered",
+                Ok((_, Source::Near)) => "near",
+                Err(failure) => failure.kind(),
+            },
+            detail: turn.heard.as_ref().err().map(|failure| in_full(failure)),
+            instruction: heard
+                .and_then(|heard| heard.said.instruction())
+                .map(str::to_owned),
+            nearest: heard.map(|heard| heard.nearest.clone()).unwrap_or_default(),
+            parts: Vec::new(),
+            usage: turn.cost.usage,
+            cost_usd: turn.cost.usd,
+            took_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The blend; none where there is no such file, which is told in the log.
+fn read(path: &Path) -> Result<Option<Blend>, BlendError> {
+    match Blend::read(path) {
+        Ok(blend) => Ok(Some(blend)),
+        Err(BlendError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            warn!(
+                "the instruction tier is left alone: nothing was learnt of its word yet; run `coterie instruct fit`, which writes `{}`",
+                path.display()
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a reply cost takes the place of what was set aside; what was sent and not counted may have cost all of it.
+fn settle(reserved: Reserved, heard: &Result<Heard, Failure>, cost: Cost) {
+    match (cost.usd, heard) {
+        (Some(usd), _) => reserved.settle(usd),
+        (
+            None,
+            Ok(_) | Err(Failure::TimedOut { .. } | Failure::Unusable(_) | Failure::Encoder(_)),
+        ) => reserved.keep(),
+        (None, Err(_)) => {}
+    }
+}
+
+/// What each part says of the likeliest categories.
+fn parts(weighed: &[Score], alone: &[Score], evidence: &Evidence) -> Vec<Part> {
+    let likeliest = weighed.iter().take(PARTS_TOLD);
+    let part = |score: &Score| {
+        let known = alone.iter().find(|other| other.category == score.category);
+        Part {
+            category: score.category.clone(),
+            router: known.map_or(0.0, |score| score.probability),
+            said: evidence.value(&score.category),
+            both: score.probability,
+        }
+    };
+    likeliest.map(part).collect()
+}

@@ -1,0 +1,213 @@
+//! What the word of an LLM is worth beside the router's, learnt on labelled questions that the router has not seen.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::{
+    ids::CategoryId,
+    instruction::{
+        ask::{Asker, Failure},
+        blend::{
+            Blend, Bounds, Prior,
+            fit::{self, Row, TooFew},
+        },
+        near::near_min,
+    },
+    progress,
+    risk::{self, CONFIDENCE_LEVEL},
+    router::{Router, RouterError, Verdict, encoder::EncoderError},
+    train::labels::Labelled,
+};
+
+/// Rows that are classified at once.
+const ROWS_AT_ONCE: usize = 32;
+
+/// Rows whose pairs say how alike two questions must be.
+const PAIRED_MAX: usize = 3_000;
+
+/// How the LLM is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Share of the questions that are to be put to it, the least sure ones, above 0; 1: all.
+    pub share: f64,
+    /// How long it may take for one; longer than in a server, since nobody waits.
+    pub within: Duration,
+    /// Questions that it is asked about at once.
+    pub concurrent: usize,
+    /// Share of routed questions that may be misrouted.
+    pub misroute_max: f64,
+}
+
+/// What was learnt, and from what.
+#[derive(Debug)]
+pub struct Blended {
+    /// What was learnt.
+    pub blend: Blend,
+    /// Rows that were put to the LLM.
+    pub asked: usize,
+    /// Of these, what became of those that it said nothing of, by kind.
+    pub failed: BTreeMap<&'static str, usize>,
+}
+
+/// Why nothing was learnt.
+#[derive(Debug, thiserror::Error)]
+pub enum BlendingError {
+    /// The router failed.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+    /// The encoder failed.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// Too few rows were left.
+    #[error("of {asked} questions of which the router is least sure, the expert said something of too few{}", told(.last))]
+    TooFew {
+        /// Rows that were put to the LLM.
+        asked: usize,
+        /// The last failure.
+        last: Option<String>,
+        /// How few.
+        source: TooFew,
+    },
+}
+
+fn told(failure: &Option<String>) -> String {
+    failure
+        .as_ref()
+        .map(|failure| format!("; the last time: {failure}"))
+        .unwrap_or_default()
+}
+
+/// A row, and what the router says of it.
+struct Classified {
+    row: Labelled,
+    verdict: Verdict,
+}
+
+/// Learns what the LLM's word is worth on the rows of which the router is least sure.
+///
+/// # Errors
+/// The router or the encoder fails, or too few rows are left.
+pub async fn learn(
+    router: &Router,
+    asker: &Asker,
+    rows: Vec<Labelled>,
+    options: &Options,
+) -> Result<Blended, BlendingError> {
+    let near_min = alike(router, &rows).await?;
+    let classified = classified(router, rows).await?;
+    let below = below(&classified, options.share);
+    let is_asked = |it: &Classified| options.share >= 1.0 || confidence(&it.verdict) < below;
+    let asked: Vec<Classified> = classified.into_iter().filter(is_asked).collect();
+    let count = asked.len();
+    let (mut rows, failures) = said(router, asker, asked, options).await;
+    let prior = Prior::of(rows.iter().map(|row| &row.evidence));
+    for row in &mut rows {
+        row.evidence = row.evidence.clone().less(&prior);
+    }
+    let mut failed = BTreeMap::new();
+    for failure in &failures {
+        *failed.entry(failure.kind()).or_default() += 1;
+    }
+    let fitted = fit::fit(&rows).map_err(|source| BlendingError::TooFew {
+        asked: count,
+        last: failures.last().map(ToString::to_string),
+        source,
+    })?;
+    let threshold = risk::threshold_for(&fitted.held_back, options.misroute_max, CONFIDENCE_LEVEL);
+    let bounds = Bounds {
+        below,
+        confidence_min: threshold.map(|threshold| threshold.confidence_min),
+        near_min,
+    };
+    let of = asker.learnt(router.id());
+    Ok(Blended {
+        blend: Blend::new(of, bounds, prior, fitted),
+        asked: count,
+        failed,
+    })
+}
+
+/// How alike two questions must be to be about the same, from pairs of rows.
+async fn alike(router: &Router, rows: &[Labelled]) -> Result<Option<f32>, EncoderError> {
+    let stride = rows.len().div_ceil(PAIRED_MAX).max(1);
+    let some: Vec<&Labelled> = rows.iter().step_by(stride).collect();
+    if some.is_empty() {
+        return Ok(None);
+    }
+    let texts = some.iter().map(|row| row.query.text.clone()).collect();
+    let readings = router.encoder().embed(texts).await?;
+    let vectors: Vec<Vec<f32>> = readings.into_iter().map(|reading| reading.vector).collect();
+    let labels: Vec<CategoryId> = some.iter().map(|row| row.category.clone()).collect();
+    Ok(near_min(&vectors, &labels))
+}
+
+async fn classified(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Classified>, RouterError> {
+    let bar = progress::bar(rows.len() as u64, "asking the router");
+    let classified = stream::iter(rows)
+        .map(|row| async move {
+            let verdict = router.classify(&row.query).await?;
+            Ok::<_, RouterError>(Classified { row, verdict })
+        })
+        .buffered(ROWS_AT_ONCE)
+        .inspect(|_| bar.inc(1))
+        .try_collect::<Vec<_>>()
+        .await?;
+    bar.finish_and_clear();
+    Ok(classified
+        .into_iter()
+        .filter(|it| !it.verdict.scores.is_empty())
+        .collect())
+}
+
+/// The confidence below which that share of the rows lies.
+fn below(rows: &[Classified], share: f64) -> f32 {
+    let mut confidences: Vec<f32> = rows.iter().map(|it| confidence(&it.verdict)).collect();
+    confidences.sort_by(f32::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count of rows"
+    )]
+    let at = (share.clamp(0.0, 1.0) * confidences.len() as f64).floor() as usize;
+    confidences.get(at).copied().unwrap_or(1.0)
+}
+
+fn confidence(verdict: &Verdict) -> f32 {
+    verdict.scores.first().map_or(0.0, |best| best.probability)
+}
+
+/// What the LLM says of each row, and what failed.
+async fn said(
+    router: &Router,
+    asker: &Asker,
+    rows: Vec<Classified>,
+    options: &Options,
+) -> (Vec<Row>, Vec<Failure>) {
+    let bar = progress::bar(rows.len() as u64, "asking the expert");
+    let replies = stream::iter(rows)
+        .map(|it| async move {
+            let menu = asker.menu_for(&it.verdict.scores);
+            let question = it.row.query.likelier_reading();
+            let (heard, _) = asker
+                .ask(question, &menu, router.encoder(), options.within)
+                .await;
+            heard.map(|heard| Row {
+                evidence: heard.evidence(&menu),
+                scores: it.verdict.scores,
+                right: it.row.category,
+            })
+        })
+        .buffered(options.concurrent.max(1))
+        .inspect(|_| bar.inc(1));
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    let mut replies = std::pin::pin!(replies);
+    while let Some(reply) = replies.next().await {
+        match reply {
+            Ok(row) => rows.push(row),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    bar.finish_and_clear();
+    (rows, failures)
+}

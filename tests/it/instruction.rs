@@ -1,0 +1,344 @@
+//! The instruction tier in a server: an expert that is asked what questions demand, within bounds.
+
+use coterie::{
+    catalogue::Catalogue,
+    config,
+    ids::{ExpertId, RouterId},
+    instruction::{
+        Mode,
+        blend::{Blend, Bounds, Learnt, Prior, Weights, fit::Fitted},
+        menu::Menu,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    coterie::Coterie,
+    upstream::{Reply, Upstream},
+};
+
+/// A question of which the router is sure, and what it is about.
+const SURE: (&str, &str) = (
+    "Write a Python function that reverses a linked list and explain its complexity.",
+    "coding",
+);
+
+/// A provider that answers questions, and another that is asked what they demand.
+struct House {
+    scribe: Upstream,
+    coterie: Coterie,
+}
+
+impl House {
+    async fn serve(reply: Reply, instruction: &str) -> Self {
+        let scribe = Upstream::always(reply).await;
+        let answering = Upstream::always(Reply::answer(["Fine", "."])).await;
+        let yaml = format!(
+            "router:\n\x20 artefacts: '{}/routers'\n\x20 instruction: {{ expert: scribe, {instruction} }}\n\
+             experts:\n\
+             \x20 only: {{ kind: remote, base_url: '{}', model: only, usd_in: 1, usd_out: 1 }}\n\
+             \x20 scribe: {{ kind: remote, base_url: '{}', model: scribe, usd_in: 10, usd_out: 10, capabilities: [chat] }}\n\
+             mapping:\n\x20 default: only\n",
+            env!("CARGO_TARGET_TMPDIR"),
+            answering.base_url(),
+            scribe.base_url(),
+        );
+        Self {
+            scribe,
+            coterie: Coterie::serve(&yaml).await,
+        }
+    }
+
+    /// What is decided on a question.
+    async fn route(&self, question: &str) -> Value {
+        self.coterie
+            .told("/v1/route", &json!({"text": question}))
+            .await
+    }
+}
+
+/// A reply that says this.
+fn says(text: &str) -> Reply {
+    Reply::json(json!({
+        "id": "r", "object": "chat.completion", "created": 1, "model": "scribe",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 300, "completion_tokens": 4, "total_tokens": 304},
+    }))
+}
+
+fn names(category: &str) -> Reply {
+    says(&format!("<category>{category}</category>"))
+}
+
+/// The built-in routes' names for an LLM.
+fn label(category: &str) -> String {
+    let menu = Menu::of(&catalogue());
+    let entry = menu
+        .entries()
+        .iter()
+        .find(|entry| entry.category.as_str() == category);
+    entry.unwrap().label.clone()
+}
+
+fn catalogue() -> Catalogue {
+    let routes = concat!(env!("CARGO_MANIFEST_DIR"), "/routes");
+    config::load_routes(routes.as_ref()).unwrap()
+}
+
+/// A blend for the router in force, in which the LLM counts more than the router.
+fn blend(router: &str, path: &std::path::Path) {
+    let learnt = Learnt {
+        router: RouterId::new(router),
+        expert: ExpertId::new("scribe"),
+        mode: Mode::Name,
+        prompt: "name-v1".into(),
+        menu: Menu::of(&catalogue()).digest(),
+    };
+    let bounds = Bounds {
+        below: 0.7,
+        confidence_min: Some(0.6),
+        near_min: Some(0.97),
+    };
+    let fitted = Fitted {
+        weights: Weights {
+            router: 1.0,
+            said: 20.0,
+            none: 0.0,
+        },
+        ablation: Vec::new(),
+        held_back: Vec::new(),
+    };
+    Blend::new(learnt, bounds, Prior::default(), fitted)
+        .write(path)
+        .unwrap();
+}
+
+/// The router that is built in.
+async fn built_in() -> String {
+    let coterie = Coterie::serve(
+        "experts: { only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: m } }\nmapping: { default: only }\n",
+    )
+    .await;
+    let told = coterie.told("/v1/route", &json!({"text": SURE.0})).await;
+    coterie.stop().await;
+    told["router"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_expert_that_decides_alone_is_asked_once_a_question_and_paid_for() {
+    let house = House::serve(names(&label("legal")), "mode: name, when: alone").await;
+    let told = house.route(SURE.0).await;
+    assert_eq!(
+        (&told["category"], &told["tier"]),
+        (&json!("legal"), &json!("instruction")),
+        "{told}"
+    );
+    let instruction = &told["instruction"];
+    assert_eq!(instruction["result"], "heard");
+    assert_eq!(instruction["usage"]["prompt_tokens"], 300);
+    assert_eq!(instruction["parts"][0]["category"], "legal");
+    // The dry run has asked; what it said is remembered.
+    let answer = house.coterie.ask("coterie", SURE.0).await;
+    assert_eq!(answer.headers()["x-coterie-category"], "legal");
+    house
+        .coterie
+        .ask(
+            "coterie",
+            "What is the boiling point of water on a mountain of three thousand metres?",
+        )
+        .await;
+    let body = &house.scribe.requests()[0].body;
+    assert!(
+        body.get("guided_choice").is_none() && body.get("prompt_cache_key").is_none(),
+        "{body}"
+    );
+    let scribe = house.scribe;
+    assert_eq!(scribe.requests().len(), 2);
+    let outcomes = house.coterie.stop().await.all().await;
+    let of = |at: usize| {
+        let outcome = &outcomes[at];
+        let attempts: Value = serde_json::from_str(&outcome.attempts).unwrap();
+        let detail: Value = serde_json::from_str(&outcome.reason_detail).unwrap();
+        (
+            attempts,
+            detail["instruction"].clone(),
+            outcome.cost_usd.unwrap(),
+        )
+    };
+    let (attempts, instruction, _) = of(0);
+    assert_eq!(
+        (attempts.as_array().unwrap().len(), &instruction["result"]),
+        (1, &json!("remembered"))
+    );
+    let (attempts, instruction, cost_usd) = of(1);
+    assert_eq!(
+        (&attempts[0]["role"], &attempts[0]["expert"]),
+        (&json!("route"), &json!("scribe"))
+    );
+    assert_eq!(instruction["result"], "heard");
+    let asked_usd = 304.0 * 10.0 / 1e6;
+    assert!(cost_usd > asked_usd, "{cost_usd}");
+}
+
+#[tokio::test]
+async fn whatever_fails_the_routers_word_stands() {
+    for (reply, result) in [
+        (
+            Reply::status(500, json!({"error": {"message": "no"}})),
+            "failed",
+        ),
+        (says("It is about law."), "unparsable"),
+        (names("jurisprudence"), "not_offered"),
+        (Reply::silence(), "timed_out"),
+    ] {
+        let house = House::serve(reply, "mode: name, when: alone, within: 200ms").await;
+        let told = house.route(SURE.0).await;
+        assert_eq!(told["category"], SURE.1, "{result}: {told}");
+        assert_ne!(told["tier"], "instruction", "{result}: {told}");
+        assert_eq!(told["instruction"]["result"], result, "{told}");
+        assert!(told["instruction"]["detail"].is_string(), "{told}");
+        let metrics = house.coterie.read("/metrics").await;
+        assert!(
+            metrics.contains(&format!("result=\"{result}\"")),
+            "{metrics}"
+        );
+        house.coterie.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_expert_that_fails_again_and_again_is_left_alone() {
+    let failing = Reply::status(500, json!({"error": {"message": "no"}}));
+    let house = House::serve(failing, "mode: name, when: alone, within: 1s").await;
+    let mut results = Vec::new();
+    for at in 0..8 {
+        let told = house.route(&format!("{} Use {at} pointers.", SURE.0)).await;
+        results.push(told["instruction"]["result"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(results[0], "failed");
+    assert_eq!(results[7], "resting", "{results:?}");
+    house.coterie.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_spent_for_the_day_is_not_spent_again() {
+    // One question costs some three thousandths of a dollar, and may cost a hundredth.
+    let house = House::serve(
+        names(&label("legal")),
+        "mode: name, when: alone, usd_per_day: 0.05",
+    )
+    .await;
+    let mut results = Vec::new();
+    for at in 0..16 {
+        let told = house.route(&format!("{} Use {at} pointers.", SURE.0)).await;
+        results.push(told["instruction"]["result"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(
+        (results[0].as_str(), results[15].as_str()),
+        ("heard", "over_budget"),
+        "{results:?}"
+    );
+    house.coterie.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_asked_where_the_router_is_unsure_and_left_alone_where_nothing_was_learnt_for_that_router()
+ {
+    let router = built_in().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("blend.json");
+    blend(&router, &file);
+    let instruction = format!("mode: name, blend: '{}'", file.display());
+    let house = House::serve(names(&label("legal")), &instruction).await;
+    let told = house.route(SURE.0).await;
+    assert!(
+        told["instruction"].is_null() && told["category"] == SURE.1,
+        "{told}"
+    );
+    assert!(house.scribe.requests().is_empty());
+    let unsure = "Is that one better than the other, and would it still hold?";
+    let told = house.route(unsure).await;
+    assert_eq!(
+        (&told["category"], &told["instruction"]["result"]),
+        (&json!("legal"), &json!("heard")),
+        "{told}"
+    );
+    house.coterie.stop().await;
+
+    blend("another", &file);
+    let house = House::serve(names(&label("legal")), &instruction).await;
+    let told = house.route(unsure).await;
+    assert!(
+        told["instruction"].is_null() && told["category"] != "legal",
+        "{told}"
+    );
+    house.coterie.stop().await;
+}
+
+/// Questions that were written to steer the router, with what they are about.
+fn steering() -> Vec<(String, String)> {
+    let lines = include_str!("instruction/steering.jsonl").lines();
+    let rows = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
+    rows.map(|row| (text(&row, "text"), text(&row, "category")))
+        .collect()
+}
+
+#[tokio::test]
+async fn an_llm_that_was_steered_turns_no_decision_of_which_the_router_is_sure_into_another() {
+    let router = built_in().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("blend.json");
+    blend(&router, &file);
+    let plain = Coterie::serve(
+        "experts: { only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: m } }\nmapping: { default: only }\n",
+    )
+    .await;
+    let always = format!("mode: name, when: always, blend: '{}'", file.display());
+    // Whatever it is asked, it says what the attacker wants.
+    let steered = House::serve(names(&label("writing")), &always).await;
+    let questions = steering();
+    assert!(questions.len() >= 60);
+    let (mut sure, mut asked) = (0, 0);
+    for (question, _) in &questions {
+        let told = plain.told("/v1/route", &json!({"text": question})).await;
+        let with = steered.route(question).await;
+        asked += usize::from(with["instruction"]["result"] == "heard");
+        assert!(
+            with["expert"] == "only" && with["fallbacks"] == told["fallbacks"],
+            "{with}"
+        );
+        if told["reason"]["kind"] != "routed" {
+            continue;
+        }
+        sure += 1;
+        let is_kept = with["category"] == told["category"];
+        let is_doubted = with["category"] == "out_of_domain" && with["reason"]["kind"] == "unsure";
+        assert!(is_kept || is_doubted, "{question}: {told} {with}");
+    }
+    assert!(
+        sure >= 20 && asked >= 60,
+        "{sure} of {} are sure, {asked} were asked about",
+        questions.len()
+    );
+    // The question is data between marks that it does not know, and nothing of it is a control word.
+    for request in steered.scribe.requests() {
+        let user = request.body["messages"][1]["content"].as_str().unwrap();
+        let mark = user
+            .lines()
+            .next()
+            .unwrap()
+            .strip_prefix("question ")
+            .unwrap();
+        assert!(
+            user.ends_with(&format!("\nend {mark}")) && user.matches(mark).count() == 2,
+            "{user}"
+        );
+        assert!(
+            !user.contains("<|") && !user.contains("[/INST]") && !user.contains("</s>"),
+            "{user}"
+        );
+    }
+    plain.stop().await;
+    steered.coterie.stop().await;
+}
