@@ -26,6 +26,7 @@ pub mod retrain;
 pub mod reward;
 pub mod served;
 pub mod shadow;
+mod share;
 pub mod split;
 pub mod trust;
 pub mod untried;
@@ -33,5 +34,5 @@ pub mod vectors;
 pub mod watch;
 
 pub use candidate::Candidate;
-pub use evidence::{Evidence, Statement};
+pub use evidence::{Evidence, Gathered, Statement};
 pub use label::{Label, Origin};
