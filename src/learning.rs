@@ -28,6 +28,7 @@ pub mod served;
 pub mod shadow;
 mod share;
 pub mod split;
+pub mod tallies;
 pub mod trust;
 pub mod untried;
 pub mod vectors;

@@ -183,6 +183,7 @@ fn ended(row: SqliteRow) -> sqlx::Result<Ended> {
             outcome_id: row.try_get("id")?,
             asked_at_ms: row.try_get("asked_at_ms")?,
             total: micros(row.try_get("total_us")?),
+            client: None,
             conversation: row.try_get("session")?,
             question: None,
             category: category.map(CategoryId::new),

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Queries that read a whole table or index because all of it is what they ask for, by words that they contain, and why.
-const WHOLE: [(&str, &str); 8] = [
+const WHOLE: [(&str, &str); 7] = [
     (
         "SELECT count(*) FROM outcomes",
         "counts all; reads an index alone",
@@ -39,10 +39,6 @@ const WHOLE: [(&str, &str); 8] = [
     (
         "DELETE FROM labels WHERE origin",
         "reads labels, a small part of the traffic",
-    ),
-    (
-        "f.score, f.expert AS named",
-        "reads what it has found in a span of time, as a table of its own",
     ),
 ];
 
