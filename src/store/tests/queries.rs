@@ -180,9 +180,10 @@ async fn a_page_of_any_part_of_the_log_is_found_by_one_index_in_its_order() {
             (false, false) => "outcomes_by_time",
             (true, false) => "outcomes_by_category",
             (false, true) => "outcomes_by_expert",
-            (true, true) => "outcomes_by_",
+            (true, true) => "outcomes_by_category_and_expert",
         };
-        let expected = format!("SEARCH outcomes USING INDEX {index}");
+        // With what follows the name, so that no other begins so.
+        let expected = format!("SEARCH outcomes USING INDEX {index} (");
         assert!(
             plan.len() == 1 && plan[0].starts_with(&expected),
             "{selection:?}: {plan:#?}"
