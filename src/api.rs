@@ -67,7 +67,8 @@ pub fn endpoints(state: ApiState) -> Router {
         .route("/completions", post(completions::answer))
         .route("/messages", post(messages::answer))
         .route("/responses", post(responses::answer))
-        .route("/embeddings", post(embeddings::embed));
+        .route("/embeddings", post(embeddings::embed))
+        .route("/feedback", post(feedback::give));
     if !state.app.quotas.are_none() {
         limited = limited.route_layer(middleware::from_fn_with_state(state.clone(), quota::note));
     }
@@ -75,7 +76,6 @@ pub fn endpoints(state: ApiState) -> Router {
         .route("/models", get(models::list))
         .route("/models/{*id}", get(models::one))
         .route("/route", post(route::decide))
-        .route("/feedback", post(feedback::give))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             auth::require_key,

@@ -132,7 +132,7 @@ pub struct LearningConfig {
     pub measure: Measure,
     /// Share of its rows that a category may lose, 0 to 1.
     pub category_margin: f64,
-    /// Share of the rows from feedback that one client may give, above 0.
+    /// Share of the rows from feedback that one client may give, and of an expert's rewards in a category, above 0.
     pub client_share_max: f64,
     /// Origins of labels that do not count.
     pub without: Vec<Origin>,

@@ -27,12 +27,14 @@ pub mod retrain;
 pub mod reward;
 pub mod served;
 pub mod shadow;
+mod share;
 pub mod split;
+pub mod tallies;
 pub mod trust;
 pub mod untried;
 pub mod vectors;
 pub mod watch;
 
 pub use candidate::Candidate;
-pub use evidence::{Evidence, Statement};
+pub use evidence::{Evidence, Gathered, Statement};
 pub use label::{Label, Origin};

@@ -227,6 +227,20 @@ impl Quota {
         })
     }
 
+    /// Takes one request that uses no tokens, and that counts whatever comes of it.
+    ///
+    /// # Errors
+    /// None is left.
+    pub fn take_request(&self) -> Result<(), OverQuota> {
+        let Some(meter) = &self.requests else {
+            return Ok(());
+        };
+        let taken = meter.take(1);
+        let taken = taken.inspect_err(|over| self.refused(over.kind()))?;
+        taken.keep();
+        Ok(())
+    }
+
     /// What may be spent, where that is limited.
     pub fn dollars(&self) -> Option<&Dollars> {
         self.dollars.as_ref()

@@ -42,6 +42,7 @@ pub use error::StoreError;
 pub use prune::{Pruned, TooOld};
 pub use registry::{Promoter, PromotionError};
 pub use row::StoredOutcome;
+pub use served::Newest;
 pub use shadow::{Compared, Side};
 pub use take_in::{Refused, TakeInError, TakenIn};
 pub use trials::{NewTrial, Page, TrialError};

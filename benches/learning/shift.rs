@@ -1,9 +1,10 @@
-//! A category that no route covers comes up, and two are asked for no more.
+//! A category that no route covers comes up, and two are asked for no more. Told and asserted: how soon that is noticed, and how
+//! many questions of the new category are routed to it by the router that is in force after the next retraining.
 
 use std::{collections::HashMap, path::PathBuf};
 
 use coterie::{
-    app::App, evaluate::Evaluation, ids::CategoryId, learning::judging, registry,
+    app::App, evaluate::Judged, ids::CategoryId, learning::judging, registry, router::Router,
     train::labels::Labelled,
 };
 use serde_json::Value;
@@ -31,6 +32,12 @@ const LOOK_EVERY: usize = 25;
 
 /// Rows of the new category that nobody sees.
 const UNSEEN: usize = 100;
+
+/// After how many questions a change has to be noticed.
+const NOTICED_WITHIN: usize = 300;
+
+/// The share of the new category's questions that has to go to it.
+const RECALL_MIN: f64 = 0.85;
 
 pub(crate) async fn run(files: &[PathBuf]) {
     let dealt = Dealt::new(files, 1);
@@ -69,10 +76,10 @@ pub(crate) async fn run(files: &[PathBuf]) {
             quiet.len()
         );
         let asked = unsaid_where(asked(&later, &classes), is_new);
-        println!(
-            "noticed after {:?} questions",
-            noticed(&house, base, &asked, before).await
-        );
+        let noticed = noticed(&house, base, &asked, before).await;
+        println!("noticed after {noticed:?} questions");
+        let is_soon = noticed.is_some_and(|(questions, _)| questions <= NOTICED_WITHIN);
+        assert!(is_soon, "not noticed within {NOTICED_WITHIN} questions");
     };
     house.serve(shifting).await;
     accept(&house, &later, &unseen).await;
@@ -122,7 +129,7 @@ async fn noticed(
     noticed
 }
 
-/// Accepts what is proposed and is mostly of the new category, learns it, and tells how much of it is found.
+/// Accepts what is proposed and is mostly of the new category, learns it, and tells how much of it is routed there.
 async fn accept(house: &House, asked: &[Labelled], unseen: &[Labelled]) {
     let of: HashMap<&str, &CategoryId> = asked
         .iter()
@@ -146,10 +153,8 @@ async fn accept(house: &House, asked: &[Labelled], unseen: &[Labelled]) {
             100.0 * share(proposal)
         );
     }
-    let Some(best) = proposals.iter().find(|proposal| share(proposal) > 0.5) else {
-        println!("the new category is not proposed");
-        return;
-    };
+    let best = proposals.iter().find(|proposal| share(proposal) > 0.5);
+    let best = best.expect("the new category is proposed");
     let name = best["name"].as_str().unwrap();
     told(house, &["drift", "--accept", name]);
     let learnt = told(house, &["retrain"]);
@@ -157,24 +162,26 @@ async fn accept(house: &House, asked: &[Labelled], unseen: &[Labelled]) {
         "{name} accepted; learnt: promoted {} ({})",
         learnt["promoted"], learnt["judgement"]["reason"]
     );
-    let folder = PathBuf::from(learnt["folder"].as_str().unwrap());
-    let router = registry::open(&house.config(), Some(&folder))
-        .await
-        .unwrap();
-    let rows: Vec<Labelled> = unseen
-        .iter()
-        .map(|row| Labelled {
-            category: CategoryId::new(name),
-            ..row.clone()
-        })
-        .collect();
-    let judged = judging::judge(&router, rows).await.unwrap();
-    let evaluation = Evaluation::of(&judged, router.id().clone()).unwrap();
+    assert_eq!(learnt["promoted"], true, "{}", learnt["judgement"]);
+    let router = registry::open(&house.config(), None).await.unwrap();
+    assert_eq!(learnt["challenger"], router.id().as_str(), "it is in force");
+    let routed = routed_to(&router, &CategoryId::new(name), unseen).await;
+    let recall = routed as f64 / unseen.len() as f64;
     println!(
-        "recall on {} unseen questions: {:.3}",
-        unseen.len(),
-        evaluation.accuracy
+        "of {} unseen questions {recall:.3} are routed to it",
+        unseen.len()
     );
+    assert!(recall >= RECALL_MIN, "less than {RECALL_MIN}");
+}
+
+/// How many of some questions a router is confident enough to send to a category: to find it the likeliest is not enough.
+async fn routed_to(router: &Router, category: &CategoryId, rows: &[Labelled]) -> usize {
+    let judged = judging::judge(router, rows.to_vec()).await.unwrap();
+    let is_routed_there = |judged: &&Judged| {
+        let likeliest = judged.scores.first();
+        judged.routed && likeliest.is_some_and(|score| score.category == *category)
+    };
+    judged.iter().filter(is_routed_there).count()
 }
 
 fn told(house: &House, call: &[&str]) -> Value {

@@ -21,9 +21,14 @@ pub(super) async fn give(
     Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
+    let feedback = parse(&state, body.value)?;
+    // What is said is kept as a question is, and learnt from: whoever may ask so often may say so often.
+    if let Some(quota) = state.app.quotas.of(caller.key_name.as_deref()) {
+        quota.take_request()?;
+    }
     let feedback = Feedback {
         key_name: caller.key_name,
-        ..parse(&state, body.value)?
+        ..feedback
     };
     let id = feedback.outcome_id.clone();
     state.app.recorder.feedback(feedback).await?;

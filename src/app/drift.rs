@@ -14,22 +14,25 @@ use super::App;
 use crate::{
     clock,
     drift::Alarm,
-    learning::watch::{self, CaughtUp, Watch},
+    learning::watch::{self, Watch},
     store::StoreError,
 };
 
 /// Time between two looks; a change shows after hundreds of questions.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Of what was noticed before the start, the alarms of this time before the newest question are told again: the process
-/// before may have ended before it told them. However long nothing ran meanwhile, no question came.
+/// Looks after which the tests are kept, though there was no alarm: what is read again after a crash is some minutes' worth.
+const LOOKS_PER_KEEP: u32 = 10;
+
+/// Where nothing was kept by the process before, the alarms of this time before the newest question are told all the same: it
+/// may have ended before it told them. However long nothing ran meanwhile, no question came.
 const TOLD_AGAIN_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl App {
     /// Tells of drift, in the log and in metrics, until the app closes.
     pub async fn watch_for_drift(self: Arc<Self>) {
         let started_ms = clock::now_ms();
-        let mut watching = Watching::default();
+        let mut watching = None;
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -39,48 +42,81 @@ impl App {
             }
             let looked = select! {
                 () = self.cancel.cancelled() => return,
-                looked = self.look_for_drift(&mut watching) => looked,
+                looked = self.look_for_drift(&mut watching, started_ms) => looked,
             };
-            match looked {
-                Ok(caught_up) => {
-                    let tells_from_ms = watching.tells_from_ms(started_ms);
-                    tell(&caught_up.alarms, tells_from_ms, started_ms);
-                    watching.is_caught_up |= caught_up.error.is_none();
-                    if let Some(error) = caught_up.error {
-                        tell_unread(&error);
-                    }
-                }
-                Err(error) => tell_unread(&error),
+            if let Err(error) = looked {
+                tell_unread(&error);
             }
         }
     }
 
-    async fn look_for_drift(&self, watching: &mut Watching) -> Result<CaughtUp, StoreError> {
+    async fn look_for_drift(
+        &self,
+        watching: &mut Option<Watching>,
+        started_ms: i64,
+    ) -> Result<(), StoreError> {
         let now_ms = clock::now_ms();
+        let watching = match watching {
+            Some(watching) => watching,
+            none => none.insert(self.begin_watching(now_ms).await?),
+        };
         let router = self.composition.router();
         let encoder = router.artefact().static_encoder.as_ref();
-        let watch = match &mut watching.watch {
-            Some(watch) => watch,
-            none => {
-                let questions = self.config.learning.questions_per_false_alarm;
-                none.insert(Watch::begin(&self.store, questions, now_ms).await?)
+        let caught_up = watching.watch.catch_up(&self.store, encoder, now_ms).await;
+        let tells_from_ms = watching.tells_from_ms(started_ms);
+        tell(&caught_up.alarms, tells_from_ms, started_ms);
+        watching.is_caught_up |= caught_up.error.is_none();
+        watching.looks += 1;
+        // What was told is not to be told again, and what was not is not to be lost.
+        let is_due = !caught_up.alarms.is_empty() || watching.looks >= LOOKS_PER_KEEP;
+        if is_due && watching.is_caught_up {
+            watching.looks = 0;
+            if let Err(error) = watching.watch.keep(&self.store, now_ms).await {
+                tell_unkept(&error);
             }
-        };
-        Ok(watch.catch_up(&self.store, encoder, now_ms).await)
+        }
+        caught_up.error.map_or(Ok(()), Err)
+    }
+
+    async fn begin_watching(&self, now_ms: i64) -> Result<Watching, StoreError> {
+        let questions = self.config.learning.questions_per_false_alarm;
+        if let Some(watch) = Watch::resume(&self.store, questions).await? {
+            return Ok(Watching::that_goes_on(watch));
+        }
+        let watch = Watch::begin(&self.store, questions, now_ms).await?;
+        Ok(Watching::that_begins(watch))
     }
 }
 
 /// The tests, and whether they have seen all that was there at the start.
-#[derive(Default)]
 struct Watching {
-    watch: Option<Watch>,
+    watch: Watch,
     is_caught_up: bool,
+    /// Since the tests were kept.
+    looks: u32,
 }
 
 impl Watching {
+    /// Whatever it notices is new.
+    fn that_goes_on(watch: Watch) -> Self {
+        Self {
+            watch,
+            is_caught_up: true,
+            looks: 0,
+        }
+    }
+
+    fn that_begins(watch: Watch) -> Self {
+        Self {
+            watch,
+            is_caught_up: false,
+            looks: LOOKS_PER_KEEP,
+        }
+    }
+
     /// Alarms that were noticed earlier were told by an earlier process; none: there are none such.
     fn tells_from_ms(&self, started_ms: i64) -> Option<i64> {
-        let newest_ms = self.watch.as_ref().and_then(Watch::newest_ms);
+        let newest_ms = self.watch.newest_ms();
         (!self.is_caught_up).then(|| told_again_from_ms(newest_ms, started_ms))
     }
 }
@@ -108,12 +144,19 @@ fn tell_unread(error: &StoreError) {
     );
 }
 
+fn tell_unkept(error: &StoreError) {
+    warn!(
+        error = error as &dyn Error,
+        "how far outcomes were watched for drift cannot be kept"
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
-    use crate::drift::Signal;
+    use crate::{drift::Signal, store::Store};
 
     /// How many are counted of alarms that were noticed at these times.
     fn counted(noticed_ms: &[i64], from_ms: Option<i64>) -> usize {
@@ -153,13 +196,18 @@ mod tests {
         assert_eq!(ahead, told_again_from_ms(Some(start), start));
     }
 
-    #[test]
-    fn after_the_start_everything_is_told() {
-        let watching = Watching {
-            watch: None,
-            is_caught_up: true,
-        };
+    #[tokio::test]
+    async fn who_begins_tells_of_late_alarms_and_who_goes_on_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("coterie.db"))
+            .await
+            .unwrap();
+        let watch = Watch::begin(&store, 20_000.0, 1_000).await.unwrap();
+        let begins = Watching::that_begins(watch.clone());
+        let noticed = [1_000 - TOLD_AGAIN_MS - 1, 1_000, i64::MAX];
+        assert_eq!(counted(&noticed, begins.tells_from_ms(1_000)), 2);
         // What waited for its scores, or was brought in, is of an earlier time and new all the same.
-        assert_eq!(counted(&[0, 1, i64::MAX], watching.tells_from_ms(1_000)), 3);
+        let goes_on = Watching::that_goes_on(watch);
+        assert_eq!(counted(&noticed, goes_on.tells_from_ms(1_000)), 3);
     }
 }

@@ -15,11 +15,7 @@ use tracing::warn;
 use super::App;
 use crate::{
     clock,
-    learning::{
-        Origin,
-        reward::{self, Implicit},
-        served,
-    },
+    learning::{Origin, reward::Implicit, served, tallies},
     mapping::{Posteriors, explore::Policy},
 };
 
@@ -60,19 +56,20 @@ impl App {
         let look_back_ms = i64::try_from(LOOK_BACK.as_millis()).unwrap_or(i64::MAX);
         let since_ms = clock::now_ms() - look_back_ms;
         let mut served = match self.store.served_since(since_ms, OUTCOMES_MAX).await {
-            Ok(served) => served,
+            Ok(newest) => newest.served,
             Err(error) => {
                 warn!(error = &error as &dyn Error, "rewards cannot be read");
                 return;
             }
         };
         let hears_judges = !self.config.learning.without.contains(&Origin::Judge);
+        let client_share_max = self.config.learning.client_share_max;
         let known = spawn_blocking(move || {
             if !hears_judges {
                 served::leave_judges_out(&mut served);
             }
             served::notice_repeats(&mut served);
-            let tallies = reward::tallies(&served, Implicit::Counts);
+            let tallies = tallies::tallies(&served, Implicit::Counts, client_share_max);
             let rewards: f64 = tallies.values().map(|tally| tally.rows).sum();
             (Posteriors::of(&tallies), rewards)
         });

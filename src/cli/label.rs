@@ -109,7 +109,7 @@ pub(super) async fn run(args: LabelArgs, environment: &Environment) -> Result<()
 
 /// Everything that was said, and the rows that come of what labels of people say.
 async fn said(store: &Store, config: &Config) -> Result<(Vec<Evidence>, Vec<Row>), StoreError> {
-    let evidence = store.evidence(STATEMENTS_MAX).await?;
+    let evidence = store.evidence(STATEMENTS_MAX).await?.evidence;
     let routes = config.catalogue.routes.iter();
     let categories: Vec<_> = routes.map(|route| route.category.clone()).collect();
     let rules = Rules {

@@ -123,11 +123,11 @@ async fn labels(
     store: &Store,
     options: &Options,
 ) -> Result<HashMap<String, Labelled>, StoreError> {
-    let evidence = store.evidence(STATEMENTS_MAX).await?;
-    let (rows, _) = resolve::by_config(&evidence, config, &options.without);
+    let gathered = store.evidence(STATEMENTS_MAX).await?;
+    let (rows, _) = resolve::by_config(&gathered, config, &options.without);
     let by_text: HashMap<&str, &resolve::Row> =
         rows.iter().map(|row| (row.text.as_str(), row)).collect();
-    let labelled = evidence.into_iter().filter_map(|outcome| {
+    let labelled = gathered.evidence.into_iter().filter_map(|outcome| {
         let text = Query::from_text(&outcome.question).text;
         let row = by_text.get(text.as_str())?;
         let labelled = Labelled {

@@ -2,6 +2,15 @@
 
 use crate::learning::Origin;
 
+/// What was said of outcomes, as far as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gathered {
+    /// The newest outcome first.
+    pub evidence: Vec<Evidence>,
+    /// Statements that count and were not read, since there are more than are read at once.
+    pub unread: u64,
+}
+
 /// An outcome of which somebody said what it was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {

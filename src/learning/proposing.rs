@@ -213,10 +213,11 @@ impl Proposed {
     }
 
     /// Makes the proposal at a place a category: writes its route into the folder, and labels its questions, so that the next
-    /// retraining learns them. Where one of the two cannot be done, neither is.
+    /// retraining learns them. Where one of the two cannot be done, neither is; where the file is there as it would be written,
+    /// since whoever wrote it came no further, the questions are labelled.
     ///
     /// # Errors
-    /// There is such a file, or it or the store cannot be written.
+    /// There is another file of that name, or it or the store cannot be written.
     pub async fn accept(
         &self,
         at: usize,
@@ -228,17 +229,13 @@ impl Proposed {
         let folder = folder.ok_or(ProposingError::NoFolder)?;
         let path = folder.join(format!("{name}.yaml"));
         let yaml = route_yaml(&suggestion.proposal, suggestion.description.as_deref());
-        place::place(&path, yaml.as_bytes()).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => ProposingError::Exists { path: path.clone() },
-            _ => ProposingError::Route {
-                path: path.clone(),
-                source,
-            },
-        })?;
+        let is_new = write_route(&path, yaml.as_bytes())?;
         match self.label(at, name, by).await {
             Ok(labelled) => Ok(Accepted { path, labelled }),
             Err(error) => {
-                fs::remove_file(&path).ok();
+                if is_new {
+                    fs::remove_file(&path).ok();
+                }
                 Err(error.into())
             }
         }
@@ -274,6 +271,24 @@ impl Proposed {
             .collect();
         // What was pruned meanwhile cannot be labelled.
         Ok(store.add_labels(&labels).await?.iter().flatten().count())
+    }
+}
+
+/// Writes a route, unless it is there already; whether it was not.
+fn write_route(path: &Path, yaml: &[u8]) -> Result<bool, ProposingError> {
+    match place::place(path, yaml) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let is_the_same = fs::read(path).is_ok_and(|there| there == yaml);
+            let path = path.to_owned();
+            is_the_same
+                .then_some(false)
+                .ok_or(ProposingError::Exists { path })
+        }
+        Err(source) => Err(ProposingError::Route {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -398,6 +413,19 @@ mod tests {
         for id in ["a", "b", "c"] {
             assert_eq!(labels(&store, id).await, ["stars"]);
         }
+    }
+
+    #[tokio::test]
+    async fn an_accepting_that_was_cut_after_the_route_goes_on_with_the_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), &["a"]).await;
+        let proposed = proposed(&[&["a"], &[]]);
+        let yaml = route_yaml(&proposed.suggestions[0].proposal, None);
+        fs::write(folder.path().join("stars.yaml"), yaml).unwrap();
+        let by = (&store, "ann");
+        let accepted = proposed.accept(0, Some(folder.path()), by).await.unwrap();
+        assert_eq!(accepted.labelled, 1);
+        assert_eq!(labels(&store, "a").await, ["stars"]);
     }
 
     #[tokio::test]

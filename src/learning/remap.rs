@@ -3,22 +3,24 @@
 //!
 //! The older half of the conversations chooses, the newer half judges: off-policy, since the proposed mapping has never
 //! served. What decides is the doubly robust difference between the two mappings on the same outcomes
-//! ([`off_policy::difference`]).
+//! ([`off_policy::difference`]), and whether it holds whichever single client is left out: whoever asks also says how good the
+//! answers were, and the mapping is everybody's.
 
 mod edit;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
 pub use edit::{EditError, edited};
 
 use super::{
-    reward::{self, Implicit},
+    reward::Implicit,
     served::Served,
-    untried::{self, Target},
+    tallies,
+    untried::{self, Paired, Target},
 };
 use crate::{
     config::{Assignment, MappingConfig},
@@ -48,12 +50,32 @@ pub struct Remapped {
     pub changes: Vec<Change>,
     /// The mean reward of the proposed mapping less that of the one in force; none where nothing was judged.
     pub difference: Option<Estimate>,
+    /// The same without the client without whom least of it is left; none where fewer than two asked.
+    pub without_client: Option<WithoutClient>,
     /// Whether it may replace the mapping in force.
     pub passed: bool,
     /// Why, or why not.
     pub reason: String,
     /// Whether it was put in force.
     pub promoted: bool,
+}
+
+/// What is left of a difference without one client.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WithoutClient {
+    /// The name of its key; none: whoever had none.
+    pub client: Option<String>,
+    /// None where nothing is left to judge by.
+    pub difference: Option<Estimate>,
+}
+
+/// What outcomes count for.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Whether what happened counts where nobody said anything.
+    pub implicit: Implicit,
+    /// The share of an expert's rewards in a category that one client's questions may have in what is proposed.
+    pub client_share_max: f64,
 }
 
 /// Another expert for a category.
@@ -80,7 +102,7 @@ pub fn remap(
     current: &MappingConfig,
     experts: &[ExpertId],
     open: impl Fn(MappingConfig) -> Mapping,
-    implicit: Implicit,
+    rules: Rules,
 ) -> Remapped {
     let (older, newer) = halves(served);
     let mut remapped = Remapped {
@@ -88,6 +110,7 @@ pub fn remap(
         judged_by: newer.len(),
         changes: Vec::new(),
         difference: None,
+        without_client: None,
         passed: false,
         reason: String::new(),
         promoted: false,
@@ -96,7 +119,7 @@ pub fn remap(
         remapped.reason = "a quality model chooses question by question; `coterie map fit --per-question` fits another".to_owned();
         return remapped;
     }
-    remapped.changes = changes(&older, current, experts, implicit);
+    remapped.changes = changes(&older, current, experts, rules);
     if remapped.changes.is_empty() {
         remapped.reason =
             "no expert did better than the one that answers a category now".to_owned();
@@ -109,29 +132,72 @@ pub fn remap(
         categories: &[],
         experts,
     });
-    let doubts = untried::hindsight(&newer, &one, implicit).warnings;
-    remapped.difference = untried::paired(&newer, [&one, &other], implicit)
-        .and_then(|[one, other]| off_policy::difference(&one, &other));
-    (remapped.passed, remapped.reason) = verdict(remapped.difference, &doubts);
+    let doubts = untried::hindsight(&newer, &one, rules.implicit).warnings;
+    if let Some(paired) = untried::paired(&newer, [&one, &other], rules.implicit) {
+        remapped.difference = off_policy::difference(&paired.one, &paired.other);
+        remapped.without_client = without_client(&paired);
+    }
+    let without_client = remapped.without_client.as_ref();
+    (remapped.passed, remapped.reason) = verdict(remapped.difference, without_client, &doubts);
     remapped
 }
 
-fn verdict(difference: Option<Estimate>, doubts: &[String]) -> (bool, String) {
+/// What is left without the client without whom least is; none where fewer than two asked.
+fn without_client(paired: &Paired<'_>) -> Option<WithoutClient> {
+    let clients: BTreeSet<Option<&str>> = paired.clients.iter().copied().collect();
+    if clients.len() < 2 {
+        return None;
+    }
+    let without = |left_out: Option<&str>| {
+        let others = |outcomes: &[off_policy::Outcome]| -> Vec<off_policy::Outcome> {
+            let asked = outcomes.iter().zip(&paired.clients);
+            let others = asked.filter(|(_, client)| **client != left_out);
+            others.map(|(outcome, _)| *outcome).collect()
+        };
+        WithoutClient {
+            client: left_out.map(str::to_owned),
+            difference: off_policy::difference(&others(&paired.one), &others(&paired.other)),
+        }
+    };
+    let low = |it: &WithoutClient| it.difference.map_or(f64::NEG_INFINITY, |left| left.low);
+    let all = clients.into_iter().map(without);
+    all.min_by(|a, b| low(a).total_cmp(&low(b)))
+}
+
+fn verdict(
+    difference: Option<Estimate>,
+    without_client: Option<&WithoutClient>,
+    doubts: &[String],
+) -> (bool, String) {
     let Some(difference) = difference else {
         return (false, "no newer outcome tells of it".to_owned());
     };
     if let Some(doubt) = doubts.first() {
         return (false, format!("the outcomes cannot tell: {doubt}"));
     }
-    let words = format!(
+    let words = in_words(&difference);
+    let is_better = difference.low > 0.0;
+    if !is_better {
+        return (false, format!("not shown to be better: {words}"));
+    }
+    match without_client {
+        Some(without) if !without.difference.is_some_and(|left| left.low > 0.0) => {
+            let name = without.client.as_ref();
+            let name = name.map_or_else(|| "who has no key".to_owned(), |name| format!("`{name}`"));
+            let left = without.difference.as_ref();
+            let left = left.map_or_else(|| "nothing is left".to_owned(), in_words);
+            let reason = format!("better by one client's word: {words}; without {name} {left}");
+            (false, reason)
+        }
+        _ => (true, format!("better: {words}")),
+    }
+}
+
+fn in_words(difference: &Estimate) -> String {
+    format!(
         "{:+.3} of reward, 95 % interval {:+.3} to {:+.3}",
         difference.value, difference.low, difference.high
-    );
-    if difference.low > 0.0 {
-        (true, format!("better: {words}"))
-    } else {
-        (false, format!("not shown to be better: {words}"))
-    }
+    )
 }
 
 /// The conversations that ended first, and those that ended last, each with about half of the outcomes, oldest first.
@@ -171,9 +237,9 @@ fn changes(
     older: &[Served],
     current: &MappingConfig,
     experts: &[ExpertId],
-    implicit: Implicit,
+    rules: Rules,
 ) -> Vec<Change> {
-    let tallies = reward::tallies(older, implicit);
+    let tallies = tallies::tallies(older, rules.implicit, rules.client_share_max);
     let mut categories: Vec<&CategoryId> = tallies.keys().map(|(category, _)| category).collect();
     categories.sort_unstable();
     categories.dedup();

@@ -114,6 +114,7 @@ fn evidence(retrained: &Retrained) -> String {
     let Account {
         outcomes,
         statements,
+        unread,
         left_out,
         unknown_category,
         distrusted,
@@ -145,6 +146,12 @@ fn evidence(retrained: &Retrained) -> String {
     }
     for (origin, count) in rows {
         let _ = writeln!(text, "| rows by {origin} | {count} |");
+    }
+    if *unread > 0 {
+        let _ = write!(
+            text,
+            "\n{unread} further statements were not read: there are more than are read at once. People's labels come first, then every other source in its turn.\n"
+        );
     }
     for client in clients_distrusted {
         let _ = write!(

@@ -3,12 +3,12 @@
 //! A statement of a more trustworthy origin wins over any of a lesser one ([`Origin`]'s order); among equals the category
 //! that was given most often, of equals the one given last.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
 use super::{
-    Evidence, Origin, Statement,
+    Evidence, Gathered, Origin, Statement, share,
     trust::{self, Distrusted},
 };
 use crate::{
@@ -17,11 +17,7 @@ use crate::{
     query::Query,
 };
 
-/// Most of the rows from feedback that one client may have given, where there are others: by default a quarter.
-pub const CLIENT_SHARE_MAX: f64 = 0.25;
-
-/// How many times an even share a client may have given at the least, so that few clients may share as they do.
-const EVEN_SHARES_MAX: f64 = 1.5;
+pub use super::share::CLIENT_SHARE_MAX;
 
 /// What evidence is turned into rows with.
 #[derive(Clone, Debug)]
@@ -56,8 +52,10 @@ pub struct Row {
 pub struct Account {
     /// Outcomes of which something was said.
     pub outcomes: usize,
-    /// Statements that were made.
+    /// Statements that were read: of each source the last word on each outcome.
     pub statements: usize,
+    /// Statements that were not, since there are more than are read at once.
+    pub unread: u64,
     /// Statements of origins that were left out.
     pub left_out: usize,
     /// Statements that name a category that does not exist.
@@ -77,11 +75,7 @@ pub struct Account {
 }
 
 /// Turns evidence into rows by what is configured, without what these origins say.
-pub fn by_config(
-    evidence: &[Evidence],
-    config: &Config,
-    without: &[Origin],
-) -> (Vec<Row>, Account) {
+pub fn by_config(gathered: &Gathered, config: &Config, without: &[Origin]) -> (Vec<Row>, Account) {
     let routes = config.catalogue.routes.iter();
     let categories: Vec<CategoryId> = routes.map(|route| route.category.clone()).collect();
     let rules = Rules {
@@ -89,7 +83,9 @@ pub fn by_config(
         categories: &categories,
         client_share_max: config.learning.client_share_max,
     };
-    resolve(evidence, &rules)
+    let (rows, mut account) = resolve(&gathered.evidence, &rules);
+    account.unread = gathered.unread;
+    (rows, account)
 }
 
 /// Turns evidence, in any order, into rows, oldest first.
@@ -222,7 +218,7 @@ fn cap(rows: &mut Vec<Row>, share_max: f64) -> usize {
     for client in rows.iter().filter_map(|row| row.client.as_deref()) {
         *by_client.entry(client).or_default() += 1;
     }
-    let allowed = allowed(&by_client.values().copied().collect::<Vec<_>>(), share_max);
+    let allowed = share::allowed(&by_client.values().copied().collect::<Vec<_>>(), share_max);
     let mut given: BTreeMap<String, Given> = by_client
         .into_iter()
         .map(|(client, rows)| (client.to_owned(), Given { rows, so_far: 0 }))
@@ -249,37 +245,6 @@ impl Given {
         self.so_far += 1;
         up_to(self.so_far) > up_to(self.so_far - 1)
     }
-}
-
-/// The most rows of one client with which no client has more than its share of what is left, or so many even shares where
-/// clients are few; everything of a single client.
-fn allowed(given: &[usize], share_max: f64) -> usize {
-    let share_max = share_max.max(EVEN_SHARES_MAX / given.len().max(1) as f64);
-    if share_max >= 1.0 {
-        return usize::MAX;
-    }
-    let most = given.iter().copied().max().unwrap_or(0);
-    let sizes: BTreeSet<usize> = given.iter().copied().collect();
-    let fits = |limit: usize| {
-        let total: usize = given.iter().map(|given| (*given).min(limit)).sum();
-        limit as f64 <= share_max * total as f64
-    };
-    if fits(most) {
-        return most;
-    }
-    // Between two clients' sizes the total grows by as many as have more: the largest limit that fits lies in one of them.
-    let mut limit = 0;
-    for size in sizes {
-        if fits(size) {
-            limit = size;
-            continue;
-        }
-        while fits(limit + 1) {
-            limit += 1;
-        }
-        break;
-    }
-    limit.max(1)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use crate::{
     train::{dataset, labels::Labelled},
 };
 
-/// Most statements that are read, the newest: some hundred bytes each, with the question.
+/// Most statements that are read, each source's newest in turn: some hundred bytes each, with the question.
 pub const STATEMENTS_MAX: u32 = 200_000;
 
 /// Most rows that a challenger is trained on, the newest; reading them with a transformer takes minutes.
@@ -283,8 +283,8 @@ async fn rows(
     store: &Store,
     options: &Options,
 ) -> Result<(Split, Account), StoreError> {
-    let evidence = store.evidence(STATEMENTS_MAX).await?;
-    let (mut rows, account) = resolve::by_config(&evidence, config, &options.without);
+    let gathered = store.evidence(STATEMENTS_MAX).await?;
+    let (mut rows, account) = resolve::by_config(&gathered, config, &options.without);
     // They come oldest first.
     let surplus = rows.len().saturating_sub(ROWS_MAX);
     rows.drain(..surplus);

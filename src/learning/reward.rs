@@ -4,13 +4,10 @@
 //! that came whole, and of which nothing else is known, counts as well: without it only what went wrong would be counted,
 //! and an expert of whose answers one in a thousand is left would look like one of whose answers each second is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::served::{Said, Served};
-use crate::{
-    ids::{CategoryId, ExpertId},
-    mapping::explore::Tally,
-};
+use crate::ids::ExpertId;
 
 /// What an expert's answer is worth that failed, ran out of time, or was not taken.
 pub const FAILED: f64 = 0.0;
@@ -76,29 +73,6 @@ pub fn reward(served: &Served, expert: &ExpertId, implicit: Implicit) -> Option<
         Implicit::Counts if is_its_answer => of_the_answer(served),
         Implicit::Counts => has_failed(served, expert).then_some(FAILED),
     }
-}
-
-/// The rewards of every category and expert, a cascade's first included. Where the client named the expert there is no
-/// category, and nothing is counted.
-pub fn tallies(served: &[Served], implicit: Implicit) -> HashMap<(CategoryId, ExpertId), Tally> {
-    let mut tallies: HashMap<_, Tally> = HashMap::new();
-    for outcome in served {
-        let Some(category) = &outcome.category else {
-            continue;
-        };
-        let mut experts: Vec<&ExpertId> = outcome.tries.iter().map(|it| &it.expert).collect();
-        experts.sort_unstable();
-        experts.dedup();
-        for expert in experts {
-            if let Some(reward) = reward(outcome, expert, implicit) {
-                let tally = tallies.entry((category.clone(), expert.clone()));
-                let tally = tally.or_default();
-                tally.rewards += reward;
-                tally.rows += 1.0;
-            }
-        }
-    }
-    tallies
 }
 
 /// What clients say of the answer of an expert; where none says anything, what judges do.
@@ -300,29 +274,6 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_compared_and_not_numbers_of_what_went_wrong() {
-        let answers = |expert: &str, left: usize, all: usize| -> Vec<Served> {
-            let of = |at: usize| Served {
-                ending: if at < left {
-                    "client_left"
-                } else {
-                    "completed"
-                }
-                .into(),
-                ..Served::example(expert)
-            };
-            (0..all).map(of).collect()
-        };
-        let all = [answers("a", 50, 10_000), answers("b", 50, 100)].concat();
-        let tallies = tallies(&all, Implicit::Counts);
-        let mean = |expert: &str| {
-            let tally = tallies[&(CategoryId::new("coding"), id(expert))];
-            tally.rewards / tally.rows
-        };
-        assert!(mean("a") > 0.69 && mean("b") < 0.51);
-    }
-
-    #[test]
     fn an_answer_of_another_speaks_for_that_one_alone() {
         let mut served = Served {
             answered_by: Some(id("b")),
@@ -381,36 +332,5 @@ mod tests {
             ..cascade(None)
         };
         assert_reward(&accepted, "cheap", Some(TAKEN));
-    }
-
-    #[test]
-    fn rewards_are_added_up_by_category_and_expert() {
-        let said = |value| Served {
-            said: vec![score(client(None), value)],
-            ..Served::example("a")
-        };
-        let named = Served {
-            category: None,
-            ..said(1.0)
-        };
-        let failed = Served {
-            answered_by: Some(id("b")),
-            tries: vec![
-                tried("a", "answer", Some("failed"), None),
-                tried("a", "answer", Some("failed"), None),
-                tried("b", "answer", None, None),
-            ],
-            ..said(0.5)
-        };
-        let stopped = Served {
-            ending: "shutdown".into(),
-            ..Served::example("a")
-        };
-        let all = [said(0.75), said(0.25), named, stopped, failed];
-        let tallies = tallies(&all, Implicit::Counts);
-        let of = |expert: &str| tallies[&(CategoryId::new("coding"), id(expert))];
-        assert_eq!((of("a").rewards, of("a").rows), (1.0, 3.0));
-        assert_eq!((of("b").rewards, of("b").rows), (0.5, 1.0));
-        assert_eq!(tallies.len(), 2);
     }
 }

@@ -29,6 +29,8 @@ pub struct Served {
     pub asked_at_ms: i64,
     /// Time from the question to the end.
     pub total: Duration,
+    /// The name of the key that asked; none where the server has no keys.
+    pub client: Option<String>,
     /// Which conversation it belongs to; none where nothing tells it.
     pub conversation: Option<String>,
     /// The text that was classified, as it was kept.
@@ -167,6 +169,7 @@ impl Served {
             outcome_id: "a".into(),
             asked_at_ms: 0,
             total: Duration::from_secs(1),
+            client: None,
             conversation: None,
             question: Some("How do I sort a list in Python?".into()),
             category: Some(CategoryId::new("coding")),

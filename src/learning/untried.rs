@@ -120,12 +120,20 @@ pub fn hindsight(served: &[Served], target: &Target<'_>, implicit: Implicit) -> 
     }
 }
 
-/// What the log says of two targets on the same questions, for [`off_policy::difference`]; none where nothing counts.
-pub(super) fn paired(
-    served: &[Served],
+/// What the log says of two targets on the same questions, in the same order.
+pub(super) struct Paired<'a> {
+    /// Who asked; none: without a key.
+    pub(super) clients: Vec<Option<&'a str>>,
+    pub(super) one: Vec<Outcome>,
+    pub(super) other: Vec<Outcome>,
+}
+
+/// What the log says of two targets; none where nothing counts.
+pub(super) fn paired<'a>(
+    served: &'a [Served],
     targets: [&Target<'_>; 2],
     implicit: Implicit,
-) -> Option<[Vec<Outcome>; 2]> {
+) -> Option<Paired<'a>> {
     let tries_out = served.iter().any(could_be_another);
     let (ones, others): (Vec<Row<'_>>, Vec<Row<'_>>) = served
         .iter()
@@ -135,7 +143,14 @@ pub(super) fn paired(
             Some((one?.0, other?.0))
         })
         .unzip();
-    (!ones.is_empty()).then(|| [outcomes(&ones, implicit), outcomes(&others, implicit)])
+    (!ones.is_empty()).then(|| Paired {
+        clients: ones
+            .iter()
+            .map(|row| row.served.client.as_deref())
+            .collect(),
+        one: outcomes(&ones, implicit),
+        other: outcomes(&others, implicit),
+    })
 }
 
 /// Why an outcome says nothing of the choice.

@@ -1,13 +1,18 @@
 //! Watches outcomes for drift, in the order in which they were written: from the store through [`crate::drift`]'s tests.
 //!
 //! What was decided is looked at as soon as it is written. What became of it waits until clients have had
-//! [`SCORES_WITHIN`] to say so; a score that comes later is no longer looked at, so that whoever reads the store, and
-//! whenever, sees the same.
+//! [`SCORES_WITHIN`] to say so; a score that comes later is no longer looked at, so that whoever goes on from the same place
+//! sees the same, and whenever. A server keeps that place with its tests in the store, and the next one goes on from there:
+//! a reference that were begun anew at each start would be another each time, and the promised rate of false alarms would be
+//! that of one start. `coterie drift` begins anew, and may find what a server that began elsewhere did not, or the reverse.
 
 mod success;
 mod words;
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::{
     drift::{Alarm, Drift, DriftConfig, Judged, Question, Reference, project},
@@ -75,7 +80,8 @@ pub struct CaughtUp {
     pub error: Option<StoreError>,
 }
 
-/// The tests, and how far they have read.
+/// The tests, and how far they have read: what is kept in the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
     drift: Drift,
     /// What makes vectors of texts; none: nothing does.
@@ -100,13 +106,8 @@ impl Watch {
     ) -> Result<Self, StoreError> {
         let begins_ms = now_ms.saturating_sub(ms(SPAN));
         let beginning = store.beginning(begins_ms, now_ms).await?;
-        let drift = DriftConfig {
-            questions_per_false_alarm,
-            seed: SEED,
-            ..DriftConfig::default()
-        };
         Ok(Self {
-            drift: Drift::new(drift),
+            drift: Drift::new(drift_config(questions_per_false_alarm)),
             encoder: None,
             begins_ms,
             newest_ms: beginning.newest_ms,
@@ -115,6 +116,44 @@ impl Watch {
             questions: 0,
             router: None,
         })
+    }
+
+    /// Where the process before was; none where nothing was kept that can be read, or where it was to notice more or less.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn resume(
+        store: &Store,
+        questions_per_false_alarm: f64,
+    ) -> Result<Option<Self>, StoreError> {
+        let kept = store.drift_watch().await?;
+        let kept = kept.and_then(|state| serde_json::from_str::<Self>(&state).ok());
+        Ok(kept.filter(|kept| {
+            let wanted = DriftConfig {
+                features: kept.drift.config().features,
+                ..drift_config(questions_per_false_alarm)
+            };
+            *kept.drift.config() == wanted
+        }))
+    }
+
+    /// Keeps the tests and where they are for [`Watch::resume`].
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn keep(&self, store: &Store, now_ms: i64) -> Result<(), StoreError> {
+        // There may be thousands of tests.
+        let state = heavy::on(usize::MAX, || serde_json::to_string(self));
+        match state {
+            Ok(state) => store.keep_drift_watch(&state, now_ms).await,
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn Error,
+                    "the tests for drift cannot be written down"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// The router that decided the newest question; none where there is no question.
@@ -166,11 +205,6 @@ impl Watch {
         now_ms: i64,
         alarms: &mut Vec<Alarm>,
     ) -> Result<(), StoreError> {
-        // In an empty store rows are counted from one again.
-        if store.last_row().await? < self.decided_up_to {
-            self.decided_up_to = 0;
-            self.judged_up_to = 0;
-        }
         loop {
             let page = store.decided_after(self.decided_up_to).await?;
             let Some(last) = page.last() else { break };
@@ -232,6 +266,14 @@ impl Watch {
             experts: &success::of_experts(served),
         };
         self.drift.observe_success(&judged).alarms
+    }
+}
+
+fn drift_config(questions_per_false_alarm: f64) -> DriftConfig {
+    DriftConfig {
+        questions_per_false_alarm,
+        seed: SEED,
+        ..DriftConfig::default()
     }
 }
 

@@ -15,6 +15,7 @@ pub fn difference(one: &[Outcome], other: &[Outcome]) -> Option<Estimate> {
     let pairs: Vec<(Weighed, Weighed)> = one
         .iter()
         .zip(other)
+        .filter(|(one, other)| one.has_reward() && other.has_reward())
         .filter_map(|(one, other)| Some((Weighed::new(one)?, Weighed::new(other)?)))
         .collect();
     let (ones, others): (Vec<Weighed>, Vec<Weighed>) = pairs.into_iter().unzip();
@@ -94,6 +95,18 @@ mod tests {
             held += usize::from(equal.low <= 0.0 && 0.0 <= equal.high);
         }
         assert!(found <= 6 && held >= 90, "{found} found, {held} held");
+    }
+
+    #[test]
+    fn rows_whose_reward_is_not_known_are_passed_over() {
+        let known = log([0.6, 0.8], 4000, 1);
+        let mut all = known.clone();
+        all.extend(known.iter().take(50).map(|row| Logged {
+            reward: f64::NAN,
+            cluster: row.cluster + 10_000,
+            ..*row
+        }));
+        assert_eq!(gain(&all), gain(&known));
     }
 
     #[test]

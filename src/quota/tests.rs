@@ -57,6 +57,26 @@ fn remaining(quota: &Quota) -> Vec<u64> {
 }
 
 #[test]
+fn a_request_without_tokens_counts_as_one_and_needs_none_of_them() {
+    let quota = first(Some(2), Some(10));
+    let admitted = quota.admit(tokens(10, 0)).unwrap();
+    admitted.begin().unwrap().keep();
+    assert_eq!(remaining(&quota), [1, 0]);
+    quota.take_request().unwrap();
+    let over = quota.take_request().unwrap_err();
+    let requests = matches!(
+        over,
+        OverQuota::Spent {
+            unit: Unit::Requests,
+            ..
+        }
+    );
+    assert!(requests, "{over}");
+    assert_eq!(remaining(&quota), [0, 0]);
+    first(None, Some(10)).take_request().unwrap();
+}
+
+#[test]
 fn who_has_no_limits_has_no_quota() {
     let quotas = quotas(limited(Some(1), None), Limits::default());
     assert!(quotas.of(Some("first")).is_some());

@@ -46,8 +46,10 @@ const DUE: &str = concat!(
     "SELECT o.id, o.asked_at_ms FROM outcomes o
      WHERE o.asked_at_ms >= ?1 AND o.asked_at_ms < ?2 AND (
         o.asked_at_ms < ?3
-        OR o.answer IS NOT NULL OR o.key_name IS NOT NULL OR o.session IS NOT NULL OR o.attempts <> '[]'
-        OR NOT ", is_labelled!(), "
+        OR o.answer IS NOT NULL OR o.key_name IS NOT NULL OR o.attempts <> '[]'
+        OR NOT ",
+    is_labelled!(),
+    "
         OR EXISTS (
             SELECT 1 FROM feedback f
             WHERE f.outcome_id = o.id AND (f.category IS NULL OR f.comment IS NOT NULL)
@@ -64,9 +66,10 @@ const DELETE: &str = concat!(
     ")"
 );
 
-/// Takes from the others who asked, in which conversation, who was asked and what was answered.
+/// Takes from the others who asked, who was asked and what was answered. Their conversation stays: whoever learns must not
+/// judge by one question what it has learnt from another of the same, and a digest whose key is forgotten tells nothing else.
 const REDUCE: &str = "
-    UPDATE outcomes SET answer = NULL, key_name = NULL, session = NULL, attempts = '[]'
+    UPDATE outcomes SET answer = NULL, key_name = NULL, attempts = '[]'
     WHERE id IN (SELECT value FROM json_each(?1))";
 
 /// Feedback that does not say what the question was about teaches no router.

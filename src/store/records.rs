@@ -74,7 +74,7 @@ impl Store {
 }
 
 /// The statement that reads a page. In every form one index has the conditions and the order, so that it reads no more rows
-/// than it returns, unless both a category and an expert are asked for.
+/// than it returns.
 pub(super) fn page_query(
     selection: &Selection,
     after: Option<Cursor>,

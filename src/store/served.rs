@@ -11,49 +11,63 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// Words that are read for each outcome at the most, on average: one client must not fill the memory.
-const WORDS_MAX: i64 = 4;
+/// Words that are read of one outcome at the most: of each voice there are two, so that only many together reach it.
+const WORDS_MAX: usize = 64;
 
-/// The newest outcomes since a moment, each as often as something was said of its answer. The index by time gives them in
-/// order, and that of the feedback by outcome what was said.
+/// The newest outcomes since a moment. The index by time gives them in order, and that of the feedback by outcome what was said
+/// of each: of every voice the last score and the last word without one, so that nobody takes up what others say by saying
+/// it again and again.
 const SERVED: &str = "
-    SELECT o.*, f.id AS said, f.score, f.expert AS named, f.key_name AS given_by, f.judged_by
-    FROM (
-        SELECT id, asked_at_ms, total_us, session, question, category, reason, reason_detail, expert, fallbacks,
-               propensity, attempts, answered_by, first_token_us, ending, prompt_tokens
-        FROM outcomes WHERE asked_at_ms >= ? ORDER BY asked_at_ms DESC, id DESC LIMIT ?
-    ) o
-    LEFT JOIN feedback f ON f.outcome_id = o.id AND (f.score IS NOT NULL OR f.expert <> '')
-    ORDER BY o.asked_at_ms DESC, o.id DESC, f.given_at_ms, f.id
-    LIMIT ?";
+    SELECT o.id, o.asked_at_ms, o.total_us, o.key_name, o.session, o.question, o.category, o.reason, o.reason_detail, o.expert,
+           o.fallbacks, o.propensity, o.attempts, o.answered_by, o.first_token_us, o.ending, o.prompt_tokens,
+           iif(EXISTS (SELECT 1 FROM feedback f WHERE f.outcome_id = o.id), (
+               SELECT json_group_array(json_object('key', key_name, 'judge', judged_by, 'score', score, 'expert', expert))
+               FROM (
+                   SELECT key_name, judged_by, score, expert FROM (
+                       SELECT f.key_name, f.judged_by, f.score, f.expert, f.given_at_ms, f.id, row_number() OVER (
+                           PARTITION BY f.key_name, f.judged_by, f.score IS NULL ORDER BY f.given_at_ms DESC, f.id DESC
+                       ) AS nth
+                       FROM feedback f WHERE f.outcome_id = o.id AND (f.score IS NOT NULL OR f.expert <> '')
+                   )
+                   WHERE nth = 1 ORDER BY given_at_ms DESC, id DESC LIMIT ?
+               )
+           ), '[]') AS said
+    FROM outcomes o WHERE o.asked_at_ms >= ? ORDER BY o.asked_at_ms DESC, o.id DESC LIMIT ?";
+
+/// The newest outcomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Newest {
+    /// Oldest first.
+    pub served: Vec<Served>,
+    /// Whether there are more outcomes, or more words of one of them, than are read.
+    pub is_cut: bool,
+}
 
 impl Store {
-    /// The newest outcomes since a moment (milliseconds since 1970 UTC), at most `rows_max`, oldest first.
+    /// The newest outcomes since a moment (milliseconds since 1970 UTC), at most `rows_max`.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn served_since(
-        &self,
-        since_ms: i64,
-        rows_max: u32,
-    ) -> Result<Vec<Served>, StoreError> {
-        let rows = sqlx::query(SERVED)
+    pub async fn served_since(&self, since_ms: i64, rows_max: u32) -> Result<Newest, StoreError> {
+        // One more of each tells whether there are more.
+        let mut served = sqlx::query(SERVED)
+            .bind(WORDS_MAX as i64 + 1)
             .bind(since_ms)
-            .bind(rows_max)
-            .bind(WORDS_MAX * i64::from(rows_max))
+            .bind(i64::from(rows_max) + 1)
             .try_map(read)
             .fetch_all(&self.pool)
             .await
             .map_err(|source| self.failed(source))?;
-        let mut served: Vec<Served> = Vec::new();
-        for row in rows {
-            match served.last_mut() {
-                Some(last) if last.outcome_id == row.outcome_id => last.said.extend(row.said),
-                _ => served.push(row),
-            }
+        let is_cut = served.len() > rows_max as usize
+            || served.iter().any(|outcome| outcome.said.len() > WORDS_MAX);
+        served.truncate(rows_max as usize);
+        for outcome in &mut served {
+            // The newest words come first.
+            outcome.said.truncate(WORDS_MAX);
+            outcome.said.reverse();
         }
         served.reverse();
-        Ok(served)
+        Ok(Newest { served, is_cut })
     }
 }
 
@@ -65,6 +79,7 @@ fn read(row: SqliteRow) -> sqlx::Result<Served> {
         outcome_id: row.try_get("id")?,
         asked_at_ms: row.try_get("asked_at_ms")?,
         total: micros(row.try_get("total_us")?),
+        client: row.try_get("key_name")?,
         conversation: row.try_get("session")?,
         question: row.try_get("question")?,
         category: row
@@ -89,30 +104,38 @@ fn read(row: SqliteRow) -> sqlx::Result<Served> {
         prompt_tokens: row
             .try_get::<Option<i64>, _>("prompt_tokens")?
             .map(i64::unsigned_abs),
-        said: said(&row)?.into_iter().collect(),
+        said: from_json::<Vec<WordRow>>(row.try_get("said")?)
+            .into_iter()
+            .map(Said::from)
+            .collect(),
         asked_again: false,
     })
 }
 
-/// What feedback says of the answer, where the row has any.
-fn said(row: &SqliteRow) -> sqlx::Result<Option<Said>> {
-    if row.try_get::<Option<i64>, _>("said")?.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(Said {
-        by: Voice {
-            key: row.try_get("given_by")?,
-            judge: row.try_get("judged_by")?,
-        },
-        score: row.try_get("score")?,
-        expert: row
-            .try_get::<Option<String>, _>("named")?
-            .map(ExpertId::new),
-    }))
-}
-
 fn micros(micros: i64) -> Duration {
     Duration::from_micros(micros.unsigned_abs())
+}
+
+/// What feedback says of the answer.
+#[derive(Deserialize)]
+struct WordRow {
+    key: Option<String>,
+    judge: Option<String>,
+    score: Option<f64>,
+    expert: Option<ExpertId>,
+}
+
+impl From<WordRow> for Said {
+    fn from(row: WordRow) -> Self {
+        Self {
+            by: Voice {
+                key: row.key,
+                judge: row.judge,
+            },
+            score: row.score,
+            expert: row.expert,
+        }
+    }
 }
 
 /// What of `reason_detail` matters here; an earlier version of Coterie may have written less.

@@ -367,6 +367,7 @@ async fn what_questions_cost_is_added_up_by_key_from_a_moment_on() {
     assert_eq!(spent_usd, HashMap::from(expected));
 }
 
+mod evidence;
 mod labelling;
 mod pruning;
 mod queries;

@@ -1,7 +1,8 @@
 //! Outcomes as whoever watches for drift reads them: in the order in which they were written, a page at a time.
 //!
 //! An outcome is written when its answer ends, so that by the time at which it was asked one may come behind others that were
-//! read already. By the number of its row (`rowid`) it cannot: SQLite gives each the next after the greatest there is.
+//! read already. By the number of its row (`rowid`) it cannot: each gets the next after the greatest that there ever was
+//! (`migrations/0007_places.sql`).
 
 use std::time::Duration;
 
@@ -92,12 +93,38 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn last_row(&self) -> Result<i64, StoreError> {
+    async fn last_row(&self) -> Result<i64, StoreError> {
         let last: Option<i64> = sqlx::query_scalar(LAST)
             .fetch_one(&self.pool)
             .await
             .map_err(|source| self.failed(source))?;
         Ok(last.unwrap_or(0))
+    }
+
+    /// The tests for drift as they were kept last; none where they never were.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn drift_watch(&self) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT state FROM drift_watch WHERE number = 1")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))
+    }
+
+    /// Keeps the tests for drift in the place of those before; `state` is JSON.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn keep_drift_watch(&self, state: &str, now_ms: i64) -> Result<(), StoreError> {
+        const KEEP: &str = "
+            INSERT INTO drift_watch (number, saved_at_ms, state) VALUES (1, ?, ?)
+            ON CONFLICT (number) DO UPDATE SET saved_at_ms = excluded.saved_at_ms, state = excluded.state";
+        let kept = sqlx::query(KEEP)
+            .bind(now_ms)
+            .bind(state)
+            .execute(&self.pool);
+        kept.await.map(drop).map_err(|source| self.failed(source))
     }
 
     /// What was decided, of the outcomes after a row; at most a page of them.
@@ -183,6 +210,7 @@ fn ended(row: SqliteRow) -> sqlx::Result<Ended> {
             outcome_id: row.try_get("id")?,
             asked_at_ms: row.try_get("asked_at_ms")?,
             total: micros(row.try_get("total_us")?),
+            client: None,
             conversation: row.try_get("session")?,
             question: None,
             category: category.map(CategoryId::new),

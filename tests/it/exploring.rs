@@ -251,7 +251,7 @@ async fn who_fails_when_tried_out_is_replaced_and_then_left_alone() {
     assert_eq!(chosen, ["broken", "broken", "broken", "own", "own"]);
     let answered = outcomes.iter().map(|it| it.answered_by.as_deref());
     assert!(answered.eq([Some("own"); 5]));
-    let served = store.served_since(0, 100).await.unwrap();
+    let served = store.served_since(0, 100).await.unwrap().served;
     let rewards = served.iter().map(|it| {
         let reward = |expert: &str| reward::reward(it, &ExpertId::new(expert), Implicit::Counts);
         (reward("broken"), reward("own"))

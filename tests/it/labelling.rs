@@ -175,7 +175,7 @@ async fn a_person_labels_line_by_line_takes_back_and_comes_again() {
         .filter_map(|line| line.strip_prefix("? "))
         .collect();
     assert_eq!((asked.len(), asked[0]), (5, asked[2]), "{out}");
-    let labels = house.store.evidence(10).await.unwrap();
+    let labels = house.store.evidence(10).await.unwrap().evidence;
     assert_eq!(labels.len(), 1, "{labels:?}");
     let label = &labels[0].statements[0];
     assert_eq!(
@@ -211,7 +211,7 @@ async fn what_was_labelled_is_there_after_a_hard_kill() {
     assert!(lines.any(|line| line.unwrap() == "= legal"));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(house.store.evidence(10).await.unwrap().len(), 1);
+    assert_eq!(house.store.evidence(10).await.unwrap().evidence.len(), 1);
     let waiting = house.store.unlabelled(10, |_| true).await.unwrap();
     assert_eq!(waiting.candidates.len(), 1);
 }
@@ -268,7 +268,7 @@ async fn a_judge_labels_is_never_guessed_at_and_told_beside_people() {
         (&again["asked"], &again["unparsable"]),
         (&json!(2), &json!(2))
     );
-    let all = house.store.evidence(100).await.unwrap();
+    let all = house.store.evidence(100).await.unwrap().evidence;
     assert_eq!(all.len(), 2, "nothing is guessed: {all:?}");
 }
 

@@ -81,6 +81,25 @@ async fn error_of(response: Response) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn feedback_counts_as_a_request() {
+    let upstream = Upstream::always(Reply::answer(["Hello"])).await;
+    let coterie = serve(&upstream, &[("ann", "requests_per_minute: 2")], "").await;
+    let answer = ask(&coterie, "ann", &question(5, false)).await;
+    let outcome = header(&answer, "x-coterie-outcome").unwrap().to_owned();
+    let says = async |body: Value| post(&coterie, "/v1/feedback", "ann", &body).await;
+    let wrong = says(json!({"id": outcome, "score": 2})).await;
+    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
+    let given = says(json!({"id": outcome, "score": 1})).await;
+    assert_eq!(given.status(), StatusCode::OK);
+    assert_eq!(number(&given, "x-ratelimit-remaining-requests"), 0);
+    let refused = says(json!({"id": outcome, "score": 0})).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!((1..=60).contains(&number(&refused, "retry-after")));
+    assert_eq!(error_of(refused).await["code"], "rate_limit_exceeded");
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_key_has_an_account_of_its_own() {
     let upstream = Upstream::always(Reply::answer(["Hello"])).await;
     let keys = [

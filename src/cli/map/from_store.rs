@@ -26,7 +26,7 @@ use crate::{
     query::Query,
     registry,
     router::{Router, RouterError, Standing},
-    store::Store,
+    store::{Newest, Store},
 };
 
 /// Most outcomes that are read, the newest: a kilobyte or two each.
@@ -99,7 +99,7 @@ pub(super) async fn run(
     });
     let mut found = found.await.map_err(CliError::failed)?;
     if is_cut {
-        let cut = format!("only the newest {OUTCOMES_MAX} outcomes were read");
+        let cut = format!("there is more than is read: the newest {OUTCOMES_MAX} outcomes count");
         found.warnings.push(cut);
     }
     Ok(found)
@@ -129,12 +129,11 @@ async fn read(config: &Config, since: Duration) -> Result<(Vec<Served>, bool), C
         .map_err(CliError::failed)?;
     let since_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     let since_ms = clock::now_ms().saturating_sub(since_ms);
-    let served = store.served_since(since_ms, OUTCOMES_MAX).await;
+    let newest = store.served_since(since_ms, OUTCOMES_MAX).await;
     let closed = store.close().await;
-    let mut served = served.map_err(CliError::failed)?;
+    let Newest { mut served, is_cut } = newest.map_err(CliError::failed)?;
     closed.map_err(CliError::failed)?;
     served::notice_repeats(&mut served);
-    let is_cut = served.len() >= OUTCOMES_MAX as usize;
     Ok((served, is_cut))
 }
 

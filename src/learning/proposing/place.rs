@@ -12,20 +12,16 @@ use std::{
 /// # Errors
 /// There is a file of that name, or it cannot be written; nothing is left behind.
 pub(super) fn place(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path.try_exists()? {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
     let mut scratch = path.as_os_str().to_owned();
     scratch.push(format!(".{}.part", process::id()));
     let scratch = PathBuf::from(scratch);
     let written = create(&scratch).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&scratch, path)
+        // Unlike a rename it fails where there is a file of that name, in one step.
+        fs::hard_link(&scratch, path)
     });
-    if written.is_err() {
-        fs::remove_file(&scratch).ok();
-    }
+    fs::remove_file(&scratch).ok();
     written
 }
 
@@ -59,5 +55,17 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(place(&folder.path().join("no/folder.yaml"), b"one").is_err());
+    }
+
+    /// What a check beforehand takes for nothing, as it does what comes between the check and the writing.
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_leads_nowhere_is_taken_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.yaml");
+        std::os::unix::fs::symlink(folder.path().join("gone"), &path).unwrap();
+        let taken = place(&path, b"one").unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     }
 }

@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
     config::{self, Config, Environment, Exposure},
-    learning::served::{Said, Voice},
+    learning::{
+        served::{Said, Voice},
+        share::CLIENT_SHARE_MAX,
+    },
 };
 
 const MAPPING: &str = "# fitted in May\ndefault: general\ncoding: { expert: old, fallbacks: [general] } # the old one\n\
@@ -70,7 +73,24 @@ fn served(category: &str, rows: usize, right: [f64; 2]) -> Vec<Served> {
 fn remapped(served: &[Served], config: &Config) -> Remapped {
     let experts = ["general", "old", "new"].map(id);
     let open = |mapping| crate::composition::open_mapping(mapping, &config.experts);
-    remap(served, &config.mapping, &experts, open, Implicit::Counts)
+    let rules = Rules {
+        implicit: Implicit::Counts,
+        client_share_max: CLIENT_SHARE_MAX,
+    };
+    remap(served, &config.mapping, &experts, open, rules)
+}
+
+/// Who asked each: of eight the first three in ten questions.
+fn by_clients(mut served: Vec<Served>) -> Vec<Served> {
+    for (at, outcome) in served.iter_mut().enumerate() {
+        // Fives have one question each that was tried out.
+        let client = match at / 5 % 10 {
+            0..=2 => 0,
+            other => other - 2,
+        };
+        outcome.client = Some(format!("client-{client}"));
+    }
+    served
 }
 
 fn both(coding: [f64; 2], math: [f64; 2]) -> Vec<Served> {
@@ -92,6 +112,32 @@ fn who_does_better_takes_over_and_only_there() {
     let difference = found.difference.unwrap();
     // Half of the questions gain 0.3.
     assert!((difference.value - 0.15).abs() < 0.03, "{difference:?}");
+}
+
+#[test]
+fn who_does_better_for_every_client_takes_over() {
+    let (_folder, config) = house(MAPPING);
+    let found = remapped(&by_clients(served("coding", 4000, [0.5, 0.8])), &config);
+    assert!(found.passed, "{}", found.reason);
+    let without = found.without_client.unwrap();
+    assert!(without.difference.unwrap().low > 0.0, "{without:?}");
+}
+
+#[test]
+fn one_clients_scores_change_nothing() {
+    let (_folder, config) = house(MAPPING);
+    let mut all = by_clients(served("coding", 4000, [0.7, 0.7]));
+    // Three questions in ten are the liar's, who says that the old one is never right and the new one always.
+    let liar = Some("client-0".to_owned());
+    for outcome in all.iter_mut().filter(|outcome| outcome.client == liar) {
+        outcome.said[0].score = Some(f64::from(u8::from(outcome.explored)));
+    }
+    let found = remapped(&all, &config);
+    assert_eq!(found.changes.len(), 1, "it is proposed");
+    assert!(found.difference.unwrap().low > 0.0, "{}", found.reason);
+    assert_eq!(found.without_client.unwrap().client, liar);
+    assert!(!found.passed, "{}", found.reason);
+    assert!(found.reason.contains("client-0"), "{}", found.reason);
 }
 
 #[test]

@@ -174,8 +174,8 @@ fn the_cut_is_the_largest_that_keeps_everyone_within_the_share() {
         vec![5; 5],
         vec![50, 50, 1, 1, 1],
     ] {
-        let share = f64::max(0.25, EVEN_SHARES_MAX / given.len() as f64);
-        let limit = allowed(&given, 0.25);
+        let share = f64::max(0.25, share::EVEN_SHARES_MAX / given.len() as f64);
+        let limit = share::allowed(&given, 0.25);
         let total = |limit: usize| given.iter().map(|it| (*it).min(limit)).sum::<usize>() as f64;
         let most = given.iter().copied().max().unwrap().min(limit);
         assert!(

@@ -59,7 +59,7 @@ pub(super) async fn propose(
 ) -> Result<Remapped, StoreError> {
     let span_ms = i64::try_from(SPAN.as_millis()).unwrap_or(i64::MAX);
     let since_ms = clock::now_ms().saturating_sub(span_ms);
-    let mut served = store.served_since(since_ms, OUTCOMES_MAX).await?;
+    let mut served = store.served_since(since_ms, OUTCOMES_MAX).await?.served;
     served::notice_repeats(&mut served);
     if without.contains(&Origin::Judge) {
         served::leave_judges_out(&mut served);
@@ -75,7 +75,10 @@ pub(super) async fn propose(
         &config.mapping,
         &experts,
         open,
-        Implicit::Counts,
+        remap::Rules {
+            implicit: Implicit::Counts,
+            client_share_max: config.learning.client_share_max,
+        },
     ))
 }
 

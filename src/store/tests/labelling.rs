@@ -216,7 +216,7 @@ async fn no_judge_takes_the_place_of_a_client_without_a_key() {
     ] {
         store.add_feedback(&feedback).await.unwrap();
     }
-    let served = store.served_since(0, 10).await.unwrap();
+    let served = store.served_since(0, 10).await.unwrap().served;
     assert_eq!(served[0].said.len(), 2);
     let general = ExpertId::new("general");
     assert_eq!(reward(&served[0], &general, Implicit::Counts), Some(1.0));

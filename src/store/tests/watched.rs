@@ -107,6 +107,92 @@ async fn after_the_store_was_emptied_what_comes_is_seen() {
 }
 
 #[tokio::test]
+async fn what_was_brought_in_and_deleted_hides_nothing_that_comes() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let some = |name: &str, asked_at_ms| -> Vec<Outcome> {
+        let of = |at| routed(&format!("{name}-{at}"), asked_at_ms);
+        (0..5).map(of).collect()
+    };
+    let score = |outcome_id: &str| Feedback {
+        category: None,
+        ..feedback(outcome_id)
+    };
+    store.write(&some("first", NOW_MS)).await.unwrap();
+    store.write(&some("old", 1)).await.unwrap();
+    for id in ["first-0", "old-0", "old-4"] {
+        store.add_feedback(&score(id)).await.unwrap();
+    }
+    let mut watch = begin(&store).await;
+    read(&mut watch, &store, NOW_MS).await;
+    assert_eq!(watch.questions(), 5);
+    let ended = store.ended_after(0).await.unwrap().rows.pop().unwrap();
+    let said = store.said_after(0).await.unwrap().rows.pop().unwrap();
+    let too_old = TooOld {
+        before_ms: 2,
+        labelled_before_ms: 2,
+    };
+    assert_eq!(store.prune(too_old).await.unwrap().deleted, 5);
+    read(&mut watch, &store, NOW_MS).await;
+    assert_eq!(watch.questions(), 5, "nothing is read again");
+
+    store.write(&some("next", NOW_MS)).await.unwrap();
+    store.add_feedback(&score("next-0")).await.unwrap();
+    read(&mut watch, &store, NOW_MS).await;
+    assert_eq!(
+        watch.questions(),
+        10,
+        "and nothing is taken for what was read"
+    );
+    let of_canaries = store.ended_after(ended.place).await.unwrap().rows;
+    assert_eq!(of_canaries.len(), 5);
+    let of_canaries = store.said_after(said.place).await.unwrap().rows;
+    let said: Vec<_> = of_canaries
+        .iter()
+        .map(|it| it.outcome_id.as_str())
+        .collect();
+    assert_eq!(said, ["next-0"]);
+}
+
+#[tokio::test]
+async fn who_goes_on_sees_what_one_that_never_stopped_sees() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let resumed = async |questions| Watch::resume(&store, questions).await.unwrap();
+    assert_eq!(resumed(20_000.0).await, None);
+    let some = |name: &str, refused: bool| -> Vec<Outcome> {
+        let of = |at| {
+            let mut one = routed(&format!("{name}-{at:04}"), NOW_MS - HOUR_MS + at);
+            if refused {
+                one.decision.reason = Reason::OutOfDomain;
+            }
+            one
+        };
+        (0..1_200).map(of).collect()
+    };
+    store.write(&some("quiet", false)).await.unwrap();
+    let mut never_stopped = begin(&store).await;
+    read(&mut never_stopped, &store, NOW_MS).await;
+    never_stopped.keep(&store, NOW_MS).await.unwrap();
+    let mut goes_on = resumed(20_000.0).await.unwrap();
+    assert_eq!(goes_on, never_stopped);
+
+    store.write(&some("refused", true)).await.unwrap();
+    let alarms = never_stopped.catch_up(&store, None, NOW_MS).await.alarms;
+    assert!(!alarms.is_empty());
+    assert_eq!(goes_on.catch_up(&store, None, NOW_MS).await.alarms, alarms);
+    assert_eq!(goes_on, never_stopped);
+    // Whoever keeps it after an alarm does not raise it again.
+    goes_on.keep(&store, NOW_MS).await.unwrap();
+    let mut after = resumed(20_000.0).await.unwrap();
+    read(&mut after, &store, NOW_MS).await;
+
+    assert_eq!(resumed(10_000.0).await, None, "another promise");
+    store.keep_drift_watch("{}", NOW_MS).await.unwrap();
+    assert_eq!(resumed(20_000.0).await, None, "of another version");
+}
+
+#[tokio::test]
 async fn success_waits_for_clients_scores_and_for_nobody_elses() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;

@@ -54,8 +54,8 @@ pub(super) async fn run(
         Ok(if is_gone { Use::Gone } else { Use::Labelled })
     })
     .await?;
-    let evidence = store.evidence(STATEMENTS_MAX).await;
-    let evidence = evidence.map_err(CliError::failed)?;
+    let gathered = store.evidence(STATEMENTS_MAX).await;
+    let evidence = gathered.map_err(CliError::failed)?.evidence;
     Ok((tally, agreement::with_people(&evidence, given_by)))
 }
 
@@ -67,7 +67,7 @@ async fn candidates(
     given_by: &str,
     limit: u32,
 ) -> Result<Vec<Candidate>, StoreError> {
-    let evidence = store.evidence(STATEMENTS_MAX).await?;
+    let evidence = store.evidence(STATEMENTS_MAX).await?.evidence;
     let is_judged = |outcome: &&Evidence| {
         let mut by = outcome.statements.iter().map(|it| it.given_by.as_deref());
         by.any(|by| by == Some(given_by))
