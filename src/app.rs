@@ -112,6 +112,7 @@ impl App {
             move || Experts::open(&config.experts)
         });
         let store = Store::open(&config.store.path).await?;
+        let sessions = Sessions::new(store.session_tag_key().await?);
         let (router, opened_by) = registry::open_promoted(&config, &store).await?;
         let composition = Composition::new(&config, router);
         let experts = loading.await??;
@@ -139,7 +140,7 @@ impl App {
         Ok(Arc::new(Self {
             config,
             composition,
-            sessions: Sessions::default(),
+            sessions,
             experts,
             recorder,
             cache,
