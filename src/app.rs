@@ -6,6 +6,7 @@ mod cancelled;
 mod cascade;
 mod drift;
 mod mapping;
+mod retry;
 mod rewards;
 mod router;
 mod shadow;
