@@ -69,9 +69,12 @@ pub struct Change {
     pub rewards: [f64; 2],
     /// Rewards of both there.
     pub rows: [f64; 2],
+    /// On the newer half, the mean reward over all questions with this change alone less that without; none where it was not
+    /// judged.
+    pub difference: Option<Estimate>,
 }
 
-/// Proposes other experts for categories and judges them together.
+/// Proposes other experts for categories and judges them: all together, and none may be worse.
 ///
 /// `served`: oldest first, those that were asked again marked. `experts`: who may be chosen. `open`: how a mapping is made of
 /// its configuration.
@@ -102,36 +105,86 @@ pub fn remap(
             "no expert did better than the one that answers a category now".to_owned();
         return remapped;
     }
-    let [one, other] = [proposed(current, &remapped.changes), current.clone()].map(open);
-    let [one, other] = [&one, &other].map(|mapping| Target {
-        mapping,
-        router: None,
-        categories: &[],
+    let newer = Newer {
+        served: &newer,
+        current,
         experts,
-    });
-    let doubts = untried::hindsight(&newer, &one, implicit).warnings;
-    remapped.difference = untried::paired(&newer, [&one, &other], implicit)
-        .and_then(|[one, other]| off_policy::difference(&one, &other));
-    (remapped.passed, remapped.reason) = verdict(remapped.difference, &doubts);
+        open: &open,
+        implicit,
+    };
+    remapped.difference = newer.difference(&remapped.changes);
+    for change in &mut remapped.changes {
+        change.difference = newer.difference(std::slice::from_ref(change));
+    }
+    let doubts = newer.doubts(&remapped.changes);
+    (remapped.passed, remapped.reason) = verdict(&remapped, &doubts);
     remapped
 }
 
-fn verdict(difference: Option<Estimate>, doubts: &[String]) -> (bool, String) {
-    let Some(difference) = difference else {
+/// The outcomes that judge.
+struct Newer<'n, O> {
+    served: &'n [Served],
+    current: &'n MappingConfig,
+    experts: &'n [ExpertId],
+    open: &'n O,
+    implicit: Implicit,
+}
+
+impl<O: Fn(MappingConfig) -> Mapping> Newer<'_, O> {
+    fn target<'t>(&'t self, mapping: &'t Mapping) -> Target<'t> {
+        Target {
+            mapping,
+            router: None,
+            categories: &[],
+            experts: self.experts,
+        }
+    }
+
+    /// The mean reward with these changes less that of the mapping in force.
+    fn difference(&self, changes: &[Change]) -> Option<Estimate> {
+        let mappings = [proposed(self.current, changes), self.current.clone()].map(self.open);
+        let [one, other] = mappings.each_ref().map(|mapping| self.target(mapping));
+        let paired = untried::paired(self.served, [&one, &other], self.implicit);
+        paired.and_then(|[one, other]| off_policy::difference(&one, &other))
+    }
+
+    /// Why these outcomes cannot tell of these changes.
+    fn doubts(&self, changes: &[Change]) -> Vec<String> {
+        let mapping = (self.open)(proposed(self.current, changes));
+        untried::hindsight(self.served, &self.target(&mapping), self.implicit).warnings
+    }
+}
+
+fn verdict(remapped: &Remapped, doubts: &[String]) -> (bool, String) {
+    let Some(difference) = remapped.difference else {
         return (false, "no newer outcome tells of it".to_owned());
     };
     if let Some(doubt) = doubts.first() {
         return (false, format!("the outcomes cannot tell: {doubt}"));
     }
-    let words = format!(
-        "{:+.3} of reward, 95 % interval {:+.3} to {:+.3}",
-        difference.value, difference.low, difference.high
-    );
+    // What one category gains must not hide what another loses.
+    let is_worse = |change: &&Change| change.difference.is_some_and(|it| it.high < 0.0);
+    if let Some(worse) = remapped.changes.iter().find(is_worse) {
+        let category = &worse.category;
+        let words = worse.difference.map(in_words).unwrap_or_default();
+        return (
+            false,
+            format!("`{category}` would be worse answered: {words}"),
+        );
+    }
+    let words = in_words(difference);
     if difference.low > 0.0 {
         (true, format!("better: {words}"))
     } else {
         (false, format!("not shown to be better: {words}"))
     }
+}
+
+fn in_words(difference: Estimate) -> String {
+    format!(
+        "{:+.3} of reward, 95 % interval {:+.3} to {:+.3}",
+        difference.value, difference.low, difference.high
+    )
 }
 
 /// The conversations that ended first, and those that ended last, each with about half of the outcomes, oldest first.
@@ -201,6 +254,7 @@ fn changes(
             to: best.0.clone(),
             rewards: [mean(&now), mean(&best.1)],
             rows: [now.rows, best.1.rows],
+            difference: None,
         })
     };
     categories.into_iter().filter_map(change).collect()
