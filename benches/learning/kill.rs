@@ -106,6 +106,9 @@ pub(crate) async fn run(files: &[PathBuf]) {
     for run in 0..RUNS {
         let call = Call::of(run);
         let share = random.random_range(call.earliest()..LATEST);
+        if let Call::RetrainLate = call {
+            go_back(&house);
+        }
         let mut child = start(&house, call, run);
         tokio::time::sleep(lengths.of(call).mul_f64(share)).await;
         cut_short += usize::from(child.try_wait().unwrap().is_none());
@@ -137,6 +140,14 @@ fn listed(house: &House) -> Value {
         String::from_utf8_lossy(&listed.stderr)
     );
     serde_json::from_slice(&listed.stdout).unwrap()
+}
+
+/// Back to the router that needs no registry, beside which a retraining has something to promote.
+fn go_back(house: &House) {
+    while listed(house)["in_force"].is_string() {
+        let gone_back = run_to_end(house, &["routers", "rollback"]);
+        assert!(gone_back.status.success(), "{gone_back:?}");
+    }
 }
 
 /// A router that is not in force; none where there is only one.
