@@ -6,6 +6,7 @@ mod cancelled;
 mod cascade;
 mod drift;
 mod mapping;
+mod retry;
 mod rewards;
 mod router;
 mod shadow;
@@ -116,6 +117,7 @@ impl App {
             move || Experts::open(&config.experts)
         });
         let store = Store::open(&config.store.path).await?;
+        let sessions = Sessions::new(store.session_tag_key().await?);
         let (router, opened_by) = registry::open_promoted(&config, &store).await?;
         let experts = loading.await??;
         let instruction = Tier::configured(&config, &experts, &router)?;
@@ -144,7 +146,7 @@ impl App {
         Ok(Arc::new(Self {
             config,
             composition,
-            sessions: Sessions::default(),
+            sessions,
             experts,
             recorder,
             cache,

@@ -190,9 +190,14 @@ impl Composition {
         self.canary.load_full()
     }
 
-    /// Has another canary decide for a share of the sessions, or none. Decisions that have begun end as they began.
-    pub fn replace_canary(&self, canary: Option<Canary>) {
-        self.canary.store(canary.map(Arc::new));
+    /// Has a canary decide for a share of the sessions. Decisions that have begun end as they began.
+    pub fn begin_canary(&self, canary: Canary) {
+        self.canary.store(Some(Arc::new(canary)));
+    }
+
+    /// Has the canary of a trial decide no more. Another that has taken its place meanwhile stays.
+    pub fn end_canary(&self, trial: i64) {
+        clear(&self.canary, |canary| canary.trial.number == trial);
     }
 
     /// The canary's router, where it decides. What a client names is left to the router in force, whose categories
@@ -408,6 +413,14 @@ impl Composition {
     }
 }
 
+/// Empties a place, if what is there is what was meant.
+fn clear<T>(place: &ArcSwapOption<T>, is_meant: impl Fn(&T) -> bool) {
+    let there = place.load();
+    if there.as_deref().is_some_and(is_meant) {
+        place.compare_and_swap(&there, None);
+    }
+}
+
 /// Weighs what the router says against what the session was last routed to, if that category's experts serve.
 fn weigh(
     held: &Held,
@@ -434,6 +447,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_takes_the_place_of_a_canary_stays_when_that_one_ends() {
+        let place = ArcSwapOption::from_pointee(2);
+        clear(&place, |trial| *trial == 1);
+        assert_eq!(place.load().as_deref(), Some(&2));
+        clear(&place, |trial| *trial == 2);
+        assert_eq!(place.load().as_deref(), None);
+    }
 
     #[test]
     fn a_dry_run_takes_a_text_or_a_conversation() {

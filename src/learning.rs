@@ -30,6 +30,7 @@ pub mod shadow;
 mod share;
 pub mod split;
 pub mod tallies;
+pub mod teaching;
 pub mod trust;
 pub mod untried;
 pub mod vectors;

@@ -4,12 +4,16 @@
 //! The registry is in the store. A promotion is one row that is added to it; a running server sees the row and takes the
 //! router up ([`crate::app`]).
 
+mod given_up;
+
 use std::{
     error::Error,
     path::{Path, PathBuf},
 };
 
 use tracing::{error, warn};
+
+pub use given_up::{GivenUp, given_up};
 
 use crate::{
     config::Config,
@@ -107,6 +111,8 @@ pub struct OpenedBy {
     pub seen: i64,
     /// The router's name in the registry; none: the one that needs no registry.
     pub router: Option<RouterId>,
+    /// Whether that is another one than was promoted last, which could not be opened.
+    pub passed_over: bool,
 }
 
 /// Opens the router in `folder`, or the one in force.
@@ -151,14 +157,12 @@ pub async fn open_promoted(
     {
         match open_registered(config, store, id).await {
             Ok(router) => {
-                let router_id = Some(id.clone());
-                return Ok((
-                    router,
-                    OpenedBy {
-                        seen,
-                        router: router_id,
-                    },
-                ));
+                let opened_by = OpenedBy {
+                    seen,
+                    router: Some(id.clone()),
+                    passed_over: promotion.number != seen,
+                };
+                return Ok((router, opened_by));
             }
             Err(error) => error!(
                 router = %id, error = &error as &dyn Error,
@@ -169,7 +173,12 @@ pub async fn open_promoted(
         current = history.iter().find(|it| Some(it.number) == before);
     }
     let router = without_registry(config, None).await?;
-    Ok((router, OpenedBy { seen, router: None }))
+    let opened_by = OpenedBy {
+        seen,
+        router: None,
+        passed_over: current.map_or(0, |promotion| promotion.number) != seen,
+    };
+    Ok((router, opened_by))
 }
 
 /// The router that needs no registry: the one in `folder`, the one that the configuration names, or that of the routes.

@@ -3,11 +3,13 @@
 
 mod key;
 mod memory;
+mod tag;
 
 use serde::Serialize;
 
 pub use key::{Claim, Membership, SessionKey};
 pub use memory::Sessions;
+pub use tag::{TAG_KEY_BYTES, TagKey};
 
 use crate::{
     ids::CategoryId,

@@ -15,6 +15,7 @@ mod records;
 mod registry;
 mod row;
 mod served;
+mod sessions;
 mod shadow;
 mod take_in;
 mod trials;

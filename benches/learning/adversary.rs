@@ -7,6 +7,7 @@ use coterie::{
     ids::CategoryId,
     learning::{
         Evidence, Origin, Statement, challenger,
+        crossfit::Champion,
         gate::Bounds,
         judging,
         resolve::{self, Rules},
@@ -68,7 +69,8 @@ pub(crate) async fn run(files: &[PathBuf]) {
         let trained = challenger::train(&config, &split.rows, seed, artefacts);
         let folder = trained.await.unwrap();
         let challenger = challenger::open(folder, &champion, &config).await.unwrap();
-        let both = [&champion, &challenger];
+        let knowing = Champion::new(&champion, &split.rows, &evidence).unwrap();
+        let both = (&knowing, &challenger);
         let compared = retrain::compare(&config, both, &split, &options).await;
         let compared = compared.unwrap();
         if !compared.judgement.passed {
@@ -87,6 +89,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
         differences.first().unwrap_or(&0.0),
         differences.get(differences.len() / 2).unwrap_or(&0.0)
     );
+    assert_eq!(lost, 0, "promotions that lose more than {LOSS_MAX}");
 }
 
 /// What is said of some of the traffic: by the liar always the same wrong thing of each category, which is worse than

@@ -21,39 +21,100 @@ const RUNS: usize = 200;
 const LABELLED: usize = 400;
 
 /// Every so many runs a server is started as well.
-const SERVED_EVERY: usize = 10;
+const SERVED_EVERY: usize = 2;
+
+/// Of a retraining nearly all time is training, and what it is about to promote comes last: every other one is killed as late
+/// as this, as a share of the time that one takes.
+const LATE: f64 = 0.9;
+
+/// How much later than its usual end a run may be killed.
+const LATEST: f64 = 1.1;
 
 const START_MAX: Duration = Duration::from_secs(60);
+
+/// What is killed.
+#[derive(Clone, Copy)]
+enum Call {
+    Retrain,
+    RetrainLate,
+    Promote,
+    RollBack,
+}
+
+impl Call {
+    /// In turns, so that there is mostly something to promote and to roll back to.
+    fn of(run: usize) -> Self {
+        [
+            Self::RetrainLate,
+            Self::Promote,
+            Self::RollBack,
+            Self::Retrain,
+        ][run % 4]
+    }
+
+    fn earliest(self) -> f64 {
+        match self {
+            Self::RetrainLate => LATE,
+            Self::Retrain | Self::Promote | Self::RollBack => 0.0,
+        }
+    }
+}
+
+/// How long each command takes when it is left alone.
+struct Lengths {
+    retrain: Duration,
+    promote: Duration,
+    roll_back: Duration,
+}
+
+impl Lengths {
+    fn measured(house: &House) -> Self {
+        let timed = |call: &[&str]| {
+            let started = Instant::now();
+            let ended = run_to_end(house, call);
+            assert!(ended.status.success(), "{call:?}: {ended:?}");
+            started.elapsed()
+        };
+        let retrain = timed(&["retrain", "--json"]);
+        let promoted = listed(house)["in_force"].as_str().map(str::to_owned);
+        let promoted = promoted.expect("the first retraining is promoted");
+        let roll_back = timed(&["routers", "rollback"]);
+        let promote = timed(&["routers", "promote", &promoted]);
+        Self {
+            retrain,
+            promote,
+            roll_back,
+        }
+    }
+
+    fn of(&self, call: Call) -> Duration {
+        match call {
+            Call::Retrain | Call::RetrainLate => self.retrain,
+            Call::Promote => self.promote,
+            Call::RollBack => self.roll_back,
+        }
+    }
+}
 
 pub(crate) async fn run(files: &[PathBuf]) {
     let dealt = Dealt::new(files, 1);
     let house = House::new(&dealt.examples, "[sparse]", "127.0.0.1:9");
     fill(&house, &dealt).await;
-    let whole = Instant::now();
-    assert!(run_to_end(&house, &["retrain", "--json"]).status.success());
-    let whole = whole.elapsed();
+    let lengths = Lengths::measured(&house);
     let mut random = StdRng::seed_from_u64(1);
     let (mut cut_short, mut served) = (0, 0);
     for run in 0..RUNS {
-        // Another seed makes another router.
-        let seed = run.to_string();
-        let call = match run % 4 {
-            0 => vec!["routers", "rollback"],
-            _ => vec!["retrain", "--seed", &seed],
-        };
-        let longest = if run % 4 == 0 { whole / 20 } else { whole };
-        let mut child = start(&house, &call);
-        tokio::time::sleep(longest.mul_f64(random.random_range(0.0..1.1))).await;
+        let call = Call::of(run);
+        let share = random.random_range(call.earliest()..LATEST);
+        if let Call::RetrainLate = call {
+            go_back(&house);
+        }
+        let mut child = start(&house, call, run);
+        tokio::time::sleep(lengths.of(call).mul_f64(share)).await;
         cut_short += usize::from(child.try_wait().unwrap().is_none());
         child.kill().ok();
         child.wait().unwrap();
-        let listed = run_to_end(&house, &["routers", "list", "--json"]);
-        assert!(
-            listed.status.success(),
-            "{}",
-            String::from_utf8_lossy(&listed.stderr)
-        );
-        check(&serde_json::from_slice(&listed.stdout).unwrap());
+        check(&listed(&house));
         let routed = run_to_end(&house, &["route", "How much is it?", "--json"]);
         assert!(
             routed.status.success() && routed.stderr.is_empty(),
@@ -66,9 +127,35 @@ pub(crate) async fn run(files: &[PathBuf]) {
         }
     }
     println!(
-        "{RUNS} retrainings and roll-backs killed at a random moment ({cut_short} before their end): the registry was whole after \
-         each, the router in force opened, and {served} servers started"
+        "{RUNS} retrainings, promotions and roll-backs killed at a random moment ({cut_short} before their end): the registry \
+         was whole after each, the router in force opened, and {served} servers started"
     );
+}
+
+fn listed(house: &House) -> Value {
+    let listed = run_to_end(house, &["routers", "list", "--json"]);
+    assert!(
+        listed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&listed.stderr)
+    );
+    serde_json::from_slice(&listed.stdout).unwrap()
+}
+
+/// Back to the router that needs no registry, beside which a retraining has something to promote.
+fn go_back(house: &House) {
+    while listed(house)["in_force"].is_string() {
+        let gone_back = run_to_end(house, &["routers", "rollback"]);
+        assert!(gone_back.status.success(), "{gone_back:?}");
+    }
+}
+
+/// A router that is not in force; none where there is only one.
+fn another(listed: &Value) -> Option<String> {
+    let routers = listed["routers"].as_array().unwrap().iter();
+    let ids = routers.map(|router| &router["id"]);
+    let other = ids.filter(|id| **id != listed["in_force"]).next_back();
+    other.and_then(Value::as_str).map(str::to_owned)
 }
 
 /// What is in force is registered, and its artefact is there.
@@ -159,8 +246,15 @@ fn command(house: &House, call: &[&str]) -> Command {
     command
 }
 
-fn start(house: &House, call: &[&str]) -> Child {
-    let mut command = command(house, call);
+/// `run`: the seed of a retraining, since another seed makes another router.
+fn start(house: &House, call: Call, run: usize) -> Child {
+    let (seed, other) = (run.to_string(), another(&listed(house)));
+    let call = match (call, &other) {
+        (Call::RollBack, _) => vec!["routers", "rollback"],
+        (Call::Promote, Some(other)) => vec!["routers", "promote", other],
+        _ => vec!["retrain", "--seed", &seed],
+    };
+    let mut command = command(house, &call);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap()
 }

@@ -6,7 +6,8 @@
 //! - `shift`: the same server, until two categories are asked for no more and one that no route covers is: how soon that is
 //!   noticed, what is proposed, and whether it is routed once it was accepted and learnt.
 //! - `adversary`: a hundred times the same in small, where three tenths of the feedback are one client's lies.
-//! - `kill`: two hundred retrainings that are killed at a random moment; the registry must be whole after each.
+//! - `kill`: two hundred retrainings, promotions and roll-backs that are killed at a random moment of their own duration; the
+//!   registry must be whole after each.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

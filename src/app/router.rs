@@ -18,10 +18,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::App;
+use super::{App, retry::Retry};
 use crate::{
     ids::RouterId,
-    registry::{self, Promotion, TakeError},
+    registry::{self, OpenedBy, Promotion, TakeError},
     router::Router,
     train::in_force,
 };
@@ -29,17 +29,12 @@ use crate::{
 /// Time between two looks at the registry, each of which costs the reading of one row.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Time until a router that could not be opened is tried again, and the most that it grows to by doubling: what kept it from
-/// being opened may pass, such as a copy that is still under way.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
-
 /// What the registry said, and what is open because of it.
 struct Followed {
     /// The last promotion that was acted on, or given up for now.
     seen: i64,
-    /// When its router is tried again, and after how long once more; none where it was opened.
-    retry: Option<(Instant, Duration)>,
+    /// When its router is tried again; none where it was opened.
+    retry: Option<Retry>,
     /// The name in the registry of the router in force; none: the one that needs no registry.
     in_force: Option<RouterId>,
     /// The router that was in force before, with its name.
@@ -52,12 +47,7 @@ impl App {
         if self.config.router.artefact.is_some() {
             return;
         }
-        let mut followed = Followed {
-            seen: self.opened_by.seen,
-            retry: None,
-            in_force: self.opened_by.router.clone(),
-            before: None,
-        };
+        let mut followed = Followed::new(&self.opened_by, Instant::now());
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -68,7 +58,7 @@ impl App {
             };
             match self.store.promotion().await {
                 Ok(Some(promotion)) => {
-                    if followed.is_due(&promotion, was_asked) {
+                    if followed.is_due(&promotion, Instant::now(), was_asked) {
                         self.take_promoted(promotion, &mut followed).await;
                     }
                 }
@@ -141,29 +131,84 @@ impl App {
 }
 
 impl Followed {
+    /// From the start on. What was passed over then is tried again.
+    fn new(opened_by: &OpenedBy, now: Instant) -> Self {
+        Self {
+            seen: opened_by.seen,
+            retry: opened_by.passed_over.then(|| Retry::after(None, now)),
+            in_force: opened_by.router.clone(),
+            before: None,
+        }
+    }
+
     /// Whether a promotion is to be acted on: it is new, or its router is to be tried again.
-    fn is_due(&mut self, promotion: &Promotion, was_asked: bool) -> bool {
+    fn is_due(&mut self, promotion: &Promotion, now: Instant, was_asked: bool) -> bool {
         if promotion.number != self.seen {
             self.seen = promotion.number;
             self.retry = None;
             return promotion.router != self.in_force;
         }
-        let is_time = |(at, _)| was_asked || Instant::now() >= at;
-        self.retry.is_some_and(is_time)
+        self.retry.is_some_and(|retry| retry.is_due(now, was_asked))
     }
 
     /// Its router cannot be opened now; how long until it is tried again.
     fn put_off(&mut self) -> Duration {
-        let after = match self.retry {
-            Some((_, last)) => (2 * last).min(RETRY_AFTER_MAX),
-            None => RETRY_AFTER,
-        };
-        self.retry = Some((Instant::now() + after, after));
-        after
+        let retry = Retry::after(self.retry, Instant::now());
+        self.retry = Some(retry);
+        retry.pause()
     }
 }
 
 /// Says of a router whether it is in force.
 fn show(id: &RouterId, in_force: f64) {
     gauge!("coterie_router_in_force", "router" => id.to_string()).set(in_force);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::PromotionKind;
+
+    fn promotion(number: i64) -> Promotion {
+        Promotion {
+            number,
+            at_ms: 0,
+            router: Some(RouterId::new("b")),
+            kind: PromotionKind::Promote,
+            replaces: None,
+            promoted_by: "ann".to_owned(),
+            why: None,
+        }
+    }
+
+    fn opened_by(passed_over: bool) -> OpenedBy {
+        OpenedBy {
+            seen: 3,
+            router: Some(RouterId::new(if passed_over { "a" } else { "b" })),
+            passed_over,
+        }
+    }
+
+    #[test]
+    fn a_router_that_was_passed_over_at_the_start_is_tried_again() {
+        let now = Instant::now();
+        let mut followed = Followed::new(&opened_by(true), now);
+        assert!(!followed.is_due(&promotion(3), now, false));
+        assert!(followed.is_due(&promotion(3), now, true), "on SIGHUP");
+        let later = now + Duration::from_secs(10);
+        assert!(followed.is_due(&promotion(3), later, false));
+    }
+
+    #[test]
+    fn a_router_that_was_opened_at_the_start_is_not_opened_again() {
+        let now = Instant::now();
+        let mut followed = Followed::new(&opened_by(false), now);
+        assert!(!followed.is_due(&promotion(3), now, true));
+        assert!(
+            !followed.is_due(&promotion(4), now, true),
+            "the same router"
+        );
+        let mut followed = Followed::new(&opened_by(true), now);
+        assert!(followed.is_due(&promotion(4), now, false));
+    }
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{App, shadow::Shadow};
+use super::{App, retry::Retry, shadow::Shadow};
 use crate::{
     clock,
     composition::Canary,
@@ -41,6 +41,8 @@ struct Followed {
     /// The trial that is under way, whether or not its router could be opened.
     trial: Option<Trial>,
     is_open: bool,
+    /// When its router is tried again; none where it was opened.
+    retry: Option<Retry>,
 }
 
 impl App {
@@ -51,9 +53,10 @@ impl App {
             kind,
             trial: None,
             is_open: false,
+            retry: None,
         }));
         if self.config.router.artefact.is_none() {
-            self.look_at_trials(&mut followed).await;
+            self.look_at_trials(&mut followed, false).await;
         }
         followed
     }
@@ -66,16 +69,16 @@ impl App {
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            select! {
+            let was_asked = select! {
                 () = self.cancel.cancelled() => return,
-                () = self.trials_look.notified() => {}
-                _ = tick.tick() => {}
-            }
-            self.look_at_trials(&mut followed).await;
+                () = self.trials_look.notified() => true,
+                _ = tick.tick() => false,
+            };
+            self.look_at_trials(&mut followed, was_asked).await;
         }
     }
 
-    async fn look_at_trials(&self, followed: &mut FollowedTrials) {
+    async fn look_at_trials(&self, followed: &mut FollowedTrials, was_asked: bool) {
         let open = match self.store.open_trials().await {
             Ok(open) => open,
             Err(error) => {
@@ -88,6 +91,10 @@ impl App {
             let seen = followed.trial.as_ref().map(|trial| trial.number);
             if wanted.map(|trial| trial.number) != seen {
                 self.follow_trial(wanted, followed).await;
+            } else if let Some(trial) = wanted
+                && followed.is_due(Instant::now(), was_asked)
+            {
+                self.try_to_take_up(trial, followed).await;
             }
         }
     }
@@ -98,7 +105,6 @@ impl App {
     }
 
     async fn follow_trial(&self, wanted: Option<&Trial>, followed: &mut Followed) {
-        let kind = followed.kind;
         if let Some(before) = followed.trial.take()
             && followed.is_open
         {
@@ -106,14 +112,20 @@ impl App {
         }
         followed.trial = wanted.cloned();
         followed.is_open = false;
-        let Some(trial) = wanted else {
-            return;
-        };
+        followed.retry = None;
+        if let Some(trial) = wanted {
+            self.try_to_take_up(trial, followed).await;
+        }
+    }
+
+    async fn try_to_take_up(&self, trial: &Trial, followed: &mut Followed) {
+        let kind = followed.kind;
         let started = Instant::now();
         match self.open_tried(trial).await {
             Ok(router) => {
                 self.take_up(trial, router);
                 followed.is_open = true;
+                followed.retry = None;
                 show(trial, 1.0);
                 count(kind, "taken");
                 info!(
@@ -123,10 +135,12 @@ impl App {
                 );
             }
             Err(error) => {
+                let retry = Retry::after(followed.retry, Instant::now());
+                followed.retry = Some(retry);
                 count(kind, "refused");
                 warn!(
                     router = %trial.router, trial = trial.number, kind = kind.as_str(),
-                    error = &error as &dyn Error,
+                    error = &error as &dyn Error, retry_after = ?retry.pause(),
                     "the router that is to be tried as {kind} cannot be opened; all questions stay with the router in force"
                 );
             }
@@ -144,7 +158,7 @@ impl App {
         match trial.kind {
             TrialKind::Canary => {
                 let canary = Canary { trial, router };
-                self.composition.replace_canary(Some(canary));
+                self.composition.begin_canary(canary);
             }
             TrialKind::Shadow => {
                 let (shadow, worker) = Shadow::new(router, self.store.clone());
@@ -156,7 +170,7 @@ impl App {
 
     fn leave(&self, trial: &Trial) {
         match trial.kind {
-            TrialKind::Canary => self.composition.replace_canary(None),
+            TrialKind::Canary => self.composition.end_canary(trial.number),
             TrialKind::Shadow => self.shadow.store(None),
         }
         show(trial, 0.0);
@@ -220,7 +234,8 @@ impl App {
             why: Some(worse.to_string()),
         };
         let is_first = self.store.end_trial(trial.number, &ended).await?;
-        self.composition.replace_canary(None);
+        // Reading took a while: another canary may decide by now.
+        self.composition.end_canary(trial.number);
         self.trials_look.notify_one();
         if is_first {
             counter!("coterie_canary_rollbacks_total").increment(1);
@@ -230,6 +245,13 @@ impl App {
             );
         }
         Ok(())
+    }
+}
+
+impl Followed {
+    /// Whether a router that could not be opened is to be tried again.
+    fn is_due(&self, now: Instant, was_asked: bool) -> bool {
+        self.retry.is_some_and(|retry| retry.is_due(now, was_asked))
     }
 }
 

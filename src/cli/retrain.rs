@@ -4,13 +4,13 @@ use clap::Args;
 
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
+    causes::in_full,
     config::{Config, Environment, Exposure},
     learning::{
         Origin,
         comparing::{self, ComparingError},
         gate::{Bounds, Ending},
-        remap::Remapped,
-        retrain::{self, Options, REPORT_FILE, Retrained},
+        retrain::{self, Options, REPORT_FILE, RetrainError, Retrained},
     },
     store::Store,
 };
@@ -52,13 +52,24 @@ pub(super) async fn run(args: RetrainArgs, environment: &Environment) -> Result<
     };
     let retrained = Box::pin(retrain::retrain(&config, &store, &options)).await;
     let closed = store.close().await;
-    let retrained = retrained.map_err(CliError::failed)?;
-    closed.map_err(CliError::failed)?;
+    let retrained = retrained.map_err(|error| match error {
+        RetrainError::Pinned => CliError::usage(error),
+        error => CliError::failed(error),
+    })?;
+    // What is in force by now is told whatever else went wrong.
     if args.json {
-        return output::json(&retrained).map_err(CliError::failed);
+        output::json(&retrained).map_err(CliError::failed)?;
+    } else {
+        tell(&retrained, args.dry_run);
     }
-    tell(&retrained, args.dry_run);
-    Ok(())
+    closed.map_err(CliError::failed)?;
+    match &retrained.mapping_error {
+        Some(error) => Err(CliError::Failed(format!(
+            "the mapping that the outcomes speak for is not put in force: {}",
+            in_full(error)
+        ))),
+        None => Ok(()),
+    }
 }
 
 impl RetrainArgs {
@@ -108,12 +119,13 @@ fn tell(retrained: &Retrained, is_dry_run: bool) {
         judgement,
         ..
     } = retrained;
-    if champion == challenger {
+    // Nothing was judged anew.
+    if judgement.checks.is_empty() {
         output::line(&format!(
             "router {champion} stays in force; {}",
             judgement.reason
         ));
-        tell_mapping(&retrained.mapping, is_dry_run);
+        tell_mapping(retrained, is_dry_run);
         return;
     }
     output::line(&format!(
@@ -144,12 +156,13 @@ fn tell(retrained: &Retrained, is_dry_run: bool) {
         _ => format!("not promoted: router {champion} stays in force"),
     };
     output::line(&done);
-    tell_mapping(&retrained.mapping, is_dry_run);
+    tell_mapping(retrained, is_dry_run);
     let report = retrained.folder.join(REPORT_FILE);
     output::line(&format!("report: {}", report.display()));
 }
 
-fn tell_mapping(mapping: &Remapped, is_dry_run: bool) {
+fn tell_mapping(retrained: &Retrained, is_dry_run: bool) {
+    let mapping = &retrained.mapping;
     output::line(&format!("mapping: {}", mapping.reason));
     for change in &mapping.changes {
         output::line(&format!(
@@ -161,6 +174,8 @@ fn tell_mapping(mapping: &Remapped, is_dry_run: bool) {
         output::line(
             "  it is in force: the mapping's file was changed; the one before it lies beside the report",
         );
+    } else if retrained.mapping_error.is_some() {
+        output::line("  it is not in force");
     } else if mapping.passed && is_dry_run {
         output::line("  it would be put into the mapping's file");
     } else if mapping.passed {

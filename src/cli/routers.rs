@@ -164,7 +164,7 @@ impl ChangeArgs {
 /// Whether the artefact of a registered router is there and whole: a server would refuse any other.
 async fn openable(store: &Store, id: &RouterId) -> Result<(), CliError> {
     let Some(registered) = store.router(id).await.map_err(CliError::failed)? else {
-        // The promotion says so.
+        // What is made of it says so.
         return Ok(());
     };
     let read = tokio::task::spawn_blocking(move || Artefact::read(&registered.folder).map(drop));

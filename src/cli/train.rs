@@ -4,14 +4,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CliError, ConfigArgs, load, output};
+use super::{CliError, ConfigArgs, asking, load, output};
 use crate::{
     clock,
-    config::{Environment, Exposure},
+    config::{Config, Environment, Exposure},
+    learning::{retrain::STATEMENTS_MAX, teaching},
+    registry,
     router::artefact::{Figures, Manifest, Source, TierReport},
+    store::Store,
     train::{
         dataset::{self, Dataset},
-        in_force, labels,
+        in_force,
+        labels::{self, Labelled},
         router::{Job, Prepared},
         shipped,
     },
@@ -42,6 +46,12 @@ pub(super) struct TrainArgs {
     /// Decides which rows are held back together.
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Have the instruction tier label questions of the log that nobody labelled, and learn from what it is sure of.
+    #[arg(long, value_enum)]
+    teacher: Option<Teacher>,
+    /// Questions that the teacher is asked about at the most, the newest.
+    #[arg(long, value_name = "N", default_value_t = 2000, requires = "teacher")]
+    teacher_max: u32,
     /// A public set that rows come from, for the router's manifest; may be given several times.
     #[arg(long = "source", value_name = "NAME=LICENCE", value_parser = source)]
     sources: Vec<Source>,
@@ -52,10 +62,18 @@ pub(super) struct TrainArgs {
     config: ConfigArgs,
 }
 
+/// Who says what questions of the log were about.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Teacher {
+    /// The expert of `router.instruction`, with the router in force.
+    Instruction,
+}
+
 pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<(), CliError> {
-    if args.labels.is_empty() && args.routes.is_none() {
+    if args.labels.is_empty() && args.routes.is_none() && args.teacher.is_none() {
         return Err(CliError::Usage(
-            "there is nothing to train on; give --labels, --routes or both".into(),
+            "there is nothing to train on; give --labels, --routes, --teacher or several of them"
+                .into(),
         ));
     }
     let config = load(&args.config, environment, Exposure::Insecure)?;
@@ -68,6 +86,9 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
     }
     if !args.labels.is_empty() {
         rows.extend(labels::read(&args.labels).map_err(CliError::usage)?);
+    }
+    if let Some(Teacher::Instruction) = args.teacher {
+        rows.extend(taught(&config, args.teacher_max).await?);
     }
     let encoder = in_force::open_encoder(&config.router)
         .await
@@ -97,6 +118,31 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
     }
     tell(&manifest, &args.out);
     Ok(())
+}
+
+/// What the instruction tier says of questions that nobody labelled; what it said before counts as well.
+async fn taught(config: &Config, rows_max: u32) -> Result<Vec<Labelled>, CliError> {
+    let router = registry::open(config, None)
+        .await
+        .map_err(CliError::failed)?;
+    let tier = asking::tier(config, &router).await?.ok_or_else(|| {
+        CliError::Usage("the configuration has no `router.instruction` to be a teacher".into())
+    })?;
+    let store = Store::open(&config.store.path)
+        .await
+        .map_err(CliError::failed)?;
+    let taught = teaching::label(&store, &router, &tier, rows_max).await;
+    let taught = taught.map_err(CliError::failed)?;
+    let gathered = store
+        .evidence(STATEMENTS_MAX)
+        .await
+        .map_err(CliError::failed)?;
+    store.close().await.map_err(CliError::failed)?;
+    output::note(&format!(
+        "the teacher was asked about {} questions and is sure of {}",
+        taught.asked, taught.labelled
+    ));
+    Ok(teaching::rows(&gathered.evidence, &tier.given_by()))
 }
 
 fn warn_of_few_rows(dataset: &Dataset) {

@@ -115,6 +115,11 @@ impl Tier {
             .transpose()
     }
 
+    /// By whom a label is that is given by its word.
+    pub fn given_by(&self) -> String {
+        format!("{} {}", self.config.expert, self.asker.prompt())
+    }
+
     /// Has the expert read the cards, so that the first question does not wait for that; what fails is told in the log.
     pub async fn warm_up(&self, encoder: &Encoder) {
         let (heard, _) = self

@@ -1,7 +1,7 @@
 //! What two routers say of rows that neither has seen, although both may have learnt from them.
 //!
-//! Of a row that a router learnt from, its stand-in is asked: trained just like it, but without the block of conversations
-//! that the row is in.
+//! Of a row that a router learnt from, its stand-in is asked: trained just like it, on what it was told then, but without the
+//! block of conversations that the row is in.
 
 use std::{
     fs, io,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    Evidence,
     challenger::{self, ChallengerError},
     judging,
     learnt::Learnt,
@@ -41,13 +42,42 @@ pub enum CrossfitError {
     Router(#[from] RouterError),
 }
 
+/// Share of what the champion learnt that may be gone from the store: a stand-in that lacks more knows too little to be taken
+/// for it, and is too easy to beat.
+const GONE_SHARE_MAX: f64 = 0.05;
+
 /// The router in force, and what it learnt from.
-#[derive(Clone, Copy)]
 pub struct Champion<'c> {
     /// The router.
     pub router: &'c Router,
-    /// Its rows.
-    pub learnt: &'c Learnt,
+    learnt: Learnt,
+    /// The rows that it learnt from, as it learnt them, as far as they are still there.
+    rows: Vec<Row>,
+}
+
+impl<'c> Champion<'c> {
+    /// Reads what a router learnt from beside its artefact. `rows`: what can be learnt from now; `evidence`: all that was said.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn new(router: &'c Router, rows: &[Row], evidence: &[Evidence]) -> io::Result<Self> {
+        let learnt = Learnt::read(&router.artefact().folder)?;
+        Ok(Self {
+            router,
+            rows: learnt.rows(rows, evidence),
+            learnt,
+        })
+    }
+
+    /// Whether enough is there of what it learnt for a stand-in.
+    fn is_there(&self) -> bool {
+        is_there(self.rows.len(), self.learnt.texts())
+    }
+}
+
+fn is_there(rows: usize, learnt: usize) -> bool {
+    let gone = learnt.saturating_sub(rows);
+    gone as f64 <= GONE_SHARE_MAX * learnt as f64
 }
 
 /// What was said of the rows of all blocks.
@@ -63,19 +93,21 @@ pub struct Heard {
     pub newest: usize,
     /// Of how many rows the champion's stand-in was asked.
     pub by_stand_in: usize,
+    /// How many rows the champion has seen and none could stand in for it: they are left out.
+    pub left_out: usize,
 }
 
 /// Has both routers, or their stand-ins, judge every row of every block. `name`: the challenger's, for the folder of its
 /// stand-ins.
 ///
-/// Rows that the champion learnt from are left out where it was trained in another way than routers are now, so that there is
-/// no stand-in for it.
+/// Rows that the champion learnt from are left out where it was trained in another way than routers are now, or on much that
+/// is gone, so that there is no stand-in for it.
 ///
 /// # Errors
 /// A stand-in cannot be trained, or a router fails.
 pub async fn judge(
     config: &Config,
-    champion: Champion<'_>,
+    champion: &Champion<'_>,
     split: &Split,
     (name, seed): (&str, u64),
 ) -> Result<Heard, CrossfitError> {
@@ -99,7 +131,7 @@ pub async fn judge(
 
 struct Work<'w> {
     config: &'w Config,
-    champion: Champion<'w>,
+    champion: &'w Champion<'w>,
     split: &'w Split,
     seed: u64,
     folder: PathBuf,
@@ -107,14 +139,16 @@ struct Work<'w> {
 
 impl Work<'_> {
     async fn judge(&self, block: &Block, heard: &mut Heard) -> Result<(), CrossfitError> {
-        let challenger = self.stand_in(&self.split.without(block)).await?;
+        let challenger = self.stand_in(&block.lacking(&self.split.rows)).await?;
         let known = |at: &usize| self.champion.learnt.knows(&self.split.rows[*at]);
         let (known, new): (Vec<usize>, Vec<usize>) = block.judging.iter().partition(|at| known(at));
         let mut by_champion = self.said(self.champion.router, &new).await?;
-        if !known.is_empty() && is_trained_alike(self.champion.router, &challenger) {
-            let mut rows = self.split.without(block);
-            rows.retain(|row| self.champion.learnt.has_text(row));
-            let stand_in = self.stand_in(&rows).await?;
+        let has_stand_in =
+            self.champion.is_there() && is_trained_alike(self.champion.router, &challenger);
+        if !has_stand_in {
+            heard.left_out += known.len();
+        } else if !known.is_empty() {
+            let stand_in = self.stand_in(&block.lacking(&self.champion.rows)).await?;
             by_champion.extend(self.said(&stand_in, &known).await?);
             heard.by_stand_in += known.len();
         }
@@ -177,4 +211,16 @@ fn clear_left_behind(folder: &Path, now_ms: i64) {
         Ok(())
     };
     clear().ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_stands_in_for_a_router_of_whose_rows_many_are_gone() {
+        assert!(is_there(0, 0), "who never learnt lacks nothing");
+        assert!(is_there(100, 100) && is_there(95, 100));
+        assert!(!is_there(94, 100) && !is_there(0, 1));
+    }
 }

@@ -28,6 +28,13 @@ pub struct Evidence {
     pub statements: Vec<Statement>,
 }
 
+impl Evidence {
+    /// Its conversation; where nothing tells it, it is one by itself.
+    pub fn conversation(&self) -> &str {
+        self.conversation.as_deref().unwrap_or(&self.outcome_id)
+    }
+}
+
 /// One statement of what an outcome was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {

@@ -1,11 +1,16 @@
-//! What a router learnt from the traffic, beside its artefact: which questions it must not be judged on.
+//! What a router learnt from the traffic, beside its artefact: which questions it must not be judged on, and what another
+//! has to learn to stand in for it.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::resolve::Row;
-use crate::train::dataset;
+use super::{Evidence, Origin, resolve::Row};
+use crate::{ids::CategoryId, query::Query, train::dataset};
 
 /// The file's name.
 pub const LEARNT_FILE: &str = "learnt.json";
@@ -14,15 +19,30 @@ pub const LEARNT_FILE: &str = "learnt.json";
 /// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learnt {
-    texts: BTreeSet<String>,
+    texts: BTreeMap<String, Lesson>,
     conversations: BTreeSet<String>,
+}
+
+/// What a router was told of a text. Somebody may say something else of it later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Lesson {
+    category: CategoryId,
+    /// Whose word it was, which decides whether it may be doubted.
+    origin: String,
 }
 
 impl Learnt {
     /// What rows teach.
     pub fn of(rows: &[Row]) -> Self {
+        let lesson = |row: &Row| Lesson {
+            category: row.category.clone(),
+            origin: row.origin.to_string(),
+        };
         Self {
-            texts: rows.iter().map(|row| digest(&row.text)).collect(),
+            texts: rows
+                .iter()
+                .map(|row| (digest(&row.text), lesson(row)))
+                .collect(),
             conversations: rows.iter().map(|row| digest(&row.conversation)).collect(),
         }
     }
@@ -47,14 +67,71 @@ impl Learnt {
         serde_json::to_vec(self)
     }
 
-    /// Whether the router learnt from this very text.
-    pub fn has_text(&self, row: &Row) -> bool {
-        self.texts.contains(&digest(&row.text))
+    /// How many texts it learnt from.
+    pub fn texts(&self) -> usize {
+        self.texts.len()
     }
 
     /// Whether the router has seen the text, or another one of its conversation.
     pub fn knows(&self, row: &Row) -> bool {
-        self.has_text(row) || self.conversations.contains(&digest(&row.conversation))
+        self.texts.contains_key(&digest(&row.text))
+            || self.conversations.contains(&digest(&row.conversation))
+    }
+
+    /// The rows that the router learnt from, as it learnt them, as far as their texts are still there.
+    ///
+    /// `rows`: what can be learnt from now; `evidence`: everything of which something was said, whether or not it is believed
+    /// now.
+    pub fn rows(&self, rows: &[Row], evidence: &[Evidence]) -> Vec<Row> {
+        let mut places: BTreeMap<String, Place<'_>> = BTreeMap::new();
+        for outcome in evidence {
+            let text = Query::from_text(&outcome.question).text;
+            let place = Place::of(outcome);
+            let last = places.entry(text).or_insert(place);
+            *last = place.max(*last);
+        }
+        // What is held back together goes by these.
+        for row in rows {
+            places.insert(row.text.clone(), Place::of_row(row));
+        }
+        let known = places.into_iter().filter_map(|(text, place)| {
+            let lesson = self.texts.get(&digest(&text))?;
+            Some(Row {
+                text,
+                category: lesson.category.clone(),
+                origin: Origin::from_word(lesson.origin.clone()),
+                client: None,
+                asked_at_ms: place.asked_at_ms,
+                conversation: place.conversation.to_owned(),
+            })
+        });
+        known.collect()
+    }
+}
+
+/// Where a text was asked; the greater was later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place<'p> {
+    asked_at_ms: i64,
+    outcome_id: &'p str,
+    conversation: &'p str,
+}
+
+impl<'p> Place<'p> {
+    fn of(outcome: &'p Evidence) -> Self {
+        Self {
+            asked_at_ms: outcome.asked_at_ms,
+            outcome_id: &outcome.outcome_id,
+            conversation: outcome.conversation(),
+        }
+    }
+
+    fn of_row(row: &'p Row) -> Self {
+        Self {
+            asked_at_ms: row.asked_at_ms,
+            outcome_id: "",
+            conversation: &row.conversation,
+        }
     }
 }
 
@@ -65,16 +142,32 @@ fn digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ids::CategoryId, learning::Origin};
+    use crate::learning::Statement;
 
     fn row(text: &str, conversation: &str) -> Row {
         Row {
             text: text.to_owned(),
             category: CategoryId::new("math"),
-            origin: Origin::Person,
+            origin: Origin::Feedback,
             client: None,
             asked_at_ms: 0,
             conversation: conversation.to_owned(),
+        }
+    }
+
+    fn evidence(text: &str, asked_at_ms: i64) -> Evidence {
+        Evidence {
+            outcome_id: format!("of {text}, {asked_at_ms}"),
+            asked_at_ms,
+            conversation: None,
+            question: text.to_owned(),
+            routed_to: None,
+            statements: vec![Statement {
+                category: "legal".to_owned(),
+                origin: Origin::Person,
+                given_by: None,
+                given_at_ms: asked_at_ms,
+            }],
         }
     }
 
@@ -86,10 +179,36 @@ mod tests {
         fs::write(folder.path().join(LEARNT_FILE), learnt.to_json().unwrap()).unwrap();
         let read = Learnt::read(folder.path()).unwrap();
         assert_eq!(read, learnt);
-        assert!(read.knows(&row("a", "three")) && read.has_text(&row("a", "three")));
-        assert!(read.knows(&row("c", "two")) && !read.has_text(&row("c", "two")));
+        assert!(read.knows(&row("a", "three")));
+        assert!(read.knows(&row("c", "two")));
         assert!(!read.knows(&row("c", "three")));
         fs::write(folder.path().join(LEARNT_FILE), "{").unwrap();
         assert!(Learnt::read(folder.path()).is_err());
+    }
+
+    #[test]
+    fn who_stands_in_learns_what_was_learnt_whatever_is_said_now() {
+        let learnt = Learnt::of(&[row("a", "one"), row("b", "two"), row("gone", "three")]);
+        // Of `a` a person says something else by now; of `b` nothing counts any more; `c` is new.
+        let corrected = Row {
+            category: CategoryId::new("legal"),
+            origin: Origin::Person,
+            ..row("a", "four")
+        };
+        let all = [
+            evidence("a", 5),
+            evidence("b", 7),
+            evidence("b", 6),
+            evidence("c", 8),
+        ];
+        let known = learnt.rows(&[corrected, row("c", "five")], &all);
+        let told: Vec<_> = known
+            .iter()
+            .map(|row| (row.text.as_str(), row.conversation.as_str()))
+            .collect();
+        assert_eq!(told, [("a", "four"), ("b", "of b, 7")]);
+        assert!(known.iter().all(|row| row.category.as_str() == "math"));
+        assert!(known.iter().all(|row| row.origin == Origin::Feedback));
+        assert_eq!(learnt.texts(), 3);
     }
 }

@@ -91,9 +91,12 @@ pub struct Change {
     pub rewards: [f64; 2],
     /// Rewards of both there.
     pub rows: [f64; 2],
+    /// On the newer half, the mean reward over all questions with this change alone less that without; none where it was not
+    /// judged.
+    pub difference: Option<Estimate>,
 }
 
-/// Proposes other experts for categories and judges them together.
+/// Proposes other experts for categories and judges them: all together, and none may be worse.
 ///
 /// `served`: oldest first, those that were asked again marked. `experts`: who may be chosen. `open`: how a mapping is made of
 /// its configuration.
@@ -125,21 +128,65 @@ pub fn remap(
             "no expert did better than the one that answers a category now".to_owned();
         return remapped;
     }
-    let [one, other] = [proposed(current, &remapped.changes), current.clone()].map(open);
-    let [one, other] = [&one, &other].map(|mapping| Target {
-        mapping,
-        router: None,
-        categories: &[],
+    let newer = Newer {
+        served: &newer,
+        current,
         experts,
-    });
-    let doubts = untried::hindsight(&newer, &one, rules.implicit).warnings;
-    if let Some(paired) = untried::paired(&newer, [&one, &other], rules.implicit) {
-        remapped.difference = off_policy::difference(&paired.one, &paired.other);
-        remapped.without_client = without_client(&paired);
+        open: &open,
+        implicit: rules.implicit,
+    };
+    remapped.difference = newer.difference(&remapped.changes);
+    remapped.without_client = newer.without_client(&remapped.changes);
+    for change in &mut remapped.changes {
+        change.difference = newer.difference(std::slice::from_ref(change));
     }
-    let without_client = remapped.without_client.as_ref();
-    (remapped.passed, remapped.reason) = verdict(remapped.difference, without_client, &doubts);
+    let doubts = newer.doubts(&remapped.changes);
+    (remapped.passed, remapped.reason) = verdict(&remapped, &doubts);
     remapped
+}
+
+/// The outcomes that judge.
+struct Newer<'n, O> {
+    served: &'n [Served],
+    current: &'n MappingConfig,
+    experts: &'n [ExpertId],
+    open: &'n O,
+    implicit: Implicit,
+}
+
+impl<O: Fn(MappingConfig) -> Mapping> Newer<'_, O> {
+    fn target<'t>(&'t self, mapping: &'t Mapping) -> Target<'t> {
+        Target {
+            mapping,
+            router: None,
+            categories: &[],
+            experts: self.experts,
+        }
+    }
+
+    /// The outcomes as the mapping with these changes, and as the one in force, would have had them.
+    fn paired(&self, changes: &[Change]) -> Option<Paired<'_>> {
+        let mappings = [proposed(self.current, changes), self.current.clone()].map(self.open);
+        let [one, other] = mappings.each_ref().map(|mapping| self.target(mapping));
+        untried::paired(self.served, [&one, &other], self.implicit)
+    }
+
+    /// The mean reward with these changes less that of the mapping in force.
+    fn difference(&self, changes: &[Change]) -> Option<Estimate> {
+        let paired = self.paired(changes)?;
+        off_policy::difference(&paired.one, &paired.other)
+    }
+
+    /// What is left of it without the client without whom least is; none where fewer than two asked.
+    fn without_client(&self, changes: &[Change]) -> Option<WithoutClient> {
+        without_client(&self.paired(changes)?)
+    }
+
+    /// Why these outcomes cannot tell of these changes.
+    fn doubts(&self, changes: &[Change]) -> Vec<String> {
+        let mapping = (self.open)(proposed(self.current, changes));
+        untried::hindsight(self.served, &self.target(&mapping), self.implicit).warnings
+    }
 }
 
 /// What is left without the client without whom least is; none where fewer than two asked.
@@ -164,23 +211,26 @@ fn without_client(paired: &Paired<'_>) -> Option<WithoutClient> {
     all.min_by(|a, b| low(a).total_cmp(&low(b)))
 }
 
-fn verdict(
-    difference: Option<Estimate>,
-    without_client: Option<&WithoutClient>,
-    doubts: &[String],
-) -> (bool, String) {
-    let Some(difference) = difference else {
+fn verdict(remapped: &Remapped, doubts: &[String]) -> (bool, String) {
+    let Some(difference) = remapped.difference else {
         return (false, "no newer outcome tells of it".to_owned());
     };
     if let Some(doubt) = doubts.first() {
         return (false, format!("the outcomes cannot tell: {doubt}"));
     }
+    // What one category gains must not hide what another loses.
+    let is_worse = |change: &&Change| change.difference.is_some_and(|it| it.high < 0.0);
+    if let Some(worse) = remapped.changes.iter().find(is_worse) {
+        let category = &worse.category;
+        let words = worse.difference.as_ref().map(in_words).unwrap_or_default();
+        let reason = format!("`{category}` would be worse answered: {words}");
+        return (false, reason);
+    }
     let words = in_words(&difference);
-    let is_better = difference.low > 0.0;
-    if !is_better {
+    if difference.low <= 0.0 {
         return (false, format!("not shown to be better: {words}"));
     }
-    match without_client {
+    match &remapped.without_client {
         Some(without) if !without.difference.is_some_and(|left| left.low > 0.0) => {
             let name = without.client.as_ref();
             let name = name.map_or_else(|| "who has no key".to_owned(), |name| format!("`{name}`"));
@@ -267,6 +317,7 @@ fn changes(
             to: best.0.clone(),
             rewards: [mean(&now), mean(&best.1)],
             rows: [now.rows, best.1.rows],
+            difference: None,
         })
     };
     categories.into_iter().filter_map(change).collect()

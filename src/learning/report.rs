@@ -53,13 +53,17 @@ fn mapping(remapped: &Remapped) -> String {
     if remapped.changes.is_empty() {
         return text;
     }
-    text += "\n| category | answered by | mean reward | would be | mean reward |\n| --- | --- | --- | --- | --- |\n";
+    text += "\n| category | answered by | mean reward | would be | mean reward | changes the mean of all newer ones by |\n| --- | --- | --- | --- | --- | --- |\n";
     for change in &remapped.changes {
         let [now, then] = change.rewards;
         let [rows_now, rows_then] = change.rows;
+        let judged = change.difference.map_or_else(
+            || "–".to_owned(),
+            |it| format!("{:+.3} ({:+.3} to {:+.3})", it.value, it.low, it.high),
+        );
         let _ = writeln!(
             text,
-            "| {} | {} | {now:.3} of {rows_now:.0} | {} | {then:.3} of {rows_then:.0} |",
+            "| {} | {} | {now:.3} of {rows_now:.0} | {} | {then:.3} of {rows_then:.0} | {judged} |",
             change.category, change.from, change.to
         );
     }
@@ -141,6 +145,10 @@ fn evidence(retrained: &Retrained) -> String {
         ("outcomes whose text occurs elsewhere", duplicates),
         ("texts of which different things are said", disputed),
         ("rows over what one client may give", capped),
+        (
+            "rows that the champion had learnt and that judge nobody, since none could be trained like it",
+            &retrained.left_out,
+        ),
     ] {
         let _ = writeln!(text, "| {what} | {count} |");
     }

@@ -183,10 +183,7 @@ fn row(text: String, said: &[Said<'_>], disputed: &mut usize) -> Option<Row> {
             _ => None,
         },
         asked_at_ms: last.asked_at_ms,
-        conversation: last
-            .conversation
-            .clone()
-            .unwrap_or_else(|| last.outcome_id.clone()),
+        conversation: last.conversation().to_owned(),
     })
 }
 

@@ -1,20 +1,19 @@
 //! The path of one retraining: evidence → rows → a challenger → the gate → the registry; and outcomes → the mapping.
 
+mod error;
 mod mapping;
 
 use std::{
     collections::HashSet,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
-    Origin,
-    challenger::{self, ChallengerError},
-    conversation,
-    crossfit::{self, Champion, CrossfitError, Heard},
+    Evidence, Gathered, Origin, challenger, conversation,
+    crossfit::{self, Champion, Heard},
     gate::{self, Bounds, Itself, Judgement},
     judging,
     learnt::{LEARNT_FILE, Learnt},
@@ -23,15 +22,16 @@ use super::{
     resolve::{self, Account, Row},
     split::{self, Split},
 };
-pub use mapping::{MappingError, PROPOSED_FILE, REPLACED_FILE};
+pub use error::RetrainError;
+pub use mapping::MappingError;
 
 use crate::{
-    clock,
+    causes, clock,
     config::Config,
     evaluate::Evaluation,
     ids::RouterId,
-    registry::{self, OpenError, Promotion, Registered},
-    router::{Router, RouterError},
+    registry::{self, Promotion, Registered},
+    router::Router,
     store::{Promoter, PromotionError, Store, StoreError},
     train::{dataset, labels::Labelled},
 };
@@ -73,74 +73,8 @@ pub struct Options {
     pub promotes: bool,
 }
 
-/// Why nothing was decided.
-#[derive(Debug, thiserror::Error)]
-pub enum RetrainError {
-    /// There is too little to learn from.
-    #[error(
-        "there are {rows} labelled questions to train on, and {ROWS_MIN} are needed; send feedback with a `category` (POST /v1/feedback), or label questions with `coterie label`"
-    )]
-    TooFewRows {
-        /// Rows to train on.
-        rows: usize,
-    },
-    /// A promotion would change nothing.
-    #[error(
-        "`router.artefact` names the router to use, so that no promotion would have an effect; take it out of the configuration, or use --dry-run"
-    )]
-    Pinned,
-    /// The router in force cannot be opened.
-    #[error(transparent)]
-    Champion(#[from] OpenError),
-    /// No challenger can be trained.
-    #[error(transparent)]
-    Challenger(#[from] ChallengerError),
-    /// Rows cannot be judged.
-    #[error(transparent)]
-    Crossfit(#[from] CrossfitError),
-    /// A router failed on a row.
-    #[error(transparent)]
-    Router(#[from] RouterError),
-    /// What the router in force learnt from cannot be told.
-    #[error(
-        "what router {router} learnt from cannot be read from its folder {}; put another router in force, or remove {LEARNT_FILE} there: it is then judged on questions that it knows, and is harder to beat",
-        folder.display()
-    )]
-    Learnt {
-        /// The router in force.
-        router: RouterId,
-        /// Where its artefact lies.
-        folder: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The store cannot be read or written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It passed, and was not put in force.
-    #[error(transparent)]
-    Promotion(#[from] PromotionError),
-    /// A mapping that passed is not in force.
-    #[error("the mapping that the outcomes speak for is not put in force")]
-    Mapping(#[from] MappingError),
-    /// The report cannot be written.
-    #[error("{} cannot be written", path.display())]
-    Report {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The picture cannot be drawn.
-    #[error(transparent)]
-    Picture(#[from] crate::plot::PlotError),
-    /// The report cannot be written as JSON.
-    #[error("the judgement cannot be written as JSON")]
-    Json(#[from] serde_json::Error),
-}
-
-/// What came of it; kept beside the artefact as [`JUDGEMENT_FILE`], but for the promotion.
-#[derive(Clone, Debug, Serialize)]
+/// What came of it; kept beside the artefact as [`JUDGEMENT_FILE`], but for what was put in force.
+#[derive(Debug, Serialize)]
 pub struct Retrained {
     /// The router that was in force.
     pub champion: RouterId,
@@ -156,6 +90,8 @@ pub struct Retrained {
     pub judged: usize,
     /// Of how many of these the champion's stand-in was asked, since the champion has seen them.
     pub judged_by_stand_in: usize,
+    /// Rows that the champion has seen, and that none could be asked about in its place.
+    pub left_out: usize,
     /// Whether it may replace the champion, and why.
     pub judgement: Judgement,
     /// How both, or those who stood in for them, did on these rows; none without rows.
@@ -166,6 +102,14 @@ pub struct Retrained {
     pub promoted: bool,
     /// What became of the mapping.
     pub mapping: Remapped,
+    /// Why a mapping that passed was not put in force, though it was to be. What became of the router stands all the same.
+    #[serde(serialize_with = "in_words")]
+    pub mapping_error: Option<MappingError>,
+}
+
+fn in_words<S: Serializer>(error: &Option<MappingError>, to: S) -> Result<S::Ok, S::Error> {
+    let words = error.as_ref().map(|error| causes::in_full(error));
+    words.serialize(to)
 }
 
 /// Trains a challenger on what was said of outcomes, judges it beside the router in force on rows that neither has seen,
@@ -182,7 +126,8 @@ pub async fn retrain(
         return Err(RetrainError::Pinned);
     }
     let (champion, opened_by) = Box::pin(registry::open_promoted(config, store)).await?;
-    let (split, account) = rows(config, store, options).await?;
+    let gathered = store.evidence(STATEMENTS_MAX).await?;
+    let (split, account) = rows(config, &gathered, options);
     if split.rows.len() < ROWS_MIN {
         let rows = split.rows.len();
         return Err(RetrainError::TooFewRows { rows });
@@ -198,34 +143,63 @@ pub async fn retrain(
         learnt: split.rows.len(),
         judged: 0,
         judged_by_stand_in: 0,
+        left_out: 0,
         figures: None,
         judgement: Judgement::refused(NOTHING_NEW.to_owned()),
         folder: challenger.artefact().folder.clone(),
         promoted: false,
         mapping: mapping::propose(config, store, &options.without).await?,
+        mapping_error: None,
     };
-    // Its judgement and its report are those that put it in force.
-    if challenger.id() == champion.id() {
-        if options.promotes {
-            mapping::promote(config, &mut retrained)?;
+    let settled = settled(store, &champion, &challenger).await?;
+    if let Some(reason) = settled {
+        retrained.judgement = Judgement::refused(reason);
+    } else {
+        let knowing = knowing(&champion, &split.rows, &gathered.evidence)?;
+        let compared = compare(config, (&knowing, &challenger), &split, options);
+        retrained.hear(Box::pin(compared).await?, [&champion, &challenger]);
+        keep(&retrained, &split.rows)?;
+        register(store, &retrained, &challenger).await?;
+        if options.promotes && retrained.judgement.passed {
+            promote(store, &retrained, opened_by.seen).await?;
+            retrained.promoted = true;
         }
-        return Ok(retrained);
-    }
-    let compared = Box::pin(compare(config, [&champion, &challenger], &split, options)).await?;
-    retrained.judged = compared.heard.rows.len();
-    retrained.judged_by_stand_in = compared.heard.by_stand_in;
-    retrained.figures = figures(&compared.heard, &champion, &challenger);
-    retrained.judgement = compared.judgement;
-    keep(&retrained, &split.rows)?;
-    register(store, &retrained, &challenger).await?;
-    if options.promotes && retrained.judgement.passed {
-        promote(store, &retrained, opened_by.seen).await?;
-        retrained.promoted = true;
     }
     if options.promotes {
-        mapping::promote(config, &mut retrained)?;
+        retrained.mapping_error = mapping::promote(config, &mut retrained).err();
     }
     Ok(retrained)
+}
+
+impl Retrained {
+    /// Takes in what was found.
+    fn hear(&mut self, compared: Compared, [champion, challenger]: [&Router; 2]) {
+        self.judged = compared.heard.rows.len();
+        self.judged_by_stand_in = compared.heard.by_stand_in;
+        self.left_out = compared.heard.left_out;
+        self.figures = figures(&compared.heard, champion, challenger);
+        self.judgement = compared.judgement;
+    }
+}
+
+/// Why nothing is to be judged; none where something is. What was said of the challenger then, its judgement and its report,
+/// stays.
+async fn settled(
+    store: &Store,
+    champion: &Router,
+    challenger: &Router,
+) -> Result<Option<String>, StoreError> {
+    if challenger.id() == champion.id() {
+        return Ok(Some(NOTHING_NEW.to_owned()));
+    }
+    let (promotions, trials) = (store.promotions().await?, store.trials().await?);
+    let given_up = registry::given_up(challenger.id(), &promotions, &trials);
+    Ok(given_up.map(|given_up| {
+        let id = challenger.id();
+        format!(
+            "the same rows make router {id} again, and {given_up}; `coterie routers promote {id}` puts it in force all the same"
+        )
+    }))
 }
 
 /// A challenger beside the champion.
@@ -242,17 +216,12 @@ pub struct Compared {
 /// A stand-in cannot be trained, or a router fails.
 pub async fn compare(
     config: &Config,
-    [champion, challenger]: [&Router; 2],
+    (champion, challenger): (&Champion<'_>, &Router),
     split: &Split,
     options: &Options,
 ) -> Result<Compared, RetrainError> {
-    let learnt = learnt_by(champion)?;
     let named = (challenger.id().as_str(), options.seed);
-    let judges = Champion {
-        router: champion,
-        learnt: &learnt,
-    };
-    let heard = Box::pin(crossfit::judge(config, judges, split, named)).await?;
+    let heard = Box::pin(crossfit::judge(config, champion, split, named)).await?;
     let rows: Vec<&Row> = heard.rows.iter().map(|at| &split.rows[*at]).collect();
     let labelled = || -> Vec<Labelled> {
         let labelled = rows.iter().map(|row| challenger::labelled(row));
@@ -261,7 +230,7 @@ pub async fn compare(
     let of_itself = judging::judge(challenger, labelled()).await?;
     let right = of_itself.iter().filter(|judged| judged.is_right()).count();
     let itself = Itself {
-        latency: judging::latency(champion, challenger, &labelled()).await?,
+        latency: judging::latency(champion.router, challenger, &labelled()).await?,
         accuracy: (!rows.is_empty()).then(|| right as f64 / rows.len() as f64),
     };
     let rows = gate_rows(&rows, &heard);
@@ -269,22 +238,20 @@ pub async fn compare(
     Ok(Compared { heard, judgement })
 }
 
-fn learnt_by(router: &Router) -> Result<Learnt, RetrainError> {
-    let folder = &router.artefact().folder;
-    Learnt::read(folder).map_err(|source| RetrainError::Learnt {
-        router: router.id().clone(),
-        folder: folder.clone(),
+fn knowing<'c>(
+    champion: &'c Router,
+    rows: &[Row],
+    evidence: &[Evidence],
+) -> Result<Champion<'c>, RetrainError> {
+    Champion::new(champion, rows, evidence).map_err(|source| RetrainError::Learnt {
+        router: champion.id().clone(),
+        folder: champion.artefact().folder.clone(),
         source,
     })
 }
 
-async fn rows(
-    config: &Config,
-    store: &Store,
-    options: &Options,
-) -> Result<(Split, Account), StoreError> {
-    let gathered = store.evidence(STATEMENTS_MAX).await?;
-    let (mut rows, account) = resolve::by_config(&gathered, config, &options.without);
+fn rows(config: &Config, gathered: &Gathered, options: &Options) -> (Split, Account) {
+    let (mut rows, account) = resolve::by_config(gathered, config, &options.without);
     // They come oldest first.
     let surplus = rows.len().saturating_sub(ROWS_MAX);
     rows.drain(..surplus);
@@ -292,7 +259,7 @@ async fn rows(
         .into_iter()
         .map(|example| example.query.text)
         .collect();
-    Ok((split::split(rows, &examples), account))
+    (split::split(rows, &examples), account)
 }
 
 /// The rows as the gate has them.

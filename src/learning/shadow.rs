@@ -213,8 +213,10 @@ impl Side {
 }
 
 /// A row for the gate: what both said of an outcome of which it is known what it is about. None where one of them said
-/// nothing.
+/// nothing, or something else decided.
 pub fn gate_row(row: &Compared, label: &CategoryId, conversation: u64) -> Option<gate::Row> {
+    // What a session's past decided tells nothing of what the router would have done.
+    row.real.goes_to().and(row.shadow.goes_to())?;
     Some(gate::Row {
         label: label.clone(),
         conversation,

@@ -84,6 +84,10 @@ impl SessionKey {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
+    pub(super) fn digest(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     #[cfg(test)]
     pub(super) fn of_digest(digest: [u8; 32]) -> Self {
         Self(digest)

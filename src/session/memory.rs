@@ -2,13 +2,12 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::{Held, SessionKey};
+use super::{Held, SessionKey, TagKey};
 
 /// Most sessions that are remembered, of a hundred bytes or so each. The least recent go first.
 const SESSIONS_MAX: usize = 65_536;
@@ -24,8 +23,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub struct Sessions {
     generation_max: usize,
-    /// The key of the tags, which no other process has.
-    tags: RandomState,
+    tags: TagKey,
     generations: Mutex<Generations>,
 }
 
@@ -41,24 +39,23 @@ struct Entry {
     at: Instant,
 }
 
-impl Default for Sessions {
-    fn default() -> Self {
-        Self::with_room_for(SESSIONS_MAX)
-    }
-}
-
 impl Sessions {
-    fn with_room_for(sessions: usize) -> Self {
+    /// None yet. `tags`: by what they are named where they are recorded.
+    pub fn new(tags: TagKey) -> Self {
+        Self::with_room_for(SESSIONS_MAX, tags)
+    }
+
+    fn with_room_for(sessions: usize, tags: TagKey) -> Self {
         Self {
             generation_max: (sessions / 2).max(1),
-            tags: RandomState::new(),
+            tags,
             generations: Mutex::default(),
         }
     }
 
     /// A name under which a session may be recorded: it tells nothing of who asked what.
     pub fn tag(&self, key: &SessionKey) -> String {
-        format!("{:016x}", self.tags.hash_one(key))
+        self.tags.tag(key)
     }
 
     /// What a session was last routed to; none if it is new or was idle for too long.
@@ -93,7 +90,11 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::CategoryId;
+    use crate::{ids::CategoryId, session::TAG_KEY_BYTES};
+
+    fn tags() -> TagKey {
+        TagKey::new([7; TAG_KEY_BYTES])
+    }
 
     fn key(n: u8) -> SessionKey {
         SessionKey::of_digest([n; 32])
@@ -107,8 +108,14 @@ mod tests {
     }
 
     #[test]
+    fn a_session_keeps_its_tag_through_a_restart() {
+        let (before, after) = (Sessions::new(tags()), Sessions::new(tags()));
+        assert_eq!(before.tag(&key(1)), after.tag(&key(1)));
+    }
+
+    #[test]
     fn a_session_keeps_what_it_was_last_routed_to() {
-        let (sessions, now) = (Sessions::default(), Instant::now());
+        let (sessions, now) = (Sessions::new(tags()), Instant::now());
         assert_eq!(sessions.held(&key(1), now), None);
         sessions.keep(key(1), held("sql"), now);
         sessions.keep(key(1), held("travel"), now);
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_forgotten_and_an_active_one_is_not() {
-        let (sessions, start) = (Sessions::default(), Instant::now());
+        let (sessions, start) = (Sessions::new(tags()), Instant::now());
         sessions.keep(key(1), held("sql"), start);
         let later = start + IDLE_MAX;
         assert!(sessions.held(&key(1), later).is_some());
@@ -130,7 +137,7 @@ mod tests {
 
     #[test]
     fn sessions_are_bounded_and_the_least_recent_go_first() {
-        let (sessions, now) = (Sessions::with_room_for(8), Instant::now());
+        let (sessions, now) = (Sessions::with_room_for(8, tags()), Instant::now());
         for n in 0..100 {
             sessions.keep(key(n), held("sql"), now);
             sessions.keep(key(200), held("travel"), now);

@@ -7,14 +7,15 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    chat::Usage,
-    config::{Prefer, Preference},
+    chat::{ChatRequest, Usage},
+    config::{Prefer, Preference, Sticky},
     decision::{Decision, Reason, Score},
     expert::{Attempt, Role},
     ids::{CategoryId, ExpertId, MappingId, RouterId},
     mapping::Grounds,
     outcome::{Ask, Ending, Feedback, FeedbackError, Outcome},
     router::TierName,
+    session::Claim,
 };
 
 async fn open(folder: &TempDir) -> Store {
@@ -336,6 +337,28 @@ async fn a_schema_from_another_version_is_refused() {
         refused(store.path()).await,
         StoreError::Newer { found: 9999, known, .. } if known < 9999
     ));
+}
+
+#[tokio::test]
+async fn sessions_are_tagged_alike_as_long_as_there_is_the_store() {
+    let (folder, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let request = json!({"model": "coterie", "messages": [{"role": "user", "content": "Why?"}]});
+    let request = ChatRequest::parse(request).unwrap();
+    let claim = Claim {
+        client: None,
+        id: Some(b"one".to_vec()),
+        sticky: Sticky::On,
+    };
+    let session = claim.membership(&request).unwrap().key;
+    let tag = async |folder: &TempDir| {
+        let store = open(folder).await;
+        let key = store.session_tag_key().await.unwrap();
+        store.close().await.unwrap();
+        key.tag(&session)
+    };
+    let before = tag(&folder).await;
+    assert_eq!(before, tag(&folder).await);
+    assert_ne!(before, tag(&elsewhere).await);
 }
 
 #[tokio::test]

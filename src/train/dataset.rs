@@ -105,18 +105,24 @@ impl Dataset {
 
     /// SHA-256 over all texts with their categories, hexadecimal; the order of the rows does not matter.
     pub fn sha256(&self) -> String {
-        let mut rows: Vec<(&Key, &str)> = self
-            .keys
-            .iter()
-            .zip(&self.labels)
-            .map(|(key, label)| (key, self.categories[*label].as_str()))
-            .collect();
+        let categories = self.labels.iter();
+        self.digest(categories.map(|label| self.categories[*label].as_str()))
+    }
+
+    /// The same over all texts with where they come from.
+    pub fn origins_sha256(&self) -> String {
+        let origins = self.origins.iter();
+        self.digest(origins.map(|origin| origin.as_deref().unwrap_or_default()))
+    }
+
+    fn digest<'d>(&'d self, words: impl Iterator<Item = &'d str>) -> String {
+        let mut rows: Vec<(&Key, &str)> = self.keys.iter().zip(words).collect();
         rows.sort_unstable();
         let mut digest = Sha256::new();
-        for (key, category) in rows {
+        for (key, word) in rows {
             digest.update(key);
-            digest.update((category.len() as u64).to_le_bytes());
-            digest.update(category);
+            digest.update((word.len() as u64).to_le_bytes());
+            digest.update(word);
         }
         hex::encode(digest.finalize())
     }
@@ -209,6 +215,22 @@ mod tests {
         let reseeded = Dataset::new(rows, 8);
         assert_ne!(one.texts, reseeded.texts);
         assert_eq!(one.sha256(), reseeded.sha256());
+    }
+
+    #[test]
+    fn where_a_row_comes_from_is_told_apart() {
+        let of = |origin: Option<&str>| {
+            let origin = origin.map(Arc::from);
+            let told = Labelled {
+                origin,
+                ..row("a", "math")
+            };
+            Dataset::new([told, row("b", "legal")], 7)
+        };
+        let (fed_back, by_a_person) = (of(Some("feedback")), of(Some("person")));
+        assert_eq!(fed_back.sha256(), by_a_person.sha256());
+        assert_ne!(fed_back.origins_sha256(), by_a_person.origins_sha256());
+        assert_ne!(fed_back.origins_sha256(), of(None).origins_sha256());
     }
 
     #[test]

@@ -306,32 +306,20 @@ fn describe(
         fingerprint: encoder.fingerprint().to_owned(),
         layers: encoder.layers().to_vec(),
     });
-    let parts = [
-        match job.doubtful.as_slice() {
-            [] => format!("{FORMAT} {} {features:?}", job.seed),
-            doubtful => format!("{FORMAT} {} {features:?} {doubtful:?}", job.seed),
-        },
-        job.base
-            .as_ref()
-            .map(|base| base.id().to_string())
-            .unwrap_or_default(),
-        dataset.sha256(),
-        needed
-            .as_ref()
-            .map(|needed| needed.fingerprint.clone())
-            .unwrap_or_default(),
-        static_encoder
-            .map(|encoder| encoder.fingerprint().to_owned())
-            .unwrap_or_default(),
-        tuned
-            .map(|tuned| tuned.sha256().to_owned())
-            .unwrap_or_default(),
-    ];
-    let mut id = hex::encode(Sha256::digest(parts.join("\n")));
-    id.truncate(ID_DIGITS);
+    let id = id(
+        job,
+        dataset,
+        [
+            needed
+                .as_ref()
+                .map_or("", |needed| needed.fingerprint.as_str()),
+            static_encoder.map_or("", StaticEncoder::fingerprint),
+            tuned.map_or("", Tuned::sha256),
+        ],
+    );
     Manifest {
         format: FORMAT,
-        id: RouterId::new(id),
+        id,
         created_at_ms: job.created_at_ms,
         parent: job.base.as_ref().map(|base| base.id().clone()),
         categories: dataset.categories.clone(),
@@ -350,5 +338,62 @@ fn describe(
             doubted: 0,
         },
         files: BTreeMap::default(),
+    }
+}
+
+/// A digest of everything that a router is trained from; `encoders`: their fingerprints.
+fn id(job: &Job, dataset: &Dataset, encoders: [&str; 3]) -> RouterId {
+    let features: Vec<&str> = job.features.iter().map(|kind| kind.as_str()).collect();
+    let base = job.base.as_ref().map_or("", |base| base.id().as_str());
+    let (seed, data, origins) = (job.seed, dataset.sha256(), dataset.origins_sha256());
+    let first = format!("{FORMAT} {seed} {features:?}");
+    let mut parts = match job.doubtful.as_slice() {
+        [] => vec![first, base.to_owned(), data],
+        // Whose word a row is decides whether it may be left out.
+        doubtful => vec![
+            format!("{first} {doubtful:?} {origins}"),
+            base.to_owned(),
+            data,
+        ],
+    };
+    parts.extend(encoders.map(str::to_owned));
+    let mut id = hex::encode(Sha256::digest(parts.join("\n")));
+    id.truncate(ID_DIGITS);
+    RouterId::new(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn id_of(origin: &str, doubtful: &[&str]) -> RouterId {
+        let row = Labelled {
+            origin: Some(Arc::from(origin)),
+            ..Labelled::from_text("Which dough?", CategoryId::new("baking"))
+        };
+        let job = Job {
+            rows: vec![row],
+            seed: 7,
+            features: vec![FeatureKind::Sparse],
+            static_encoder: None,
+            tuned: None,
+            routes_sha256: String::new(),
+            sources: Vec::new(),
+            base: None,
+            doubtful: doubtful.iter().map(|origin| (*origin).to_owned()).collect(),
+            created_at_ms: 0,
+        };
+        let dataset = Dataset::new(job.rows.iter().cloned(), job.seed);
+        id(&job, &dataset, [""; 3])
+    }
+
+    #[test]
+    fn whose_word_a_row_is_makes_another_router_where_words_may_be_doubted() {
+        let doubtful = &["feedback"][..];
+        assert_ne!(id_of("feedback", doubtful), id_of("person", doubtful));
+        assert_eq!(id_of("person", doubtful), id_of("person", doubtful));
+        assert_eq!(id_of("feedback", &[]), id_of("person", &[]));
     }
 }

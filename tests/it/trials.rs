@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -193,6 +193,24 @@ impl House {
         let value = u8::from(is_tried);
         let line = format!("coterie_trial{{kind=\"{kind}\",router=\"{router}\"}} {value}");
         self.wait_for_metric(&line).await;
+    }
+
+    /// Begins a trial as one does whose router is whole.
+    async fn begin_unchecked(&self, router: &RouterId, kind: TrialKind) {
+        let trial = NewTrial {
+            router,
+            kind,
+            share: Share::new(0.9).filter(|_| kind == TrialKind::Canary),
+            by: "a test",
+            why: None,
+        };
+        self.store().await.begin_trial(trial).await.unwrap();
+    }
+
+    /// Where a router lies, and where it is out of the way.
+    fn folders_of(&self, name: &str) -> (PathBuf, PathBuf) {
+        let routers = self.folder.path().join("trained");
+        (routers.join(name), routers.join(format!("{name} away")))
     }
 
     async fn begin_canary(&self, router: &RouterId, share: &str) {
@@ -442,13 +460,19 @@ async fn a_trial_of_a_damaged_router_leaves_the_one_in_force_alone() {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("manifest.json"), "{}").unwrap();
     let damaged = register(&house.store().await, &folder, RouterId::new("damaged")).await;
-    house
-        .coterie
-        .printed(&["routers", "canary", "damaged", "--share", "90%"]);
-    house.coterie.printed(&["routers", "shadow", "damaged"]);
+    for try_it in [
+        &["routers", "canary", "damaged", "--share", "90%"][..],
+        &["routers", "shadow", "damaged"],
+    ] {
+        assert_eq!(house.coterie.run(try_it).status.code(), Some(1));
+    }
+    // It may have been whole when its trial began.
+    for kind in TrialKind::ALL {
+        house.begin_unchecked(&damaged, kind).await;
+    }
     house.coterie.look_at_registry();
     for kind in ["canary", "shadow"] {
-        let line = format!("coterie_trial_changes_total{{kind=\"{kind}\",result=\"refused\"}} 1");
+        let line = format!("coterie_trial_changes_total{{kind=\"{kind}\",result=\"refused\"}}");
         house.wait_for_metric(&line).await;
     }
     assert!(
@@ -476,6 +500,40 @@ async fn a_trial_of_a_damaged_router_leaves_the_one_in_force_alone() {
         .await
         .unwrap();
     assert_eq!(none, []);
+    house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_of_a_router_that_is_whole_later_begins_then() {
+    let house = House::new().await;
+    let (there, away) = house.folders_of("good");
+    fs::rename(&there, &away).unwrap();
+    house.begin_unchecked(&house.good, TrialKind::Canary).await;
+    house.coterie.look_at_registry();
+    house
+        .wait_for_metric("coterie_trial_changes_total{kind=\"canary\",result=\"refused\"}")
+        .await;
+    fs::rename(&away, &there).unwrap();
+    house.wait_for_trial("canary", &house.good, true).await;
+    house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_router_that_was_passed_over_at_the_start_is_taken_up_once_it_is_whole() {
+    let house = House::new().await;
+    let first = house.routers_of(1).await;
+    house
+        .coterie
+        .printed(&["routers", "promote", house.good.as_str()]);
+    let (there, away) = house.folders_of("good");
+    fs::rename(&there, &away).unwrap();
+    let house = house.restarted().await;
+    assert_eq!(house.routers_of(1).await, first);
+    fs::rename(&away, &there).unwrap();
+    house.coterie.look_at_registry();
+    let line = format!("coterie_router_in_force{{router=\"{}\"}} 1", house.good);
+    house.wait_for_metric(&line).await;
+    assert_eq!(house.routers_of(1).await, [house.good.to_string()]);
     house.coterie.stop().await;
 }
 

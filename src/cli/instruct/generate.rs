@@ -222,7 +222,7 @@ async fn answered_well(config: &Config) -> Result<BTreeMap<ExpertId, Vec<String>
         .map_err(CliError::failed)?;
     store.close().await.map_err(CliError::failed)?;
     let mut good: BTreeMap<ExpertId, Vec<String>> = BTreeMap::new();
-    for served in &served {
+    for served in &served.served {
         let (Some(expert), Some(question)) = (&served.answered_by, &served.question) else {
             continue;
         };

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{ChangeArgs, output};
+use super::{ChangeArgs, openable, output};
 use crate::{
     cli::{CliError, load},
     clock,
@@ -81,12 +81,12 @@ pub(super) async fn make(
                 by,
                 why,
             };
-            store.begin_trial(new).await
+            begin(&store, new).await
         }
-        Change::Stop(kind) => store.stop_trial(*kind, by, why).await,
+        Change::Stop(kind) => store.stop_trial(*kind, by, why).await.map_err(refused),
     };
     let closed = store.close().await;
-    let trial = made.map_err(refused)?;
+    let trial = made?;
     closed.map_err(CliError::failed)?;
     if config.router.artefact.is_some() {
         output::note(
@@ -98,6 +98,12 @@ pub(super) async fn make(
     }
     output::line(&told(&trial));
     Ok(())
+}
+
+/// A router that no server could open is not tried.
+async fn begin(store: &Store, new: NewTrial<'_>) -> Result<Trial, CliError> {
+    openable(store, new.router).await?;
+    store.begin_trial(new).await.map_err(refused)
 }
 
 fn refused(error: TrialError) -> CliError {

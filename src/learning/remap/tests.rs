@@ -163,6 +163,28 @@ fn what_was_better_once_and_is_not_any_more_is_refused() {
 }
 
 #[test]
+fn what_one_category_gains_hides_nothing_that_another_loses() {
+    let (_folder, config) = house(MAPPING);
+    // In `coding` much is gained, before and after; in `math` what was gained once is lost later.
+    let mut all = both([0.2, 0.9], [0.5, 0.8]);
+    let mut later = both([0.2, 0.9], [0.8, 0.4]);
+    for outcome in &mut later {
+        outcome.asked_at_ms += 2000;
+        outcome.outcome_id.push('b');
+    }
+    all.extend(later);
+    let found = remapped(&all, &config);
+    assert_eq!(found.changes.len(), 2, "{found:?}");
+    assert!(found.difference.unwrap().low > 0.0, "{found:?}");
+    assert!(!found.passed, "{}", found.reason);
+    assert!(
+        found.reason.contains("`math` would be worse"),
+        "{}",
+        found.reason
+    );
+}
+
+#[test]
 fn nothing_speaks_for_another_mapping_where_nothing_was_tried_out() {
     let (_folder, config) = house(MAPPING);
     let mut all = served("coding", 400, [0.5, 0.5]);
@@ -180,6 +202,7 @@ fn the_file_keeps_what_is_not_changed() {
         to: id("new"),
         rewards: [0.5, 0.8],
         rows: [100.0, 100.0],
+        difference: None,
     };
     let changes = [change("coding"), change("math"), change("legal")];
     let wanted = proposed(&config.mapping, &changes);
@@ -208,6 +231,7 @@ fn a_file_that_is_written_in_another_way_is_left_alone() {
         to: id("new"),
         rewards: [0.5, 0.8],
         rows: [100.0, 100.0],
+        difference: None,
     }];
     let wanted = proposed(&config.mapping, &changes);
     assert!(edited(flow, &changes, (&config.mapping_source, &wanted)).is_err());

@@ -1,8 +1,12 @@
 //! The mapping's part of a retraining: outcomes → a proposed mapping → its file.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{RetrainError, Retrained};
+use super::Retrained;
 use crate::{
     clock, composition,
     config::{Capability, Config},
@@ -23,9 +27,9 @@ const OUTCOMES_MAX: u32 = 200_000;
 /// How old they may be: experts change behind their names.
 const SPAN: Duration = Duration::from_hours(30 * 24);
 
-/// The mapping's file as it would be, and as it was, beside the challenger's artefact.
-pub const PROPOSED_FILE: &str = "mapping.yaml";
-pub const REPLACED_FILE: &str = "mapping.before.yaml";
+/// The mapping's file as it became, and as it was, beside the challenger's artefact.
+const PROPOSED_FILE: &str = "mapping.yaml";
+const REPLACED_FILE: &str = "mapping.before.yaml";
 
 /// Why a mapping that passed was not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +43,7 @@ pub enum MappingError {
         source: io::Error,
     },
     /// The file cannot be changed by a program.
-    #[error("{} is left as it is; the report says what to change", path.display())]
+    #[error("{} is left as it is", path.display())]
     Edit {
         /// The file.
         path: PathBuf,
@@ -87,7 +91,7 @@ pub(super) async fn propose(
 ///
 /// # Errors
 /// The file cannot be read, changed or written.
-pub(super) fn promote(config: &Config, retrained: &mut Retrained) -> Result<(), RetrainError> {
+pub(super) fn promote(config: &Config, retrained: &mut Retrained) -> Result<(), MappingError> {
     let (Some(file), true) = (config.mapping_source.file(), retrained.mapping.passed) else {
         return Ok(());
     };
@@ -99,8 +103,8 @@ pub(super) fn promote(config: &Config, retrained: &mut Retrained) -> Result<(), 
         path: file.clone(),
         source,
     })?;
-    for (name, text) in [(REPLACED_FILE, &text), (PROPOSED_FILE, &edited)] {
-        let path = retrained.folder.join(name);
+    let [replaced, proposed] = kept_as(&retrained.folder);
+    for (path, text) in [(replaced, &text), (proposed, &edited)] {
         files::write_whole(&path, text.as_bytes()).map_err(failed(&path))?;
     }
     files::write_whole(&file, edited.as_bytes()).map_err(failed(&file))?;
@@ -108,7 +112,36 @@ pub(super) fn promote(config: &Config, retrained: &mut Retrained) -> Result<(), 
     Ok(())
 }
 
-fn failed(path: &std::path::Path) -> impl FnOnce(io::Error) -> MappingError {
+/// Where the texts of a change are kept, before and after. The same router may be at home where the mapping changes once more:
+/// what was kept of an earlier change stays, and the later ones are numbered.
+fn kept_as(folder: &Path) -> [PathBuf; 2] {
+    let mut paths = [REPLACED_FILE, PROPOSED_FILE].map(|name| folder.join(name));
+    let mut number = 1;
+    while paths.iter().any(|path| path.exists()) {
+        number += 1;
+        paths =
+            ["before.yaml", "yaml"].map(|ending| folder.join(format!("mapping.{number}.{ending}")));
+    }
+    paths
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> MappingError {
     let path = path.to_owned();
     |source| MappingError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_of_an_earlier_change_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || kept_as(folder.path()).map(|path| path.file_name().unwrap().to_owned());
+        assert_eq!(names(), ["mapping.before.yaml", "mapping.yaml"]);
+        fs::write(folder.path().join("mapping.before.yaml"), "").unwrap();
+        assert_eq!(names(), ["mapping.2.before.yaml", "mapping.2.yaml"]);
+        fs::write(folder.path().join("mapping.2.yaml"), "").unwrap();
+        assert_eq!(names(), ["mapping.3.before.yaml", "mapping.3.yaml"]);
+    }
 }

@@ -130,4 +130,6 @@ fn the_gate_goes_by_the_scores_of_both() {
     near(gate_row.challenger.brier, 1.125);
     let empty = row(1, side("empty", &[], 1), side("routed", &CODING, 1));
     assert!(super::gate_row(&empty, &CategoryId::new("coding"), 7).is_none());
+    let stayed = row(1, side("stayed", &CODING, 1), side("routed", &CODING, 1));
+    assert!(super::gate_row(&stayed, &CategoryId::new("coding"), 7).is_none());
 }

@@ -1,0 +1,158 @@
+//! The instruction tier as a teacher: it says what questions of the log were about that nobody labelled, and the cheap tiers
+//! learn that, so that they know it without asking.
+
+use crate::{
+    clock,
+    ids::OUT_OF_DOMAIN,
+    instruction::tier::Tier,
+    learning::{Candidate, Evidence, Label, Origin},
+    progress,
+    query::Query,
+    router::{Router, RouterError, Standing},
+    store::{People, Store, StoreError},
+    train::labels::Labelled,
+};
+
+/// Labels that are written at once: what is lost where it is broken off.
+const LABELS_AT_ONCE: usize = 16;
+
+/// Why a teacher does not teach.
+#[derive(Debug, thiserror::Error)]
+pub enum TeachingError {
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The router failed.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+}
+
+/// What a teacher did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taught {
+    /// Questions that it was asked about.
+    pub asked: usize,
+    /// Of these, questions of which it is sure, and that are labelled now.
+    pub labelled: usize,
+}
+
+/// Labels the newest outcomes that nobody labelled, at most so many, with what the tier is sure of. What it was asked about
+/// before it is not asked again.
+///
+/// # Errors
+/// The store or the router fails; what was labelled until then stays.
+pub async fn label(
+    store: &Store,
+    router: &Router,
+    tier: &Tier,
+    rows_max: u32,
+) -> Result<Taught, TeachingError> {
+    let given_by = tier.given_by();
+    let waiting = store
+        .unjudged(&given_by, People::Silent, rows_max, |_| true)
+        .await?;
+    let bar = progress::bar(waiting.len() as u64, "asking the teacher");
+    let mut taught = Taught::default();
+    for some in waiting.chunks(LABELS_AT_ONCE) {
+        let mut labels = Vec::new();
+        for candidate in some {
+            match word(router, tier, candidate).await? {
+                Some(category) => labels.push(Label {
+                    outcome_id: candidate.outcome_id.clone(),
+                    given_at_ms: clock::now_ms(),
+                    category,
+                    origin: Origin::Judge,
+                    given_by: given_by.clone(),
+                }),
+                None => {
+                    let now_ms = clock::now_ms();
+                    store
+                        .leave_unsettled(&candidate.outcome_id, &given_by, now_ms)
+                        .await?;
+                }
+            }
+            bar.inc(1);
+        }
+        taught.asked += some.len();
+        taught.labelled += labels.len();
+        store.add_labels(&labels).await?;
+    }
+    bar.finish_and_clear();
+    Ok(taught)
+}
+
+/// What the tier is sure that a question is about.
+async fn word(
+    router: &Router,
+    tier: &Tier,
+    candidate: &Candidate,
+) -> Result<Option<String>, RouterError> {
+    let query = Query::from_text(&candidate.question);
+    let verdict = router.classify(&query).await?;
+    let (verdict, instructed) = tier.weigh(router, &query, verdict).await;
+    let is_heard = instructed.is_some_and(|instructed| !instructed.parts.is_empty());
+    let best = verdict.scores.first().filter(|_| is_heard);
+    Ok(match verdict.standing {
+        Standing::Confident => best.map(|best| best.category.to_string()),
+        Standing::OutOfDomain => best.map(|_| OUT_OF_DOMAIN.to_owned()),
+        Standing::Unsure { .. } | Standing::Empty => None,
+    })
+}
+
+/// The rows that a teacher has given, and that no person contradicts.
+pub fn rows(evidence: &[Evidence], given_by: &str) -> Vec<Labelled> {
+    let taught = evidence.iter().filter_map(|evidence| {
+        let mut statements = evidence.statements.iter();
+        let by_a_person = statements.clone().any(|it| it.origin > Origin::Judge);
+        let word =
+            statements.find(|it| it.given_by.as_deref() == Some(given_by) && !by_a_person)?;
+        Some(Labelled {
+            id: Some(evidence.outcome_id.clone()),
+            query: Query::from_text(&evidence.question),
+            category: crate::ids::CategoryId::new(word.category.as_str()),
+            origin: None,
+        })
+    });
+    taught.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::Statement;
+
+    #[test]
+    fn what_a_person_contradicts_is_not_taught() {
+        let said = |origin, given_by: &str, category: &str| Statement {
+            category: category.into(),
+            origin,
+            given_by: Some(given_by.into()),
+            given_at_ms: 1,
+        };
+        let evidence = |id: &str, statements| Evidence {
+            outcome_id: id.into(),
+            asked_at_ms: 1,
+            conversation: None,
+            question: format!("Question {id}?"),
+            routed_to: None,
+            statements,
+        };
+        let evidence = [
+            evidence("a", vec![said(Origin::Judge, "coder likelihood-v1", "law")]),
+            evidence("b", vec![said(Origin::Judge, "gpt category-v1", "law")]),
+            evidence(
+                "c",
+                vec![
+                    said(Origin::Judge, "coder likelihood-v1", "law"),
+                    said(Origin::Person, "ann", "math"),
+                ],
+            ),
+        ];
+        let rows = rows(&evidence, "coder likelihood-v1");
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (rows[0].query.text.as_str(), rows[0].category.as_str()),
+            ("Question a?", "law")
+        );
+    }
+}
