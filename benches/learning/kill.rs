@@ -153,8 +153,8 @@ fn go_back(house: &House) {
 /// A router that is not in force; none where there is only one.
 fn another(listed: &Value) -> Option<String> {
     let routers = listed["routers"].as_array().unwrap().iter();
-    let ids = routers.map(|router| &router["id"]);
-    let other = ids.filter(|id| **id != listed["in_force"]).next_back();
+    let mut ids = routers.map(|router| &router["id"]);
+    let other = ids.rfind(|id| **id != listed["in_force"]);
     other.and_then(Value::as_str).map(str::to_owned)
 }
 
