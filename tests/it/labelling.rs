@@ -132,6 +132,7 @@ fn outcome(id: &str, question: &str, expert: &str, asked_at_ms: i64) -> Outcome 
             tier: None,
             reason: Reason::Routed,
             strangeness: None,
+            instruction: None,
             session: None,
             expert: ExpertId::new(expert),
             fallbacks: Vec::new(),

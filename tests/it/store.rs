@@ -83,6 +83,7 @@ async fn open(recorder: &Recorder) -> Result<Ticket, NoSlot> {
         tier: None,
         reason: Reason::ExpertNamed,
         strangeness: None,
+        instruction: None,
         session: None,
         expert: ExpertId::new("general"),
         fallbacks: Vec::new(),

@@ -34,7 +34,7 @@ async fn a_correction_alone_shows_in_the_comparison_with_the_router_that_learnt_
 
     // Then a person corrects that, and nothing new comes.
     let said = store.evidence(1000).await.unwrap();
-    let wrong = said.iter().filter(|it| is_of_baking(&it.question));
+    let wrong = said.evidence.iter().filter(|it| is_of_baking(&it.question));
     let labels: Vec<Label> = wrong
         .map(|outcome| Label {
             outcome_id: outcome.outcome_id.clone(),

@@ -118,5 +118,6 @@ pub(crate) fn catalogue() -> Catalogue {
     Catalogue {
         routes,
         out_of_domain: Vec::new(),
+        ..Catalogue::default()
     }
 }
