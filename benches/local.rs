@@ -17,11 +17,17 @@ use std::{
 
 use coterie::{
     chat::ChatRequest,
+    config::load_routes,
     expert::{Answer, Call, Expert, local::LocalExpert},
     ids::ExpertId,
+    instruction::{
+        Mode,
+        menu::Menu,
+        prompt::{self, Means},
+    },
 };
 use futures_util::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime;
 
 /// Rounds of which the median counts.
@@ -32,6 +38,15 @@ const ANSWER_TOKENS: u32 = 128;
 
 /// Sentences of the prompts; each is about 12 tokens.
 const SENTENCES: [usize; 2] = [4, 32];
+
+/// Decisions of which the median counts.
+const DECISIONS: usize = 21;
+
+/// Tokens of the question of a decision.
+const QUESTION_TOKENS: u64 = 50;
+
+/// What questions are made of.
+const WORDS: [&str; 7] = ["how", "many", "boats", "are", "in", "the", "harbour"];
 
 /// What one answer took.
 struct Round {
@@ -80,7 +95,72 @@ async fn measure(file: &Path) -> Result<(), Box<dyn Error>> {
             resident(),
         );
     }
+    decisions(&expert).await
+}
+
+/// What a decision of the instruction router takes whose question has fifty tokens, once the cards are read, beside the time
+/// to read a prompt of fifty tokens; in turns.
+async fn decisions(expert: &LocalExpert) -> Result<(), Box<dyn Error>> {
+    let catalogue = load_routes(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/routes")));
+    let menu = Menu::of(&catalogue.map_err(|mistakes| mistakes.to_string())?);
+    let decision = |question: &str| prompt::body(Mode::Logprob, &menu, question, Means::Local);
+    let plain = |text: &str| json!({"messages": [{"role": "user", "content": text}], "max_tokens": 1, "temperature": 0});
+    let (_, bare) = timed(expert, decision("")).await?;
+    let question = of_tokens(expert, &decision, bare + QUESTION_TOKENS).await?;
+    let text = of_tokens(expert, &plain, QUESTION_TOKENS).await?;
+    let (mut decided, mut read) = (Vec::new(), Vec::new());
+    for round in 0..DECISIONS {
+        // Another first word each time, so that nothing of it is read already.
+        let (took, _) = timed(expert, decision(&format!("{round} {question}"))).await?;
+        decided.push(took);
+        let (took, _) = timed(expert, plain(&format!("{round} {text}"))).await?;
+        read.push(took);
+    }
+    let [decided, read] = [decided, read].map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    });
+    println!(
+        "  a decision on a question of {QUESTION_TOKENS} tokens: {decided:.0?}, reading a prompt of as many: {read:.0?}, ratio {:.2}",
+        decided.as_secs_f64() / read.as_secs_f64()
+    );
     Ok(())
+}
+
+/// A text with which a request has about so many tokens.
+async fn of_tokens(
+    expert: &LocalExpert,
+    body: &impl Fn(&str) -> Value,
+    tokens: u64,
+) -> Result<String, Box<dyn Error>> {
+    let mut words = WORDS.iter().cycle();
+    let mut text = String::new();
+    loop {
+        let (_, found) = timed(expert, body(&format!("0 {text}"))).await?;
+        let missing = tokens.saturating_sub(found);
+        if missing == 0 {
+            return Ok(text);
+        }
+        for word in words.by_ref().take(usize::try_from(missing)?) {
+            text.push_str(word);
+            text.push(' ');
+        }
+    }
+}
+
+/// Asks, and tells how long that took and how many tokens the prompt has.
+async fn timed(expert: &LocalExpert, mut body: Value) -> Result<(Duration, u64), Box<dyn Error>> {
+    body["model"] = "bench".into();
+    let call = Call::new(Arc::new(ChatRequest::parse(body)?), Arc::default());
+    let started = Instant::now();
+    let Answer::Whole(completion) = expert.answer(&call).await? else {
+        return Err("no stream was asked for".into());
+    };
+    let took = started.elapsed();
+    Ok((
+        took,
+        completion.usage().map_or(0, |usage| usage.prompt_tokens),
+    ))
 }
 
 /// Asks a question whose very beginning is new in each round, so that none of it has been read before.

@@ -12,6 +12,7 @@
 mod account;
 pub mod ask;
 pub mod blend;
+mod fresh;
 mod memory;
 pub mod menu;
 pub mod near;

@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     InstructionConfig, Mode, Nearest,
     blend::{Evidence, Learnt},
+    fresh::Fresh,
     memory::cosine,
     menu::Menu,
     prompt::{self, Means},
@@ -39,6 +40,7 @@ pub struct Asker {
     mode: Mode,
     menu: Menu,
     cards: Cards,
+    pub(super) fresh: Fresh,
     /// The vectors of the cards, of the menu's entries and then of the experts'; made when they are first needed.
     vectors: OnceCell<CardVectors>,
 }
@@ -138,6 +140,7 @@ impl Asker {
             mode,
             menu: Menu::of(catalogue),
             cards: catalogue.cards.clone(),
+            fresh: Fresh::new(catalogue),
             vectors: OnceCell::new(),
         }
     }

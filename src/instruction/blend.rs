@@ -19,9 +19,10 @@ use super::{Mode, menu::Menu, reply::Said};
 use crate::{
     decision::Score,
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN, RouterId},
+    router::SCORES_MAX,
 };
 
-/// The router's probability of a class that it does not know, or finds impossible.
+/// The router's probability of a class that it finds impossible.
 const PROBABILITY_MIN: f64 = 1e-4;
 
 /// The format of the file.
@@ -326,10 +327,15 @@ fn classes(scores: &[Score], evidence: &Evidence) -> Vec<CategoryId> {
     classes
 }
 
-/// What is known of a class, in the order of the weights.
+/// What is known of a class, in the order of the weights. Of one that the router does not know it says nothing: that is as
+/// likely as any. Where it knows more classes than it tells of, the others are next to impossible.
 fn features(class: &CategoryId, scores: &[Score], evidence: &Evidence) -> [f64; 3] {
     let score = scores.iter().find(|score| score.category == *class);
-    let probability = score.map_or(0.0, |score| f64::from(score.probability));
+    let unknown = match scores.len() {
+        SCORES_MAX.. => 0.0,
+        known => 1.0 / (known as f64 + 1.0),
+    };
+    let probability = score.map_or(unknown, |score| f64::from(score.probability));
     [
         probability.max(PROBABILITY_MIN).ln(),
         evidence.value(class),

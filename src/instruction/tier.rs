@@ -6,7 +6,6 @@
 
 use std::{
     io,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,7 +27,7 @@ use crate::{
     config::Config,
     decision::Score,
     expert::Experts,
-    ids::OUT_OF_DOMAIN,
+    ids::{CategoryId, OUT_OF_DOMAIN},
     outcome::{Reserved, Spending},
     query::Query,
     router::{CONFIDENCE_MIN_UNPROVEN, Router, Standing, TierName, Verdict, encoder::Encoder},
@@ -76,11 +75,11 @@ impl Tier {
         asker: Asker,
         router: &Router,
     ) -> Result<Self, BlendError> {
-        let blend = match config.when {
-            When::Alone => None,
-            When::Unsure | When::Always => read(&config.blend)?,
-        };
-        if let Some(blend) = &blend {
+        let mut blend = read(&config)?;
+        // Alone it needs no router, and does without what was learnt of another.
+        let is_fitting = |blend: &Blend| blend.of.check(&asker.learnt(&blend.of.router)).is_ok();
+        blend = blend.filter(|blend| config.when != When::Alone || is_fitting(blend));
+        if let Some(blend) = blend.as_ref().filter(|_| config.when != When::Alone) {
             blend.of.check(&asker.learnt(&blend.of.router))?;
             if let Err(other) = blend.of.check(&asker.learnt(router.id())) {
                 warn!("the instruction tier is left alone: {other}");
@@ -140,7 +139,8 @@ impl Tier {
         query: &Query,
         verdict: Verdict,
     ) -> (Verdict, Option<Instructed>) {
-        let Some(weights) = self.weights_for(router, &verdict) else {
+        let kin = self.kin(router, query, &verdict).await;
+        let Some(weights) = self.weights_for(router, &verdict, kin.as_ref()) else {
             return (verdict, None);
         };
         let started = Instant::now();
@@ -162,26 +162,56 @@ impl Tier {
         };
         let weighed = weights.weigh(&verdict.scores, &evidence);
         instructed.parts = parts(&weighed, &verdict.scores, &evidence);
-        (self.combined(router, verdict, weighed), Some(instructed))
+        (
+            self.combined(router, verdict, weighed, kin.as_ref()),
+            Some(instructed),
+        )
+    }
+
+    /// A category that the router does not know, and that the question may belong to.
+    async fn kin(&self, router: &Router, query: &Query, verdict: &Verdict) -> Option<CategoryId> {
+        let fresh = self.asker.fresh.unknown_to(router.categories());
+        if fresh.is_empty() || verdict.scores.is_empty() {
+            return None;
+        }
+        let encoder = router.encoder();
+        let text = query.likelier_reading().to_owned();
+        let found = async {
+            let vector = encoder.embed_question(text).await?.vector;
+            self.asker.fresh.kin(&fresh, &vector, encoder).await
+        };
+        found.await.unwrap_or_else(|error| {
+            debug!(
+                "the question is not compared with new categories: {}",
+                in_full(&error)
+            );
+            None
+        })
     }
 
     /// The weights by which the LLM is listened to on a question; none where it is not asked.
-    fn weights_for(&self, router: &Router, verdict: &Verdict) -> Option<Weights> {
+    fn weights_for(
+        &self,
+        router: &Router,
+        verdict: &Verdict,
+        kin: Option<&CategoryId>,
+    ) -> Option<Weights> {
         let best = verdict.scores.first()?;
-        // What the detector found strange is no question of which category.
-        let is_strange =
-            verdict.standing == Standing::OutOfDomain && best.category.as_str() != OUT_OF_DOMAIN;
-        if is_strange {
-            return None;
-        }
         if self.config.when == When::Alone {
             return Some(Weights::alone(self.config.mode));
+        }
+        // What the detector found strange is no question of which category, but of a new one.
+        let is_strange =
+            verdict.standing == Standing::OutOfDomain && best.category.as_str() != OUT_OF_DOMAIN;
+        if is_strange && kin.is_none() {
+            return None;
         }
         let blend = self.blend.as_ref()?;
         if blend.of.router != *router.id() {
             return None;
         }
-        let is_asked = self.config.when == When::Always || best.probability < blend.below;
+        let is_asked =
+            self.config.when == When::Always || best.probability < blend.below || kin.is_some();
         is_asked.then_some(blend.weights)
     }
 
@@ -267,7 +297,13 @@ impl Tier {
     }
 
     /// The verdict by both.
-    fn combined(&self, router: &Router, verdict: Verdict, weighed: Vec<Score>) -> Verdict {
+    fn combined(
+        &self,
+        router: &Router,
+        verdict: Verdict,
+        weighed: Vec<Score>,
+        kin: Option<&CategoryId>,
+    ) -> Verdict {
         let heard = Verdict {
             tier: Some(TierName::Instruction),
             ..verdict
@@ -282,7 +318,10 @@ impl Tier {
                 .first()
                 .is_none_or(|best| best.category != sure.category)
         });
-        if changed && self.config.when != When::Alone {
+        let is_kin = weighed
+            .first()
+            .is_some_and(|best| Some(&best.category) == kin);
+        if changed && !is_kin && self.config.when != When::Alone {
             // Somebody may have written the question so that the LLM says this.
             let standing = match heard.standing {
                 Standing::Confident => Standing::Unsure { confidence_min },
@@ -337,14 +376,16 @@ impl Tier {
 }
 
 /// The blend; none where there is no such file, which is told in the log.
-fn read(path: &Path) -> Result<Option<Blend>, BlendError> {
-    match Blend::read(path) {
+fn read(config: &InstructionConfig) -> Result<Option<Blend>, BlendError> {
+    match Blend::read(&config.blend) {
         Ok(blend) => Ok(Some(blend)),
         Err(BlendError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            warn!(
-                "the instruction tier is left alone: nothing was learnt of its word yet; run `coterie instruct fit`, which writes `{}`",
-                path.display()
-            );
+            if config.when != When::Alone {
+                warn!(
+                    "the instruction tier is left alone: nothing was learnt of its word yet; run `coterie instruct fit`, which writes `{}`",
+                    config.blend.display()
+                );
+            }
             Ok(None)
         }
         Err(error) => Err(error),
