@@ -66,6 +66,7 @@ impl Store {
     /// The file cannot be read.
     pub async fn count_of(&self, selection: &Selection) -> Result<u64, StoreError> {
         let mut query = QueryBuilder::new("SELECT count(*) FROM outcomes");
+        query.push(index(selection));
         push_conditions(&mut query, selection, None);
         let rows = query.build_query_scalar::<i64>().fetch_one(&self.pool);
         let rows = rows.await.map_err(|source| self.failed(source))?;
@@ -81,10 +82,24 @@ pub(super) fn page_query(
     rows_max: u32,
 ) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(format!("SELECT rowid, {} FROM outcomes", names(OUTCOMES)));
+    query.push(index(selection));
     push_conditions(&mut query, selection, after);
     query.push(" ORDER BY asked_at_ms, rowid LIMIT ");
     query.push_bind(rows_max);
     query
+}
+
+/// The index of a category and an expert, which SQLite does not always prefer to that of either: without knowing how many rows
+/// have the same of both it takes them for as good.
+fn index(selection: &Selection) -> &'static str {
+    let Selection {
+        category, expert, ..
+    } = selection;
+    if category.is_some() && expert.is_some() {
+        " INDEXED BY outcomes_by_category_and_expert"
+    } else {
+        ""
+    }
 }
 
 fn push_conditions(query: &mut QueryBuilder<Sqlite>, selection: &Selection, after: Option<Cursor>) {
