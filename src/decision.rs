@@ -21,7 +21,7 @@ pub struct Decision {
     /// Probability of the likeliest category, 0 to 1; 1 where the client named the category or the expert. Where the
     /// session stayed with its category: that category's, the session's past counted.
     pub confidence: f32,
-    /// Probability of the likeliest categories by the router alone, likeliest first; empty where nothing was classified.
+    /// Probability of the likeliest categories by the router, its last tier included, likeliest first; empty where nothing was classified.
     pub scores: Vec<Score>,
     /// Which tier of the router settled it; none where nothing was classified.
     pub tier: Option<TierName>,
@@ -153,7 +153,7 @@ pub struct Explained {
     pub instruction: Option<Instructed>,
     /// What the session's past said; null where the question had none.
     pub session: Option<Stickiness>,
-    /// Probability of the likeliest categories by the router alone, likeliest first.
+    /// Probability of the likeliest categories by the router, its last tier included, likeliest first.
     pub scores: Vec<Score>,
     /// Probability with which a question like this one goes to this expert first: 1 less the share that is tried out.
     pub propensity: f64,

@@ -74,6 +74,17 @@ pub enum When {
     Alone,
 }
 
+impl When {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsure => "unsure",
+            Self::Always => "always",
+            Self::Alone => "alone",
+        }
+    }
+}
+
 /// `router.instruction`.
 #[derive(Clone, Debug)]
 pub struct InstructionConfig {

@@ -69,6 +69,17 @@ pub struct Verdict {
     pub out_of_domain: f32,
 }
 
+impl Verdict {
+    /// The same, by which nothing is routed.
+    fn in_doubt(self, confidence_min: f32) -> Self {
+        let standing = match self.standing {
+            Standing::Confident => Standing::Unsure { confidence_min },
+            other => other,
+        };
+        Self { standing, ..self }
+    }
+}
+
 /// Whether the router stands by the likeliest category.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Standing {
@@ -213,19 +224,19 @@ impl Router {
             Some(context) => conversation::pool(alone, &self.read(context).await?, query.leaning),
             None => alone,
         };
-        Ok(self.verdict(&self.guarded(&query.text, said)))
+        Ok(match self.doubted(&query.text, &said) {
+            Some(doubted) => self.verdict(&doubted).in_doubt(self.confidence_min),
+            None => self.verdict(&said),
+        })
     }
 
-    /// Doubts what is said of a question whose two ends are about different things, as far as the cheap tier can tell.
-    fn guarded(&self, text: &str, said: Said) -> Said {
-        let cheap = |text: &str| self.artefact.model.cheap(&self.cheap_features(text));
-        let Some(ends) = guard::ends(text).filter(|_| self.guard == Guard::On) else {
-            return said;
-        };
-        match ends.map(cheap) {
-            [Some(front), Some(back)] => guard::doubt(said, &[front, back]),
-            _ => said,
-        }
+    /// What is left of what is said of a question whose two ends are about different things, as far as the cheap tier can tell;
+    /// none where nothing speaks against it.
+    fn doubted(&self, text: &str, said: &Said) -> Option<Said> {
+        let ends = guard::ends(text).filter(|_| self.guard == Guard::On)?;
+        let cheap = |end: &str| self.artefact.model.cheap(&self.cheap_features(end));
+        let [front, back] = ends.map(cheap);
+        guard::doubt(said, &[front?, back?])
     }
 
     /// What the tiers say of one text: the cheap one where it is sure, else the full one.

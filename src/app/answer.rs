@@ -160,7 +160,8 @@ impl App {
         }
     }
 
-    /// Decides as [`answer`](Self::answer) would and tells why; nobody is asked, and nothing is recorded or remembered.
+    /// Decides as [`answer`](Self::answer) would and tells why; nobody answers, and nothing is recorded or remembered but what the
+    /// instruction tier was told.
     ///
     /// # Errors
     /// There is no decision.
@@ -332,7 +333,12 @@ fn log_instruction(attempts: &Attempts, instructed: Option<&Instructed>) {
         attempt.sent = true;
         attempt.took = Some(Duration::from_micros(instructed.took_us));
         attempt.usage = instructed.usage;
-        attempt.error = (instructed.result != HEARD).then(|| instructed.result.to_owned());
+        let failed = (instructed.result != HEARD).then(|| instructed.result.to_owned());
+        // A reply that means nothing is paid for like any other.
+        match instructed.usage {
+            Some(_) => attempt.rejected = failed,
+            None => attempt.error = failed,
+        }
     });
 }
 

@@ -60,13 +60,8 @@ pub(super) async fn asker(
 ) -> Result<Asker, CliError> {
     let expert = find(config, instruction.expert.as_str())?;
     let experts = opened(expert).await?;
-    Ok(Asker::new(
-        experts,
-        expert,
-        Arc::clone(&config.delivery.house),
-        instruction.mode,
-        &config.catalogue,
-    ))
+    Asker::configured(config, instruction, &experts)
+        .ok_or_else(|| CliError::Usage(format!("there is no expert `{}`", instruction.expert)))
 }
 
 /// The instruction tier with its expert opened alone; none where the configuration has none.

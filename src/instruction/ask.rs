@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    InstructionConfig, Mode, Nearest,
+    InstructionConfig, Mode, Nearest, When,
     blend::{Evidence, Learnt},
     fresh::Fresh,
     memory::cosine,
@@ -21,7 +21,7 @@ use crate::{
     chat::{ChatRequest, Usage},
     config::{Capability, Config, Delivery, ExpertConfig, ExpertKind},
     decision::Score,
-    expert::{Answer, Call, ExpertError, Experts, Role},
+    expert::{Answer, Call, ErrorClass, ExpertError, Experts, Role},
     ids::{ExpertId, RouterId},
     outcome::Prices,
     router::encoder::{Encoder, EncoderError},
@@ -113,12 +113,20 @@ impl Failure {
         }
     }
 
-    /// Whether the expert is at fault, so that it may have to be left alone.
+    /// Whether the expert is at fault, so that it may have to be left alone. A reply that means nothing may be the question's
+    /// doing: one client must not take it from the others.
     pub(super) fn is_the_experts(&self) -> bool {
-        matches!(
-            self,
-            Self::TimedOut { .. } | Self::Expert(_) | Self::Unusable(_)
-        )
+        match self {
+            Self::TimedOut { .. } => true,
+            Self::Expert(error) => matches!(
+                error.class(),
+                ErrorClass::Transient
+                    | ErrorClass::TimedOut
+                    | ErrorClass::BrokenStream
+                    | ErrorClass::Authentication
+            ),
+            _ => false,
+        }
     }
 }
 
@@ -151,17 +159,17 @@ impl Asker {
         instruction: &InstructionConfig,
         experts: &Arc<Experts>,
     ) -> Option<Self> {
-        let expert = config
-            .experts
-            .iter()
-            .find(|expert| expert.id == instruction.expert)?;
-        Some(Self::new(
+        let of = |id: &ExpertId| config.experts.iter().find(|expert| expert.id == *id);
+        let mut asker = Self::new(
             Arc::clone(experts),
-            expert,
+            of(&instruction.expert)?,
             Arc::clone(&config.delivery.house),
             instruction.mode,
             &config.catalogue,
-        ))
+        );
+        // The cards of experts of other houses say nothing here.
+        asker.cards.experts.retain(|expert, _| of(expert).is_some());
+        Some(asker)
     }
 
     /// Who is asked.
@@ -180,13 +188,14 @@ impl Asker {
     }
 
     /// What would be learnt of it beside a router.
-    pub fn learnt(&self, router: &RouterId) -> Learnt {
+    pub fn learnt(&self, router: &RouterId, when: When) -> Learnt {
         Learnt {
             router: router.clone(),
             expert: self.expert.clone(),
             mode: self.mode,
             prompt: self.prompt().to_owned(),
-            menu: self.menu.digest(),
+            when,
+            cards: self.menu.digests(),
         }
     }
 
@@ -255,10 +264,18 @@ impl Asker {
             deadline: Some(deadline),
             ..Call::new(Arc::new(request), Arc::clone(&self.delivery)).aside(Role::Route)
         };
+        let order = std::slice::from_ref(&self.expert);
         let answered = self
             .experts
-            .answer(std::slice::from_ref(&self.expert), &call)
-            .await?;
+            .answer(order, &call)
+            .await
+            .map_err(|error| match error {
+                // Its own clock may ring first.
+                ExpertError::OutOfTime { waited } | ExpertError::TimedOut { waited } => {
+                    Failure::TimedOut { within: waited }
+                }
+                other => other.into(),
+            })?;
         let Answer::Whole(completion) = answered.answer else {
             return Err(Unusable::Form.into());
         };
@@ -322,20 +339,12 @@ impl Asker {
             .experts
             .values()
             .map(|card| card.instruction.clone());
-        let mut readings = encoder
-            .embed(entries.chain(experts).collect())
-            .await?
-            .into_iter();
-        let entries = readings.by_ref().take(self.menu.entries().len());
+        let texts: Vec<String> = entries.chain(experts).collect();
+        let mut entries = encoder.vectors(&texts).await?;
+        let experts = entries.split_off(self.menu.entries().len());
         Ok(CardVectors {
-            entries: entries.map(|reading| reading.vector).collect(),
-            experts: self
-                .cards
-                .experts
-                .keys()
-                .cloned()
-                .zip(readings.map(|it| it.vector))
-                .collect(),
+            entries,
+            experts: self.cards.experts.keys().cloned().zip(experts).collect(),
         })
     }
 }

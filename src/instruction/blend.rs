@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, menu::Menu, reply::Said};
+use super::{Mode, When, menu::Menu, reply::Said};
 use crate::{
     decision::Score,
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN, RouterId},
@@ -70,8 +70,10 @@ pub struct Learnt {
     pub mode: Mode,
     /// The version of the words with which it was asked.
     pub prompt: String,
-    /// The digest of the menu.
-    pub menu: String,
+    /// Which questions it was asked about; `unsure` or `always`.
+    pub when: When,
+    /// The digest of each card; others may have come since.
+    pub cards: BTreeMap<CategoryId, String>,
 }
 
 /// What an LLM says of each class on the mean of many questions: its liking for words, not for what they mean. Taking that off
@@ -125,7 +127,7 @@ pub enum BlendError {
     )]
     Other {
         /// What is another.
-        what: &'static str,
+        what: String,
         /// What it was learnt with.
         learnt_with: String,
         /// What there is.
@@ -160,10 +162,21 @@ impl Learnt {
             ("expert", self.expert.as_str(), now.expert.as_str()),
             ("mode", self.mode.as_str(), now.mode.as_str()),
             ("version of the prompt", &self.prompt, &now.prompt),
-            ("list of cards", &self.menu, &now.menu),
+            ("`when`", self.when.as_str(), now.when.as_str()),
             ("router", self.router.as_str(), now.router.as_str()),
         ];
-        match pairs.into_iter().find(|(_, learnt, found)| learnt != found) {
+        let card = self.cards.iter().find_map(|(category, card)| {
+            let found = now.cards.get(category).map_or("none", String::as_str);
+            (card != found).then_some((category, card, found))
+        });
+        let other = pairs.into_iter().find(|(_, learnt, found)| learnt != found);
+        let other = other.map(|(what, learnt, found)| (what.to_owned(), learnt, found));
+        let other = other.or_else(|| {
+            card.map(|(category, card, found)| {
+                (format!("card of `{category}`"), card.as_str(), found)
+            })
+        });
+        match other {
             Some((what, learnt, found)) => Err(BlendError::Other {
                 what,
                 learnt_with: learnt.to_owned(),
@@ -237,13 +250,13 @@ impl Blend {
 }
 
 impl Weights {
-    /// The LLM's word alone, on the scale of its mode as it is: a likelihood is one; a name and a cosine are none, and are
-    /// given as much as sharpens them without settling anything. Nothing is calibrated.
-    pub fn alone(mode: Mode) -> Self {
+    /// The LLM's word alone, of so many classes. A likelihood is taken as it is; a name is believed as if it were right nineteen
+    /// times of twenty, and cosines, which lie close together, are spread. Nothing is calibrated.
+    pub fn alone(mode: Mode, classes: usize) -> Self {
         let said = match mode {
             Mode::Logprob => 1.0,
-            Mode::Name => 2.0,
-            Mode::Describe => 10.0,
+            Mode::Name => (19.0 * classes.saturating_sub(1).max(1) as f64).ln(),
+            Mode::Describe => 20.0,
         };
         Self {
             router: 0.0,
@@ -400,7 +413,7 @@ mod tests {
     #[test]
     fn without_the_router_the_llm_decides_alone() {
         let evidence = Evidence::of(&menu(), &Said::Instruction("…".into()), &[0.1, 0.6, 0.2]);
-        let weighed = Weights::alone(Mode::Describe).weigh(&scores(&[("law", 1.0)]), &evidence);
+        let weighed = Weights::alone(Mode::Describe, 3).weigh(&scores(&[("law", 1.0)]), &evidence);
         assert_eq!(weighed[0].category.as_str(), "math");
     }
 
@@ -419,6 +432,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_alone_is_enough_however_many_there_are() {
+        let names: Vec<String> = (0..24).map(|at| format!("c{at}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let menu = Menu::of(&menu::tests::catalogue(&names));
+        let evidence = Evidence::of(&menu, &Said::Named(3), &[]);
+        let weighed = Weights::alone(Mode::Name, menu.entries().len()).weigh(&[], &evidence);
+        assert_eq!(weighed[0].category.as_str(), "c3");
+        assert!((weighed[0].probability - 0.95).abs() < 0.01, "{weighed:?}");
+    }
+
+    #[test]
     fn a_blend_is_read_back_and_tells_what_it_does_not_fit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/blend.json");
@@ -427,7 +451,8 @@ mod tests {
             expert: ExpertId::new("coder"),
             mode,
             prompt: "likelihood-v1".into(),
-            menu: menu().digest(),
+            when: When::Unsure,
+            cards: menu().digests(),
         };
         let fitted = fit::Fitted {
             weights: WEIGHTS,

@@ -93,15 +93,14 @@ impl Fresh {
             .texts
             .iter()
             .flat_map(|(_, texts)| texts.iter().cloned());
-        let mut readings = encoder.embed(all.collect()).await?.into_iter();
-        let of = |texts: &Vec<String>, readings: &mut dyn Iterator<Item = Vec<f32>>| {
-            readings.take(texts.len()).collect()
-        };
-        let mut vectors = readings.by_ref().map(|reading| reading.vector);
-        let by_category = self
-            .texts
-            .iter()
-            .map(|(category, texts)| (category.clone(), of(texts, &mut vectors)));
+        let all: Vec<String> = all.collect();
+        let mut vectors = encoder.vectors(&all).await?.into_iter();
+        let by_category = self.texts.iter().map(|(category, texts)| {
+            (
+                category.clone(),
+                vectors.by_ref().take(texts.len()).collect(),
+            )
+        });
         Ok(by_category.collect())
     }
 }

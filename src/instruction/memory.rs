@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use moka::sync::Cache;
@@ -20,9 +20,16 @@ const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// than a millisecond.
 const NEAR_MAX: usize = 512;
 
+/// A question that others may be next to.
+struct Near {
+    vector: Vec<f32>,
+    heard: Arc<Heard>,
+    since: Instant,
+}
+
 pub(super) struct Memory {
     same: Cache<String, Arc<Heard>>,
-    near: Mutex<VecDeque<(Vec<f32>, Arc<Heard>)>>,
+    near: Mutex<VecDeque<Near>>,
 }
 
 impl Memory {
@@ -44,9 +51,8 @@ impl Memory {
     /// What was said of the question whose vector is most like this one's, a cosine of at least `least`. Vectors have length 1.
     pub(super) fn near(&self, vector: &[f32], least: f32) -> Option<Arc<Heard>> {
         let near = self.lock();
-        let alike = near
-            .iter()
-            .map(|(known, heard)| (cosine(known, vector), heard));
+        let fresh = near.iter().filter(|it| it.since.elapsed() < KEEP);
+        let alike = fresh.map(|it| (cosine(&it.vector, vector), &it.heard));
         let (most, heard) = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;
         (most >= least).then(|| Arc::clone(heard))
     }
@@ -59,10 +65,14 @@ impl Memory {
         if near.len() == NEAR_MAX {
             near.pop_front();
         }
-        near.push_back((vector, Arc::clone(heard)));
+        near.push_back(Near {
+            vector,
+            heard: Arc::clone(heard),
+            since: Instant::now(),
+        });
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Vec<f32>, Arc<Heard>)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Near>> {
         self.near.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

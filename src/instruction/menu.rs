@@ -1,5 +1,7 @@
 //! What the LLM chooses from: the categories with their cards, each with a letter, and none of them. Pure.
 
+use std::collections::BTreeMap;
+
 use crate::{
     catalogue::{self, Catalogue},
     decision::Score,
@@ -31,6 +33,12 @@ pub struct Entry {
     pub gist: String,
     /// The same at length, which an instruction is compared with.
     pub card: String,
+}
+
+impl Entry {
+    fn texts(&self) -> [&str; 4] {
+        [self.category.as_str(), &self.label, &self.gist, &self.card]
+    }
 }
 
 impl Menu {
@@ -107,14 +115,15 @@ impl Menu {
     /// What tells it from other menus.
     pub fn digest(&self) -> String {
         let entries = self.entries.iter();
-        catalogue::digest(entries.flat_map(|entry| {
-            [
-                entry.category.as_str(),
-                &entry.label,
-                &entry.gist,
-                &entry.card,
-            ]
-        }))
+        catalogue::digest(entries.flat_map(Entry::texts))
+    }
+
+    /// What tells each entry from what it was before.
+    pub fn digests(&self) -> BTreeMap<CategoryId, String> {
+        let entries = self.entries.iter();
+        entries
+            .map(|entry| (entry.category.clone(), catalogue::digest(entry.texts())))
+            .collect()
     }
 }
 

@@ -9,61 +9,54 @@ const TRIED: [f32; 6] = [0.99, 0.98, 0.97, 0.96, 0.95, 0.94];
 const DIFFERENT_MAX: f64 = 0.01;
 const LEVEL: f64 = 0.95;
 
-/// The least cosine at which two questions can be taken for one; none where too few pairs are alike to tell. `vectors` are of
-/// length 1, and one for each label.
-pub fn near_min(vectors: &[Vec<f32>], labels: &[CategoryId]) -> Option<f32> {
-    let mut pairs: Vec<(f32, bool)> = Vec::new();
-    for (at, (first, label)) in vectors.iter().zip(labels).enumerate() {
-        for (second, other) in vectors.iter().zip(labels).skip(at + 1) {
-            let cosine = cosine(first, second);
-            if cosine >= TRIED[TRIED.len() - 1] {
-                pairs.push((cosine, label != other));
-            }
-        }
-    }
-    let is_proven = |least: &f32| {
-        let alike = pairs.iter().filter(|(cosine, _)| cosine >= least);
-        let different = alike.clone().filter(|(_, differ)| *differ).count();
-        misroute_upper(different, alike.count(), LEVEL) <= DIFFERENT_MAX
+/// The least cosine at which two questions can be taken for one; none where too few pairs are alike to tell. `questions` are
+/// vectors of length 1 with their labels, no two the same.
+///
+/// Each question gives one pair, with the one that is nearest to it, so that a crowd of copies does not count as many; and the
+/// level is shared out over all cosines that are tried.
+pub fn near_min(questions: &[(Vec<f32>, CategoryId)]) -> Option<f32> {
+    let nearest = |at: usize| {
+        let (vector, label) = &questions[at];
+        let others = questions
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != at);
+        let pairs = others.map(|(_, (other, of))| (cosine(vector, other), of != label));
+        pairs.max_by(|a, b| a.0.total_cmp(&b.0))
     };
-    // Few pairs are alike to the last digit, so that the strictest may prove nothing where a looser one does; from there on
-    // the first that fails ends it.
-    let proven = TRIED.iter().skip_while(|least| !is_proven(least));
-    proven.take_while(|least| is_proven(least)).last().copied()
+    let pairs: Vec<(f32, bool)> = (0..questions.len()).filter_map(nearest).collect();
+    let level = 1.0 - (1.0 - LEVEL) / TRIED.len() as f64;
+    let is_proven = |least: &&f32| {
+        let alike = pairs.iter().filter(|(cosine, _)| cosine >= *least);
+        let different = alike.clone().filter(|(_, differ)| *differ).count();
+        misroute_upper(different, alike.count(), level) <= DIFFERENT_MAX
+    };
+    TRIED.iter().filter(is_proven).copied().reduce(f32::min)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Questions in threes that are nearly the same, each three about something else.
-    fn questions(
-        threes: usize,
-        labels: impl Fn(usize) -> usize,
-    ) -> (Vec<Vec<f32>>, Vec<CategoryId>) {
-        let width = threes;
-        let mut vectors = Vec::new();
-        let mut of = Vec::new();
-        for at in 0..3 * threes {
-            let mut vector = vec![0.0; width];
-            vector[at / 3] = 1.0;
-            vectors.push(vector);
-            of.push(CategoryId::new(format!("c{}", labels(at))));
-        }
-        (vectors, of)
+    /// Questions in pairs that are nearly the same, each pair about something else.
+    fn questions(pairs: usize, labels: impl Fn(usize) -> usize) -> Vec<(Vec<f32>, CategoryId)> {
+        let question = |at: usize| {
+            let mut vector = vec![0.0; pairs];
+            vector[at / 2] = 1.0;
+            (vector, CategoryId::new(format!("c{}", labels(at))))
+        };
+        (0..2 * pairs).map(question).collect()
     }
 
     #[test]
     fn enough_pairs_that_agree_prove_a_cosine() {
-        let (vectors, labels) = questions(120, |at| at / 3);
-        assert_eq!(near_min(&vectors, &labels), Some(0.94));
-        let (vectors, labels) = questions(60, |at| at / 3);
-        assert_eq!(near_min(&vectors, &labels), None, "too few");
+        assert_eq!(near_min(&questions(300, |at| at / 2)), Some(0.94));
+        assert_eq!(near_min(&questions(200, |at| at / 2)), None, "too few");
     }
 
     #[test]
     fn pairs_that_disagree_prove_nothing() {
-        let (vectors, labels) = questions(200, |at| at);
-        assert_eq!(near_min(&vectors, &labels), None);
+        assert_eq!(near_min(&questions(300, |at| at)), None);
+        assert_eq!(near_min(&[]), None);
     }
 }

@@ -174,25 +174,25 @@ fn conversation(words: Words, menu: &Menu, question: &str) -> Value {
     ]})
 }
 
-/// A text in which the control words of chat templates are none: `<|im_end|>`, `[/INST]`, `</s>` and their like end a
-/// message for whoever reads them as tokens.
+/// A text in which the control words of chat templates are none.
+///
+/// `<|im_end|>`, `</s>`, `[/INST]` and their like end a message for whoever reads them as tokens. Whatever looks like a tag is
+/// broken, since every family of models has words of its own.
 pub(super) fn harmless(text: &str) -> String {
-    let mut harmless = text.replace("<|", "< |").replace("|>", "| >");
-    for (word, broken) in [
-        ("[INST]", "[ INST ]"),
-        ("[/INST]", "[ /INST ]"),
-        ("<<SYS>>", "< <SYS> >"),
-        ("<</SYS>>", "< </SYS> >"),
-        ("<s>", "< s >"),
-        ("</s>", "< /s >"),
-        ("<start_of_turn>", "< start_of_turn >"),
-        ("<end_of_turn>", "< end_of_turn >"),
-    ] {
-        if harmless.contains(word) {
-            harmless = harmless.replace(word, broken);
+    let mut harmless = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        harmless.push(c);
+        let begins_a_tag = |next: &char| next.is_alphabetic() || "/|｜!_".contains(*next);
+        let is_open = c == '<' && rest.peek().is_some_and(begins_a_tag);
+        let is_closed = "|｜".contains(c) && rest.peek() == Some(&'>');
+        if is_open || is_closed {
+            harmless.push(' ');
         }
     }
     harmless
+        .replace("[INST]", "[ INST ]")
+        .replace("[/INST]", "[ /INST ]")
 }
 
 /// A mark that occurs in none of the texts; the same for the same texts, so that the same is asked of the same question.
@@ -307,17 +307,46 @@ mod tests {
                 "{user}"
             );
             assert!(
-                user.contains("</question {mark}>{menu}") && user.contains("{question}"),
+                user.contains("< /question {mark}>{menu}") && user.contains("{question}"),
                 "{user}"
             );
-            let mark = user["<question ".len()..].split('>').next().unwrap();
+            let mark = user["question ".len()..].lines().next().unwrap();
             assert_eq!(
                 (mark.len(), user.matches(mark).count()),
                 (MARK_DIGITS, 2),
                 "{user}"
             );
-            let close = user.find(&format!("</question {mark}>")).unwrap();
+            let close = user.find(&format!("end {mark}")).unwrap();
             assert!(user.find("{question}").unwrap() < close);
+        }
+    }
+
+    #[test]
+    fn no_familys_control_words_are_left() {
+        for word in [
+            "<|im_end|>",
+            "<|eot_id|>",
+            "</s>",
+            "<s>",
+            "<｜Assistant｜>",
+            "<｜end▁of▁sentence｜>",
+            "<tool_call>",
+            "<end_of_turn>",
+            "[/INST]",
+            "<<SYS>>",
+            "<!-- x -->",
+        ] {
+            let text = format!("a {word} b");
+            assert!(!harmless(&text).contains(word), "{word}");
+        }
+        for fine in [
+            "if a < b && c > d",
+            "x <- 3",
+            "1 <2",
+            "a | b",
+            "Vec<u8>".replace('<', "< ").as_str(),
+        ] {
+            assert_eq!(harmless(fine), fine);
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{
     clock,
     config::Config,
     decision::Score,
-    expert::Experts,
+    expert::{ErrorClass, Experts},
     ids::{CategoryId, OUT_OF_DOMAIN},
     outcome::{Reserved, Spending},
     query::Query,
@@ -35,6 +35,9 @@ use crate::{
 
 /// Categories of which it is told what each part says.
 const PARTS_TOLD: usize = 5;
+
+/// A confidence that nothing reaches.
+const CONFIDENCE_NEVER: f32 = 2.0;
 
 /// How long the expert may take to read the cards for the first time.
 const WARM_UP_MAX: Duration = Duration::from_secs(120);
@@ -76,13 +79,22 @@ impl Tier {
         router: &Router,
     ) -> Result<Self, BlendError> {
         let mut blend = read(&config)?;
-        // Alone it needs no router, and does without what was learnt of another.
-        let is_fitting = |blend: &Blend| blend.of.check(&asker.learnt(&blend.of.router)).is_ok();
-        blend = blend.filter(|blend| config.when != When::Alone || is_fitting(blend));
-        if let Some(blend) = blend.as_ref().filter(|_| config.when != When::Alone) {
-            blend.of.check(&asker.learnt(&blend.of.router))?;
-            if let Err(other) = blend.of.check(&asker.learnt(router.id())) {
-                warn!("the instruction tier is left alone: {other}");
+        if let Some(read) = &blend {
+            // Alone it needs no router, and does without what was learnt of another.
+            let learnt = match config.when {
+                When::Alone => read.of.check(&asker.learnt(&read.of.router, read.of.when)),
+                when => read.of.check(&asker.learnt(&read.of.router, when)),
+            };
+            if let Err(other) = learnt {
+                if config.when != When::Alone {
+                    warn!("the instruction tier is left alone: {other}");
+                }
+                blend = None;
+            } else if config.when != When::Alone && read.of.router != *router.id() {
+                warn!(
+                    "the instruction tier is left alone while the router in force is not {}, for which it was fitted",
+                    read.of.router
+                );
             }
         }
         Ok(Self {
@@ -198,7 +210,8 @@ impl Tier {
     ) -> Option<Weights> {
         let best = verdict.scores.first()?;
         if self.config.when == When::Alone {
-            return Some(Weights::alone(self.config.mode));
+            let classes = self.asker.menu().entries().len();
+            return Some(Weights::alone(self.config.mode, classes));
         }
         // What the detector found strange is no question of which category, but of a new one.
         let is_strange =
@@ -210,8 +223,10 @@ impl Tier {
         if blend.of.router != *router.id() {
             return None;
         }
+        // What the router is sure of is not put to it.
+        let below = blend.below.min(router.confidence_min());
         let is_asked =
-            self.config.when == When::Always || best.probability < blend.below || kin.is_some();
+            self.config.when == When::Always || best.probability < below || kin.is_some();
         is_asked.then_some(blend.weights)
     }
 
@@ -262,17 +277,17 @@ impl Tier {
         let Ok(_seat) = self.seats.try_acquire() else {
             return (Err(Failure::Crowded), nothing);
         };
-        let Some(reserved) = self.reserve(question) else {
-            return (Err(Failure::OverBudget), nothing);
-        };
         if !self.rest.lets_through(tokio::time::Instant::now()) {
             return (Err(Failure::Resting), nothing);
         }
+        let Some(reserved) = self.reserve(question) else {
+            return (Err(Failure::OverBudget), nothing);
+        };
         let (heard, cost) = self
             .asker
             .ask(question, menu, encoder, self.config.within)
             .await;
-        settle(reserved, &heard, cost);
+        reserved.settle(&heard, cost);
         match &heard {
             Ok(_) => self.rest.succeeded(),
             Err(failure) if failure.is_the_experts() => {
@@ -284,7 +299,7 @@ impl Tier {
     }
 
     /// Sets aside the most that a question may cost; none where that is not left of the day's.
-    fn reserve(&self, question: &str) -> Option<Reserved> {
+    fn reserve(&self, question: &str) -> Option<Pending> {
         let most = self.config.usd_per_day_max;
         let usd = most
             .and_then(|_| self.asker.usd_max(question))
@@ -293,7 +308,7 @@ impl Tier {
             let is_left = most.is_none_or(|most| today.usd_spent + usd <= most);
             if is_left { Ok(((), usd)) } else { Err(()) }
         });
-        admitted.ok().map(|((), reserved)| reserved)
+        admitted.ok().map(|((), reserved)| Pending(Some(reserved)))
     }
 
     /// The verdict by both.
@@ -308,7 +323,7 @@ impl Tier {
             tier: Some(TierName::Instruction),
             ..verdict
         };
-        let confidence_min = self.confidence_min(router);
+        let confidence_min = self.confidence_min();
         let sure_of = heard
             .scores
             .first()
@@ -341,13 +356,26 @@ impl Tier {
         }
     }
 
-    /// How sure both together must be: as the blend's held-back rows say, else no less than the router alone.
-    fn confidence_min(&self, router: &Router) -> f32 {
+    /// How sure both together must be: as the blend's rows say. Where they prove nothing, nothing that was put to the LLM is
+    /// routed.
+    fn confidence_min(&self) -> f32 {
         if self.config.when == When::Alone {
             return CONFIDENCE_MIN_UNPROVEN;
         }
         let proven = self.blend.as_ref().and_then(|blend| blend.confidence_min);
-        proven.unwrap_or_else(|| router.confidence_min().max(CONFIDENCE_MIN_UNPROVEN))
+        proven.unwrap_or(CONFIDENCE_NEVER)
+    }
+
+    /// Whether a question with these scores would be put to it.
+    pub fn wants(&self, scores: &[Score]) -> bool {
+        let Some(best) = scores.first() else {
+            return false;
+        };
+        match (self.config.when, &self.blend) {
+            (When::Alone, _) | (When::Always, Some(_)) => true,
+            (When::Unsure, Some(blend)) => best.probability < blend.below,
+            (_, None) => false,
+        }
     }
 
     fn told(&self, turn: &Turn, started: Instant) -> Instructed {
@@ -363,7 +391,9 @@ impl Tier {
                 Err(failure) => failure.kind(),
             },
             detail: turn.heard.as_ref().err().map(|failure| in_full(failure)),
+            // Of a question that is only next to this one it may tell more than whoever asks should know.
             instruction: heard
+                .filter(|_| !matches!(turn.heard, Ok((_, Source::Near))))
                 .and_then(|heard| heard.said.instruction())
                 .map(str::to_owned),
             nearest: heard.map(|heard| heard.nearest.clone()).unwrap_or_default(),
@@ -392,15 +422,30 @@ fn read(config: &InstructionConfig) -> Result<Option<Blend>, BlendError> {
     }
 }
 
-/// What a reply cost takes the place of what was set aside; what was sent and not counted may have cost all of it.
-fn settle(reserved: Reserved, heard: &Result<Heard, Failure>, cost: Cost) {
-    match (cost.usd, heard) {
-        (Some(usd), _) => reserved.settle(usd),
-        (
-            None,
-            Ok(_) | Err(Failure::TimedOut { .. } | Failure::Unusable(_) | Failure::Encoder(_)),
-        ) => reserved.keep(),
-        (None, Err(_)) => {}
+/// What a question may cost, while nobody knows yet: of one that is broken off all of it is taken as spent.
+struct Pending(Option<Reserved>);
+
+impl Pending {
+    /// Puts what a reply cost in the place of what was set aside; what was never sent costs nothing.
+    fn settle(mut self, heard: &Result<Heard, Failure>, cost: Cost) {
+        let Some(reserved) = self.0.take() else {
+            return;
+        };
+        match (cost.usd, heard) {
+            (Some(usd), _) => reserved.settle(usd),
+            (None, Err(Failure::Expert(error))) if error.class() != ErrorClass::BrokenStream => {
+                drop(reserved);
+            }
+            (None, _) => reserved.keep(),
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(reserved) = self.0.take() {
+            reserved.keep();
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use crate::{
     catalogue::{self, Card, Catalogue, Made},
     chat::Completion,
     config::{ExpertConfig, ExpertKind},
-    ids::ExpertId,
 };
 
 /// The version of the words.
@@ -226,19 +225,6 @@ fn model_of(expert: &ExpertConfig) -> String {
         }
         ExpertKind::Remote(remote) => remote.model.clone(),
     }
-}
-
-/// Ids of experts that have a card and are configured.
-pub fn known_experts<'c>(
-    catalogue: &'c Catalogue,
-    experts: &'c [ExpertConfig],
-) -> impl Iterator<Item = (&'c ExpertId, &'c Card)> {
-    let is_known = |id: &ExpertId| experts.iter().any(|expert| expert.id == *id);
-    catalogue
-        .cards
-        .experts
-        .iter()
-        .filter(move |(id, _)| is_known(id))
 }
 
 #[cfg(test)]

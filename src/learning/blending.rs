@@ -1,12 +1,17 @@
 //! What the word of an LLM is worth beside the router's, learnt on labelled questions that the router has not seen.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
-    ids::CategoryId,
+    decision::Score,
+    ids::{CategoryId, OUT_OF_DOMAIN},
     instruction::{
+        When,
         ask::{Asker, Failure},
         blend::{
             Blend, Bounds, Prior,
@@ -16,7 +21,7 @@ use crate::{
     },
     progress,
     risk::{self, CONFIDENCE_LEVEL},
-    router::{Router, RouterError, Verdict, encoder::EncoderError},
+    router::{Router, RouterError, Standing, Verdict, encoder::EncoderError},
     train::labels::Labelled,
 };
 
@@ -29,7 +34,9 @@ const PAIRED_MAX: usize = 3_000;
 /// How the LLM is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Share of the questions that are to be put to it, the least sure ones, above 0; 1: all.
+    /// Whether it is asked about all questions, or about those of which the router is least sure.
+    pub when: When,
+    /// The share of these, above 0 and at most 1.
     pub share: f64,
     /// How long it may take for one; longer than in a server, since nobody waits.
     pub within: Duration,
@@ -84,6 +91,25 @@ struct Classified {
     verdict: Verdict,
 }
 
+impl Classified {
+    /// How sure the router is of the category that the row goes to, and whether it is right; none where it goes to none.
+    fn routed(&self) -> Option<(f32, bool)> {
+        let best = self.verdict.scores.first()?;
+        let is_routed = self.verdict.standing == Standing::Confident;
+        is_routed.then(|| (best.probability, best.category == self.row.category))
+    }
+
+    /// Whether a server would ask nobody about it: there is nothing in it, or the detector finds it strange.
+    fn is_left_out(&self) -> bool {
+        let is_category = |score: &Score| score.category.as_str() != OUT_OF_DOMAIN;
+        let is_strange = self.verdict.standing == Standing::OutOfDomain;
+        self.verdict
+            .scores
+            .first()
+            .is_none_or(|best| is_strange && is_category(best))
+    }
+}
+
 /// Learns what the LLM's word is worth on the rows of which the router is least sure.
 ///
 /// # Errors
@@ -94,11 +120,13 @@ pub async fn learn(
     rows: Vec<Labelled>,
     options: &Options,
 ) -> Result<Blended, BlendingError> {
-    let near_min = alike(router, &rows).await?;
     let classified = classified(router, rows).await?;
     let below = below(&classified, options.share);
-    let is_asked = |it: &Classified| options.share >= 1.0 || confidence(&it.verdict) < below;
-    let asked: Vec<Classified> = classified.into_iter().filter(is_asked).collect();
+    let is_asked =
+        |it: &Classified| options.when == When::Always || confidence(&it.verdict) < below;
+    let (asked, others): (Vec<Classified>, Vec<Classified>) =
+        classified.into_iter().partition(is_asked);
+    let near_min = alike(router, &asked).await?;
     let count = asked.len();
     let (mut rows, failures) = said(router, asker, asked, options).await;
     let prior = Prior::of(rows.iter().map(|row| &row.evidence));
@@ -114,13 +142,16 @@ pub async fn learn(
         last: failures.last().map(ToString::to_string),
         source,
     })?;
-    let threshold = risk::threshold_for(&fitted.held_back, options.misroute_max, CONFIDENCE_LEVEL);
+    // The promise is about all that is routed: the rows that nobody is asked about are part of it.
+    let settled = others.iter().filter_map(|it| it.routed());
+    let routed: Vec<(f32, bool)> = fitted.held_back.iter().copied().chain(settled).collect();
+    let threshold = risk::threshold_for(&routed, options.misroute_max, CONFIDENCE_LEVEL);
     let bounds = Bounds {
         below,
         confidence_min: threshold.map(|threshold| threshold.confidence_min),
         near_min,
     };
-    let of = asker.learnt(router.id());
+    let of = asker.learnt(router.id(), options.when);
     Ok(Blended {
         blend: Blend::new(of, bounds, prior, fitted),
         asked: count,
@@ -128,18 +159,16 @@ pub async fn learn(
     })
 }
 
-/// How alike two questions must be to be about the same, from pairs of rows.
-async fn alike(router: &Router, rows: &[Labelled]) -> Result<Option<f32>, EncoderError> {
-    let stride = rows.len().div_ceil(PAIRED_MAX).max(1);
-    let some: Vec<&Labelled> = rows.iter().step_by(stride).collect();
-    if some.is_empty() {
-        return Ok(None);
-    }
-    let texts = some.iter().map(|row| row.query.text.clone()).collect();
-    let readings = router.encoder().embed(texts).await?;
-    let vectors: Vec<Vec<f32>> = readings.into_iter().map(|reading| reading.vector).collect();
-    let labels: Vec<CategoryId> = some.iter().map(|row| row.category.clone()).collect();
-    Ok(near_min(&vectors, &labels))
+/// How alike two questions must be to be about the same, from pairs of those that the LLM is asked about.
+async fn alike(router: &Router, rows: &[Classified]) -> Result<Option<f32>, EncoderError> {
+    let mut seen = HashSet::new();
+    let distinct = rows.iter().filter(|it| seen.insert(&it.row.query.text));
+    let some: Vec<&Labelled> = distinct.map(|it| &it.row).take(PAIRED_MAX).collect();
+    let texts: Vec<String> = some.iter().map(|row| row.query.text.clone()).collect();
+    let vectors = router.encoder().vectors(&texts).await?;
+    let labels = some.iter().map(|row| row.category.clone());
+    let questions: Vec<(Vec<f32>, CategoryId)> = vectors.into_iter().zip(labels).collect();
+    Ok(near_min(&questions))
 }
 
 async fn classified(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Classified>, RouterError> {
@@ -156,7 +185,7 @@ async fn classified(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Classifi
     bar.finish_and_clear();
     Ok(classified
         .into_iter()
-        .filter(|it| !it.verdict.scores.is_empty())
+        .filter(|it| !it.is_left_out())
         .collect())
 }
 

@@ -13,8 +13,8 @@ use crate::{
     train::labels::Labelled,
 };
 
-/// Labels that are written at once: what is lost where it is broken off.
-const LABELS_AT_ONCE: usize = 16;
+/// Failures in a row after which a teacher is given up.
+const FAILURES_MAX: usize = 10;
 
 /// Why a teacher does not teach.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,22 @@ pub enum TeachingError {
     /// The router failed.
     #[error(transparent)]
     Router(#[from] RouterError),
+    /// It fails again and again.
+    #[error("the teacher failed {FAILURES_MAX} times in a row, the last time: {last}")]
+    Failing {
+        /// The last failure.
+        last: String,
+    },
+}
+
+/// What a teacher says of a question.
+enum Word {
+    /// It is sure of a category, or that it belongs to none.
+    Sure(String),
+    /// It is not.
+    Unsure,
+    /// It could not be asked, or said nothing that means anything.
+    Failed(String),
 }
 
 /// What a teacher did.
@@ -48,54 +64,63 @@ pub async fn label(
     rows_max: u32,
 ) -> Result<Taught, TeachingError> {
     let given_by = tier.given_by();
-    let waiting = store
-        .unjudged(&given_by, People::Silent, rows_max, |_| true)
-        .await?;
+    let is_wanted = |candidate: &Candidate| tier.wants(&candidate.scores);
+    let waiting = store.unjudged(&given_by, People::Silent, rows_max, is_wanted);
+    let waiting = waiting.await?;
     let bar = progress::bar(waiting.len() as u64, "asking the teacher");
     let mut taught = Taught::default();
-    for some in waiting.chunks(LABELS_AT_ONCE) {
-        let mut labels = Vec::new();
-        for candidate in some {
-            match word(router, tier, candidate).await? {
-                Some(category) => labels.push(Label {
-                    outcome_id: candidate.outcome_id.clone(),
-                    given_at_ms: clock::now_ms(),
-                    category,
-                    origin: Origin::Judge,
-                    given_by: given_by.clone(),
-                }),
-                None => {
-                    let now_ms = clock::now_ms();
-                    store
-                        .leave_unsettled(&candidate.outcome_id, &given_by, now_ms)
-                        .await?;
-                }
+    let mut failures = 0;
+    for candidate in &waiting {
+        let word = word(router, tier, candidate).await?;
+        bar.inc(1);
+        if let Word::Failed(last) = word {
+            // It is asked about that another time.
+            failures += 1;
+            if failures == FAILURES_MAX {
+                return Err(TeachingError::Failing { last });
             }
-            bar.inc(1);
+            continue;
         }
-        taught.asked += some.len();
-        taught.labelled += labels.len();
-        store.add_labels(&labels).await?;
+        failures = 0;
+        taught.asked += 1;
+        let (id, now_ms) = (&candidate.outcome_id, clock::now_ms());
+        if let Word::Sure(category) = word {
+            taught.labelled += 1;
+            let label = Label {
+                outcome_id: id.clone(),
+                given_at_ms: now_ms,
+                category,
+                origin: Origin::Judge,
+                given_by: given_by.clone(),
+            };
+            store.add_labels(&[label]).await?;
+        } else {
+            store.leave_unsettled(id, &given_by, now_ms).await?;
+        }
     }
     bar.finish_and_clear();
     Ok(taught)
 }
 
-/// What the tier is sure that a question is about.
-async fn word(
-    router: &Router,
-    tier: &Tier,
-    candidate: &Candidate,
-) -> Result<Option<String>, RouterError> {
+async fn word(router: &Router, tier: &Tier, candidate: &Candidate) -> Result<Word, RouterError> {
     let query = Query::from_text(&candidate.question);
     let verdict = router.classify(&query).await?;
     let (verdict, instructed) = tier.weigh(router, &query, verdict).await;
-    let is_heard = instructed.is_some_and(|instructed| !instructed.parts.is_empty());
-    let best = verdict.scores.first().filter(|_| is_heard);
-    Ok(match verdict.standing {
-        Standing::Confident => best.map(|best| best.category.to_string()),
-        Standing::OutOfDomain => best.map(|_| OUT_OF_DOMAIN.to_owned()),
-        Standing::Unsure { .. } | Standing::Empty => None,
+    let Some(instructed) = instructed else {
+        // The router was not sure then, and is now.
+        return Ok(Word::Unsure);
+    };
+    if instructed.parts.is_empty() {
+        let why = instructed
+            .detail
+            .unwrap_or_else(|| instructed.result.to_owned());
+        return Ok(Word::Failed(why));
+    }
+    let best = verdict.scores.first();
+    Ok(match (verdict.standing, best) {
+        (Standing::Confident, Some(best)) => Word::Sure(best.category.to_string()),
+        (Standing::OutOfDomain, Some(_)) => Word::Sure(OUT_OF_DOMAIN.to_owned()),
+        _ => Word::Unsure,
     })
 }
 

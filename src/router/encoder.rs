@@ -261,6 +261,19 @@ impl Encoder {
         self.worker.get_or_try_init(start).await
     }
 
+    /// The vectors of any number of texts, in their order, each of length 1.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    pub async fn vectors(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EncoderError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        for some in texts.chunks(TEXTS_MAX) {
+            let readings = self.embed(some.to_vec()).await?;
+            vectors.extend(readings.into_iter().map(|reading| reading.vector));
+        }
+        Ok(vectors)
+    }
+
     /// Reads at most [`TEXTS_MAX`] texts; the readings are in their order. Dropping the future takes the texts out of the queue.
     ///
     /// # Errors

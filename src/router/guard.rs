@@ -38,24 +38,23 @@ fn words(text: &str) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// What is left of `said`, given what is said of either end.
-pub(super) fn doubt(mut said: Said, ends: &[Said; 2]) -> Said {
+/// What is left of `said`, given what is said of either end; none where that is nothing to doubt it for.
+pub(super) fn doubt(said: &Said, ends: &[Said; 2]) -> Option<Said> {
     let best = |said: &Said| {
-        let mut classes = said.probabilities.iter().copied().enumerate();
-        let first = classes.next()?;
-        Some(classes.fold(first, |best, it| if it.1 > best.1 { it } else { best }))
+        let classes = said.probabilities.iter().copied().enumerate();
+        classes.reduce(|best, it| if it.1 > best.1 { it } else { best })
     };
-    let [Some(front), Some(back)] = [best(&ends[0]), best(&ends[1])] else {
-        return said;
-    };
+    let (front, back) = (best(&ends[0])?, best(&ends[1])?);
     if front.0 == back.0 || front.1 < SURE_MIN || back.1 < SURE_MIN {
-        return said;
+        return None;
     }
     let pairs = ends[0].probabilities.iter().zip(&ends[1].probabilities);
-    said.probabilities = pairs
-        .map(|(front, back)| f32::midpoint(*front, *back))
-        .collect();
-    said
+    Some(Said {
+        probabilities: pairs
+            .map(|(front, back)| f32::midpoint(*front, *back))
+            .collect(),
+        ..said.clone()
+    })
 }
 
 #[cfg(test)]
@@ -93,17 +92,14 @@ mod tests {
     fn what_is_about_two_things_is_believed_of_neither() {
         let whole = said([0.05, 0.9, 0.05]);
         let [front, back] = [said([0.94, 0.03, 0.03]), said([0.02, 0.96, 0.02])];
-        let doubted = doubt(whole.clone(), &[front.clone(), back]);
+        let doubted = doubt(&whole, &[front.clone(), back]).unwrap();
         assert!(
             doubted.probabilities.iter().all(|p| *p < 0.51),
             "{doubted:?}"
         );
-        let same = doubt(
-            whole.clone(),
-            &[said([0.04, 0.92, 0.04]), said([0.02, 0.96, 0.02])],
-        );
-        assert_eq!(same.probabilities, whole.probabilities);
-        let unsure = doubt(whole.clone(), &[front, said([0.1, 0.85, 0.05])]);
-        assert_eq!(unsure.probabilities, whole.probabilities);
+        let same = [said([0.04, 0.92, 0.04]), said([0.02, 0.96, 0.02])];
+        assert!(doubt(&whole, &same).is_none());
+        let unsure = [front, said([0.1, 0.85, 0.05])];
+        assert!(doubt(&whole, &unsure).is_none());
     }
 }

@@ -1,11 +1,13 @@
 //! The instruction tier in a server: an expert that is asked what questions demand, within bounds.
 
+use std::{fs, path::Path};
+
 use coterie::{
     catalogue::Catalogue,
     config,
     ids::{ExpertId, RouterId},
     instruction::{
-        Mode,
+        Mode, When,
         blend::{Blend, Bounds, Learnt, Prior, Weights, fit::Fitted},
         menu::Menu,
     },
@@ -37,9 +39,11 @@ impl House {
             "router:\n\x20 artefacts: '{}/routers'\n\x20 instruction: {{ expert: scribe, {instruction} }}\n\
              experts:\n\
              \x20 only: {{ kind: remote, base_url: '{}', model: only, usd_in: 1, usd_out: 1 }}\n\
+             \x20 dear: {{ kind: remote, base_url: '{}', model: dear, usd_in: 100, usd_out: 100 }}\n\
              \x20 scribe: {{ kind: remote, base_url: '{}', model: scribe, usd_in: 10, usd_out: 10, capabilities: [chat] }}\n\
-             mapping:\n\x20 default: only\n",
+             mapping:\n\x20 default: only\n\x20 writing: {{ expert: dear, fallbacks: [only] }}\n",
             env!("CARGO_TARGET_TMPDIR"),
+            answering.base_url(),
             answering.base_url(),
             scribe.base_url(),
         );
@@ -86,13 +90,14 @@ fn catalogue() -> Catalogue {
 }
 
 /// A blend for the router in force, in which the LLM counts more than the router.
-fn blend(router: &str, path: &std::path::Path) {
+fn blend(router: &str, when: When, path: &Path) {
     let learnt = Learnt {
         router: RouterId::new(router),
         expert: ExpertId::new("scribe"),
         mode: Mode::Name,
         prompt: "name-v1".into(),
-        menu: Menu::of(&catalogue()).digest(),
+        when,
+        cards: Menu::of(&catalogue()).digests(),
     };
     let bounds = Bounds {
         below: 0.7,
@@ -247,7 +252,7 @@ async fn it_is_asked_where_the_router_is_unsure_and_left_alone_where_nothing_was
     let router = built_in().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("blend.json");
-    blend(&router, &file);
+    blend(&router, When::Unsure, &file);
     let instruction = format!("mode: name, blend: '{}'", file.display());
     let house = House::serve(names(&label("legal")), &instruction).await;
     let told = house.route(SURE.0).await;
@@ -265,7 +270,7 @@ async fn it_is_asked_where_the_router_is_unsure_and_left_alone_where_nothing_was
     );
     house.coterie.stop().await;
 
-    blend("another", &file);
+    blend("another", When::Unsure, &file);
     let house = House::serve(names(&label("legal")), &instruction).await;
     let told = house.route(unsure).await;
     assert!(
@@ -289,11 +294,13 @@ async fn an_llm_that_was_steered_turns_no_decision_of_which_the_router_is_sure_i
     let router = built_in().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("blend.json");
-    blend(&router, &file);
-    let plain = Coterie::serve(
-        "experts: { only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: m } }\nmapping: { default: only }\n",
-    )
-    .await;
+    blend(&router, When::Always, &file);
+    // The same house in which nobody is asked what questions demand: nothing was learnt for this router.
+    let nothing = format!(
+        "mode: name, blend: '{}'",
+        folder.path().join("none.json").display()
+    );
+    let plain = House::serve(names("law"), &nothing).await;
     let always = format!("mode: name, when: always, blend: '{}'", file.display());
     // Whatever it is asked, it says what the attacker wants.
     let steered = House::serve(names(&label("writing")), &always).await;
@@ -301,13 +308,12 @@ async fn an_llm_that_was_steered_turns_no_decision_of_which_the_router_is_sure_i
     assert!(questions.len() >= 60);
     let (mut sure, mut asked) = (0, 0);
     for (question, _) in &questions {
-        let told = plain.told("/v1/route", &json!({"text": question})).await;
+        let told = plain.route(question).await;
         let with = steered.route(question).await;
         asked += usize::from(with["instruction"]["result"] == "heard");
-        assert!(
-            with["expert"] == "only" && with["fallbacks"] == told["fallbacks"],
-            "{with}"
-        );
+        // The dear expert answers what the house has it answer, and nobody else can be named.
+        let is_dear = with["expert"] == "dear";
+        assert_eq!(is_dear, with["category"] == "writing", "{with}");
         if told["reason"]["kind"] != "routed" {
             continue;
         }
@@ -339,6 +345,134 @@ async fn an_llm_that_was_steered_turns_no_decision_of_which_the_router_is_sure_i
             "{user}"
         );
     }
-    plain.stop().await;
+    plain.coterie.stop().await;
     steered.coterie.stop().await;
+}
+
+/// Routes of its own, without cards.
+fn write_routes(folder: &Path) {
+    for (category, description, example) in [
+        (
+            "law",
+            "Law and contracts.",
+            "Is a contract without a date valid",
+        ),
+        (
+            "music",
+            "Music and instruments.",
+            "How do I tune a violin by ear",
+        ),
+    ] {
+        let examples: Vec<String> = (1..=4)
+            .map(|at| format!("  - {example}, part {at}?\n"))
+            .collect();
+        let text = format!(
+            "description: {description}\nexamples:\n{}",
+            examples.concat()
+        );
+        fs::write(folder.join(format!("{category}.yaml")), text).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn cards_are_written_once_and_what_a_person_changed_stays() {
+    let scribe = Upstream::always(says(
+        "<card>This is a task of a kind. It takes skills.</card>",
+    ))
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    write_routes(folder.path());
+    let yaml = format!(
+        "router: {{ routes: '{}', artefacts: '{}/routers', instruction: {{ expert: scribe, mode: name, when: alone }} }}\n\
+         experts: {{ scribe: {{ kind: remote, base_url: '{}', model: scribe-9 }} }}\nmapping: {{ default: scribe }}\n",
+        folder.path().display(),
+        folder.path().display(),
+        scribe.base_url(),
+    );
+    let coterie = Coterie::serve(&yaml).await;
+    let checked = coterie.printed(&["check"]);
+    let warnings = checked["warnings"].to_string();
+    assert!(
+        warnings.contains("`law` has no instruction card"),
+        "{checked}"
+    );
+    let generated = coterie.printed(&["instruct", "generate"]);
+    assert_eq!(
+        generated["written"].as_array().unwrap().len(),
+        3,
+        "{generated}"
+    );
+    let file = folder.path().join("_cards.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(
+        text.contains("model: \"scribe-9\"") && text.contains("prompt: \"card-v1\""),
+        "{text}"
+    );
+    let asked = scribe.requests().len();
+    let again = coterie.printed(&["instruct", "generate"]);
+    assert_eq!(
+        (
+            again["written"].as_array().unwrap().len(),
+            scribe.requests().len()
+        ),
+        (0, asked),
+        "{again}"
+    );
+    // A route changes, so that its card is stale; a card is changed by hand, and stays.
+    let law = folder.path().join("law.yaml");
+    let changed = fs::read_to_string(&law)
+        .unwrap()
+        .replace("part 4", "part 5");
+    fs::write(&law, changed).unwrap();
+    fs::write(
+        &file,
+        text.replacen("It takes skills.", "It takes an ear.", 1),
+    )
+    .unwrap();
+    let warnings = coterie.printed(&["check"])["warnings"].to_string();
+    assert!(!warnings.contains("no instruction card"), "{warnings}");
+    let generated = coterie.printed(&["instruct", "generate"]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("It takes an ear."), "{generated} {text}");
+    coterie.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_experts_word_is_worth_is_learnt_and_then_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (labels, file) = (
+        folder.path().join("labels.jsonl"),
+        folder.path().join("blend.json"),
+    );
+    let rows = steering();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|(text, category)| json!({"text": text, "category": category}).to_string() + "\n")
+        .collect();
+    fs::write(&labels, lines.concat()).unwrap();
+    let instruction = format!("mode: name, when: always, blend: '{}'", file.display());
+    let house = House::serve(names(&label("science")), &instruction).await;
+    let labels = labels.display().to_string();
+    let learnt = house
+        .coterie
+        .printed(&["instruct", "fit", "--labels", &labels]);
+    assert_eq!(learnt["asked"], rows.len(), "{learnt}");
+    let parts: Vec<&str> = learnt["blend"]["ablation"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| part["of"].as_str().unwrap())
+        .collect();
+    assert_eq!(parts, ["router", "instruction", "both"]);
+    // Whoever always says the same says nothing.
+    let said = learnt["blend"]["weights"]["said"].as_f64().unwrap();
+    assert!(said.abs() < 0.5, "{learnt}");
+    assert_eq!(house.scribe.requests().len(), rows.len());
+    let told = house.coterie.printed(&["route", SURE.0, "--explain"]);
+    assert_eq!(
+        (&told["category"], &told["instruction"]["result"]),
+        (&json!(SURE.1), &json!("heard")),
+        "{told}"
+    );
+    house.coterie.stop().await;
 }

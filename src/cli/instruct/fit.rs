@@ -54,16 +54,18 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     let rows = labels::read(&args.labels).map_err(CliError::usage)?;
     let config = load(&args.config, environment, Exposure::Insecure)?;
     let instruction = configured(&config)?;
+    if instruction.when == When::Alone {
+        return Err(CliError::Usage(
+            "`router.instruction.when` is `alone`: there is no router beside which the expert's word could be weighed; write `unsure` or `always`".into(),
+        ));
+    }
     let router = registry::open(&config, args.router.as_deref())
         .await
         .map_err(CliError::failed)?;
     let asker = asking::asker(&config, instruction).await?;
     let options = Options {
-        share: if instruction.when == When::Unsure {
-            args.share
-        } else {
-            1.0
-        },
+        when: instruction.when,
+        share: args.share,
         within: WITHIN,
         concurrent: instruction.concurrent_max,
         misroute_max: config.router.misroute_max,
@@ -110,7 +112,7 @@ fn tell(learnt: &Blended) {
     match blend.confidence_min {
         Some(least) => output::line(&format!("routed      from {least:.3}")),
         None => output::line(
-            "routed      as sure as the router alone must be; too few rows to promise less",
+            "routed      nothing that is put to it: these questions do not prove that few enough would be misrouted",
         ),
     }
     match blend.near_min {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use super::Check;
 use crate::{
     config::{
-        Capability, ExpertConfig, ExpertKind, defaults, document::Place, raw, suggest::suggest,
+        Capability, Dialect, ExpertConfig, ExpertKind, defaults, document::Place, raw,
+        suggest::suggest,
     },
-    instruction::InstructionConfig,
+    instruction::{InstructionConfig, Mode},
     outcome::Prices,
 };
 
@@ -42,6 +43,13 @@ pub(in crate::config) fn instruction(
             format!("`{id}` does not answer conversations"),
             help,
         );
+    }
+    let speaks_anthropics =
+        matches!(&expert.kind, ExpertKind::Remote(remote) if remote.dialect == Dialect::Anthropic);
+    if raw.mode == Mode::Logprob && speaks_anthropics {
+        let help = "write `mode: name`, or name an expert that speaks OpenAI's dialect";
+        let message = format!("`{id}` tells no likelihoods, which `mode: logprob` needs");
+        check.wrong(place.at("mode"), message, help);
     }
     if raw.usd_per_day.is_some() && Prices::of(expert).is_none() {
         let help = format!("write `usd_in` and `usd_out` of `{id}`, or leave `usd_per_day` out");

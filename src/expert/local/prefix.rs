@@ -20,6 +20,9 @@ use crate::{
 /// twenty megabytes for each half billion of parameters.
 const PREFIXES_MAX: usize = 2;
 
+/// How the keys of prompts begin that decide on questions (`instruction::prompt`).
+const DECISIONS: &str = "instruction ";
+
 /// The longest beginning that is kept, in tokens.
 const PREFIX_TOKENS_MAX: usize = 4096;
 
@@ -58,7 +61,10 @@ impl Prefixes {
     pub(super) fn keep(&mut self, key: &str, prefix: &[u32], model: &Model) -> Result<()> {
         self.0.retain(|kept| kept.key != key);
         if self.0.len() == PREFIXES_MAX {
-            self.0.remove(0);
+            // What a decision waits for is given up last.
+            let of_clients = |kept: &Prefix| !kept.key.starts_with(DECISIONS);
+            self.0
+                .remove(self.0.iter().position(of_clients).unwrap_or(0));
         }
         self.0.push(Prefix {
             key: key.to_owned(),
