@@ -211,17 +211,23 @@ fn the_embedded_default_is_right_but_for_absent_models() {
     assert_eq!(mistakes, Mistakes::default());
     assert_eq!(routes.catalogue.routes.len(), embedded::ROUTES.len() - 1);
     assert!(!routes.catalogue.out_of_domain.is_empty());
+    assert_eq!(
+        routes.catalogue.cards.categories.len(),
+        routes.catalogue.routes.len()
+    );
 
     let mut folder: Vec<String> = fs::read_dir(root("routes"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     folder.sort();
-    let embedded: Vec<String> = embedded::ROUTES
-        .iter()
-        .map(|(category, _)| format!("{category}.yaml"))
+    let routes = embedded::ROUTES.iter();
+    let routes = routes.map(|(category, _)| format!("{category}.yaml"));
+    let embedded: Vec<String> = ["_cards.yaml".to_owned()]
+        .into_iter()
+        .chain(routes)
         .collect();
-    assert_eq!(folder, embedded, "src/config/embedded.rs lists every route");
+    assert_eq!(folder, embedded, "src/config/embedded.rs lists every file");
 }
 
 #[test]

@@ -406,7 +406,11 @@ mod tests {
         };
         let weighed = strong.weigh(&scores(&[("art", 0.9), ("law", 0.1)]), &evidence);
         assert_eq!(weighed[0].category.as_str(), "math");
-        let weighed = WEIGHTS.weigh(&scores(&[("art", 0.9), ("law", 0.1)]), &evidence);
+        let weak = Weights {
+            said: 0.5,
+            ..WEIGHTS
+        };
+        let weighed = weak.weigh(&scores(&[("art", 0.9), ("law", 0.1)]), &evidence);
         assert_eq!(weighed[0].category.as_str(), "art");
     }
 
