@@ -82,6 +82,7 @@ impl RetrainArgs {
 /// What a challenger has to keep to.
 fn bounds(config: &Config) -> Bounds {
     Bounds {
+        misroute_max: config.router.misroute_max,
         measure: config.learning.measure,
         category_margin: config.learning.category_margin,
         ..Bounds::default()

@@ -127,6 +127,9 @@ pub struct Bounds {
     pub category_confidence: f64,
     /// Rows below which a category is judged only together with the other small ones.
     pub category_rows_min: usize,
+    /// Share of the routed questions that may be misrouted: a champion that misroutes more settles what it should refuse, and
+    /// nobody is held to that.
+    pub misroute_max: f64,
     /// By how much the expected calibration error may be greater.
     pub ece_margin: f64,
     /// By how much the area under the ROC curve of the out-of-domain score may be smaller.
@@ -154,6 +157,7 @@ impl Default for Bounds {
             category_margin: 0.02,
             category_confidence: 0.9,
             category_rows_min: 30,
+            misroute_max: 0.05,
             ece_margin: 0.03,
             ood_margin: 0.03,
             ood_rows_min: 20,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Bounds, Check, Ending, Row, Said, Subject, better, paired::Pairs};
-use crate::ids::OUT_OF_DOMAIN;
+use crate::{ids::OUT_OF_DOMAIN, risk::misroute_upper};
 
 /// A share of rows, and when a row is as it should be.
 struct Share {
@@ -36,12 +36,37 @@ const MISROUTED: Share = Share {
     is_well: |_, said| said.is_right || !said.is_routed,
 };
 
+/// How sure it must be that the champion misroutes more than may be.
+const BROKEN_LEVEL: f64 = 0.95;
+
 /// One check for each share.
 pub(super) fn checks(rows: &[Row], bounds: &Bounds) -> [Check; 3] {
     let newest: Vec<&Row> = rows.iter().filter(|row| row.is_newest).collect();
     let all: Vec<&Row> = rows.iter().collect();
-    [(NEWEST, newest), (SETTLED, all.clone()), (MISROUTED, all)]
-        .map(|(share, rows)| check(&share, &rows, bounds))
+    [
+        check(&NEWEST, &newest, bounds),
+        broken_promise(rows, bounds).unwrap_or_else(|| check(&SETTLED, &all, bounds)),
+        check(&MISROUTED, &all, bounds),
+    ]
+}
+
+/// What stands in the place of what is settled where the champion misroutes more of what it routes than may be: a challenger
+/// that keeps the promise must refuse some of that.
+fn broken_promise(rows: &[Row], bounds: &Bounds) -> Option<Check> {
+    let routed = rows.iter().filter(|row| row.champion.is_routed);
+    let right = routed.clone().filter(|row| row.champion.is_right).count();
+    let routed = routed.count();
+    let misrouted_at_least = 1.0 - misroute_upper(right, routed, BROKEN_LEVEL);
+    if routed == 0 || misrouted_at_least <= bounds.misroute_max {
+        return None;
+    }
+    let words = format!(
+        "{}: not judged, the champion misroutes {:.1} % of what it routes, and {:.1} % may be",
+        SETTLED.of,
+        100.0 * (routed - right) as f64 / routed as f64,
+        100.0 * bounds.misroute_max
+    );
+    Some(Check::new(SETTLED.subject, Ending::Skipped, -bounds.category_margin, words))
 }
 
 /// Refused if the challenger loses more than a category may, and not by chance. Rows of one conversation count once.

@@ -11,6 +11,8 @@ use crate::ids::OUT_OF_DOMAIN;
 fn bounds() -> Bounds {
     Bounds {
         measure: Measure::Accuracy,
+        // These champions misroute as they like.
+        misroute_max: 1.0,
         conversations_min: 200,
         resamples: 100,
         ..Bounds::default()
@@ -257,6 +259,26 @@ fn what_is_done_at_the_threshold_is_judged_as_well() {
     }
     let bold = failed(&judge(&strange, Itself::default(), &bounds(), 7));
     assert!(bold.contains(&Subject::Misrouted), "{bold:?}");
+}
+
+#[test]
+fn nobody_is_held_to_what_a_champion_settles_that_breaks_its_promise() {
+    // It routes everything, a fifth of it wrong; the challenger refuses what it is not sure of.
+    let mut rows = much_better(600);
+    for row in &mut rows {
+        row.champion.is_routed = true;
+        row.challenger.is_routed = row.challenger.is_right;
+    }
+    let settled = |misroute_max: f64| {
+        let bounds = Bounds {
+            misroute_max,
+            ..bounds()
+        };
+        let judgement = judge(&rows, Itself::default(), &bounds, 1);
+        ending(&judgement, Subject::Settled)
+    };
+    assert_eq!(settled(0.05), Ending::Skipped);
+    assert_ne!(settled(0.5), Ending::Skipped);
 }
 
 #[test]

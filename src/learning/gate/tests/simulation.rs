@@ -55,6 +55,7 @@ fn verdict(world: &World, rows: usize, seed: u64) -> [bool; 3] {
 /// The bounds by default, but for the resamples.
 fn bounds(resamples: usize) -> Bounds {
     Bounds {
+        misroute_max: 1.0,
         measure: Measure::Accuracy,
         resamples,
         ..Bounds::default()
