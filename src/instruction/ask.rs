@@ -118,12 +118,13 @@ impl Failure {
     pub(super) fn is_the_experts(&self) -> bool {
         match self {
             Self::TimedOut { .. } => true,
-            Self::Expert(error) => matches!(
+            Self::Expert(error) => !matches!(
                 error.class(),
-                ErrorClass::Transient
-                    | ErrorClass::TimedOut
-                    | ErrorClass::BrokenStream
-                    | ErrorClass::Authentication
+                ErrorClass::BadRequest
+                    | ErrorClass::ContextTooLong
+                    | ErrorClass::PolicyRefused
+                    | ErrorClass::Resting
+                    | ErrorClass::Stopping
             ),
             _ => false,
         }
@@ -180,6 +181,11 @@ impl Asker {
     /// How.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether it is a model in this process, which keeps what it has read.
+    pub fn is_local(&self) -> bool {
+        self.means == Means::Local
     }
 
     /// The version of the words with which it is asked.

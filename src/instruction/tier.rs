@@ -131,8 +131,11 @@ impl Tier {
         format!("{} {}", self.config.expert, self.asker.prompt())
     }
 
-    /// Has the expert read the cards, so that the first question does not wait for that; what fails is told in the log.
+    /// Has a model in this process read the cards, so that the first question does not wait for that; what fails is told in the log.
     pub async fn warm_up(&self, encoder: &Encoder) {
+        if !self.asker.is_local() {
+            return;
+        }
         let (heard, _) = self
             .asker
             .ask("?", &self.asker.menu_for(&[]), encoder, WARM_UP_MAX)

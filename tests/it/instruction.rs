@@ -34,7 +34,7 @@ struct House {
 impl House {
     async fn serve(reply: Reply, instruction: &str) -> Self {
         let scribe = Upstream::always(reply).await;
-        let answering = Upstream::always(Reply::answer(["Fine", "."])).await;
+        let answering = Upstream::always(says("Fine.")).await;
         let yaml = format!(
             "router:\n\x20 artefacts: '{}/routers'\n\x20 instruction: {{ expert: scribe, {instruction} }}\n\
              experts:\n\
@@ -218,10 +218,14 @@ async fn an_expert_that_fails_again_and_again_is_left_alone() {
     let mut results = Vec::new();
     for at in 0..8 {
         let told = house.route(&format!("{} Use {at} pointers.", SURE.0)).await;
-        results.push(told["instruction"]["result"].as_str().unwrap().to_owned());
+        let why = told["instruction"]["detail"].as_str().unwrap_or_default();
+        results.push(format!(
+            "{}: {why}",
+            told["instruction"]["result"].as_str().unwrap()
+        ));
     }
-    assert_eq!(results[0], "failed");
-    assert_eq!(results[7], "resting", "{results:?}");
+    assert!(results[0].starts_with("failed"), "{results:?}");
+    assert!(results[7].starts_with("resting"), "{results:?}");
     house.coterie.stop().await;
 }
 
@@ -374,7 +378,7 @@ fn write_routes(folder: &Path) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn cards_are_written_once_and_what_a_person_changed_stays() {
     let scribe = Upstream::always(says(
         "<card>This is a task of a kind. It takes skills.</card>",
@@ -437,7 +441,7 @@ async fn cards_are_written_once_and_what_a_person_changed_stays() {
     coterie.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_experts_word_is_worth_is_learnt_and_then_used() {
     let folder = tempfile::tempdir().unwrap();
     let (labels, file) = (

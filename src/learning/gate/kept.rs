@@ -66,7 +66,12 @@ fn broken_promise(rows: &[Row], bounds: &Bounds) -> Option<Check> {
         100.0 * (routed - right) as f64 / routed as f64,
         100.0 * bounds.misroute_max
     );
-    Some(Check::new(SETTLED.subject, Ending::Skipped, -bounds.category_margin, words))
+    Some(Check::new(
+        SETTLED.subject,
+        Ending::Skipped,
+        -bounds.category_margin,
+        words,
+    ))
 }
 
 /// Refused if the challenger loses more than a category may, and not by chance. Rows of one conversation count once.
