@@ -72,7 +72,7 @@ enum Teacher {
 pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<(), CliError> {
     if args.labels.is_empty() && args.routes.is_none() && args.teacher.is_none() {
         return Err(CliError::Usage(
-            "there is nothing to train on; give --labels, --routes, --teacher or several of them"
+            "there is nothing to train on; give --labels, --routes or both, or --teacher instruction"
                 .into(),
         ));
     }
