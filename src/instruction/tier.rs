@@ -347,7 +347,10 @@ impl Tier {
             };
             return Verdict { standing, ..heard };
         }
+        let agrees = sure_of.is_some() && !changed && heard.standing == Standing::Confident;
         let standing = match weighed.first() {
+            // What the router promises of it stands.
+            Some(_) if agrees => Standing::Confident,
             Some(best) if best.category.as_str() == OUT_OF_DOMAIN => Standing::OutOfDomain,
             Some(best) if best.probability >= confidence_min => Standing::Confident,
             _ => Standing::Unsure { confidence_min },

@@ -28,6 +28,7 @@ const SURE: (&str, &str) = (
 /// A provider that answers questions, and another that is asked what they demand.
 struct House {
     scribe: Upstream,
+    _answering: Upstream,
     coterie: Coterie,
 }
 
@@ -49,6 +50,7 @@ impl House {
         );
         Self {
             scribe,
+            _answering: answering,
             coterie: Coterie::serve(&yaml).await,
         }
     }
