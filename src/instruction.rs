@@ -17,9 +17,9 @@ mod memory;
 pub mod menu;
 pub mod near;
 pub mod prompt;
+mod purse;
 pub mod reply;
 mod rest;
-pub mod scribe;
 pub mod tier;
 pub mod writing;
 
@@ -33,9 +33,7 @@ pub use account::{HEARD, Instructed, Nearest, Part};
 use crate::ids::ExpertId;
 
 /// How the LLM is asked.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Mode {
@@ -48,8 +46,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Describe, Self::Name, Self::Logprob];
+    #[cfg(test)]
+    const ALL: [Self; 3] = [Self::Describe, Self::Name, Self::Logprob];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {

@@ -6,7 +6,7 @@ use super::CliError;
 use crate::{
     config::{Capability, Config, ExpertConfig},
     expert::Experts,
-    instruction::{InstructionConfig, ask::Asker, scribe::Scribe, tier::Tier},
+    instruction::{InstructionConfig, ask::Asker, tier::Tier},
     learning::judge::{Bounds, Judge},
     outcome::Prices,
     router::Router,
@@ -75,19 +75,6 @@ pub(super) async fn tier(config: &Config, router: &Router) -> Result<Option<Tier
     let asker = asker(config, instruction).await?;
     let tier = Tier::open(instruction.clone(), asker, router);
     tier.map(Some).map_err(CliError::failed)
-}
-
-/// An expert that writes cards, opened alone.
-///
-/// # Errors
-/// It cannot be opened.
-pub(super) async fn scribe(config: &Config, expert: &ExpertConfig) -> Result<Scribe, CliError> {
-    let experts = opened(expert).await?;
-    Ok(Scribe::new(
-        experts,
-        expert,
-        Arc::clone(&config.delivery.house),
-    ))
 }
 
 async fn opened(expert: &ExpertConfig) -> Result<Arc<Experts>, CliError> {

@@ -13,8 +13,7 @@ use crate::{
     config::{self, Assignment, Config, Environment, ExpertConfig, ExpertKind, Exposure, Mistakes},
     ids::{ExpertId, MappingId},
     instruction::writing::{self, Flaw},
-    router::static_encoder::StaticEncoder,
-    train::shipped,
+    learning::vectors,
 };
 
 /// The call or the configuration is wrong.
@@ -120,12 +119,7 @@ fn flaws(config: &Config) -> Vec<Flaw> {
 /// Cards that tell the same, as far as the static encoder can tell: it needs no model, and reads a card in microseconds.
 fn alike(config: &Config) -> Vec<Flaw> {
     let cards = &config.catalogue.cards.categories;
-    let router = &config.router;
-    let folder = router
-        .static_encoder
-        .clone()
-        .or_else(|| shipped::unpack(&router.artefacts).ok());
-    let Some(encoder) = folder.and_then(|folder| StaticEncoder::open(&folder).ok()) else {
+    let Some(encoder) = vectors::open(&config.router) else {
         return Vec::new();
     };
     let vectors = cards

@@ -37,6 +37,7 @@ pub use self::{
     error::{LoadError, LoadFault},
     generator::ModelCard,
     model::Family,
+    prefix::DECISIONS,
 };
 
 use self::{

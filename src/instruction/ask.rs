@@ -219,9 +219,9 @@ impl Asker {
         }
     }
 
-    /// The most dollars that a question of so many bytes may cost; none where prices are not known.
-    pub(super) fn usd_max(&self, question: &str) -> Option<f64> {
-        let body = prompt::body(self.mode, &self.menu, question, self.means);
+    /// The most dollars that asking about a question may cost; none where prices are not known.
+    pub(super) fn usd_max(&self, question: &str, menu: &Menu) -> Option<f64> {
+        let body = prompt::body(self.mode, menu, question, self.means);
         let bytes = body.to_string().len() as u64;
         let answer = body["max_tokens"].as_u64().unwrap_or_default();
         // No text has more tokens than bytes.
@@ -363,7 +363,7 @@ impl Heard {
 }
 
 /// What an expert can be held to.
-pub(super) fn means(expert: &ExpertConfig) -> Means {
+pub fn means(expert: &ExpertConfig) -> Means {
     match expert.kind {
         ExpertKind::Local { .. } => Means::Local,
         ExpertKind::Remote(_) if expert.capabilities.contains(&Capability::Json) => Means::Json,

@@ -2,28 +2,23 @@
 //!
 //! A conditional logit (D. `McFadden`, "Conditional logit analysis of qualitative choice behavior", 1973) over the logarithm
 //! of the router's probability and what the LLM says of the class. Its few weights are learnt on labelled questions, together
-//! with the scale, so that what comes out is calibrated as far as those rows tell. Pure, but for [`Blend::read`] and
-//! [`Blend::write`].
+//! with the scale, so that what comes out is calibrated as far as those rows tell. Pure, but for [`Blend::read`].
 
+mod evidence;
 pub mod fit;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs, io,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, When, menu::Menu, reply::Said};
+pub use evidence::{Evidence, Prior};
+
+use self::evidence::{classes, features};
+use super::{Mode, When};
 use crate::{
     decision::Score,
-    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN, RouterId},
-    router::SCORES_MAX,
+    ids::{CategoryId, ExpertId, RouterId},
 };
-
-/// The router's probability of a class that it finds impossible.
-const PROBABILITY_MIN: f64 = 1e-4;
 
 /// The format of the file.
 const FORMAT: u32 = 1;
@@ -39,7 +34,7 @@ pub struct Blend {
     pub prior: Prior,
     /// Questions of which the router is less sure than this are put to the LLM.
     pub below: f32,
-    /// How sure one must be of a question that was put to it; none: too few rows to promise anything.
+    /// How sure one must be of a question that was put to it; none: the rows prove nothing, and none of them is routed.
     pub confidence_min: Option<f32>,
     /// How alike two questions must be for the same to be said of them, a cosine of the encoder's vectors; none: no two are.
     pub near_min: Option<f32>,
@@ -76,12 +71,6 @@ pub struct Learnt {
     pub cards: BTreeMap<CategoryId, String>,
 }
 
-/// What an LLM says of each class on the mean of many questions: its liking for words, not for what they mean. Taking that off
-/// is batch calibration (Zhou et al., arXiv:2309.17249).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Prior(BTreeMap<CategoryId, f64>);
-
 /// What each part counts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,18 +83,10 @@ pub struct Weights {
     pub none: f64,
 }
 
-/// What an LLM says of each class of a menu, on a scale that its mode has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evidence {
-    of: HashMap<CategoryId, f64>,
-    /// What is said of classes that were not offered: no more than of the least of the others.
-    least: f64,
-}
-
 /// Why there is no blend.
 #[derive(Debug, thiserror::Error)]
 pub enum BlendError {
-    /// The file cannot be read or written.
+    /// The file cannot be read.
     #[error("the blend `{path}` cannot be used; `coterie instruct fit` writes one")]
     File {
         /// Its path.
@@ -133,23 +114,6 @@ pub enum BlendError {
         /// What there is.
         found: String,
     },
-}
-
-impl Prior {
-    /// The mean of what was said of each class.
-    pub fn of<'e>(evidence: impl IntoIterator<Item = &'e Evidence>) -> Self {
-        let mut sums: BTreeMap<CategoryId, (f64, f64)> = BTreeMap::new();
-        for (class, value) in evidence.into_iter().flat_map(|evidence| &evidence.of) {
-            let (sum, times) = sums.entry(class.clone()).or_default();
-            *sum += value;
-            *times += 1.0;
-        }
-        Self(
-            sums.into_iter()
-                .map(|(class, (sum, times))| (class, sum / times))
-                .collect(),
-        )
-    }
 }
 
 impl Learnt {
@@ -226,27 +190,6 @@ impl Blend {
             && (0.0..=1.0).contains(&blend.below);
         if is_whole { Ok(blend) } else { Err(damaged()) }
     }
-
-    /// Writes it, beside and then renamed, so that nobody reads half of it.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), BlendError> {
-        let failed = |source| BlendError::File {
-            path: path.display().to_string(),
-            source,
-        };
-        let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            fs::create_dir_all(folder).map_err(failed)?;
-        }
-        let beside = path.with_extension("json.partial");
-        fs::write(&beside, text + "\n").map_err(failed)?;
-        fs::rename(&beside, path).map_err(failed)
-    }
 }
 
 impl Weights {
@@ -296,70 +239,13 @@ impl Weights {
     }
 }
 
-impl Evidence {
-    /// What was said about a menu; `nearness` is the cosine of each entry's card to the instruction, where one was written.
-    pub fn of(menu: &Menu, said: &Said, nearness: &[f32]) -> Self {
-        let values: Vec<f64> = match said {
-            Said::Likelihoods(logprobs) => logprobs.clone(),
-            Said::Named(named) => (0..menu.entries().len())
-                .map(|at| f64::from(u8::from(at == *named)))
-                .collect(),
-            Said::Instruction(_) => nearness.iter().map(|cosine| f64::from(*cosine)).collect(),
-        };
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let entries = menu.entries().iter().map(|entry| entry.category.clone());
-        Self {
-            of: entries.zip(values).collect(),
-            least: if least.is_finite() { least } else { 0.0 },
-        }
-    }
-
-    /// The same, less what is said whatever the question.
-    #[must_use]
-    pub fn less(mut self, prior: &Prior) -> Self {
-        for (class, value) in &mut self.of {
-            *value -= prior.0.get(class).copied().unwrap_or(0.0);
-        }
-        let least = self.of.values().copied().fold(f64::INFINITY, f64::min);
-        self.least = if least.is_finite() { least } else { 0.0 };
-        self
-    }
-
-    /// What it says of a class.
-    pub fn value(&self, class: &CategoryId) -> f64 {
-        self.of.get(class).copied().unwrap_or(self.least)
-    }
-}
-
-/// The classes that the router or the LLM speaks of, by name.
-fn classes(scores: &[Score], evidence: &Evidence) -> Vec<CategoryId> {
-    let scored = scores.iter().map(|score| score.category.clone());
-    let mut classes: Vec<CategoryId> = scored.chain(evidence.of.keys().cloned()).collect();
-    classes.sort();
-    classes.dedup();
-    classes
-}
-
-/// What is known of a class, in the order of the weights. Of one that the router does not know it says nothing: that is as
-/// likely as any. Where it knows more classes than it tells of, the others are next to impossible.
-fn features(class: &CategoryId, scores: &[Score], evidence: &Evidence) -> [f64; 3] {
-    let score = scores.iter().find(|score| score.category == *class);
-    let unknown = match scores.len() {
-        SCORES_MAX.. => 0.0,
-        known => 1.0 / (known as f64 + 1.0),
-    };
-    let probability = score.map_or(unknown, |score| f64::from(score.probability));
-    [
-        probability.max(PROBABILITY_MIN).ln(),
-        evidence.value(class),
-        f64::from(u8::from(class.as_str() == OUT_OF_DOMAIN)),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instruction::menu;
+    use crate::instruction::{
+        menu::{self, Menu},
+        reply::Said,
+    };
 
     fn menu() -> Menu {
         Menu::of(&menu::tests::catalogue(&["law", "math"]))
@@ -422,20 +308,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_whatever_the_question_is_taken_off() {
-        let evidence = |law: f64| {
-            let said = Said::Likelihoods([law, 0.1, 0.9 - law].map(f64::ln).to_vec());
-            Evidence::of(&menu(), &said, &[])
-        };
-        let many = [evidence(0.6), evidence(0.7), evidence(0.8)];
-        let prior = Prior::of(&many);
-        let [law, math] = ["law", "math"].map(CategoryId::new);
-        assert!(evidence(0.6).value(&law) > evidence(0.6).value(&math));
-        let less = evidence(0.6).less(&prior);
-        assert!(less.value(&law) < less.value(&math), "{less:?}");
-    }
-
-    #[test]
     fn a_name_alone_is_enough_however_many_there_are() {
         let names: Vec<String> = (0..24).map(|at| format!("c{at}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -449,7 +321,7 @@ mod tests {
     #[test]
     fn a_blend_is_read_back_and_tells_what_it_does_not_fit() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/blend.json");
+        let path = folder.path().join("blend.json");
         let learnt = |router: &str, mode| Learnt {
             router: RouterId::new(router),
             expert: ExpertId::new("coder"),
@@ -474,7 +346,7 @@ mod tests {
             Prior::default(),
             fitted,
         );
-        blend.write(&path).unwrap();
+        fs::write(&path, serde_json::to_string(&blend).unwrap()).unwrap();
         let read = Blend::read(&path).unwrap();
         assert_eq!(read, blend);
         assert!(read.of.check(&learnt("r1", Mode::Logprob)).is_ok());

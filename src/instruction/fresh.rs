@@ -4,7 +4,7 @@
 //! about as near to the card or an example of such a category as to those of any other; and where the LLM then says that it
 //! belongs there, it may.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::sync::OnceCell;
 
@@ -46,6 +46,7 @@ impl Fresh {
 
     /// The categories that a router which tells `known` apart does not know.
     pub(super) fn unknown_to(&self, known: &[CategoryId]) -> Vec<CategoryId> {
+        let known: HashSet<&CategoryId> = known.iter().collect();
         let categories = self.texts.iter().map(|(category, _)| category);
         categories
             .filter(|category| !known.contains(category))

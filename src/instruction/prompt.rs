@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{Mode, menu::Menu};
-use crate::{catalogue, marks};
+use crate::{catalogue, expert::local::DECISIONS, marks};
 
 /// Tokens of a description.
 const DESCRIPTION_TOKENS_MAX: u32 = 96;
@@ -111,7 +111,7 @@ pub fn body(mode: Mode, menu: &Menu, question: &str, means: Means) -> Value {
     if means == Means::Local {
         // The cards are the same for every question: they are read once.
         let system = body["messages"][0]["content"].as_str().unwrap_or_default();
-        body["prompt_cache_key"] = format!("instruction {}", catalogue::digest([system])).into();
+        body["prompt_cache_key"] = format!("{DECISIONS}{}", catalogue::digest([system])).into();
     }
     body
 }

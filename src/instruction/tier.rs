@@ -1,8 +1,8 @@
 //! The last tier of the router: when the LLM is asked, within which bounds, and what becomes of the decision.
 //!
 //! What it may change is bounded, since a question may be written to steer it: it chooses among the categories and nothing
-//! else; a decision of which the router is sure it cannot turn into another, only into doubt, and that only where it is asked
-//! about every question; and where it is not sure enough itself, the default expert answers.
+//! else; a decision of which the router is sure it cannot turn into another category that the router knows, only into doubt;
+//! and where both together are not sure enough, the default expert answers.
 
 use std::{
     io,
@@ -19,16 +19,15 @@ use super::{
     blend::{Blend, BlendError, Evidence, Weights},
     memory::Memory,
     menu::Menu,
+    purse::Purse,
     rest::Rest,
 };
 use crate::{
     causes::in_full,
-    clock,
     config::Config,
     decision::Score,
-    expert::{ErrorClass, Experts},
+    expert::Experts,
     ids::{CategoryId, OUT_OF_DOMAIN},
-    outcome::{Reserved, Spending},
     query::Query,
     router::{CONFIDENCE_MIN_UNPROVEN, Router, Standing, TierName, Verdict, encoder::Encoder},
 };
@@ -50,7 +49,7 @@ pub struct Tier {
     seats: Semaphore,
     rest: Rest,
     memory: Memory,
-    spending: Arc<Spending>,
+    purse: Purse,
 }
 
 /// How what was heard was come by.
@@ -68,11 +67,11 @@ struct Turn {
 }
 
 impl Tier {
-    /// The tier that is configured. A blend that was learnt for another router is taken up all the same, and left alone as
-    /// long as that one is in force.
+    /// The tier that is configured. A blend that was learnt of another expert, mode or list of cards is left alone, with a line
+    /// in the log; one that was learnt for another router as long as that one is not in force.
     ///
     /// # Errors
-    /// The blend cannot be read, or was learnt of another expert, mode or list of cards.
+    /// There is a file for the blend that cannot be read.
     pub fn open(
         config: InstructionConfig,
         asker: Asker,
@@ -103,7 +102,7 @@ impl Tier {
             blend,
             rest: Rest::default(),
             memory: Memory::new(),
-            spending: Arc::new(Spending::new(clock::now_ms(), 0.0)),
+            purse: Purse::new(config.usd_per_day_max),
             config,
         })
     }
@@ -154,6 +153,9 @@ impl Tier {
         query: &Query,
         verdict: Verdict,
     ) -> (Verdict, Option<Instructed>) {
+        if !self.is_fitted_for(router) {
+            return (verdict, None);
+        }
         let kin = self.kin(router, query, &verdict).await;
         let Some(weights) = self.weights_for(router, &verdict, kin.as_ref()) else {
             return (verdict, None);
@@ -183,10 +185,20 @@ impl Tier {
         )
     }
 
+    /// Whether it is known what its word counts beside this router's.
+    pub fn is_fitted_for(&self, router: &Router) -> bool {
+        let blend = self.blend.as_ref();
+        self.config.when == When::Alone
+            || blend.is_some_and(|blend| blend.of.router == *router.id())
+    }
+
     /// A category that the router does not know, and that the question may belong to.
     async fn kin(&self, router: &Router, query: &Query, verdict: &Verdict) -> Option<CategoryId> {
+        if verdict.scores.is_empty() || self.config.when == When::Alone {
+            return None;
+        }
         let fresh = self.asker.fresh.unknown_to(router.categories());
-        if fresh.is_empty() || verdict.scores.is_empty() {
+        if fresh.is_empty() {
             return None;
         }
         let encoder = router.encoder();
@@ -223,9 +235,6 @@ impl Tier {
             return None;
         }
         let blend = self.blend.as_ref()?;
-        if blend.of.router != *router.id() {
-            return None;
-        }
         // What the router is sure of is not put to it.
         let below = blend.below.min(router.confidence_min());
         let is_asked =
@@ -283,7 +292,7 @@ impl Tier {
         if !self.rest.lets_through(tokio::time::Instant::now()) {
             return (Err(Failure::Resting), nothing);
         }
-        let Some(reserved) = self.reserve(question) else {
+        let Some(reserved) = self.purse.reserve(|| self.asker.usd_max(question, menu)) else {
             return (Err(Failure::OverBudget), nothing);
         };
         let (heard, cost) = self
@@ -299,19 +308,6 @@ impl Tier {
             Err(_) => {}
         }
         (heard, cost)
-    }
-
-    /// Sets aside the most that a question may cost; none where that is not left of the day's.
-    fn reserve(&self, question: &str) -> Option<Pending> {
-        let most = self.config.usd_per_day_max;
-        let usd = most
-            .and_then(|_| self.asker.usd_max(question))
-            .unwrap_or(0.0);
-        let admitted = self.spending.admit(clock::now_ms(), |today| {
-            let is_left = most.is_none_or(|most| today.usd_spent + usd <= most);
-            if is_left { Ok(((), usd)) } else { Err(()) }
-        });
-        admitted.ok().map(|((), reserved)| Pending(Some(reserved)))
     }
 
     /// The verdict by both.
@@ -425,33 +421,6 @@ fn read(config: &InstructionConfig) -> Result<Option<Blend>, BlendError> {
             Ok(None)
         }
         Err(error) => Err(error),
-    }
-}
-
-/// What a question may cost, while nobody knows yet: of one that is broken off all of it is taken as spent.
-struct Pending(Option<Reserved>);
-
-impl Pending {
-    /// Puts what a reply cost in the place of what was set aside; what was never sent costs nothing.
-    fn settle(mut self, heard: &Result<Heard, Failure>, cost: Cost) {
-        let Some(reserved) = self.0.take() else {
-            return;
-        };
-        match (cost.usd, heard) {
-            (Some(usd), _) => reserved.settle(usd),
-            (None, Err(Failure::Expert(error))) if error.class() != ErrorClass::BrokenStream => {
-                drop(reserved);
-            }
-            (None, _) => reserved.keep(),
-        }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let Some(reserved) = self.0.take() {
-            reserved.keep();
-        }
     }
 }
 

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     catalogue::{self, Card, Catalogue, Made},
-    chat::Completion,
     config::{ExpertConfig, ExpertKind},
 };
 
@@ -24,7 +23,7 @@ pub const QUESTIONS_MAX: usize = 12;
 const QUESTION_MAX: usize = 400;
 
 /// Tokens of a card.
-const CARD_TOKENS_MAX: u32 = 160;
+pub const CARD_TOKENS_MAX: u32 = 160;
 
 /// How alike two cards may be, as the cosine of the encoder's vectors: beyond it they tell an LLM the same.
 pub const ALIKE_MAX: f32 = 0.9;
@@ -111,7 +110,6 @@ pub fn question(questions: &[String], means: Means) -> Value {
             {"role": "user", "content": user.trim_end().replace("{questions}", &fenced.join("\n\n"))},
         ],
         "temperature": 0,
-        "max_tokens": CARD_TOKENS_MAX,
         "stop": ["</card>"],
     });
     if means == Means::Local {
@@ -124,8 +122,7 @@ pub fn question(questions: &[String], means: Means) -> Value {
 ///
 /// # Errors
 /// It is not in the form that was asked for.
-pub fn card_of(reply: &Completion, means: Means) -> Result<String, Unusable> {
-    let text = reply.text().unwrap_or_default();
+pub fn card_of(text: &str, means: Means) -> Result<String, Unusable> {
     let begun = if means == Means::Local { "<card>" } else { "" };
     let ended = if text.contains("</card>") {
         ""
@@ -230,20 +227,7 @@ fn model_of(expert: &ExpertConfig) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        chat::{AnswerHead, FinishReason, Usage},
-        ids::CategoryId,
-        instruction::menu,
-    };
-
-    fn reply(text: &str) -> Completion {
-        let head = AnswerHead {
-            id: "a".into(),
-            model: "m".into(),
-            created_s: 1,
-        };
-        head.completion(text, FinishReason::Stop, Usage::default())
-    }
+    use crate::{ids::CategoryId, instruction::menu};
 
     fn made(from: &str, text: &str) -> Made {
         Made {
@@ -284,14 +268,11 @@ mod tests {
     fn a_card_is_what_was_asked_for_and_nothing_else() {
         let card = Ok("Explain law.".to_owned());
         assert_eq!(
-            card_of(&reply("Sure:\n<card>Explain\nlaw.</card>"), Means::Words),
+            card_of("Sure:\n<card>Explain\nlaw.</card>", Means::Words),
             card
         );
-        assert_eq!(card_of(&reply("Explain law."), Means::Local), card);
-        assert_eq!(
-            card_of(&reply("Explain law."), Means::Words),
-            Err(Unusable::Form)
-        );
+        assert_eq!(card_of("Explain law.", Means::Local), card);
+        assert_eq!(card_of("Explain law.", Means::Words), Err(Unusable::Form));
     }
 
     #[test]

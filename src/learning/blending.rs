@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    io,
+    path::Path,
     time::Duration,
 };
 
@@ -22,7 +24,7 @@ use crate::{
     progress,
     risk::{self, CONFIDENCE_LEVEL},
     router::{Router, RouterError, Standing, Verdict, encoder::EncoderError},
-    train::labels::Labelled,
+    train::{files, labels::Labelled},
 };
 
 /// Rows that are classified at once.
@@ -157,6 +159,15 @@ pub async fn learn(
         asked: count,
         failed,
     })
+}
+
+/// Writes what was learnt to a file, in place of what is there.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(blend: &Blend, path: &Path) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(blend)? + "\n";
+    files::write_whole(path, text.as_bytes())
 }
 
 /// How alike two questions must be to be about the same, from pairs of those that the LLM is asked about.

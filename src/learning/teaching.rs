@@ -3,7 +3,7 @@
 
 use crate::{
     clock,
-    ids::OUT_OF_DOMAIN,
+    ids::{CategoryId, OUT_OF_DOMAIN},
     instruction::tier::Tier,
     learning::{Candidate, Evidence, Label, Origin},
     progress,
@@ -25,6 +25,11 @@ pub enum TeachingError {
     /// The router failed.
     #[error(transparent)]
     Router(#[from] RouterError),
+    /// It is not asked beside this router.
+    #[error(
+        "nothing was learnt of the teacher's word beside the router in force; run `coterie instruct fit` first"
+    )]
+    NotFitted,
     /// It fails again and again.
     #[error("the teacher failed {FAILURES_MAX} times in a row, the last time: {last}")]
     Failing {
@@ -63,6 +68,9 @@ pub async fn label(
     tier: &Tier,
     rows_max: u32,
 ) -> Result<Taught, TeachingError> {
+    if !tier.is_fitted_for(router) {
+        return Err(TeachingError::NotFitted);
+    }
     let given_by = tier.given_by();
     let is_wanted = |candidate: &Candidate| tier.wants(&candidate.scores);
     let waiting = store.unjudged(&given_by, People::Silent, rows_max, is_wanted);
@@ -134,7 +142,7 @@ pub fn rows(evidence: &[Evidence], given_by: &str) -> Vec<Labelled> {
         Some(Labelled {
             id: Some(evidence.outcome_id.clone()),
             query: Query::from_text(&evidence.question),
-            category: crate::ids::CategoryId::new(word.category.as_str()),
+            category: CategoryId::new(word.category.as_str()),
             origin: None,
         })
     });

@@ -12,7 +12,10 @@ use std::{
 /// # Errors
 /// The folder cannot be made or the file cannot be written; what was there before is then still there.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut scratch = path.as_os_str().to_owned();
     scratch.push(format!(".{}.part", process::id()));

@@ -11,6 +11,7 @@ use coterie::{
         blend::{Blend, Bounds, Learnt, Prior, Weights, fit::Fitted},
         menu::Menu,
     },
+    learning::blending,
 };
 use serde_json::{Value, json};
 
@@ -115,9 +116,8 @@ fn blend(router: &str, when: When, path: &Path) {
         ablation: Vec::new(),
         held_back: Vec::new(),
     };
-    Blend::new(learnt, bounds, Prior::default(), fitted)
-        .write(path)
-        .unwrap();
+    let blend = Blend::new(learnt, bounds, Prior::default(), fitted);
+    blending::write(&blend, path).unwrap();
 }
 
 /// The router that is built in.

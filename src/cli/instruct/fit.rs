@@ -73,7 +73,9 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     let learnt = blending::learn(&router, &asker, rows, &options).await;
     let learnt = learnt.map_err(CliError::failed)?;
     let out = args.out.as_deref().unwrap_or(&instruction.blend);
-    learnt.blend.write(out).map_err(CliError::failed)?;
+    blending::write(&learnt.blend, out).map_err(|error| {
+        CliError::Failed(format!("{} cannot be written: {error}", out.display()))
+    })?;
     if args.json {
         let document = json!({
             "blend": learnt.blend,

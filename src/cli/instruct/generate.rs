@@ -1,12 +1,9 @@
 //! `coterie instruct generate`.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf, pin::pin};
 
 use clap::Args;
+use futures_util::StreamExt as _;
 use serde::Serialize;
 use time::UtcDateTime;
 
@@ -17,10 +14,18 @@ use crate::{
     clock,
     config::{Config, Environment, ExpertConfig, Exposure, write_cards},
     ids::{CategoryId, ExpertId},
-    instruction::writing::{self, State},
-    learning::reward::{Implicit, reward},
+    instruction::{
+        ask::means,
+        prompt::Means,
+        writing::{self, State},
+    },
+    learning::{
+        judge::{Asked, Bounds, Question},
+        reward::{Implicit, reward},
+    },
     progress,
     store::Store,
+    train::files,
 };
 
 /// The file of cards in a folder of routes.
@@ -100,7 +105,10 @@ pub(super) async fn run(args: GenerateArgs, environment: &Environment) -> Result
         write_all(&config, by, due, &mut cards, &mut generated).await?;
     }
     if !generated.written.is_empty() {
-        write(&generated.file, &cards)?;
+        let file = &generated.file;
+        files::write_whole(file, write_cards(&cards).as_bytes()).map_err(|error| {
+            CliError::Failed(format!("{} cannot be written: {error}", file.display()))
+        })?;
     }
     tell(&generated, args.json)
 }
@@ -271,30 +279,60 @@ async fn write_all(
     cards: &mut Cards,
     generated: &mut Generated,
 ) -> Result<(), CliError> {
-    let scribe = asking::scribe(config, by).await?;
+    let bounds = Bounds {
+        usd_max: None,
+        concurrent: 1,
+        reply_tokens_max: writing::CARD_TOKENS_MAX,
+        tries_max: by.retries.max.saturating_add(1),
+    };
+    let judge = asking::open(config, by, bounds).await?;
+    let means = means(by);
     let on = today();
     let bar = progress::bar(due.len() as u64, "writing cards");
-    for it in due {
-        let name = it.owner.to_string();
-        match scribe.card(&it.questions).await {
+    let questions = due.into_iter().map(|due| Question {
+        body: writing::question(&due.questions, means),
+        about: due,
+    });
+    let mut replies = pin!(judge.ask_all(questions));
+    while let Some((due, asked)) = replies.next().await {
+        let name = due.owner.to_string();
+        match instruction_of(asked, means) {
             Ok(instruction) => {
-                let old = match &it.owner {
-                    Owner::Category(category) => cards.categories.get(category),
-                    Owner::Expert(expert) => cards.experts.get(expert),
-                };
-                let card = writing::card(instruction, old, by, on.clone(), it.from);
-                match it.owner {
-                    Owner::Category(category) => drop(cards.categories.insert(category, card)),
-                    Owner::Expert(expert) => drop(cards.experts.insert(expert, card)),
-                }
+                due.take_in(instruction, by, &on, cards);
                 generated.written.push(name);
             }
-            Err(error) => drop(generated.failed.insert(name, in_full(&error))),
+            Err(why) => drop(generated.failed.insert(name, why)),
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// The card that was asked for, or why there is none.
+fn instruction_of(asked: Asked, means: Means) -> Result<String, String> {
+    match asked {
+        Asked::Said(words) => {
+            writing::card_of(&words, means).map_err(|unusable| unusable.to_string())
+        }
+        Asked::Failed(error) => Err(in_full(&error)),
+        Asked::Unaffordable => Err("it was not asked".to_owned()),
+    }
+}
+
+impl Due {
+    /// Puts the card in its place.
+    fn take_in(self, instruction: String, by: &ExpertConfig, on: &str, cards: &mut Cards) {
+        let old = match &self.owner {
+            Owner::Category(category) => cards.categories.get(category),
+            Owner::Expert(expert) => cards.experts.get(expert),
+        };
+        let card = writing::card(instruction, old, by, on.to_owned(), self.from);
+        match self.owner {
+            Owner::Category(category) => drop(cards.categories.insert(category, card)),
+            Owner::Expert(expert) => drop(cards.experts.insert(expert, card)),
+        }
+    }
 }
 
 /// The day, as `2026-11-28`.
@@ -307,16 +345,6 @@ fn today() -> String {
         u8::from(date.month()),
         date.day()
     )
-}
-
-/// Writes the file beside and renames it, so that nobody reads half of it.
-fn write(file: &Path, cards: &Cards) -> Result<(), CliError> {
-    let failed = |error: std::io::Error| {
-        CliError::Failed(format!("{} cannot be written: {error}", file.display()))
-    };
-    let beside = file.with_extension("yaml.partial");
-    fs::write(&beside, write_cards(cards)).map_err(failed)?;
-    fs::rename(&beside, file).map_err(failed)
 }
 
 fn tell(generated: &Generated, as_json: bool) -> Result<(), CliError> {

@@ -20,8 +20,8 @@ use crate::{
 /// twenty megabytes for each half billion of parameters.
 const PREFIXES_MAX: usize = 2;
 
-/// How the keys of prompts begin that decide on questions (`instruction::prompt`).
-const DECISIONS: &str = "instruction ";
+/// How the keys of prompts begin that decide on questions.
+pub const DECISIONS: &str = "instruction ";
 
 /// The longest beginning that is kept, in tokens.
 const PREFIX_TOKENS_MAX: usize = 4096;
