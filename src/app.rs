@@ -120,11 +120,15 @@ impl App {
         let sessions = Sessions::new(store.session_tag_key().await?);
         let (router, opened_by) = registry::open_promoted(&config, &store).await?;
         let experts = loading.await??;
-        let instruction = Tier::configured(&config, &experts, &router)?;
-        let composition = Composition::new(&config, router).with_instruction(instruction);
         let now_ms = clock::now_ms();
         let midnight_ms = Spending::midnight_ms(now_ms);
         let spent_usd = store.spent_usd_since(midnight_ms).await?;
+        let mut instruction = Tier::configured(&config, &experts, &router)?;
+        if let Some(tier) = instruction.take_if(|tier| tier.has_a_budget()) {
+            let usd = store.spent_on_instructions_usd_since(midnight_ms).await?;
+            instruction = Some(tier.having_spent(usd));
+        }
+        let composition = Composition::new(&config, router).with_instruction(instruction);
 
         let quotas = Quotas::new(&config.server, &spent_usd, now_ms, Instant::now);
         let spending = Spending::new(now_ms, spent_usd.values().sum());

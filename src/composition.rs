@@ -59,6 +59,8 @@ pub struct Wish {
     pub chance: Chance,
     /// By what it is drawn whether a canary decides: the number of its session, or any; none: the router in force does.
     pub lot: Option<u64>,
+    /// Dollars that are left to those who pay for it, of which the instruction tier may cost no more; none: no limit.
+    pub usd_left: Option<f64>,
 }
 
 impl Wish {
@@ -275,7 +277,8 @@ impl Composition {
         let known = |held: &&Held| router.categories().contains(&held.category);
         let held = wish.held.as_ref().filter(known);
         let ruling = match &target {
-            Target::Composition => match (self.classify(&router, query).await, held) {
+            Target::Composition => match (self.classify(&router, query, wish.usd_left).await, held)
+            {
                 (Ok((verdict, instruction)), held) => Ruling {
                     instruction,
                     ..match held {
@@ -319,10 +322,11 @@ impl Composition {
         &self,
         router: &Router,
         query: &Query,
+        usd_left: Option<f64>,
     ) -> Result<(Verdict, Option<Instructed>), RouterError> {
         let verdict = router.classify(query).await?;
         Ok(match &self.instruction {
-            Some(tier) => tier.weigh(router, query, verdict).await,
+            Some(tier) => tier.weigh(router, query, verdict, usd_left).await,
             None => (verdict, None),
         })
     }

@@ -18,7 +18,7 @@ use crate::{
     heavy,
     ids::ExpertId,
     instruction::{HEARD, Instructed},
-    mapping::{Chance, Consent, Demand, Resting},
+    mapping::{Chance, Consent, Demand, Resting, Today},
     outcome::{Ask, NoSlot, Reservations, Ticket},
     query::Query,
     quota::{Admitted, Estimate, OverQuota, Quota},
@@ -108,7 +108,8 @@ impl App {
         let tag = membership.as_ref().map(|it| self.sessions.tag(&it.key));
         let lot = lot(membership.as_ref()).unwrap_or_else(rand::random);
         let session = self.sticky(membership);
-        let wish = self.wish(session.as_ref(), &request, &asked);
+        let today = self.today(quota.map(Arc::as_ref));
+        let wish = self.wish(session.as_ref(), &request, &asked, today);
         let wish = wish.drawing(rand::random()).by_lot(Some(lot));
         let ruled = self.composition.rule(&query, &request, demand, &wish);
         let (decision, reserved) = self.choose(ruled.await?, quota.map(Arc::as_ref))?;
@@ -173,9 +174,10 @@ impl App {
         let membership = asked.claim.membership(request);
         let lot = lot(membership.as_ref());
         let session = self.sticky(membership);
-        let wish = self.wish(session.as_ref(), request, asked).by_lot(lot);
         let quota = self.quotas.of(asked.claim.client.as_deref());
         let today = self.today(quota.map(Arc::as_ref));
+        let wish = self.wish(session.as_ref(), request, asked, today);
+        let wish = wish.by_lot(lot);
         let resting = self.resting();
         self.composition
             .explain(request, &wish, today, &resting)
@@ -231,7 +233,13 @@ impl App {
         }
     }
 
-    fn wish(&self, session: Option<&Membership>, request: &ChatRequest, asked: &Asked) -> Wish {
+    fn wish(
+        &self,
+        session: Option<&Membership>,
+        request: &ChatRequest,
+        asked: &Asked,
+        today: Today,
+    ) -> Wish {
         let session = session.filter(|session| !session.begins);
         let held = session.and_then(|session| self.sessions.held(&session.key, asked.at));
         // Whoever answered before has read the conversation already, and another would answer in another voice.
@@ -251,6 +259,7 @@ impl App {
             prefer: asked.prefer,
             chance,
             lot: None,
+            usd_left: self.composition.mapping().usd_left(today),
         }
     }
 

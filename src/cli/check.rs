@@ -9,6 +9,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    catalogue::{Card, Cards},
     composition,
     config::{self, Assignment, Config, Environment, ExpertConfig, ExpertKind, Exposure, Mistakes},
     ids::{ExpertId, MappingId},
@@ -118,14 +119,20 @@ fn flaws(config: &Config) -> Vec<Flaw> {
 
 /// Cards that tell the same, as far as the static encoder can tell: it needs no model, and reads a card in microseconds.
 fn alike(config: &Config) -> Vec<Flaw> {
-    let cards = &config.catalogue.cards.categories;
     let Some(encoder) = vectors::open(&config.router) else {
         return Vec::new();
     };
-    let vectors = cards
-        .iter()
-        .map(|(category, card)| (category.to_string(), encoder.vector(&card.instruction)));
-    writing::alike(&vectors.collect())
+    let read = |id: &str, card: &Card| (id.to_owned(), encoder.vector(&card.instruction));
+    let Cards {
+        categories,
+        experts,
+    } = &config.catalogue.cards;
+    let categories = categories.iter().map(|(id, card)| read(id.as_str(), card));
+    let experts = experts.iter().map(|(id, card)| read(id.as_str(), card));
+    // An expert's may well say what a category's does.
+    let mut flaws = writing::alike(&categories.collect());
+    flaws.extend(writing::alike(&experts.collect()));
+    flaws
 }
 
 /// The mapping's id, and where it is.

@@ -51,14 +51,21 @@ pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result
         .await
         .map_err(CliError::failed)?;
     let router = &router;
-    warn_of_unknown_labels(&rows, router);
     let judged = if args.instruction {
         let tier = asking::tier(&config, router).await?;
         let tier = tier.ok_or_else(|| {
             CliError::Usage("the configuration has no `router.instruction`".into())
         })?;
+        let known: Vec<CategoryId> = router
+            .categories()
+            .iter()
+            .chain(tier.categories())
+            .cloned()
+            .collect();
+        warn_of_unknown_labels(&rows, &known, router);
         judging::judge_with(router, &tier, rows).await
     } else {
+        warn_of_unknown_labels(&rows, router.categories(), router);
         judging::judge(router, rows).await
     };
     let judged = judged.map_err(CliError::failed)?;
@@ -75,8 +82,8 @@ pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result
 }
 
 /// Labels that the router cannot give are mostly misspelt, or the router is another one than was meant.
-fn warn_of_unknown_labels(rows: &[Labelled], router: &Router) {
-    let unknown = unknown_labels(rows, router.categories());
+fn warn_of_unknown_labels(rows: &[Labelled], known: &[CategoryId], router: &Router) {
+    let unknown = unknown_labels(rows, known);
     if unknown.is_empty() {
         return;
     }

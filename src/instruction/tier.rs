@@ -102,7 +102,7 @@ impl Tier {
             blend,
             rest: Rest::default(),
             memory: Memory::new(),
-            purse: Purse::new(config.usd_per_day_max),
+            purse: Purse::new(config.usd_per_day_max, 0.0),
             config,
         })
     }
@@ -123,6 +123,24 @@ impl Tier {
         asker
             .map(|asker| Self::open(instruction.clone(), asker, router))
             .transpose()
+    }
+
+    /// The categories that it knows, those that no router was trained on among them.
+    pub fn categories(&self) -> impl Iterator<Item = &CategoryId> {
+        let entries = self.asker.menu().entries().iter();
+        entries.map(|entry| &entry.category)
+    }
+
+    /// Whether it may cost no more than so much a day.
+    pub fn has_a_budget(&self) -> bool {
+        self.config.usd_per_day_max.is_some()
+    }
+
+    /// The same where it has cost so many dollars today.
+    #[must_use]
+    pub fn having_spent(self, usd: f64) -> Self {
+        let purse = Purse::new(self.config.usd_per_day_max, usd);
+        Self { purse, ..self }
     }
 
     /// By whom a label is that is given by its word.
@@ -146,12 +164,14 @@ impl Tier {
         }
     }
 
-    /// What the router says, with what the LLM says where it is asked; and what was done for that.
+    /// What the router says, with what the LLM says where it is asked; and what was done for that. `usd_left`: dollars that are
+    /// left to those who pay for the question; none: no limit.
     pub async fn weigh(
         &self,
         router: &Router,
         query: &Query,
         verdict: Verdict,
+        usd_left: Option<f64>,
     ) -> (Verdict, Option<Instructed>) {
         if !self.is_fitted_for(router) {
             return (verdict, None);
@@ -163,7 +183,7 @@ impl Tier {
         let started = Instant::now();
         let menu = self.asker.menu_for(&verdict.scores);
         let turn = self
-            .hear(query.likelier_reading(), &menu, router.encoder())
+            .hear(query.likelier_reading(), &menu, router.encoder(), usd_left)
             .await;
         let mut instructed = self.told(&turn, started);
         metrics::counter!("coterie_instruction_total", "mode" => self.config.mode.as_str(), "result" => instructed.result)
@@ -243,7 +263,13 @@ impl Tier {
     }
 
     /// What was said of the question before, or is said now.
-    async fn hear(&self, question: &str, menu: &Menu, encoder: &Encoder) -> Turn {
+    async fn hear(
+        &self,
+        question: &str,
+        menu: &Menu,
+        encoder: &Encoder,
+        usd_left: Option<f64>,
+    ) -> Turn {
         let remembered = |heard, source| Turn {
             heard: Ok((heard, source)),
             cost: Cost::default(),
@@ -269,7 +295,7 @@ impl Tier {
         {
             return remembered(heard, Source::Near);
         }
-        let (heard, cost) = self.ask(question, menu, encoder).await;
+        let (heard, cost) = self.ask(question, menu, encoder, usd_left).await;
         let heard = heard.map(|heard| {
             let heard = Arc::new(heard);
             self.memory.keep(&key, vector, &heard);
@@ -284,6 +310,7 @@ impl Tier {
         question: &str,
         menu: &Menu,
         encoder: &Encoder,
+        usd_left: Option<f64>,
     ) -> (Result<Heard, Failure>, Cost) {
         let nothing = Cost::default();
         let Ok(_seat) = self.seats.try_acquire() else {
@@ -292,7 +319,8 @@ impl Tier {
         if !self.rest.lets_through(tokio::time::Instant::now()) {
             return (Err(Failure::Resting), nothing);
         }
-        let Some(reserved) = self.purse.reserve(|| self.asker.usd_max(question, menu)) else {
+        let usd_max = || self.asker.usd_max(question, menu);
+        let Some(reserved) = self.purse.reserve(usd_left, usd_max) else {
             return (Err(Failure::OverBudget), nothing);
         };
         let (heard, cost) = self

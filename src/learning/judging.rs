@@ -76,7 +76,7 @@ pub async fn judge_with(
     for row in rows {
         let started = Instant::now();
         let verdict = router.classify(&row.query).await?;
-        let (verdict, _) = tier.weigh(router, &row.query, verdict).await;
+        let (verdict, _) = tier.weigh(router, &row.query, verdict, None).await;
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         judged.push(judgement(router, row, verdict, Some(took_us)));
         bar.inc(1);

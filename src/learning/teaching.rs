@@ -113,7 +113,7 @@ pub async fn label(
 async fn word(router: &Router, tier: &Tier, candidate: &Candidate) -> Result<Word, RouterError> {
     let query = Query::from_text(&candidate.question);
     let verdict = router.classify(&query).await?;
-    let (verdict, instructed) = tier.weigh(router, &query, verdict).await;
+    let (verdict, instructed) = tier.weigh(router, &query, verdict, None).await;
     let Some(instructed) = instructed else {
         // The router was not sure then, and is now.
         return Ok(Word::Unsure);

@@ -289,11 +289,16 @@ impl Mapping {
 
     /// Why an estimated cost exceeds what is left of the day's budget. What costs nothing always may.
     pub(super) fn limit_of_day(&self, usd_estimate: f64, today: Today) -> Option<Limit> {
-        let usd_left = self.purse(today)?.1.usd_left();
+        let usd_left = self.usd_left(today)?;
         (usd_estimate > usd_left).then_some(Limit::UsdPerDay {
             usd_estimate,
             usd_left,
         })
+    }
+
+    /// Dollars that are left of the day to the house, or to the client where that is less; none where neither is limited.
+    pub fn usd_left(&self, today: Today) -> Option<f64> {
+        self.purse(today).map(|(_, purse)| purse.usd_left())
     }
 
     /// Whether the day's budget allows an estimated cost.

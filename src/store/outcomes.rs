@@ -97,4 +97,18 @@ impl Store {
         let rows: Vec<(Option<String>, f64)> = rows.map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().collect())
     }
+
+    /// The dollars that asking what questions demand has cost since a moment (milliseconds since 1970 UTC), as far as that is
+    /// known.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn spent_on_instructions_usd_since(&self, since_ms: i64) -> Result<f64, StoreError> {
+        const SPENT: &str = "SELECT total(json_extract(reason_detail, '$.instruction.cost_usd')) FROM outcomes WHERE asked_at_ms >= ?";
+        sqlx::query_scalar(SPENT)
+            .bind(since_ms)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))
+    }
 }

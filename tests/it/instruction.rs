@@ -1,6 +1,6 @@
 //! The instruction tier in a server: an expert that is asked what questions demand, within bounds.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use coterie::{
     catalogue::Catalogue,
@@ -11,7 +11,7 @@ use coterie::{
         blend::{Blend, Bounds, Learnt, Prior, Weights, fit::Fitted},
         menu::Menu,
     },
-    learning::blending,
+    learning::{Origin, blending},
 };
 use serde_json::{Value, json};
 
@@ -26,6 +26,13 @@ const SURE: (&str, &str) = (
     "coding",
 );
 
+/// Questions of which it is not.
+const UNSURE: [&str; 3] = [
+    "Is that one better than the other, and would it still hold?",
+    "Is this one better than the others, and would it hold still?",
+    "Would the other one still be better than that, and would it hold?",
+];
+
 /// A provider that answers questions, and another that is asked what they demand.
 struct House {
     scribe: Upstream,
@@ -35,6 +42,22 @@ struct House {
 
 impl House {
     async fn serve(reply: Reply, instruction: &str) -> Self {
+        Self::serve_within(reply, instruction, "{}", None).await
+    }
+
+    /// `budget`: the house's. `store`: where its record is; none: in a folder of its own.
+    async fn serve_within(
+        reply: Reply,
+        instruction: &str,
+        budget: &str,
+        store: Option<&Path>,
+    ) -> Self {
+        let store = store.map_or_else(String::new, |file| {
+            format!(
+                "store: {{ url: 'sqlite://{}', content: full }}\n",
+                file.display()
+            )
+        });
         let scribe = Upstream::always(reply).await;
         let answering = Upstream::always(says("Fine.")).await;
         let yaml = format!(
@@ -43,7 +66,7 @@ impl House {
              \x20 only: {{ kind: remote, base_url: '{}', model: only, usd_in: 1, usd_out: 1 }}\n\
              \x20 dear: {{ kind: remote, base_url: '{}', model: dear, usd_in: 100, usd_out: 100 }}\n\
              \x20 scribe: {{ kind: remote, base_url: '{}', model: scribe, usd_in: 10, usd_out: 10, capabilities: [chat] }}\n\
-             mapping:\n\x20 default: only\n\x20 writing: {{ expert: dear, fallbacks: [only] }}\n",
+             mapping:\n\x20 default: only\n\x20 budget: {budget}\n\x20 writing: {{ expert: dear, fallbacks: [only] }}\n{store}",
             env!("CARGO_TARGET_TMPDIR"),
             answering.base_url(),
             answering.base_url(),
@@ -234,21 +257,43 @@ async fn an_expert_that_fails_again_and_again_is_left_alone() {
 #[tokio::test]
 async fn what_is_spent_for_the_day_is_not_spent_again() {
     // One question costs some three thousandths of a dollar, and may cost a hundredth.
-    let house = House::serve(
-        names(&label("legal")),
-        "mode: name, when: alone, usd_per_day: 0.05",
-    )
-    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("coterie.db");
+    let serve = || {
+        let instruction = "mode: name, when: alone, usd_per_day: 0.05";
+        House::serve_within(names(&label("legal")), instruction, "{}", Some(&record))
+    };
+    let house = serve().await;
     let mut results = Vec::new();
     for at in 0..16 {
-        let told = house.route(&format!("{} Use {at} pointers.", SURE.0)).await;
+        let question = format!("{} Use {at} pointers.", SURE.0);
+        house.coterie.ask("coterie", &question).await;
+        let told = house.route(&question).await;
         results.push(told["instruction"]["result"].as_str().unwrap().to_owned());
     }
     assert_eq!(
         (results[0].as_str(), results[15].as_str()),
-        ("heard", "over_budget"),
+        ("remembered", "over_budget"),
         "{results:?}"
     );
+    house.coterie.begin_stop().closed().await;
+    // Nor by a server that starts anew.
+    let house = serve().await;
+    let told = house.route(SURE.0).await;
+    assert_eq!(told["instruction"]["result"], "over_budget", "{told}");
+    assert!(house.scribe.requests().is_empty());
+    house.coterie.begin_stop().closed().await;
+}
+
+#[tokio::test]
+async fn it_costs_no_more_than_is_left_to_who_pays_for_the_question() {
+    let (reply, instruction) = (names(&label("legal")), "mode: name, when: alone");
+    let house = House::serve_within(reply, instruction, "{ usd_per_day: 0.005 }", None).await;
+    let answer = house.coterie.ask("coterie", SURE.0).await;
+    assert_eq!(answer.headers()["x-coterie-category"], SURE.1);
+    let told = house.route(SURE.0).await;
+    assert_eq!(told["instruction"]["result"], "over_budget", "{told}");
+    assert!(house.scribe.requests().is_empty());
     house.coterie.stop().await;
 }
 
@@ -267,8 +312,7 @@ async fn it_is_asked_where_the_router_is_unsure_and_left_alone_where_nothing_was
         "{told}"
     );
     assert!(house.scribe.requests().is_empty());
-    let unsure = "Is that one better than the other, and would it still hold?";
-    let told = house.route(unsure).await;
+    let told = house.route(UNSURE[0]).await;
     assert_eq!(
         (&told["category"], &told["instruction"]["result"]),
         (&json!("legal"), &json!("heard")),
@@ -278,7 +322,7 @@ async fn it_is_asked_where_the_router_is_unsure_and_left_alone_where_nothing_was
 
     blend("another", When::Unsure, &file);
     let house = House::serve(names(&label("legal")), &instruction).await;
-    let told = house.route(unsure).await;
+    let told = house.route(UNSURE[0]).await;
     assert!(
         told["instruction"].is_null() && told["category"] != "legal",
         "{told}"
@@ -293,6 +337,14 @@ fn steering() -> Vec<(String, String)> {
     let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
     rows.map(|row| (text(&row, "text"), text(&row, "category")))
         .collect()
+}
+
+fn write_labels(rows: &[(String, String)], file: &Path) {
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|(text, category)| json!({"text": text, "category": category}).to_string() + "\n")
+        .collect();
+    fs::write(file, lines.concat()).unwrap();
 }
 
 #[tokio::test]
@@ -451,11 +503,7 @@ async fn what_an_experts_word_is_worth_is_learnt_and_then_used() {
         folder.path().join("blend.json"),
     );
     let rows = steering();
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|(text, category)| json!({"text": text, "category": category}).to_string() + "\n")
-        .collect();
-    fs::write(&labels, lines.concat()).unwrap();
+    write_labels(&rows, &labels);
     let instruction = format!("mode: name, when: always, blend: '{}'", file.display());
     let house = House::serve(names(&label("science")), &instruction).await;
     let labels = labels.display().to_string();
@@ -480,5 +528,74 @@ async fn what_an_experts_word_is_worth_is_learnt_and_then_used() {
         (&json!(SURE.1), &json!("heard")),
         "{told}"
     );
+    house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_teacher_says_what_nobody_said_and_a_router_learns_that() {
+    let router = built_in().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (labels, file) = (path("labels.jsonl"), path("blend.json"));
+    let rows = steering();
+    write_labels(&rows, &labels);
+    let labels = labels.display().to_string();
+    // While the questions are asked nothing was learnt yet of what the teacher says.
+    let instruction = format!("mode: name, blend: '{}'", file.display());
+    let house = House::serve(names(&label("legal")), &instruction).await;
+    for question in UNSURE {
+        house.coterie.ask("coterie", question).await;
+    }
+    let store = house.coterie.store().await;
+    while store.count().await.unwrap() < UNSURE.len() as u64 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let train = |out: &str| {
+        let out = path(out).display().to_string();
+        let call = [
+            "train",
+            "--labels",
+            &labels,
+            "--teacher",
+            "instruction",
+            "--out",
+            &out,
+        ];
+        house.coterie.run(&[&call[..], &["--json"]].concat())
+    };
+    let refused = train("none");
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && errors.contains("coterie instruct fit"),
+        "{errors}"
+    );
+
+    blend(&router, When::Unsure, &file);
+    let learnt = |out: &str| {
+        let output = train(out);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let manifest: Value = serde_json::from_slice(&output.stdout).unwrap();
+        manifest["training"]["rows"].as_u64().unwrap()
+    };
+    let taught = (rows.len() + UNSURE.len()) as u64;
+    assert_eq!(learnt("first"), taught);
+    assert_eq!(house.scribe.requests().len(), UNSURE.len());
+    for outcome in store.latest(10).await.unwrap() {
+        let given = store.labels(&outcome.id).await.unwrap();
+        assert_eq!(given.len(), 1, "{given:?}");
+        assert_eq!(
+            (
+                given[0].category.as_str(),
+                &given[0].origin,
+                given[0].given_by.as_str()
+            ),
+            ("legal", &Origin::Judge, "scribe name-v1")
+        );
+    }
+    // What it said counts another time, and is not asked again.
+    assert_eq!(learnt("second"), taught);
+    assert_eq!(house.scribe.requests().len(), UNSURE.len());
+    store.close().await.unwrap();
     house.coterie.stop().await;
 }

@@ -21,6 +21,7 @@ mod evaluate;
 mod exploring;
 mod faults;
 mod fitting;
+mod guard;
 mod hot_path;
 mod http;
 mod instruction;
