@@ -178,7 +178,7 @@ impl App {
     pub async fn warm_up(self: Arc<Self>) {
         if let Some(tier) = self.composition.instruction() {
             let router = self.composition.router();
-            let warm_up = tier.warm_up(router.encoder());
+            let warm_up = tier.warm_up(&router);
             self.cancel.run_until_cancelled(warm_up).await;
         }
     }

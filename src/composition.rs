@@ -17,6 +17,7 @@ use crate::{
         Chance, Demand, Mapping, OverBudget, Posteriors, Predicted, PreferNotAllowed, Quality,
         Question, Resting, Today, Wanted,
     },
+    outcome::Tab,
     query::Query,
     router::{Router, RouterError, Verdict},
     session::{self, Held, Why},
@@ -59,8 +60,8 @@ pub struct Wish {
     pub chance: Chance,
     /// By what it is drawn whether a canary decides: the number of its session, or any; none: the router in force does.
     pub lot: Option<u64>,
-    /// Dollars that are left to those who pay for it, of which the instruction tier may cost no more; none: no limit.
-    pub usd_left: Option<f64>,
+    /// What the instruction tier costs, until there is an outcome.
+    pub tab: Arc<Tab>,
 }
 
 impl Wish {
@@ -277,8 +278,7 @@ impl Composition {
         let known = |held: &&Held| router.categories().contains(&held.category);
         let held = wish.held.as_ref().filter(known);
         let ruling = match &target {
-            Target::Composition => match (self.classify(&router, query, wish.usd_left).await, held)
-            {
+            Target::Composition => match (self.classify(&router, query, &wish.tab).await, held) {
                 (Ok((verdict, instruction)), held) => Ruling {
                     instruction,
                     ..match held {
@@ -322,12 +322,12 @@ impl Composition {
         &self,
         router: &Router,
         query: &Query,
-        usd_left: Option<f64>,
+        tab: &Tab,
     ) -> Result<(Verdict, Option<Instructed>), RouterError> {
         let verdict = router.classify(query).await?;
         Ok(match &self.instruction {
-            Some(tier) => tier.weigh(router, query, verdict, usd_left).await,
-            None => (verdict, None),
+            Some(tier) if tier.is_online() => tier.weigh(router, query, verdict, tab).await,
+            _ => (verdict, None),
         })
     }
 

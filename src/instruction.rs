@@ -20,6 +20,7 @@ pub mod prompt;
 mod purse;
 pub mod reply;
 mod rest;
+mod terms;
 pub mod tier;
 pub mod writing;
 
@@ -28,7 +29,7 @@ use std::{path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use account::{HEARD, Instructed, Nearest, Part};
+pub use account::{HEARD, Instructed, Nearest, OVER_BUDGET, Part};
 
 use crate::ids::ExpertId;
 
@@ -70,6 +71,8 @@ pub enum When {
     Always,
     /// All, and what the router says does not count.
     Alone,
+    /// None while a server runs: as a teacher it says what the router learns (`coterie train --teacher instruction`).
+    Offline,
 }
 
 impl When {
@@ -79,6 +82,16 @@ impl When {
             Self::Unsure => "unsure",
             Self::Always => "always",
             Self::Alone => "alone",
+            Self::Offline => "offline",
+        }
+    }
+
+    /// The questions on which it is learnt what its word is worth: offline the same as where the router is unsure.
+    #[must_use]
+    pub fn online(self) -> Self {
+        match self {
+            Self::Offline => Self::Unsure,
+            other => other,
         }
     }
 }

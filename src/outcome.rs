@@ -6,6 +6,7 @@ mod recorder;
 mod redact;
 mod reservations;
 mod spending;
+mod tab;
 mod ticket;
 mod writer;
 
@@ -17,6 +18,7 @@ pub use feedback::{Feedback, FeedbackError};
 pub use recorder::{Behind, NoSlot, Prices, Recorder, RecorderOptions, Slot, Unrecorded};
 pub use reservations::{Reservations, Used};
 pub use spending::{Reserved, Spending};
+pub use tab::Tab;
 pub use ticket::Ticket;
 pub use writer::{Retention, Writer};
 

@@ -57,7 +57,7 @@ pub struct Router {
 }
 
 /// What the router says of one question.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// The likeliest classes, [`SCORES_MAX`] at most, likeliest first; empty for an empty question.
     pub scores: Vec<Score>,

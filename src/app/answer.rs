@@ -18,7 +18,7 @@ use crate::{
     heavy,
     ids::ExpertId,
     instruction::{HEARD, Instructed},
-    mapping::{Chance, Consent, Demand, Resting, Today},
+    mapping::{Chance, Consent, Demand, Resting},
     outcome::{Ask, NoSlot, Reservations, Ticket},
     query::Query,
     quota::{Admitted, Estimate, OverQuota, Quota},
@@ -90,7 +90,7 @@ impl App {
     /// Why there is no answer; unless the client's quota is used up, or there was no decision or no slot, the outcome is
     /// recorded.
     pub async fn answer(&self, request: ChatRequest, asked: Asked) -> Result<Reply, Refusal> {
-        let quota = self.quotas.of(asked.claim.client.as_deref());
+        let quota = self.quota(&asked);
         let demand = Demand::of(&request);
         let admitted = match quota {
             Some(quota) => admit(quota, &request, &demand)?,
@@ -108,11 +108,10 @@ impl App {
         let tag = membership.as_ref().map(|it| self.sessions.tag(&it.key));
         let lot = lot(membership.as_ref()).unwrap_or_else(rand::random);
         let session = self.sticky(membership);
-        let today = self.today(quota.map(Arc::as_ref));
-        let wish = self.wish(session.as_ref(), &request, &asked, today);
+        let wish = self.wish(session.as_ref(), &request, &asked, quota);
         let wish = wish.drawing(rand::random()).by_lot(Some(lot));
         let ruled = self.composition.rule(&query, &request, demand, &wish);
-        let (decision, reserved) = self.choose(ruled.await?, quota.map(Arc::as_ref))?;
+        let (decision, reserved) = self.choose(ruled.await?, quota)?;
         count(&decision);
         if let Some(session) = session {
             self.keep(session, &decision, &asked);
@@ -127,6 +126,7 @@ impl App {
             .open(ask, decision.clone(), asked.at)
             .reserving(reserved);
         log_instruction(&ticket.attempts(), decision.instruction.as_ref());
+        wish.tab.hand_over();
         self.show_to_shadow(ticket.id(), query, &decision);
         let choices = Choices::new(request.choices_wanted);
         let call = Call {
@@ -174,9 +174,9 @@ impl App {
         let membership = asked.claim.membership(request);
         let lot = lot(membership.as_ref());
         let session = self.sticky(membership);
-        let quota = self.quotas.of(asked.claim.client.as_deref());
-        let today = self.today(quota.map(Arc::as_ref));
-        let wish = self.wish(session.as_ref(), request, asked, today);
+        let quota = self.quota(asked);
+        let today = self.today(quota);
+        let wish = self.wish(session.as_ref(), request, asked, quota);
         let wish = wish.by_lot(lot);
         let resting = self.resting();
         self.composition
@@ -225,6 +225,12 @@ impl App {
             .collect()
     }
 
+    /// What the client may use.
+    fn quota(&self, asked: &Asked) -> Option<&Quota> {
+        let quota = self.quotas.of(asked.claim.client.as_deref());
+        quota.map(Arc::as_ref)
+    }
+
     /// The session that a question may stay with.
     fn sticky(&self, session: Option<Membership>) -> Option<Membership> {
         match self.config.router.sticky {
@@ -238,7 +244,7 @@ impl App {
         session: Option<&Membership>,
         request: &ChatRequest,
         asked: &Asked,
-        today: Today,
+        quota: Option<&Quota>,
     ) -> Wish {
         let session = session.filter(|session| !session.begins);
         let held = session.and_then(|session| self.sessions.held(&session.key, asked.at));
@@ -259,7 +265,7 @@ impl App {
             prefer: asked.prefer,
             chance,
             lot: None,
-            usd_left: self.composition.mapping().usd_left(today),
+            tab: Arc::new(self.tab(quota)),
         }
     }
 

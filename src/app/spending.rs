@@ -1,5 +1,7 @@
 //! The dollars of a question, or of texts to embed: the house's, and those of the client that asks.
 
+use std::sync::Arc;
+
 use metrics::gauge;
 
 use super::App;
@@ -9,7 +11,7 @@ use crate::{
     decision::Decision,
     ids::ExpertId,
     mapping::{Demand, OverBudget, Payer, Today},
-    outcome::Reservations,
+    outcome::{Reservations, Tab},
     quota::Quota,
 };
 
@@ -105,6 +107,16 @@ impl App {
             client,
             ..self.spending.today(now_ms)
         }
+    }
+
+    /// What working out who answers a question will have cost: the house pays for it, and the client where its dollars are
+    /// limited.
+    pub(super) fn tab(&self, quota: Option<&Quota>) -> Tab {
+        let usd_left = self.composition.mapping().usd_left(self.today(quota));
+        let client = quota.and_then(Quota::dollars);
+        let client = client.map(|dollars| Arc::clone(&dollars.spending));
+        let payers = std::iter::once(Arc::clone(&self.spending)).chain(client);
+        Tab::new(payers.collect(), usd_left)
     }
 
     pub(super) fn publish_spending(&self) {

@@ -74,7 +74,9 @@ pub(super) async fn tier(config: &Config, router: &Router) -> Result<Option<Tier
     };
     let asker = asker(config, instruction).await?;
     let tier = Tier::open(instruction.clone(), asker, router);
-    tier.map(Some).map_err(CliError::failed)
+    let tier = tier.map_err(CliError::failed)?;
+    tier.read_cards(router).await;
+    Ok(Some(tier))
 }
 
 async fn opened(expert: &ExpertConfig) -> Result<Arc<Experts>, CliError> {

@@ -43,7 +43,7 @@ pub(super) struct RouteArgs {
     router: Option<PathBuf>,
     /// Tell all that the decision was made from: words and pieces that spoke for a category, and what the instruction tier
     /// was asked and said.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     explain: bool,
     /// Print decisions as JSON, which tells all.
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! `coterie train`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -9,6 +9,7 @@ use crate::{
     clock,
     config::{Config, Environment, Exposure},
     learning::{retrain::STATEMENTS_MAX, teaching},
+    outcome::Spending,
     registry,
     router::artefact::{Figures, Manifest, Source, TierReport},
     store::Store,
@@ -23,6 +24,9 @@ use crate::{
 
 /// Fewer rows than this in a category are warned of: cross-validation needs some to hold back.
 const ROWS_FEW: usize = 8;
+
+/// How long a teacher may take for one question: nobody waits for it.
+const TEACHER_WITHIN: Duration = Duration::from_secs(120);
 
 #[derive(Args)]
 pub(super) struct TrainArgs {
@@ -76,7 +80,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
                 .into(),
         ));
     }
-    let config = load(&args.config, environment, Exposure::Insecure)?;
+    let mut config = load(&args.config, environment, Exposure::Insecure)?;
     let mut rows = Vec::new();
     let mut routes_sha256 = String::new();
     if let Some(folder) = &args.routes {
@@ -88,6 +92,9 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         rows.extend(labels::read(&args.labels).map_err(CliError::usage)?);
     }
     if let Some(Teacher::Instruction) = args.teacher {
+        if let Some(instruction) = &mut config.router.instruction {
+            instruction.within = TEACHER_WITHIN;
+        }
         rows.extend(taught(&config, args.teacher_max).await?);
     }
     let encoder = in_force::open_encoder(&config.router)
@@ -131,6 +138,9 @@ async fn taught(config: &Config, rows_max: u32) -> Result<Vec<Labelled>, CliErro
     let store = Store::open(&config.store.path)
         .await
         .map_err(CliError::failed)?;
+    let midnight_ms = Spending::midnight_ms(clock::now_ms());
+    let spent_usd = store.spent_on_instructions_usd_since(midnight_ms).await;
+    let tier = tier.having_spent(spent_usd.map_err(CliError::failed)?);
     let taught = teaching::label(&store, &router, &tier, rows_max).await;
     let taught = taught.map_err(CliError::failed)?;
     let gathered = store
@@ -139,9 +149,15 @@ async fn taught(config: &Config, rows_max: u32) -> Result<Vec<Labelled>, CliErro
         .map_err(CliError::failed)?;
     store.close().await.map_err(CliError::failed)?;
     output::note(&format!(
-        "the teacher was asked about {} questions and is sure of {}",
-        taught.asked, taught.labelled
+        "the teacher was asked about {} questions, is sure of {}, and cost ${:.4}",
+        taught.asked, taught.labelled, taught.usd
     ));
+    if taught.left > 0 {
+        output::note(&format!(
+            "{} questions are left: more than `router.instruction.usd_per_day` has today",
+            taught.left
+        ));
+    }
     Ok(teaching::rows(&gathered.evidence, &tier.given_by()))
 }
 

@@ -39,8 +39,11 @@ pub struct Instructed {
 /// The result where the expert was asked, and said something.
 pub const HEARD: &str = "heard";
 
+/// The result where it was not, since what it may cost is more than is left.
+pub const OVER_BUDGET: &str = "over_budget";
+
 /// Results where it was not asked.
-const NOT_ASKED: [&str; 5] = ["remembered", "near", "crowded", "resting", "over_budget"];
+const NOT_ASKED: [&str; 5] = ["remembered", "near", "crowded", "resting", OVER_BUDGET];
 
 impl Instructed {
     /// Whether the expert was asked about this very question.

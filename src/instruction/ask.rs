@@ -8,23 +8,27 @@ use tokio::{
 };
 
 use super::{
-    InstructionConfig, Mode, Nearest, When,
+    InstructionConfig, Mode, Nearest, OVER_BUDGET, When,
     blend::{Evidence, Learnt},
     fresh::Fresh,
     memory::cosine,
     menu::Menu,
     prompt::{self, Means},
     reply::{self, Said, Unusable},
+    writing::model_of,
 };
 use crate::{
-    catalogue::{Cards, Catalogue},
+    catalogue::Cards,
     chat::{ChatRequest, Usage},
-    config::{Capability, Config, Delivery, ExpertConfig, ExpertKind},
+    config::{Capability, Config, Delivery, ExpertConfig, ExpertKind, Guard},
     decision::Score,
     expert::{Answer, Call, ErrorClass, ExpertError, Experts, Role},
-    ids::{ExpertId, RouterId},
+    ids::{CategoryId, ExpertId, RouterId},
     outcome::Prices,
-    router::encoder::{Encoder, EncoderError},
+    router::{
+        Router,
+        encoder::{Encoder, EncoderError},
+    },
 };
 
 /// Cards that are told as the nearest to an instruction.
@@ -34,12 +38,14 @@ const NEAREST_TOLD: usize = 5;
 pub struct Asker {
     experts: Arc<Experts>,
     expert: ExpertId,
+    model: String,
     delivery: Arc<Delivery>,
     prices: Option<Prices>,
     means: Means,
     mode: Mode,
     menu: Menu,
     cards: Cards,
+    settings: String,
     pub(super) fresh: Fresh,
     /// The vectors of the cards, of the menu's entries and then of the experts'; made when they are first needed.
     vectors: OnceCell<CardVectors>,
@@ -94,8 +100,8 @@ pub enum Failure {
     /// It failed too often lately.
     #[error("it is left alone after failures")]
     Resting,
-    /// What it may cost today is spent.
-    #[error("what it may cost today is spent")]
+    /// What it may cost is more than is left today.
+    #[error("what it may cost is more than is left today")]
     OverBudget,
 }
 
@@ -109,7 +115,7 @@ impl Failure {
             Self::Encoder(_) => "encoder_failed",
             Self::Crowded => "crowded",
             Self::Resting => "resting",
-            Self::OverBudget => "over_budget",
+            Self::OverBudget => OVER_BUDGET,
         }
     }
 
@@ -132,28 +138,6 @@ impl Failure {
 }
 
 impl Asker {
-    /// An expert that is asked in a mode about the categories of a catalogue.
-    pub fn new(
-        experts: Arc<Experts>,
-        expert: &ExpertConfig,
-        delivery: Arc<Delivery>,
-        mode: Mode,
-        catalogue: &Catalogue,
-    ) -> Self {
-        Self {
-            experts,
-            expert: expert.id.clone(),
-            delivery,
-            prices: Prices::of(expert),
-            means: means(expert),
-            mode,
-            menu: Menu::of(catalogue),
-            cards: catalogue.cards.clone(),
-            fresh: Fresh::new(catalogue),
-            vectors: OnceCell::new(),
-        }
-    }
-
     /// The one that a configuration has; none where `config` does not have the expert.
     pub fn configured(
         config: &Config,
@@ -161,16 +145,33 @@ impl Asker {
         experts: &Arc<Experts>,
     ) -> Option<Self> {
         let of = |id: &ExpertId| config.experts.iter().find(|expert| expert.id == *id);
-        let mut asker = Self::new(
-            Arc::clone(experts),
-            of(&instruction.expert)?,
-            Arc::clone(&config.delivery.house),
-            instruction.mode,
-            &config.catalogue,
-        );
+        let expert = of(&instruction.expert)?;
+        let mut cards = config.catalogue.cards.clone();
         // The cards of experts of other houses say nothing here.
-        asker.cards.experts.retain(|expert, _| of(expert).is_some());
-        Some(asker)
+        cards.experts.retain(|expert, _| of(expert).is_some());
+        let router = &config.router;
+        Some(Self {
+            experts: Arc::clone(experts),
+            expert: expert.id.clone(),
+            model: model_of(expert),
+            delivery: Arc::clone(&config.delivery.house),
+            prices: Prices::of(expert),
+            means: means(expert),
+            mode: instruction.mode,
+            menu: Menu::of(&config.catalogue),
+            cards,
+            settings: format!(
+                "misroute_max {}, guard {}",
+                router.misroute_max,
+                if router.guard == Guard::On {
+                    "on"
+                } else {
+                    "off"
+                }
+            ),
+            fresh: Fresh::new(&config.catalogue),
+            vectors: OnceCell::new(),
+        })
     }
 
     /// Who is asked.
@@ -198,10 +199,12 @@ impl Asker {
         Learnt {
             router: router.clone(),
             expert: self.expert.clone(),
+            model: self.model.clone(),
             mode: self.mode,
             prompt: self.prompt().to_owned(),
             when,
             cards: self.menu.digests(),
+            settings: self.settings.clone(),
         }
     }
 
@@ -211,9 +214,10 @@ impl Asker {
     }
 
     /// What a question is asked with: the whole menu, or the likeliest part of one that is too long.
-    pub fn menu_for(&self, scores: &[Score]) -> Menu {
+    /// `kin`: one that the router does not know, and that is offered whatever is left out.
+    pub fn menu_for(&self, scores: &[Score], kin: Option<&CategoryId>) -> Menu {
         if self.menu.is_too_long() {
-            self.menu.likeliest(scores)
+            self.menu.likeliest(scores, kin)
         } else {
             self.menu.clone()
         }
@@ -336,6 +340,23 @@ impl Asker {
             nearness,
             nearest,
         })
+    }
+
+    /// Has the encoder read what questions and descriptions will be compared with.
+    ///
+    /// # Errors
+    /// The encoder fails.
+    pub(super) async fn read_cards(&self, router: &Router) -> Result<(), EncoderError> {
+        let encoder = router.encoder();
+        if self.mode == Mode::Describe {
+            self.vectors
+                .get_or_try_init(|| self.card_vectors(encoder))
+                .await?;
+        }
+        if !self.fresh.unknown_to(router.categories()).is_empty() {
+            self.fresh.read(encoder).await?;
+        }
+        Ok(())
     }
 
     async fn card_vectors(&self, encoder: &Encoder) -> Result<CardVectors, EncoderError> {

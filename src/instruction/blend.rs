@@ -61,6 +61,8 @@ pub struct Learnt {
     pub router: RouterId,
     /// The expert that was asked.
     pub expert: ExpertId,
+    /// The model behind it.
+    pub model: String,
     /// How.
     pub mode: Mode,
     /// The version of the words with which it was asked.
@@ -69,6 +71,8 @@ pub struct Learnt {
     pub when: When,
     /// The digest of each card; others may have come since.
     pub cards: BTreeMap<CategoryId, String>,
+    /// The settings of the router on which its thresholds depend: `router.misroute_max` and `router.guard`.
+    pub settings: String,
 }
 
 /// What each part counts.
@@ -124,10 +128,12 @@ impl Learnt {
     pub fn check(&self, now: &Self) -> Result<(), BlendError> {
         let pairs = [
             ("expert", self.expert.as_str(), now.expert.as_str()),
+            ("model", &self.model, &now.model),
             ("mode", self.mode.as_str(), now.mode.as_str()),
             ("version of the prompt", &self.prompt, &now.prompt),
             ("`when`", self.when.as_str(), now.when.as_str()),
             ("router", self.router.as_str(), now.router.as_str()),
+            ("setting of the router", &self.settings, &now.settings),
         ];
         let card = self.cards.iter().find_map(|(category, card)| {
             let found = now.cards.get(category).map_or("none", String::as_str);
@@ -325,10 +331,12 @@ mod tests {
         let learnt = |router: &str, mode| Learnt {
             router: RouterId::new(router),
             expert: ExpertId::new("coder"),
+            model: "coder-1.5b".into(),
             mode,
             prompt: "likelihood-v1".into(),
             when: When::Unsure,
             cards: menu().digests(),
+            settings: "misroute_max 0.05, guard off".into(),
         };
         let fitted = fit::Fitted {
             weights: WEIGHTS,

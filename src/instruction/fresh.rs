@@ -54,17 +54,14 @@ impl Fresh {
             .collect()
     }
 
-    /// Of `fresh` categories the one that a question may belong to, by its vector.
-    ///
-    /// # Errors
-    /// The encoder fails.
-    pub(super) async fn kin(
-        &self,
-        fresh: &[CategoryId],
-        vector: &[f32],
-        encoder: &Encoder,
-    ) -> Result<Option<CategoryId>, EncoderError> {
-        let vectors = self.vectors.get_or_try_init(|| self.read(encoder)).await?;
+    /// Whether the vectors are there.
+    pub(super) fn is_read(&self) -> bool {
+        self.vectors.initialized()
+    }
+
+    /// Of `fresh` categories the one that a question may belong to, by its vector; none before the vectors are there.
+    pub(super) fn kin(&self, fresh: &[CategoryId], vector: &[f32]) -> Option<CategoryId> {
+        let vectors = self.vectors.get()?;
         let nearness = vectors.iter().map(|(category, texts)| {
             let nearest = texts
                 .iter()
@@ -81,12 +78,20 @@ impl Fresh {
         let best = new
             .into_iter()
             .max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(a.0)));
-        Ok(best
-            .filter(|(_, nearest)| *nearest >= old - MARGIN)
-            .map(|(category, _)| category.clone()))
+        best.filter(|(_, nearest)| *nearest >= old - MARGIN)
+            .map(|(category, _)| category.clone())
     }
 
-    async fn read(
+    /// Makes the vectors, where they are not there.
+    ///
+    /// # Errors
+    /// The encoder fails.
+    pub(super) async fn read(&self, encoder: &Encoder) -> Result<(), EncoderError> {
+        let vectors = self.vectors.get_or_try_init(|| self.vectors(encoder));
+        vectors.await.map(|_| ())
+    }
+
+    async fn vectors(
         &self,
         encoder: &Encoder,
     ) -> Result<HashMap<CategoryId, Vec<Vec<f32>>>, EncoderError> {

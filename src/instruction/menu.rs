@@ -79,9 +79,9 @@ impl Menu {
         self.entries.len() > CATEGORIES_MAX + 1
     }
 
-    /// The same with the likeliest categories alone; `scores` likeliest first.
+    /// The same with the likeliest categories alone, `first` before all; `scores` likeliest first.
     #[must_use]
-    pub fn likeliest(&self, scores: &[Score]) -> Self {
+    pub fn likeliest(&self, scores: &[Score], first: Option<&CategoryId>) -> Self {
         let rank = |entry: &Entry| {
             scores
                 .iter()
@@ -93,7 +93,10 @@ impl Menu {
             .iter()
             .filter(|entry| !is_none(entry))
             .collect();
-        ranked.sort_by_key(|entry| rank(entry).unwrap_or(usize::MAX));
+        ranked.sort_by_key(|entry| {
+            let is_first = first == Some(&entry.category);
+            (!is_first, rank(entry).unwrap_or(usize::MAX))
+        });
         ranked.truncate(CATEGORIES_MAX);
         let none = self.entries.iter().filter(|entry| is_none(entry));
         Self {
@@ -237,7 +240,7 @@ pub(super) mod tests {
             category: CategoryId::new(category),
             probability: 0.3,
         });
-        let few = menu.likeliest(&scores);
+        let few = menu.likeliest(&scores, None);
         assert!(!few.is_too_long());
         assert_eq!(few.letters().len(), 26);
         let offered: Vec<&str> = few
@@ -247,5 +250,9 @@ pub(super) mod tests {
             .collect();
         assert_eq!(offered[..3], ["c39", "c07", "c00"]);
         assert_eq!(offered.last(), Some(&OUT_OF_DOMAIN));
+        let new = CategoryId::new("c33");
+        let with_new = menu.likeliest(&scores, Some(&new));
+        assert_eq!(with_new.entries()[0].category, new);
+        assert_eq!(with_new.entries().len(), few.entries().len());
     }
 }

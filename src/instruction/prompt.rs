@@ -17,8 +17,18 @@ const NAME_TOKENS_MAX: u32 = 48;
 /// Tokens that a provider tells of in the place of one: as many as OpenAI allows.
 const LIKELIEST_TOLD: usize = 20;
 
-/// Digits of a mark: nobody can write a text that holds the marks of its own digest.
+/// Digits of a mark. No text holds its own; one that looks nearly like it takes some billions of tries for each question, and says no
+/// more to the LLM than any other words can.
 const MARK_DIGITS: usize = 8;
+
+/// Words that end or begin something for models whose tags are in brackets.
+const BRACKETED: [&str; 5] = [
+    "INST",
+    "SYSTEM_PROMPT",
+    "AVAILABLE_TOOLS",
+    "TOOL_CALLS",
+    "TOOL_RESULTS",
+];
 
 /// What the asked expert can be held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +121,7 @@ pub fn body(mode: Mode, menu: &Menu, question: &str, means: Means) -> Value {
     if means == Means::Local {
         // The cards are the same for every question: they are read once.
         let system = body["messages"][0]["content"].as_str().unwrap_or_default();
-        body["prompt_cache_key"] = format!("{DECISIONS}{}", catalogue::digest([system])).into();
+        body["prompt_cache_key"] = format!("{}{}", *DECISIONS, catalogue::digest([system])).into();
     }
     body
 }
@@ -190,9 +200,15 @@ pub(super) fn harmless(text: &str) -> String {
             harmless.push(' ');
         }
     }
+    for word in BRACKETED {
+        for (tag, broken) in [
+            (format!("[{word}]"), format!("[ {word} ]")),
+            (format!("[/{word}]"), format!("[ /{word} ]")),
+        ] {
+            harmless = harmless.replace(&tag, &broken);
+        }
+    }
     harmless
-        .replace("[INST]", "[ INST ]")
-        .replace("[/INST]", "[ /INST ]")
 }
 
 /// A mark that occurs in none of the texts; the same for the same texts, so that the same is asked of the same question.

@@ -6,7 +6,7 @@ use super::ask::{Cost, Failure, Heard};
 use crate::{
     clock,
     expert::ErrorClass,
-    outcome::{Reserved, Spending},
+    outcome::{Reserved, Spending, Tab},
 };
 
 /// The dollars of a day.
@@ -24,18 +24,15 @@ impl Purse {
         }
     }
 
-    /// Sets aside the most that a question may cost, which `usd_max` tells where it matters; none where that is not left of
-    /// the day's, or is more than `usd_left`, what those who pay for the question have left (none: no limit).
-    pub(super) fn reserve(
+    /// Sets aside the most that a question may cost, which `usd_max` tells; none where that is not left of the day's, or is more
+    /// than those have left who pay for the question.
+    pub(super) fn reserve<'t>(
         &self,
-        usd_left: Option<f64>,
+        tab: &'t Tab,
         usd_max: impl FnOnce() -> Option<f64>,
-    ) -> Option<Pending> {
-        if self.usd_per_day_max.is_none() && usd_left.is_none() {
-            return Some(Pending(None));
-        }
+    ) -> Option<Pending<'t>> {
         let usd = usd_max().unwrap_or(0.0);
-        if usd > usd_left.unwrap_or(f64::INFINITY) {
+        if usd > tab.usd_left().unwrap_or(f64::INFINITY) {
             return None;
         }
         let most = self.usd_per_day_max.unwrap_or(f64::INFINITY);
@@ -43,32 +40,44 @@ impl Purse {
             let is_left = today.usd_spent + usd <= most;
             if is_left { Ok(((), usd)) } else { Err(()) }
         });
-        admitted.ok().map(|((), reserved)| Pending(Some(reserved)))
+        let ((), reserved) = admitted.ok()?;
+        Some(Pending {
+            reserved: Some(reserved),
+            tab,
+        })
     }
 }
 
 /// What a question may cost, while nobody knows yet: of one that is broken off all of it is taken as spent.
-pub(super) struct Pending(Option<Reserved>);
+pub(super) struct Pending<'t> {
+    reserved: Option<Reserved>,
+    tab: &'t Tab,
+}
 
-impl Pending {
+impl Pending<'_> {
     /// Puts what a reply cost in the place of what was set aside; what was never sent costs nothing.
     pub(super) fn settle(mut self, heard: &Result<Heard, Failure>, cost: Cost) {
-        let Some(reserved) = self.0.take() else {
+        let Some(reserved) = self.reserved.take() else {
             return;
         };
-        match (cost.usd, heard) {
-            (Some(usd), _) => reserved.settle(usd),
-            (None, Err(Failure::Expert(error))) if error.class() != ErrorClass::BrokenStream => {
-                drop(reserved);
-            }
-            (None, _) => reserved.keep(),
-        }
+        let was_sent = match heard {
+            Err(Failure::Expert(error)) => error.class() == ErrorClass::BrokenStream,
+            _ => true,
+        };
+        let usd = match cost.usd {
+            Some(usd) => usd,
+            None if was_sent => reserved.usd(),
+            None => 0.0,
+        };
+        reserved.settle(usd);
+        self.tab.charge(usd);
     }
 }
 
-impl Drop for Pending {
+impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        if let Some(reserved) = self.0.take() {
+        if let Some(reserved) = self.reserved.take() {
+            self.tab.charge(reserved.usd());
             reserved.keep();
         }
     }
@@ -78,28 +87,46 @@ impl Drop for Pending {
 mod tests {
     use super::*;
 
-    #[test]
-    fn nothing_is_asked_that_the_day_or_the_payer_cannot_pay() {
-        let purse = Purse::new(Some(1.0), 0.5);
-        assert!(purse.reserve(Some(0.1), || Some(0.2)).is_none());
-        let pending = purse.reserve(Some(0.3), || Some(0.3)).unwrap();
-        assert!(purse.reserve(None, || Some(0.3)).is_none(), "0.2 are left");
-        drop(pending);
-        assert!(
-            purse.reserve(None, || Some(0.3)).is_none(),
-            "what was broken off is taken as spent"
-        );
-        assert!(purse.reserve(None, || Some(0.2)).is_some());
+    fn with(usd_left: f64) -> Tab {
+        Tab::new(Vec::new(), Some(usd_left))
     }
 
     #[test]
-    fn without_limits_nobody_reckons() {
-        let purse = Purse::new(None, 0.0);
-        assert!(purse.reserve(None, || unreachable!()).is_some());
-        assert!(purse.reserve(Some(0.0), || Some(0.1)).is_none());
+    fn nothing_is_asked_that_the_day_or_the_payer_cannot_pay() {
+        let (purse, rich) = (Purse::new(Some(1.0), 0.5), Tab::default());
+        assert!(purse.reserve(&with(0.1), || Some(0.2)).is_none());
+        let enough = with(0.3);
+        let pending = purse.reserve(&enough, || Some(0.3));
+        assert!(pending.is_some());
+        assert!(purse.reserve(&rich, || Some(0.3)).is_none(), "0.2 are left");
+        drop(pending);
         assert!(
-            purse.reserve(Some(0.0), || Some(0.0)).is_some(),
-            "it is free"
+            purse.reserve(&rich, || Some(0.3)).is_none(),
+            "what was broken off is taken as spent"
         );
+        assert!(purse.reserve(&rich, || Some(0.2)).is_some());
+    }
+
+    #[test]
+    fn who_pays_is_charged_for_what_was_broken_off_as_well() {
+        let house = Arc::new(Spending::new(clock::now_ms(), 0.0));
+        let tab = Tab::new(vec![Arc::clone(&house)], None);
+        let purse = Purse::new(None, 0.0);
+        drop(purse.reserve(&tab, || Some(0.25)));
+        let cost = Cost {
+            usd: Some(0.125),
+            ..Cost::default()
+        };
+        let pending = purse.reserve(&tab, || Some(0.25)).unwrap();
+        pending.settle(&Err(Failure::Crowded), cost);
+        drop(tab);
+        assert_eq!(house.today(clock::now_ms()).usd_spent, 0.375);
+    }
+
+    #[test]
+    fn what_is_free_is_never_too_dear() {
+        let purse = Purse::new(None, 0.0);
+        assert!(purse.reserve(&with(0.0), || Some(0.1)).is_none());
+        assert!(purse.reserve(&with(0.0), || Some(0.0)).is_some());
     }
 }

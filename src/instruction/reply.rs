@@ -1,13 +1,17 @@
 //! What a reply of the LLM means: the marked answer and nothing else. What is not marked, or marked twice, is a failure and
 //! never guessed at. Pure.
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::{Mode, menu::Menu, prompt::Means};
 use crate::{chat::Completion, marks::marked};
 
 /// The longest description that is taken, in characters: three sentences.
 const DESCRIPTION_MAX: usize = 800;
+
+/// The share of all probability that letters must have, where an endpoint is asked for one: else it was about to say something
+/// else, and what is left for letters is noise.
+const LETTERS_MIN: f64 = 0.5;
 
 /// What an LLM says of one question.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +75,9 @@ pub fn read(
         Mode::Name => named(menu, &name(means, text)?).map(Said::Named),
         // Its end is where it stops; a local expert is begun for.
         Mode::Describe => {
+            if completion.finish_reason() == Some("length") {
+                return Err(Unusable::Form);
+            }
             let begun = if means == Means::Local {
                 "<instruction>"
             } else {
@@ -113,9 +120,13 @@ pub(super) fn description(reply: &str, tag: &str) -> Result<String, Unusable> {
 
 /// The one field of a JSON object.
 fn field(text: &str) -> Result<String, Unusable> {
-    let object: Value = serde_json::from_str(text).map_err(|_no_json| Unusable::Form)?;
-    let category = object.get("category").and_then(Value::as_str);
-    category.map(str::to_owned).ok_or(Unusable::Form)
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Reply {
+        category: String,
+    }
+    let reply: Reply = serde_json::from_str(text).map_err(|_no_json| Unusable::Form)?;
+    Ok(reply.category)
 }
 
 fn named(menu: &Menu, name: &str) -> Result<usize, Unusable> {
@@ -144,6 +155,11 @@ fn likelihoods(menu: &Menu, means: Means, completion: &Completion) -> Result<Vec
     let logprobs: Vec<Option<f64>> = texts.iter().map(|text| told(text)).collect();
     if logprobs.iter().all(Option::is_none) {
         return Err(Unusable::NoLikelihoods);
+    }
+    let offered = logprobs.iter().flatten();
+    let mass: f64 = offered.map(|logprob| logprob.exp()).sum();
+    if means != Means::Local && mass < LETTERS_MIN {
+        return Err(Unusable::Form);
     }
     let least = first.among.iter().map(|(_, logprob)| *logprob);
     let least = least.fold(f64::INFINITY, f64::min);

@@ -1,8 +1,5 @@
-//! The last tier of the router: when the LLM is asked, within which bounds, and what becomes of the decision.
-//!
-//! What it may change is bounded, since a question may be written to steer it: it chooses among the categories and nothing
-//! else; a decision of which the router is sure it cannot turn into another category that the router knows, only into doubt;
-//! and where both together are not sure enough, the default expert answers.
+//! The last tier of the router: an LLM that is asked within bounds, of time, seats and dollars, and what it was asked before.
+//! [`Terms`] say about what, and what becomes of the decision.
 
 use std::{
     io,
@@ -10,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tracing::{debug, warn};
 
 use super::{
@@ -21,22 +18,21 @@ use super::{
     menu::Menu,
     purse::Purse,
     rest::Rest,
+    terms::Terms,
 };
 use crate::{
     causes::in_full,
     config::Config,
     decision::Score,
     expert::Experts,
-    ids::{CategoryId, OUT_OF_DOMAIN},
+    ids::CategoryId,
+    outcome::Tab,
     query::Query,
-    router::{CONFIDENCE_MIN_UNPROVEN, Router, Standing, TierName, Verdict, encoder::Encoder},
+    router::{CONFIDENCE_MIN_UNPROVEN, Router, Verdict, encoder::Encoder},
 };
 
 /// Categories of which it is told what each part says.
 const PARTS_TOLD: usize = 5;
-
-/// A confidence that nothing reaches.
-const CONFIDENCE_NEVER: f32 = 2.0;
 
 /// How long the expert may take to read the cards for the first time.
 const WARM_UP_MAX: Duration = Duration::from_secs(120);
@@ -80,10 +76,11 @@ impl Tier {
         let mut blend = read(&config)?;
         if let Some(read) = &blend {
             // Alone it needs no router, and does without what was learnt of another.
-            let learnt = match config.when {
-                When::Alone => read.of.check(&asker.learnt(&read.of.router, read.of.when)),
-                when => read.of.check(&asker.learnt(&read.of.router, when)),
+            let when = match config.when {
+                When::Alone => read.of.when,
+                when => when.online(),
             };
+            let learnt = read.of.check(&asker.learnt(&read.of.router, when));
             if let Err(other) = learnt {
                 if config.when != When::Alone {
                     warn!("the instruction tier is left alone: {other}");
@@ -125,6 +122,11 @@ impl Tier {
             .transpose()
     }
 
+    /// Whether it is asked about questions that come.
+    pub fn is_online(&self) -> bool {
+        self.config.when != When::Offline
+    }
+
     /// The categories that it knows, those that no router was trained on among them.
     pub fn categories(&self) -> impl Iterator<Item = &CategoryId> {
         let entries = self.asker.menu().entries().iter();
@@ -148,14 +150,21 @@ impl Tier {
         format!("{} {}", self.config.expert, self.asker.prompt())
     }
 
-    /// Has a model in this process read the cards, so that the first question does not wait for that; what fails is told in the log.
-    pub async fn warm_up(&self, encoder: &Encoder) {
+    /// Has the cards read, by the encoder and by a model in this process, so that no question waits for that; what fails is told
+    /// in the log.
+    pub async fn warm_up(&self, router: &Router) {
+        self.read_cards(router).await;
         if !self.asker.is_local() {
             return;
         }
         let (heard, _) = self
             .asker
-            .ask("?", &self.asker.menu_for(&[]), encoder, WARM_UP_MAX)
+            .ask(
+                "?",
+                &self.asker.menu_for(&[], None),
+                router.encoder(),
+                WARM_UP_MAX,
+            )
             .await;
         if let Err(failure) = heard
             && failure.is_the_experts()
@@ -164,26 +173,36 @@ impl Tier {
         }
     }
 
-    /// What the router says, with what the LLM says where it is asked; and what was done for that. `usd_left`: dollars that are
-    /// left to those who pay for the question; none: no limit.
+    /// Has the encoder read what questions are compared with: the cards where the LLM writes descriptions, and what is known of
+    /// categories that the router is not trained on. What fails is told in the log.
+    pub async fn read_cards(&self, router: &Router) {
+        if let Err(error) = self.asker.read_cards(router).await {
+            let error = in_full(&error);
+            warn!("the instruction cards could not be read: {error}");
+        }
+    }
+
+    /// What the router says, with what the LLM says where it is asked; and what was done for that. `tab`: who pays for
+    /// that.
     pub async fn weigh(
         &self,
         router: &Router,
         query: &Query,
         verdict: Verdict,
-        usd_left: Option<f64>,
+        tab: &Tab,
     ) -> (Verdict, Option<Instructed>) {
         if !self.is_fitted_for(router) {
             return (verdict, None);
         }
+        let terms = self.terms(router);
         let kin = self.kin(router, query, &verdict).await;
-        let Some(weights) = self.weights_for(router, &verdict, kin.as_ref()) else {
+        let Some(weights) = self.weights_for(terms, &verdict, kin.as_ref()) else {
             return (verdict, None);
         };
         let started = Instant::now();
-        let menu = self.asker.menu_for(&verdict.scores);
+        let menu = self.asker.menu_for(&verdict.scores, kin.as_ref());
         let turn = self
-            .hear(query.likelier_reading(), &menu, router.encoder(), usd_left)
+            .hear(query.likelier_reading(), &menu, router.encoder(), tab)
             .await;
         let mut instructed = self.told(&turn, started);
         metrics::counter!("coterie_instruction_total", "mode" => self.config.mode.as_str(), "result" => instructed.result)
@@ -197,12 +216,16 @@ impl Tier {
             Some(blend) => evidence.less(&blend.prior),
             None => evidence,
         };
+        let taken =
+            kin.and_then(|kin| terms.taken(&verdict, self.alone().weigh(&[], &evidence), &kin));
+        let told = |weighed: &[Score]| parts(weighed, &verdict.scores, &evidence);
+        if let Some(taken) = taken {
+            instructed.parts = told(&taken.scores);
+            return (taken, Some(instructed));
+        }
         let weighed = weights.weigh(&verdict.scores, &evidence);
-        instructed.parts = parts(&weighed, &verdict.scores, &evidence);
-        (
-            self.combined(router, verdict, weighed, kin.as_ref()),
-            Some(instructed),
-        )
+        instructed.parts = told(&weighed);
+        (terms.combined(verdict, weighed), Some(instructed))
     }
 
     /// Whether it is known what its word counts beside this router's.
@@ -212,64 +235,67 @@ impl Tier {
             || blend.is_some_and(|blend| blend.of.router == *router.id())
     }
 
-    /// A category that the router does not know, and that the question may belong to.
+    /// A category that the router does not know, and that the question may belong to; none while the cards are being read.
     async fn kin(&self, router: &Router, query: &Query, verdict: &Verdict) -> Option<CategoryId> {
         if verdict.scores.is_empty() || self.config.when == When::Alone {
             return None;
         }
         let fresh = self.asker.fresh.unknown_to(router.categories());
-        if fresh.is_empty() {
+        if fresh.is_empty() || !self.asker.fresh.is_read() {
             return None;
         }
-        let encoder = router.encoder();
         let text = query.likelier_reading().to_owned();
-        let found = async {
-            let vector = encoder.embed_question(text).await?.vector;
-            self.asker.fresh.kin(&fresh, &vector, encoder).await
+        let vector = timeout(self.config.within, router.encoder().embed_question(text)).await;
+        match vector.ok()? {
+            Ok(reading) => self.asker.fresh.kin(&fresh, &reading.vector),
+            Err(error) => {
+                let error = in_full(&error);
+                debug!("the question is not compared with new categories: {error}");
+                None
+            }
+        }
+    }
+
+    /// What holds while this router is in force.
+    fn terms(&self, router: &Router) -> Terms {
+        let blend = self.blend.as_ref();
+        let both_min = match self.config.when {
+            When::Alone => Some(CONFIDENCE_MIN_UNPROVEN),
+            _ => blend.and_then(|blend| blend.confidence_min),
         };
-        found.await.unwrap_or_else(|error| {
-            debug!(
-                "the question is not compared with new categories: {}",
-                in_full(&error)
-            );
-            None
-        })
+        Terms {
+            when: self.config.when,
+            below: blend.map_or(0.0, |blend| blend.below),
+            router_min: router.confidence_min(),
+            both_min,
+        }
+    }
+
+    /// The weights of its word by itself.
+    fn alone(&self) -> Weights {
+        Weights::alone(self.config.mode, self.asker.menu().entries().len())
     }
 
     /// The weights by which the LLM is listened to on a question; none where it is not asked.
     fn weights_for(
         &self,
-        router: &Router,
+        terms: Terms,
         verdict: &Verdict,
         kin: Option<&CategoryId>,
     ) -> Option<Weights> {
-        let best = verdict.scores.first()?;
-        if self.config.when == When::Alone {
-            let classes = self.asker.menu().entries().len();
-            return Some(Weights::alone(self.config.mode, classes));
-        }
-        // What the detector found strange is no question of which category, but of a new one.
-        let is_strange =
-            verdict.standing == Standing::OutOfDomain && best.category.as_str() != OUT_OF_DOMAIN;
-        if is_strange && kin.is_none() {
+        if verdict.scores.is_empty() {
             return None;
         }
+        if self.config.when == When::Alone {
+            return Some(self.alone());
+        }
         let blend = self.blend.as_ref()?;
-        // What the router is sure of is not put to it.
-        let below = blend.below.min(router.confidence_min());
-        let is_asked =
-            self.config.when == When::Always || best.probability < below || kin.is_some();
+        let is_asked = kin.is_some() || !terms.is_settled(verdict);
         is_asked.then_some(blend.weights)
     }
 
     /// What was said of the question before, or is said now.
-    async fn hear(
-        &self,
-        question: &str,
-        menu: &Menu,
-        encoder: &Encoder,
-        usd_left: Option<f64>,
-    ) -> Turn {
+    async fn hear(&self, question: &str, menu: &Menu, encoder: &Encoder, tab: &Tab) -> Turn {
         let remembered = |heard, source| Turn {
             heard: Ok((heard, source)),
             cost: Cost::default(),
@@ -295,7 +321,7 @@ impl Tier {
         {
             return remembered(heard, Source::Near);
         }
-        let (heard, cost) = self.ask(question, menu, encoder, usd_left).await;
+        let (heard, cost) = self.ask(question, menu, encoder, tab).await;
         let heard = heard.map(|heard| {
             let heard = Arc::new(heard);
             self.memory.keep(&key, vector, &heard);
@@ -310,7 +336,7 @@ impl Tier {
         question: &str,
         menu: &Menu,
         encoder: &Encoder,
-        usd_left: Option<f64>,
+        tab: &Tab,
     ) -> (Result<Heard, Failure>, Cost) {
         let nothing = Cost::default();
         let Ok(_seat) = self.seats.try_acquire() else {
@@ -320,7 +346,7 @@ impl Tier {
             return (Err(Failure::Resting), nothing);
         }
         let usd_max = || self.asker.usd_max(question, menu);
-        let Some(reserved) = self.purse.reserve(usd_left, usd_max) else {
+        let Some(reserved) = self.purse.reserve(tab, usd_max) else {
             return (Err(Failure::OverBudget), nothing);
         };
         let (heard, cost) = self
@@ -338,73 +364,15 @@ impl Tier {
         (heard, cost)
     }
 
-    /// The verdict by both.
-    fn combined(
-        &self,
-        router: &Router,
-        verdict: Verdict,
-        weighed: Vec<Score>,
-        kin: Option<&CategoryId>,
-    ) -> Verdict {
-        let heard = Verdict {
-            tier: Some(TierName::Instruction),
-            ..verdict
-        };
-        let confidence_min = self.confidence_min();
-        let sure_of = heard
-            .scores
-            .first()
-            .filter(|best| best.probability >= router.confidence_min());
-        let changed = sure_of.is_some_and(|sure| {
-            weighed
-                .first()
-                .is_none_or(|best| best.category != sure.category)
-        });
-        let is_kin = weighed
-            .first()
-            .is_some_and(|best| Some(&best.category) == kin);
-        if changed && !is_kin && self.config.when != When::Alone {
-            // Somebody may have written the question so that the LLM says this.
-            let standing = match heard.standing {
-                Standing::Confident => Standing::Unsure { confidence_min },
-                other => other,
-            };
-            return Verdict { standing, ..heard };
-        }
-        let agrees = sure_of.is_some() && !changed && heard.standing == Standing::Confident;
-        let standing = match weighed.first() {
-            // What the router promises of it stands.
-            Some(_) if agrees => Standing::Confident,
-            Some(best) if best.category.as_str() == OUT_OF_DOMAIN => Standing::OutOfDomain,
-            Some(best) if best.probability >= confidence_min => Standing::Confident,
-            _ => Standing::Unsure { confidence_min },
-        };
-        Verdict {
-            scores: weighed,
-            standing,
-            ..heard
-        }
-    }
-
-    /// How sure both together must be: as the blend's rows say. Where they prove nothing, nothing that was put to the LLM is
-    /// routed.
-    fn confidence_min(&self) -> f32 {
-        if self.config.when == When::Alone {
-            return CONFIDENCE_MIN_UNPROVEN;
-        }
-        let proven = self.blend.as_ref().and_then(|blend| blend.confidence_min);
-        proven.unwrap_or(CONFIDENCE_NEVER)
-    }
-
     /// Whether a question with these scores would be put to it.
-    pub fn wants(&self, scores: &[Score]) -> bool {
+    pub fn wants(&self, router: &Router, scores: &[Score]) -> bool {
         let Some(best) = scores.first() else {
             return false;
         };
-        match (self.config.when, &self.blend) {
-            (When::Alone, _) | (When::Always, Some(_)) => true,
-            (When::Unsure, Some(blend)) => best.probability < blend.below,
-            (_, None) => false,
+        match self.config.when {
+            When::Alone => true,
+            When::Always => self.is_fitted_for(router),
+            When::Unsure | When::Offline => self.terms(router).is_unsure(best.probability),
         }
     }
 

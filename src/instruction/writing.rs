@@ -214,7 +214,7 @@ pub fn alike(vectors: &BTreeMap<String, Vec<f32>>) -> Vec<Flaw> {
 }
 
 /// The model behind an expert.
-fn model_of(expert: &ExpertConfig) -> String {
+pub(super) fn model_of(expert: &ExpertConfig) -> String {
     match &expert.kind {
         ExpertKind::Local { model_file } => {
             let name = model_file.file_stem().unwrap_or_default();

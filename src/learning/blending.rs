@@ -94,11 +94,11 @@ struct Classified {
 }
 
 impl Classified {
-    /// How sure the router is of the category that the row goes to, and whether it is right; none where it goes to none.
-    fn routed(&self) -> Option<(f32, bool)> {
+    /// Whether the category is right that the row goes to; none where it goes to none.
+    fn is_routed_right(&self) -> Option<bool> {
         let best = self.verdict.scores.first()?;
         let is_routed = self.verdict.standing == Standing::Confident;
-        is_routed.then(|| (best.probability, best.category == self.row.category))
+        is_routed.then(|| best.category == self.row.category)
     }
 
     /// Whether a server would ask nobody about it: there is nothing in it, or the detector finds it strange.
@@ -144,13 +144,13 @@ pub async fn learn(
         last: failures.last().map(ToString::to_string),
         source,
     })?;
-    // The promise is about all that is routed: the rows that nobody is asked about are part of it.
-    let settled = others.iter().filter_map(|it| it.routed());
-    let routed: Vec<(f32, bool)> = fitted.held_back.iter().copied().chain(settled).collect();
-    let threshold = risk::threshold_for(&routed, options.misroute_max, CONFIDENCE_LEVEL);
+    let settled: Vec<bool> = others
+        .iter()
+        .filter_map(Classified::is_routed_right)
+        .collect();
     let bounds = Bounds {
         below,
-        confidence_min: threshold.map(|threshold| threshold.confidence_min),
+        confidence_min: confidence_min(&fitted.held_back, &settled, options.misroute_max),
         near_min,
     };
     let of = asker.learnt(router.id(), options.when);
@@ -159,6 +159,15 @@ pub async fn learn(
         asked: count,
         failed,
     })
+}
+
+/// From which probability on a question that was put to the LLM is routed. The promise is about all that is routed: what the
+/// router settles goes where it goes whatever that threshold is, and comes before all others.
+fn confidence_min(asked: &[(f32, bool)], settled: &[bool], misroute_max: f64) -> Option<f32> {
+    let settled = settled.iter().map(|is_right| (f32::INFINITY, *is_right));
+    let routed: Vec<(f32, bool)> = asked.iter().copied().chain(settled).collect();
+    let threshold = risk::threshold_for(&routed, misroute_max, CONFIDENCE_LEVEL)?;
+    Some(threshold.confidence_min).filter(|least| least.is_finite())
 }
 
 /// Writes what was learnt to a file, in place of what is there.
@@ -227,7 +236,7 @@ async fn said(
     let bar = progress::bar(rows.len() as u64, "asking the expert");
     let replies = stream::iter(rows)
         .map(|it| async move {
-            let menu = asker.menu_for(&it.verdict.scores);
+            let menu = asker.menu_for(&it.verdict.scores, None);
             let question = it.row.query.likelier_reading();
             let (heard, _) = asker
                 .ask(question, &menu, router.encoder(), options.within)
@@ -250,4 +259,25 @@ async fn said(
     }
     bar.finish_and_clear();
     (rows, failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many rows of a confidence, of which so many are wrong.
+    fn rows(confidence: f32, count: usize, wrong: usize) -> Vec<(f32, bool)> {
+        (0..count).map(|at| (confidence, at >= wrong)).collect()
+    }
+
+    #[test]
+    fn what_the_router_settles_counts_at_every_threshold() {
+        let settled = |count, wrong| -> Vec<bool> { (0..count).map(|at| at >= wrong).collect() };
+        let asked = [rows(0.9, 200, 4), rows(0.6, 200, 120)].concat();
+        assert_eq!(confidence_min(&asked, &settled(2000, 40), 0.05), Some(0.9));
+        // Half of what it is sure of is wrong, and the router has used up what may be.
+        let bad = rows(0.95, 400, 200);
+        assert_eq!(confidence_min(&bad, &settled(9000, 400), 0.05), None);
+        assert_eq!(confidence_min(&asked, &settled(2000, 200), 0.05), None);
+    }
 }

@@ -105,8 +105,11 @@ pub enum Measure {
     /// The mean of Brier's score, and no fewer right rows: how much of the probability goes where it belongs. On real
     /// questions it saw what more labels taught on a third to nine tenths of the rows that the accuracy needed, since every
     /// row says by how much.
-    #[default]
     Brier,
+    /// Brier's score, or the share of right rows while Brier's score is no worse: of routers that say the same of all rows but
+    /// those that one of them gets wrong, the accuracy shows more.
+    #[default]
+    Either,
 }
 
 /// What a challenger has to keep to.

@@ -9,6 +9,7 @@ use crate::{
     ids::OUT_OF_DOMAIN,
     instruction::tier::Tier,
     learning::gate::Latency,
+    outcome::Tab,
     progress,
     router::{Router, RouterError, Standing, Verdict},
     train::labels::Labelled,
@@ -76,7 +77,9 @@ pub async fn judge_with(
     for row in rows {
         let started = Instant::now();
         let verdict = router.classify(&row.query).await?;
-        let (verdict, _) = tier.weigh(router, &row.query, verdict, None).await;
+        let (verdict, _) = tier
+            .weigh(router, &row.query, verdict, &Tab::default())
+            .await;
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         judged.push(judgement(router, row, verdict, Some(took_us)));
         bar.inc(1);

@@ -1,11 +1,16 @@
 //! The instruction tier as a teacher: it says what questions of the log were about that nobody labelled, and the cheap tiers
 //! learn that, so that they know it without asking.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use crate::{
     clock,
     ids::{CategoryId, OUT_OF_DOMAIN},
-    instruction::tier::Tier,
+    instruction::{OVER_BUDGET, tier::Tier},
     learning::{Candidate, Evidence, Label, Origin},
+    outcome::Tab,
     progress,
     query::Query,
     router::{Router, RouterError, Standing},
@@ -15,6 +20,9 @@ use crate::{
 
 /// Failures in a row after which a teacher is given up.
 const FAILURES_MAX: usize = 10;
+
+/// How long to wait where the expert is left alone after failures, or has no seat, before it is asked again.
+const RETRY_IN: Duration = Duration::from_secs(5);
 
 /// Why a teacher does not teach.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +54,21 @@ enum Word {
     Unsure,
     /// It could not be asked, or said nothing that means anything.
     Failed(String),
+    /// It may cost no more today.
+    OverBudget,
 }
 
 /// What a teacher did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Taught {
     /// Questions that it was asked about.
     pub asked: usize,
     /// Of these, questions of which it is sure, and that are labelled now.
     pub labelled: usize,
+    /// Dollars that it cost, as far as that is known.
+    pub usd: f64,
+    /// Questions that wait until it may cost something again.
+    pub left: usize,
 }
 
 /// Labels the newest outcomes that nobody labelled, at most so many, with what the tier is sure of. What it was asked about
@@ -72,24 +86,31 @@ pub async fn label(
         return Err(TeachingError::NotFitted);
     }
     let given_by = tier.given_by();
-    let is_wanted = |candidate: &Candidate| tier.wants(&candidate.scores);
+    let is_wanted = |candidate: &Candidate| tier.wants(router, &candidate.scores);
     let waiting = store.unjudged(&given_by, People::Silent, rows_max, is_wanted);
     let waiting = waiting.await?;
     let bar = progress::bar(waiting.len() as u64, "asking the teacher");
     let mut taught = Taught::default();
     let mut failures = 0;
-    for candidate in &waiting {
-        let word = word(router, tier, candidate).await?;
+    for (at, candidate) in waiting.iter().enumerate() {
+        let (word, usd) = word(router, tier, candidate).await?;
         bar.inc(1);
-        if let Word::Failed(last) = word {
-            // It is asked about that another time.
-            failures += 1;
-            if failures == FAILURES_MAX {
-                return Err(TeachingError::Failing { last });
+        taught.usd += usd;
+        match word {
+            Word::OverBudget => {
+                taught.left = waiting.len() - at;
+                break;
             }
-            continue;
+            Word::Failed(last) => {
+                // It is asked about that another time.
+                failures += 1;
+                if failures == FAILURES_MAX {
+                    return Err(TeachingError::Failing { last });
+                }
+                continue;
+            }
+            Word::Sure(_) | Word::Unsure => failures = 0,
         }
-        failures = 0;
         taught.asked += 1;
         let (id, now_ms) = (&candidate.outcome_id, clock::now_ms());
         if let Word::Sure(category) = word {
@@ -110,26 +131,38 @@ pub async fn label(
     Ok(taught)
 }
 
-async fn word(router: &Router, tier: &Tier, candidate: &Candidate) -> Result<Word, RouterError> {
+/// What it says, and the dollars that it cost.
+async fn word(
+    router: &Router,
+    tier: &Tier,
+    candidate: &Candidate,
+) -> Result<(Word, f64), RouterError> {
     let query = Query::from_text(&candidate.question);
     let verdict = router.classify(&query).await?;
-    let (verdict, instructed) = tier.weigh(router, &query, verdict, None).await;
+    let (verdict, instructed) = tier.weigh(router, &query, verdict, &Tab::default()).await;
     let Some(instructed) = instructed else {
-        // The router was not sure then, and is now.
-        return Ok(Word::Unsure);
+        // The router was not sure then, and is now; or the question is too strange to be asked about.
+        return Ok((Word::Unsure, 0.0));
     };
+    let usd = instructed.cost_usd.unwrap_or(0.0);
+    if instructed.result == OVER_BUDGET {
+        return Ok((Word::OverBudget, usd));
+    }
     if instructed.parts.is_empty() {
-        let why = instructed
-            .detail
-            .unwrap_or_else(|| instructed.result.to_owned());
-        return Ok(Word::Failed(why));
+        if !instructed.was_asked() {
+            sleep(RETRY_IN).await;
+        }
+        let why = instructed.detail;
+        let why = why.unwrap_or_else(|| instructed.result.to_owned());
+        return Ok((Word::Failed(why), usd));
     }
     let best = verdict.scores.first();
-    Ok(match (verdict.standing, best) {
+    let word = match (verdict.standing, best) {
         (Standing::Confident, Some(best)) => Word::Sure(best.category.to_string()),
         (Standing::OutOfDomain, Some(_)) => Word::Sure(OUT_OF_DOMAIN.to_owned()),
         _ => Word::Unsure,
-    })
+    };
+    Ok((word, usd))
 }
 
 /// The rows that a teacher has given, and that no person contradicts.

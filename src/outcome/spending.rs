@@ -51,6 +51,11 @@ impl Spending {
         self.day(now_ms).today(now_ms)
     }
 
+    /// Counts dollars that were spent without being reserved.
+    pub fn charge(&self, now_ms: i64, usd: f64) {
+        self.day(now_ms).add(usd);
+    }
+
     /// Lets `choose` see what is left, and reserves the dollars that it returns before anybody else sees it.
     ///
     /// # Errors

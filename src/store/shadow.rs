@@ -20,12 +20,13 @@ const PAGE_ROWS: u32 = 500;
 /// Comes after every outcome's id.
 const LAST_ID: &str = "~";
 
-/// What a router in shadow said, newest first (ids of outcomes begin with the time), beside what was decided.
+/// What a router in shadow said, newest first (ids of outcomes begin with the time), beside what was decided; not where
+/// an LLM had its say in that, which a router in shadow does without.
 const COMPARED: &str = "
     SELECT s.outcome_id, s.scores AS shadow_scores, s.reason AS shadow_reason, s.strangeness AS shadow_strangeness,
            s.took_us AS shadow_us, o.scores, o.reason, o.strangeness, o.decision_us, o.router, o.session
     FROM shadow_decisions s CROSS JOIN outcomes o ON o.id = s.outcome_id
-    WHERE s.router = ? AND s.outcome_id < ? AND s.decided_at_ms >= ?
+    WHERE s.router = ? AND s.outcome_id < ? AND s.decided_at_ms >= ? AND json_extract(o.reason_detail, '$.instruction') IS NULL
     ORDER BY s.outcome_id DESC LIMIT ?";
 
 /// An outcome of which a router in shadow said something.

@@ -64,7 +64,7 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
         .map_err(CliError::failed)?;
     let asker = asking::asker(&config, instruction).await?;
     let options = Options {
-        when: instruction.when,
+        when: instruction.when.online(),
         share: args.share,
         within: WITHIN,
         concurrent: instruction.concurrent_max,

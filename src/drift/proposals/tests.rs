@@ -41,8 +41,13 @@ struct Bench {
 }
 
 impl Bench {
-    /// `sizes` of the clusters; all vectors share a direction, as those of real encoders do.
     fn new(seed: u64, sizes: &[usize], noise: usize) -> Self {
+        Self::with(0.45, seed, sizes, noise)
+    }
+
+    /// `centred`: the weight of its centre in a row of a cluster, whose own direction has 0.6. `sizes` of the clusters; all vectors
+    /// share a direction, as those of real encoders do.
+    fn with(centred: f32, seed: u64, sizes: &[usize], noise: usize) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let shared = direction(&mut random);
         let existing = (0..6)
@@ -62,7 +67,7 @@ impl Bench {
         let vectors = labels.iter().map(|label| {
             let own = direction(&mut random);
             match label {
-                Some(at) => mix(&[(0.8, &shared), (0.45, &centres[*at]), (0.6, &own)]),
+                Some(at) => mix(&[(0.8, &shared), (centred, &centres[*at]), (0.6, &own)]),
                 None => mix(&[(0.8, &shared), (0.75, &own)]),
             }
         });
@@ -175,4 +180,17 @@ fn vectors_that_cannot_be_used_are_passed_over() {
     let proposals = bench.propose(&[]);
     assert_eq!(proposals.len(), 1);
     assert!(proposals[0].rows.iter().all(|row| *row > 3));
+}
+
+#[test]
+fn a_broad_category_is_proposed_where_many_texts_are_of_it() {
+    // Two texts of it have a mean cosine of 0.13.
+    let broad = |size| Bench::with(0.235, 5, &[size], 300);
+    let many = broad(170);
+    let found = many.propose(&[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (of, purity) = many.purity(&found[0]);
+    assert!(of == Some(0) && purity > 0.85, "{purity}");
+    assert!(found[0].cohesion < 0.2, "{}", found[0].cohesion);
+    assert!(broad(20).propose(&[]).is_empty());
 }

@@ -4,6 +4,8 @@
 //! Such a prompt is read in two parts, up to where its first message ends and from there on. Where that is depends on the
 //! prompt alone, so that an answer is the same whether its beginning was kept or not.
 
+use std::sync::LazyLock;
+
 use candle_core::Result;
 
 use super::{
@@ -20,8 +22,9 @@ use crate::{
 /// twenty megabytes for each half billion of parameters.
 const PREFIXES_MAX: usize = 2;
 
-/// How the keys of prompts begin that decide on questions.
-pub const DECISIONS: &str = "instruction ";
+/// How the keys of prompts begin that decide on questions: drawn when the process starts, so that no client can name one.
+pub static DECISIONS: LazyLock<String> =
+    LazyLock::new(|| format!("instruction {:016x} ", rand::random::<u64>()));
 
 /// The longest beginning that is kept, in tokens.
 const PREFIX_TOKENS_MAX: usize = 4096;
@@ -62,7 +65,7 @@ impl Prefixes {
         self.0.retain(|kept| kept.key != key);
         if self.0.len() == PREFIXES_MAX {
             // What a decision waits for is given up last.
-            let of_clients = |kept: &Prefix| !kept.key.starts_with(DECISIONS);
+            let of_clients = |kept: &Prefix| !kept.key.starts_with(DECISIONS.as_str());
             self.0
                 .remove(self.0.iter().position(of_clients).unwrap_or(0));
         }

@@ -63,11 +63,19 @@ impl Evidence {
         }
     }
 
-    /// The same, less what is said whatever the question.
+    /// The same, less what is said whatever the question: of a class of which that is not known, what is said of the others on
+    /// the mean.
     #[must_use]
     pub fn less(mut self, prior: &Prior) -> Self {
+        let known: Vec<f64> = self
+            .of
+            .keys()
+            .filter_map(|it| prior.0.get(it))
+            .copied()
+            .collect();
+        let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
         for (class, value) in &mut self.of {
-            *value -= prior.0.get(class).copied().unwrap_or(0.0);
+            *value -= prior.0.get(class).copied().unwrap_or(mean);
         }
         let least = self.of.values().copied().fold(f64::INFINITY, f64::min);
         self.least = if least.is_finite() { least } else { 0.0 };
@@ -89,8 +97,8 @@ pub(super) fn classes(scores: &[Score], evidence: &Evidence) -> Vec<CategoryId> 
     classes
 }
 
-/// What is known of a class, in the order of the weights. Of one that the router does not know it says nothing: that is as
-/// likely as any. Where it knows more classes than it tells of, the others are next to impossible.
+/// What is known of a class, in the order of the weights. One of which the router says nothing is as likely as any, but where it
+/// knows more classes than it tells of: then the others are next to impossible.
 pub(super) fn features(class: &CategoryId, scores: &[Score], evidence: &Evidence) -> [f64; 3] {
     let score = scores.iter().find(|score| score.category == *class);
     let unknown = match scores.len() {
@@ -123,5 +131,23 @@ mod tests {
         assert!(evidence(0.6).value(&law) > evidence(0.6).value(&math));
         let less = evidence(0.6).less(&prior);
         assert!(less.value(&law) < less.value(&math), "{less:?}");
+    }
+
+    #[test]
+    fn a_class_that_is_new_is_not_at_a_disadvantage() {
+        let old = Menu::of(&menu::tests::catalogue(&["law", "math"]));
+        let even = |menu: &Menu| {
+            let classes = menu.entries().len();
+            let said = Said::Likelihoods(vec![-(classes as f64).ln(); classes]);
+            Evidence::of(menu, &said, &[])
+        };
+        let prior = Prior::of([&even(&old)]);
+        let new = Menu::of(&menu::tests::catalogue(&["art", "law", "math"]));
+        let less = even(&new).less(&prior);
+        let [art, law] = ["art", "law"].map(CategoryId::new);
+        assert!(
+            (less.value(&art) - less.value(&law)).abs() < 1e-9,
+            "{less:?}"
+        );
     }
 }

@@ -10,7 +10,24 @@ pub(super) fn check(sample: &Sample<'_>, bootstrap: &Bootstrap, bounds: &Bounds)
     match bounds.measure {
         Measure::Accuracy => accuracy(sample, bootstrap, bounds),
         Measure::Brier => brier(sample, bootstrap, bounds),
+        Measure::Either => either(sample, bootstrap, bounds),
     }
+}
+
+/// Whichever of the two shows it. Each of them errs on the good side in half of what lies outside the interval, so that both
+/// together err no more often than in all of it (Bonferroni).
+fn either(sample: &Sample<'_>, bootstrap: &Bootstrap, bounds: &Bounds) -> Check {
+    let by_brier = brier(sample, bootstrap, bounds);
+    if by_brier.ending == Ending::Passed {
+        return by_brier;
+    }
+    let by_accuracy = accuracy(sample, bootstrap, bounds);
+    let is_worth_no_less = by_brier.challenger <= by_brier.champion;
+    if by_accuracy.ending == Ending::Passed && is_worth_no_less {
+        return by_accuracy;
+    }
+    let words = format!("{}; {}", by_brier.words, by_accuracy.words);
+    Check { words, ..by_brier }
 }
 
 /// Brier's score by the bootstrap; and no fewer rows may be right, whatever the probabilities are worth.

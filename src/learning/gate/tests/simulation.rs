@@ -123,10 +123,13 @@ fn of_challengers_that_gain_in_one_category_only_the_others_hold_few_back() {
     assert!(shares.held_back_by_a_category <= 0.1, "{shares:?}");
 }
 
-/// By the measure that is taken where none is configured.
 fn judged_by_brier(name: &str, world: &World, rows: usize) -> Shares {
+    judged_by(Measure::Brier, name, world, rows)
+}
+
+fn judged_by(measure: Measure, name: &str, world: &World, rows: usize) -> Shares {
     let bounds = Bounds {
-        measure: Measure::Brier,
+        measure,
         ..bounds(BRIER_RESAMPLES)
     };
     shares(name, rows, |seed| {
@@ -161,4 +164,27 @@ fn by_briers_score_most_pass_that_are_three_points_better_on_many_rows() {
     let shares = judged_by_brier("3 points better by Brier's score", &world, 2000);
     // The same holds here. With as many resamples as a retraining draws, fewer are lost to chance in the drawing.
     assert!(shares.passed >= 0.65, "{shares:?}");
+}
+
+#[test]
+fn by_the_measure_that_is_taken_by_default_one_in_twenty_equal_challengers_passes_at_most() {
+    for rows in [600, 2000] {
+        let world = World::new(Rates::even(0.07, 0.07)).with_like_confidences();
+        let shares = judged_by(Measure::default(), "equal by either", &world, rows);
+        assert!(shares.seem_better <= 0.05, "{rows} rows: {shares:?}");
+    }
+}
+
+#[test]
+fn by_the_measure_that_is_taken_by_default_nine_in_ten_pass_that_are_three_points_better() {
+    for (wrong, mended) in [(0.075, 0.045), (0.085, 0.055)] {
+        let world = World::new(Rates::even(wrong, mended)).with_like_confidences();
+        let shares = judged_by(
+            Measure::default(),
+            "3 points better by either",
+            &world,
+            2000,
+        );
+        assert!(shares.passed >= 0.9, "{shares:?}");
+    }
 }

@@ -1,5 +1,5 @@
-//! How often ten words of another subject behind a question turn a decision of which the router is sure, and what the guard
-//! changes of that.
+//! How often somebody's words turn a decision of which the router is sure, and what the guard changes of that: ten words of
+//! another subject behind a question; the questions that were written to steer an LLM; the same question in other words.
 //!
 //! `cargo bench --bench steering -- --labels F.jsonl [--router DIR] [--config F.yaml]`: the labels must be rows that the router has
 //! not learnt from. Each question that is routed gets two suffixes, each of ten words in a row from a question of another category.
@@ -19,6 +19,7 @@ use coterie::{
     train::labels::{self, Labelled},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde::Deserialize;
 
 const SUFFIX_WORDS: usize = 10;
 const SUFFIXES: usize = 2;
@@ -46,6 +47,8 @@ async fn main() {
         return;
     };
     let rows = labels::read(&[file]).unwrap();
+    let written = of_lines(include_str!("../../tests/it/instruction/steering.jsonl"));
+    let paraphrased = of_lines(include_str!("paraphrases.jsonl"));
     println!(
         "guard | right | routed | misrouted of these | turned by a suffix | sent to the default expert by it"
     );
@@ -64,7 +67,51 @@ async fn main() {
             of(tally.turned, tally.steered),
             of(tally.doubted, tally.steered),
         );
+        let steered = against(&router, &written).await;
+        println!("  questions that are written to steer: {steered}");
+        let plain = against(&router, &paraphrased).await;
+        println!("  questions in plain words: {plain}");
+        let again = paraphrased.iter().map(|row| Written {
+            text: row.again.clone(),
+            ..row.clone()
+        });
+        let again = against(&router, &again.collect::<Vec<_>>()).await;
+        println!("  the same in others: {again}");
     }
+}
+
+/// A question that we have written.
+#[derive(Clone, Deserialize)]
+struct Written {
+    text: String,
+    category: String,
+    /// The same in other words, where it has any.
+    #[serde(default)]
+    again: String,
+}
+
+fn of_lines(lines: &str) -> Vec<Written> {
+    let rows = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    rows.collect()
+}
+
+/// How many go where they belong, to the default expert (where what belongs nowhere belongs), and elsewhere.
+async fn against(router: &Router, rows: &[Written]) -> String {
+    let (mut right, mut default, mut elsewhere) = (0, 0, 0);
+    for row in rows {
+        let (_, routed) = decided(router, &row.text).await;
+        match routed {
+            Some(category) if category == row.category => right += 1,
+            Some(_) => elsewhere += 1,
+            None => default += 1,
+        }
+    }
+    format!(
+        "{right} of {} go where they belong, {default} to the default expert, {elsewhere} elsewhere",
+        rows.len()
+    )
 }
 
 fn config(path: Option<&Path>, guard: Guard) -> Config {
