@@ -163,11 +163,11 @@ impl Composition {
         }
     }
 
-    /// The same, with an expert that is asked what a question demands as the router's last tier.
+    /// The same, with an expert that is asked what a question demands as the router's last tier; not one that only teaches.
     #[must_use]
     pub fn with_instruction(self, instruction: Option<Tier>) -> Self {
         Self {
-            instruction,
+            instruction: instruction.filter(Tier::is_online),
             ..self
         }
     }
@@ -326,8 +326,8 @@ impl Composition {
     ) -> Result<(Verdict, Option<Instructed>), RouterError> {
         let verdict = router.classify(query).await?;
         Ok(match &self.instruction {
-            Some(tier) if tier.is_online() => tier.weigh(router, query, verdict, tab).await,
-            _ => (verdict, None),
+            Some(tier) => tier.weigh(router, query, verdict, tab).await,
+            None => (verdict, None),
         })
     }
 

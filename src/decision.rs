@@ -1,6 +1,6 @@
 //! What the router and the mapping said about one question, and why. Plain data.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +63,16 @@ impl Decision {
 pub struct Score {
     /// The category.
     pub category: CategoryId,
-    /// 0 to 1; all of a question's scores add up to 1.
+    /// 0 to 1; a question's scores add up to no more than 1.
     pub probability: f32,
+}
+
+impl Score {
+    /// The likelier before the other, ties by name.
+    pub fn by_likelihood(a: &Self, b: &Self) -> Ordering {
+        let likelier = b.probability.total_cmp(&a.probability);
+        likelier.then_with(|| a.category.cmp(&b.category))
+    }
 }
 
 /// Why a question goes where it goes.

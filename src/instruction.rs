@@ -12,16 +12,16 @@
 mod account;
 pub mod ask;
 pub mod blend;
-mod fresh;
+mod budget;
 mod memory;
 pub mod menu;
 pub mod near;
 pub mod prompt;
-mod purse;
 pub mod reply;
 mod rest;
 mod terms;
 pub mod tier;
+mod unseen;
 pub mod writing;
 
 use std::{path::PathBuf, time::Duration};

@@ -1,6 +1,6 @@
 //! An expert of the configuration that a command asks, outside any conversation.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::CliError;
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     outcome::Prices,
     router::Router,
 };
+
+/// How long an expert of the instruction tier may take for one question where nobody waits for it.
+pub(super) const UNHURRIED: Duration = Duration::from_secs(120);
 
 /// The expert of this name.
 ///

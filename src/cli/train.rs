@@ -1,6 +1,6 @@
 //! `coterie train`.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -24,9 +24,6 @@ use crate::{
 
 /// Fewer rows than this in a category are warned of: cross-validation needs some to hold back.
 const ROWS_FEW: usize = 8;
-
-/// How long a teacher may take for one question: nobody waits for it.
-const TEACHER_WITHIN: Duration = Duration::from_secs(120);
 
 #[derive(Args)]
 pub(super) struct TrainArgs {
@@ -93,7 +90,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
     }
     if let Some(Teacher::Instruction) = args.teacher {
         if let Some(instruction) = &mut config.router.instruction {
-            instruction.within = TEACHER_WITHIN;
+            instruction.within = asking::UNHURRIED;
         }
         rows.extend(taught(&config, args.teacher_max).await?);
     }

@@ -10,11 +10,11 @@ use tokio::{
 use super::{
     InstructionConfig, Mode, Nearest, OVER_BUDGET, When,
     blend::{Evidence, Learnt},
-    fresh::Fresh,
     memory::cosine,
     menu::Menu,
     prompt::{self, Means},
     reply::{self, Said, Unusable},
+    unseen::Unseen,
     writing::model_of,
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct Asker {
     menu: Menu,
     cards: Cards,
     settings: String,
-    pub(super) fresh: Fresh,
+    pub(super) unseen: Unseen,
     /// The vectors of the cards, of the menu's entries and then of the experts'; made when they are first needed.
     vectors: OnceCell<CardVectors>,
 }
@@ -169,7 +169,7 @@ impl Asker {
                     "off"
                 }
             ),
-            fresh: Fresh::new(&config.catalogue),
+            unseen: Unseen::new(&config.catalogue),
             vectors: OnceCell::new(),
         })
     }
@@ -353,8 +353,8 @@ impl Asker {
                 .get_or_try_init(|| self.card_vectors(encoder))
                 .await?;
         }
-        if !self.fresh.unknown_to(router.categories()).is_empty() {
-            self.fresh.read(encoder).await?;
+        if !self.unseen.unknown_to(router.categories()).is_empty() {
+            self.unseen.read(encoder).await?;
         }
         Ok(())
     }

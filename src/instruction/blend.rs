@@ -231,11 +231,7 @@ impl Weights {
                 probability: crate::router::narrow((logit - highest).exp() / mass),
             })
             .collect();
-        weighed.sort_by(|a, b| {
-            b.probability
-                .total_cmp(&a.probability)
-                .then_with(|| a.category.cmp(&b.category))
-        });
+        weighed.sort_by(Score::by_likelihood);
         weighed
     }
 

@@ -110,10 +110,7 @@ impl Terms {
             }
         };
         let mut scores: Vec<Score> = verdict.scores.iter().map(by_both).collect();
-        scores.sort_by(|a, b| {
-            let by_probability = b.probability.total_cmp(&a.probability);
-            by_probability.then_with(|| a.category.cmp(&b.category))
-        });
+        scores.sort_by(Score::by_likelihood);
         let standing = match verdict.standing {
             Standing::Confident => Standing::Unsure {
                 confidence_min: self.router_min,

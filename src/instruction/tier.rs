@@ -14,9 +14,9 @@ use super::{
     HEARD, Instructed, InstructionConfig, Part, When,
     ask::{Asker, Cost, Failure, Heard},
     blend::{Blend, BlendError, Evidence, Weights},
+    budget::Budget,
     memory::Memory,
     menu::Menu,
-    purse::Purse,
     rest::Rest,
     terms::Terms,
 };
@@ -45,7 +45,7 @@ pub struct Tier {
     seats: Semaphore,
     rest: Rest,
     memory: Memory,
-    purse: Purse,
+    budget: Budget,
 }
 
 /// How what was heard was come by.
@@ -99,7 +99,7 @@ impl Tier {
             blend,
             rest: Rest::default(),
             memory: Memory::new(),
-            purse: Purse::new(config.usd_per_day_max, 0.0),
+            budget: Budget::new(config.usd_per_day_max, 0.0),
             config,
         })
     }
@@ -141,8 +141,8 @@ impl Tier {
     /// The same where it has cost so many dollars today.
     #[must_use]
     pub fn having_spent(self, usd: f64) -> Self {
-        let purse = Purse::new(self.config.usd_per_day_max, usd);
-        Self { purse, ..self }
+        let budget = Budget::new(self.config.usd_per_day_max, usd);
+        Self { budget, ..self }
     }
 
     /// By whom a label is that is given by its word.
@@ -240,14 +240,14 @@ impl Tier {
         if verdict.scores.is_empty() || self.config.when == When::Alone {
             return None;
         }
-        let fresh = self.asker.fresh.unknown_to(router.categories());
-        if fresh.is_empty() || !self.asker.fresh.is_read() {
+        let unseen = self.asker.unseen.unknown_to(router.categories());
+        if unseen.is_empty() || !self.asker.unseen.is_read() {
             return None;
         }
         let text = query.likelier_reading().to_owned();
         let vector = timeout(self.config.within, router.encoder().embed_question(text)).await;
         match vector.ok()? {
-            Ok(reading) => self.asker.fresh.kin(&fresh, &reading.vector),
+            Ok(reading) => self.asker.unseen.kin(&unseen, &reading.vector),
             Err(error) => {
                 let error = in_full(&error);
                 debug!("the question is not compared with new categories: {error}");
@@ -346,7 +346,7 @@ impl Tier {
             return (Err(Failure::Resting), nothing);
         }
         let usd_max = || self.asker.usd_max(question, menu);
-        let Some(reserved) = self.purse.reserve(tab, usd_max) else {
+        let Some(reserved) = self.budget.reserve(tab, usd_max) else {
             return (Err(Failure::OverBudget), nothing);
         };
         let (heard, cost) = self

@@ -1,6 +1,6 @@
 //! `coterie instruct fit`.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -16,9 +16,6 @@ use crate::{
     registry,
     train::labels,
 };
-
-/// How long the expert may take for one question: nobody waits for it.
-const WITHIN: Duration = Duration::from_secs(120);
 
 #[derive(Args)]
 pub(super) struct FitArgs {
@@ -66,7 +63,7 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     let options = Options {
         when: instruction.when.online(),
         share: args.share,
-        within: WITHIN,
+        within: asking::UNHURRIED,
         concurrent: instruction.concurrent_max,
         misroute_max: config.router.misroute_max,
     };

@@ -20,7 +20,7 @@ pub(in crate::config) struct Instruction {
     /// demands, which is compared with the cards (`describe`).
     #[serde(default = "defaults::instruction_mode")]
     pub mode: Mode,
-    /// Which questions: those of which the router is `unsure`, `always` all, or all and it `alone` decides.
+    /// Which questions: those of which the router is `unsure`, `always` all, all and it `alone` decides, or none (`offline`).
     #[serde(default = "defaults::instruction_when")]
     pub when: When,
     /// How long it may take. Left out: 300 ms for an endpoint, 5 s for a model in this process.

@@ -22,12 +22,12 @@ const EXAMPLES_MAX: usize = 8;
 const MARGIN: f32 = 0.05;
 
 /// What is said of each category, and its vectors once they are needed.
-pub(super) struct Fresh {
+pub(super) struct Unseen {
     texts: Vec<(CategoryId, Vec<String>)>,
     vectors: OnceCell<HashMap<CategoryId, Vec<Vec<f32>>>>,
 }
 
-impl Fresh {
+impl Unseen {
     pub(super) fn new(catalogue: &Catalogue) -> Self {
         let texts = catalogue.routes.iter().map(|route| {
             let card = catalogue.cards.categories.get(&route.category);
@@ -59,8 +59,8 @@ impl Fresh {
         self.vectors.initialized()
     }
 
-    /// Of `fresh` categories the one that a question may belong to, by its vector; none before the vectors are there.
-    pub(super) fn kin(&self, fresh: &[CategoryId], vector: &[f32]) -> Option<CategoryId> {
+    /// Of `unseen` categories the one that a question may belong to, by its vector; none before the vectors are there.
+    pub(super) fn kin(&self, unseen: &[CategoryId], vector: &[f32]) -> Option<CategoryId> {
         let vectors = self.vectors.get()?;
         let nearness = vectors.iter().map(|(category, texts)| {
             let nearest = texts
@@ -70,7 +70,7 @@ impl Fresh {
             (category, nearest)
         });
         let (new, old): (Vec<_>, Vec<_>) =
-            nearness.partition(|(category, _)| fresh.contains(category));
+            nearness.partition(|(category, _)| unseen.contains(category));
         let old = old
             .iter()
             .map(|(_, nearest)| *nearest)

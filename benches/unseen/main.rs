@@ -1,7 +1,7 @@
 //! A category that the router does not know, by its card and three examples: how many of its questions are found, and how
 //! many others are taken for them.
 //!
-//! `cargo bench --bench fresh -- --questions clinc150.jsonl [--model models/qwen2.5-coder-1.5b-instruct] [DOMAIN…]`: rows with
+//! `cargo bench --bench unseen -- --questions clinc150.jsonl [--model models/qwen2.5-coder-1.5b-instruct] [DOMAIN…]`: rows with
 //! `text` and `domain`. For each domain a router is trained on the nine others (`coterie train`), what a local model's word is worth
 //! is learnt on other rows of these nine (`coterie instruct fit`), and rows of all ten are judged, with the tier and without.
 #![expect(
@@ -66,7 +66,7 @@ async fn main() {
         wanted = domains.keys().collect();
     }
     println!(
-        "new domain | asked | recall, likeliest | precision | recall, routed | precision | others right without the tier | with it"
+        "new domain | decided by the tier | recall, likeliest | precision | recall, routed | precision | others right without the tier | with it"
     );
     for new in wanted {
         let house = House::new(&domains, new, model);
@@ -194,11 +194,11 @@ impl House {
                 .as_ref()
                 .is_some_and(|it| it.to_string() == "instruction")
         };
-        let asked = with.iter().filter(by_tier).count();
+        let decided = with.iter().filter(by_tier).count();
         let likeliest = self.found(&with, |_| true);
         let routed = self.found(&with, |row| row.routed);
         println!(
-            "{} | {asked} of {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.3} | {:.3}",
+            "{} | {decided} of {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.3} | {:.3}",
             self.new,
             with.len(),
             likeliest[0],

@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// The dollars of a day.
-pub(super) struct Purse {
+pub(super) struct Budget {
     usd_per_day_max: Option<f64>,
     spending: Arc<Spending>,
 }
 
-impl Purse {
+impl Budget {
     /// With so many dollars spent today; without `usd_per_day_max` it may cost whatever it costs.
     pub(super) fn new(usd_per_day_max: Option<f64>, usd_spent: f64) -> Self {
         Self {
@@ -93,31 +93,34 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_that_the_day_or_the_payer_cannot_pay() {
-        let (purse, rich) = (Purse::new(Some(1.0), 0.5), Tab::default());
-        assert!(purse.reserve(&with(0.1), || Some(0.2)).is_none());
+        let (budget, rich) = (Budget::new(Some(1.0), 0.5), Tab::default());
+        assert!(budget.reserve(&with(0.1), || Some(0.2)).is_none());
         let enough = with(0.3);
-        let pending = purse.reserve(&enough, || Some(0.3));
+        let pending = budget.reserve(&enough, || Some(0.3));
         assert!(pending.is_some());
-        assert!(purse.reserve(&rich, || Some(0.3)).is_none(), "0.2 are left");
+        assert!(
+            budget.reserve(&rich, || Some(0.3)).is_none(),
+            "0.2 are left"
+        );
         drop(pending);
         assert!(
-            purse.reserve(&rich, || Some(0.3)).is_none(),
+            budget.reserve(&rich, || Some(0.3)).is_none(),
             "what was broken off is taken as spent"
         );
-        assert!(purse.reserve(&rich, || Some(0.2)).is_some());
+        assert!(budget.reserve(&rich, || Some(0.2)).is_some());
     }
 
     #[test]
     fn who_pays_is_charged_for_what_was_broken_off_as_well() {
         let house = Arc::new(Spending::new(clock::now_ms(), 0.0));
         let tab = Tab::new(vec![Arc::clone(&house)], None);
-        let purse = Purse::new(None, 0.0);
-        drop(purse.reserve(&tab, || Some(0.25)));
+        let budget = Budget::new(None, 0.0);
+        drop(budget.reserve(&tab, || Some(0.25)));
         let cost = Cost {
             usd: Some(0.125),
             ..Cost::default()
         };
-        let pending = purse.reserve(&tab, || Some(0.25)).unwrap();
+        let pending = budget.reserve(&tab, || Some(0.25)).unwrap();
         pending.settle(&Err(Failure::Crowded), cost);
         drop(tab);
         assert_eq!(house.today(clock::now_ms()).usd_spent, 0.375);
@@ -125,8 +128,8 @@ mod tests {
 
     #[test]
     fn what_is_free_is_never_too_dear() {
-        let purse = Purse::new(None, 0.0);
-        assert!(purse.reserve(&with(0.0), || Some(0.1)).is_none());
-        assert!(purse.reserve(&with(0.0), || Some(0.0)).is_some());
+        let budget = Budget::new(None, 0.0);
+        assert!(budget.reserve(&with(0.0), || Some(0.1)).is_none());
+        assert!(budget.reserve(&with(0.0), || Some(0.0)).is_some());
     }
 }
