@@ -153,10 +153,16 @@ async fn accept(house: &House, asked: &[Labelled], unseen: &[Labelled]) {
             100.0 * share(proposal)
         );
     }
-    let best = proposals.iter().find(|proposal| share(proposal) > 0.5);
-    let best = best.expect("the new category is proposed");
-    let name = best["name"].as_str().unwrap();
-    told(house, &["drift", "--accept", name]);
+    let of_new = proposals.iter().filter(|proposal| share(proposal) > 0.5);
+    let names: Vec<&str> = of_new
+        .filter_map(|proposal| proposal["name"].as_str())
+        .collect();
+    let name = *names.first().expect("the new category is proposed");
+    let accept = names.iter().flat_map(|name| ["--accept", *name]);
+    told(
+        house,
+        &["drift"].into_iter().chain(accept).collect::<Vec<_>>(),
+    );
     let learnt = told(house, &["retrain"]);
     println!(
         "{name} accepted; learnt: promoted {} ({})",

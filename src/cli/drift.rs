@@ -10,7 +10,7 @@ use crate::{
     clock,
     config::{Config, Environment, Exposure},
     drift::{Alarm, Reference},
-    ids::RouterId,
+    ids::{OUT_OF_DOMAIN, RouterId},
     learning::{
         proposing::{self, Proposed, ProposingError, Suggestion},
         watch::{self, CaughtUp, Watch},
@@ -26,12 +26,16 @@ const EXAMPLES_SHOWN: usize = 3;
 #[derive(Args)]
 pub(super) struct DriftArgs {
     /// Make a proposed category one: write its route, and label its questions for the next retraining. By its name, or by the
-    /// digest that was shown of its questions.
+    /// digest that was shown of its questions. Several are made one category, with the name of the first.
     #[arg(long, value_name = "NAME|DIGEST", conflicts_with = "dismiss")]
-    accept: Option<String>,
-    /// Say of a proposed category's questions that they belong nowhere, so that it is not proposed again.
+    accept: Vec<String>,
+    /// With `--accept`: no category of its own, but questions of one that there is; no route is written.
+    #[arg(long, value_name = "CATEGORY", requires = "accept")]
+    into: Option<String>,
+    /// Say of a proposed category's questions that they belong nowhere, so that it is not proposed again. May be given several
+    /// times.
     #[arg(long, value_name = "NAME|DIGEST")]
-    dismiss: Option<String>,
+    dismiss: Vec<String>,
     /// Let an expert name what is proposed, and say what belongs to it.
     #[arg(long, value_name = "EXPERT")]
     name_by: Option<String>,
@@ -87,6 +91,15 @@ struct Watched {
 struct Done {
     accepted: Option<String>,
     labelled: Option<usize>,
+}
+
+impl Done {
+    fn labelled(labelled: usize) -> Self {
+        Self {
+            accepted: None,
+            labelled: Some(labelled),
+        }
+    }
 }
 
 pub(super) async fn run(args: DriftArgs, environment: &Environment) -> Result<(), CliError> {
@@ -165,25 +178,26 @@ async fn act(
     by: (&Store, &str),
 ) -> Result<Done, CliError> {
     // What is named already, or meant by its digest, need not wait until all others have their names.
-    let meant = args.accept.as_ref().or(args.dismiss.as_ref());
-    let known = meant.and_then(|name| proposed.find(name).ok());
+    let meant = args.accept.split_first().or(args.dismiss.split_first());
+    let known = meant.and_then(|(first, others)| proposed.join(first, others).ok());
     if let Some(expert) = &args.name_by {
         let places = known.map_or(0..proposed.suggestions.len(), |at| at..at + 1);
         naming::name(proposed, places, config, expert).await?;
     }
-    let Some(name) = meant else {
+    let Some((first, others)) = meant else {
         return Ok(Done::default());
     };
     let at = match known {
         Some(at) => at,
-        None => proposed.find(name).map_err(failed)?,
+        None => proposed.join(first, others).map_err(failed)?,
     };
-    if args.dismiss.is_some() {
+    if !args.dismiss.is_empty() {
         let labelled = proposed.dismiss(at, by).await.map_err(failed)?;
-        return Ok(Done {
-            accepted: None,
-            labelled: Some(labelled),
-        });
+        return Ok(Done::labelled(labelled));
+    }
+    if let Some(category) = &args.into {
+        let labelled = proposed.add_to(category, at, &config.catalogue, by).await;
+        return Ok(Done::labelled(labelled.map_err(failed)?));
     }
     let folder = config.routes_folder.as_deref();
     let accepted = proposed.accept(at, folder, by).await.map_err(failed)?;
@@ -196,6 +210,7 @@ async fn act(
 fn failed(error: ProposingError) -> CliError {
     match error {
         ProposingError::Unknown { .. }
+        | ProposingError::NoRoute { .. }
         | ProposingError::NoFolder
         | ProposingError::Exists { .. } => CliError::usage(error),
         error => CliError::failed(error),
@@ -236,7 +251,8 @@ fn tell(found: &Found<'_>, args: &DriftArgs) {
             }
         )),
         (None, Some(labelled)) => {
-            output::line(&format!("labelled {labelled} questions `out_of_domain`"));
+            let category = args.into.as_deref().unwrap_or(OUT_OF_DOMAIN);
+            output::line(&format!("labelled {labelled} questions `{category}`"));
         }
         _ if !found.proposals.is_empty() => output::line(&format!(
             "`coterie drift --since {} --until {} --accept DIGEST` makes one of them a category, `--dismiss DIGEST` none",

@@ -105,7 +105,7 @@ pub struct Proposal {
     pub size: usize,
     /// How often these came.
     pub times: u64,
-    /// Mean cosine of two of its texts, seen from the middle of the categories.
+    /// Mean cosine of two of its texts, seen from the middle of the categories; of some that were joined the mean of theirs.
     pub cohesion: f64,
     /// The nearest existing category, and the mean cosine of the texts with its centroid.
     pub nearest: Option<(String, f64)>,
@@ -113,6 +113,23 @@ pub struct Proposal {
     pub examples: Vec<String>,
     /// The rows that belong to it, rising.
     pub rows: Vec<usize>,
+}
+
+impl Proposal {
+    /// Takes in another, under its own name and with its own terms; examples of both in turns.
+    pub fn join(&mut self, other: &Self) {
+        let sizes = [self.size, other.size].map(|size| size as f64);
+        self.cohesion =
+            (sizes[0] * self.cohesion + sizes[1] * other.cohesion) / (sizes[0] + sizes[1]).max(1.0);
+        self.size += other.size;
+        self.times += other.times;
+        self.rows.extend(&other.rows);
+        self.rows.sort_unstable();
+        let own = std::mem::take(&mut self.examples);
+        let longest = own.len().max(other.examples.len());
+        let in_turns = (0..longest).flat_map(|at| [own.get(at), other.examples.get(at)]);
+        self.examples = in_turns.flatten().take(EXAMPLES_MAX).cloned().collect();
+    }
 }
 
 /// The categories that may be missing, the one that would take most questions first.

@@ -57,6 +57,14 @@ pub enum ProposingError {
         /// The file.
         path: PathBuf,
     },
+    /// Questions are to go into a category that is none.
+    #[error(
+        "no route is called `{category}`: questions can only be added to a category that there is"
+    )]
+    NoRoute {
+        /// What was asked for.
+        category: String,
+    },
     /// There is no folder of routes.
     #[error(
         "the routes are those that are built in; write them into a folder (`router.routes`) to add one"
@@ -196,6 +204,28 @@ impl Proposed {
             })
     }
 
+    /// Makes one of the proposals that have these names or digests, in the place of the first and with its name; that place. The
+    /// others are no more.
+    ///
+    /// # Errors
+    /// There is none of some name; then all are as they were.
+    pub fn join(&mut self, first: &str, others: &[String]) -> Result<usize, ProposingError> {
+        let at = self.find(first)?;
+        let others = others.iter().map(|name| self.find(name));
+        let mut others = others.collect::<Result<Vec<_>, _>>()?;
+        others.retain(|other| *other != at);
+        others.sort_unstable();
+        others.dedup();
+        for other in others.iter().rev() {
+            let other = self.suggestions[*other].proposal.clone();
+            self.suggestions[at].proposal.join(&other);
+        }
+        for other in others.iter().rev() {
+            self.suggestions.remove(*other);
+        }
+        Ok(at - others.iter().filter(|other| **other < at).count())
+    }
+
     /// Names that are not free for the proposal at a place.
     pub fn taken(&self, at: usize) -> Vec<String> {
         let own = &self.suggestions[at].proposal.name;
@@ -239,6 +269,25 @@ impl Proposed {
                 Err(error.into())
             }
         }
+    }
+
+    /// Says of the questions of the proposal at a place that they belong to a category that there is; how many these are.
+    ///
+    /// # Errors
+    /// No route is called so, or the store cannot be written.
+    pub async fn add_to(
+        &self,
+        category: &str,
+        at: usize,
+        catalogue: &Catalogue,
+        by: (&Store, &str),
+    ) -> Result<usize, ProposingError> {
+        let mut routes = catalogue.routes.iter();
+        if !routes.any(|route| route.category.as_str() == category) {
+            let category = category.to_owned();
+            return Err(ProposingError::NoRoute { category });
+        }
+        Ok(self.label(at, category, by).await?)
     }
 
     /// Says of the questions of the proposal at a place that no category covers them, so that it is not made again; how many
@@ -379,6 +428,19 @@ mod tests {
         }
     }
 
+    fn catalogue(category: &str) -> Catalogue {
+        let route = Route {
+            category: CategoryId::new(category),
+            description: String::new(),
+            examples: Vec::new(),
+            negatives: Vec::new(),
+        };
+        Catalogue {
+            routes: vec![route],
+            ..Catalogue::default()
+        }
+    }
+
     async fn store(folder: &Path, ids: &[&str]) -> Store {
         let store = Store::open(&folder.join("coterie.db")).await.unwrap();
         let outcomes: Vec<_> = ids.iter().map(|id| watch::example(id, 5)).collect();
@@ -448,6 +510,51 @@ mod tests {
         assert_eq!(labels(&store, "b").await, [OUT_OF_DOMAIN]);
     }
 
+    #[tokio::test]
+    async fn questions_are_added_to_a_category_that_there_is_and_to_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), &["a", "b"]).await;
+        let proposed = proposed(&[&["a"], &["b"]]);
+        let (law, by) = (catalogue("law"), (&store, "ann"));
+        let unknown = proposed.add_to("stars", 0, &law, by).await.unwrap_err();
+        assert!(
+            matches!(unknown, ProposingError::NoRoute { .. }),
+            "{unknown}"
+        );
+        assert!(labels(&store, "a").await.is_empty());
+        assert_eq!(proposed.add_to("law", 0, &law, by).await.unwrap(), 2);
+        assert_eq!(labels(&store, "b").await, ["law"]);
+    }
+
+    #[tokio::test]
+    async fn proposals_that_are_one_category_are_joined_under_the_name_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), &["a", "b", "c"]).await;
+        let mut proposed = proposed(&[&["a"], &["b"], &["c"]]);
+        proposed.suggestions[0].proposal.rows = vec![1];
+        for (name, row) in [("planets", 2), ("moons", 0)] {
+            let mut other = suggestion(name, &[name]);
+            other.proposal.rows = vec![row];
+            proposed.suggestions.push(other);
+        }
+        let moons = proposed.suggestions[2].digest.clone();
+        let both = ["stars".to_owned(), moons];
+        assert!(proposed.join("planets", &["suns".to_owned()]).is_err());
+        let at = proposed.join("planets", &both).unwrap();
+        let [joined] = proposed.suggestions.as_slice() else {
+            panic!("{:?}", proposed.suggestions);
+        };
+        assert_eq!((at, joined.proposal.name.as_str()), (0, "planets"));
+        assert_eq!(joined.proposal.rows, [0, 1, 2]);
+        for text in ["planets", "moons", "Why?", "Where?"] {
+            let mut examples = joined.proposal.examples.iter();
+            assert!(examples.any(|example| example == text), "{text}");
+        }
+        let accepted = proposed.accept(at, Some(folder.path()), (&store, "ann"));
+        assert_eq!(accepted.await.unwrap().labelled, 3);
+        assert_eq!(labels(&store, "b").await, ["planets"]);
+    }
+
     #[test]
     fn a_name_of_an_expert_takes_the_place_of_the_terms() {
         let mut proposed = proposed(&[]);
@@ -475,18 +582,7 @@ mod tests {
 
     #[test]
     fn the_keys_of_mapping_are_names_that_are_taken() {
-        let route = Route {
-            category: CategoryId::new("law"),
-            description: String::new(),
-            examples: Vec::new(),
-            negatives: Vec::new(),
-        };
-        let catalogue = Catalogue {
-            routes: vec![route],
-            out_of_domain: Vec::new(),
-            ..Catalogue::default()
-        };
-        let taken = taken(&catalogue);
+        let taken = taken(&catalogue("law"));
         for name in ["law", OUT_OF_DOMAIN, "budget", "explore"] {
             assert!(taken.iter().any(|taken| taken == name), "{name}");
         }

@@ -520,10 +520,9 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let unnamed = house.coterie.run(&["drift", "--name-by", "only"]);
     let said = String::from_utf8_lossy(&unnamed.stderr).into_owned();
     assert!(said.contains("keeps the name of its terms"), "{said}");
-    for wrong in [["--name-by", "nobody"], ["--accept", "nothing_like_that"]] {
-        let refused = house.coterie.run(&[&["drift"][..], &wrong].concat());
-        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
-    }
+    refuses(&house, "--name-by=nobody");
+    refuses(&house, "--accept=nothing_like_that");
+    refuses(&house, &format!("--accept={digest} --into=nothing"));
     let span = ["--since", text("since"), "--until", text("until")];
     let accept = ["--accept", digest, "--name-by", "namer", "--by", "ann"];
     let accepted = house
@@ -551,6 +550,13 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let mut said = evidence.iter().map(|row| &row.statements[0].category);
     assert!(said.all(|category| category == "night_sky"));
     house.coterie.stop().await;
+}
+
+/// `coterie drift` with these arguments is wrong.
+fn refuses(house: &House, arguments: &str) {
+    let call = ["drift"].into_iter().chain(arguments.split(' '));
+    let refused = house.coterie.run(&call.collect::<Vec<_>>());
+    assert_eq!(refused.status.code(), Some(2), "{arguments}: {refused:?}");
 }
 
 /// Enters the router in a folder and returns its id.
