@@ -62,6 +62,10 @@ pub struct Wish {
     pub lot: Option<u64>,
     /// What the instruction tier costs, until there is an outcome.
     pub tab: Arc<Tab>,
+    /// What has been spent today; with a session, which leaves a category whose experts may cost no more.
+    pub today: Today,
+    /// Experts that are left alone for now; with a session, which leaves a category that has no others.
+    pub resting: Vec<Resting>,
 }
 
 impl Wish {
@@ -283,7 +287,7 @@ impl Composition {
                     instruction,
                     ..match held {
                         Some(held) => weigh(held, verdict, query, |category| {
-                            mapping.serves(category, &demand)
+                            mapping.serves(category, &demand, wish.today, &wish.resting)
                         }),
                         None => Ruling::from_verdict(verdict),
                     }
@@ -392,14 +396,12 @@ impl Composition {
         &self,
         request: &ChatRequest,
         wish: &Wish,
-        today: Today,
-        resting: &[Resting],
     ) -> Result<Explained, Undecided> {
         let query = Query::from_messages(&request.messages);
         let demand = Demand::of(request);
         let ruled = self.rule(&query, request, demand.clone(), wish).await?;
         let router = Arc::clone(&ruled.router);
-        let (decision, usd_estimate) = self.choose(ruled, today, resting)?;
+        let (decision, usd_estimate) = self.choose(ruled, wish.today, &wish.resting)?;
         let features = Features {
             question: query.text,
             context: query.context,

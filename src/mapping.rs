@@ -256,11 +256,17 @@ impl Mapping {
         order
     }
 
-    /// Whether one of a category's own experts meets the demand, so that its questions need no stand-in.
-    pub fn serves(&self, category: &CategoryId, demand: &Demand) -> bool {
-        self.assigned(Some(category))
-            .iter()
-            .any(|expert| self.limit(expert, demand, Today::default()).is_none())
+    /// Whether one of a category's own experts meets the demand and is not left alone, so that its questions need no stand-in.
+    pub fn serves(
+        &self,
+        category: &CategoryId,
+        demand: &Demand,
+        today: Today,
+        resting: &[Resting],
+    ) -> bool {
+        let is_resting = |expert: &ExpertId| Resting::limit(resting, expert).is_some();
+        let mut assigned = self.assigned(Some(category)).into_iter();
+        assigned.any(|expert| !is_resting(expert) && self.limit(expert, demand, today).is_none())
     }
 
     /// Whom the configuration wants for a category, in order.

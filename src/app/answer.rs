@@ -175,13 +175,13 @@ impl App {
         let lot = lot(membership.as_ref());
         let session = self.sticky(membership);
         let quota = self.quota(asked);
-        let today = self.today(quota);
         let wish = self.wish(session.as_ref(), request, asked, quota);
-        let wish = wish.by_lot(lot);
-        let resting = self.resting();
-        self.composition
-            .explain(request, &wish, today, &resting)
-            .await
+        let wish = Wish {
+            today: self.today(quota),
+            resting: self.resting(),
+            ..wish.by_lot(lot)
+        };
+        self.composition.explain(request, &wish).await
     }
 
     /// Takes an answer that was given before, or asks whoever the decision names, a cascade's first expert before them.
@@ -260,7 +260,14 @@ impl App {
         } else {
             Chance::Told
         };
+        // Only a session asks who is there before it is known who is wanted.
+        let (today, resting) = match &held {
+            Some(_) => (self.today(quota), self.resting()),
+            None => Default::default(),
+        };
         Wish {
+            today,
+            resting,
             held,
             prefer: asked.prefer,
             chance,

@@ -16,7 +16,7 @@ use crate::{
     config::{Environment, Exposure},
     decision::{Explained, Reason},
     instruction::Instructed,
-    mapping::{Chance, Limit, PassedOver, Today},
+    mapping::{Chance, Limit, PassedOver},
     registry,
     router::explain::{Explanation, FeatureShare},
 };
@@ -109,7 +109,7 @@ async fn explain(composition: &Composition, row: Value) -> Result<Explained, Str
         ..Wish::default()
     };
     composition
-        .explain(&request, &wish, Today::default(), &[])
+        .explain(&request, &wish)
         .await
         .map_err(|undecided| undecided.to_string())
 }

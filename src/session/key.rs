@@ -36,9 +36,9 @@ pub struct Membership {
 impl Claim {
     /// The session of a question; none if it shall not be in one, or if nothing tells it.
     ///
-    /// The client's id names the session. Without one, the conversation is known by its first human turn together with
-    /// the `user` field, if there is one. Questions that begin alike are then told apart by nothing, so the first question
-    /// of such a conversation never goes on with an earlier one.
+    /// The client's id names the session; without one the `user` field does. Without both, the conversation is known by its first
+    /// human turn. Questions that begin alike are then told apart by nothing, so the first question of such a conversation
+    /// never goes on with an earlier one.
     pub fn membership(&self, request: &ChatRequest) -> Option<Membership> {
         if self.sticky == Sticky::Off {
             return None;
@@ -50,9 +50,12 @@ impl Claim {
         }
         let first = query::first_turn(&request.messages)?;
         let user = request.body.get("user").and_then(Value::as_str);
-        let parts = [user.unwrap_or_default().as_bytes(), first.as_bytes()];
+        if let Some(user) = user.filter(|user| !user.is_empty()) {
+            let key = SessionKey::of("user", client, &[user.as_bytes()]);
+            return Some(Membership { key, begins: false });
+        }
         Some(Membership {
-            key: SessionKey::of("conversation", client, &parts),
+            key: SessionKey::of("conversation", client, &[first.as_bytes()]),
             begins: request
                 .messages
                 .iter()
@@ -128,18 +131,30 @@ mod tests {
     }
 
     #[test]
-    fn without_an_id_the_first_turn_and_the_user_name_it() {
-        let key = |client, user, turns: &[&str]| {
+    fn without_an_id_the_user_names_it() {
+        let of = |client, user, turns: &[&str]| {
             let membership = claim(client, None).membership(&request(user, turns));
+            membership.unwrap()
+        };
+        let first = of("a", Some("ann"), &["What is bread?"]);
+        assert!(!first.begins, "it may be sent without what came before");
+        assert_eq!(first, of("a", Some("ann"), &["And wine?"]));
+        assert_ne!(first, of("a", Some("bob"), &["And wine?"]));
+        assert_ne!(first, of("b", Some("ann"), &["And wine?"]));
+        let nobody = of("a", Some(""), &["And wine?"]);
+        assert_eq!(nobody, of("a", None, &["And wine?"]));
+    }
+
+    #[test]
+    fn without_an_id_and_a_user_the_first_turn_names_it() {
+        let key = |client, turns: &[&str]| {
+            let membership = claim(client, None).membership(&request(None, turns));
             membership.unwrap().key
         };
-        let first = key("a", Some("ann"), &["What is bread?"]);
-        let later = ["What is bread?", "Food.", "And wine?"];
-        assert_eq!(first, key("a", Some("ann"), &later));
-        assert_ne!(first, key("a", Some("bob"), &later));
-        assert_ne!(first, key("a", None, &later));
-        assert_ne!(first, key("b", Some("ann"), &later));
-        assert_ne!(first, key("a", Some("ann"), &["What is wine?"]));
+        let first = key("a", &["What is bread?"]);
+        assert_eq!(first, key("a", &["What is bread?", "Food.", "And wine?"]));
+        assert_ne!(first, key("b", &["What is bread?"]));
+        assert_ne!(first, key("a", &["What is wine?"]));
     }
 
     #[test]
