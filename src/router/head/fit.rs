@@ -85,15 +85,19 @@ pub enum FitError {
     },
 }
 
-/// The fold of each row. The rows of a class take turns, so that each fold has its share of every class. No text may be
-/// there twice, or it would be held back from itself.
+/// The fold of each row. The rows of a class take turns, so that each fold has its share of every class.
+///
+/// There are as many folds as half of the classes can fill, [`FOLDS_MAX`] at most; a class with fewer rows is missing in some. No
+/// text may be there twice, or it would be held back from itself.
 pub fn folds(labels: &[usize], classes: usize) -> Vec<usize> {
     let mut sizes = vec![0; classes];
     for label in labels {
         sizes[*label] += 1;
     }
-    let smallest = sizes.iter().copied().filter(|size| *size > 0).min();
-    let count = smallest.unwrap_or(0).clamp(1, FOLDS_MAX);
+    let mut sizes: Vec<usize> = sizes.into_iter().filter(|size| *size > 0).collect();
+    sizes.sort_unstable();
+    let typical = sizes.get(sizes.len() / 2).copied();
+    let count = typical.unwrap_or(0).clamp(1, FOLDS_MAX);
     let mut turns = vec![0; classes];
     let of_row = labels.iter().map(|label| {
         turns[*label] += 1;
@@ -400,12 +404,13 @@ mod tests {
     #[test]
     fn folds_share_every_class() {
         let labels = [0, 0, 0, 1, 1, 1, 1];
-        assert_eq!(folds(&labels, 2), [0, 1, 2, 0, 1, 2, 0]);
+        assert_eq!(folds(&labels, 2), [0, 1, 2, 0, 1, 2, 3]);
         assert_eq!(
             folds(&[0, 1, 1], 2),
-            [0, 0, 0],
-            "one row cannot be held back"
+            [0, 0, 1],
+            "one row does not keep others from being held back"
         );
+        assert_eq!(folds(&[0, 1], 2), [0, 0], "nothing can be held back");
     }
 
     #[test]
