@@ -36,7 +36,7 @@ pub use delivery::{
     StreamRecovery,
 };
 pub use environment::Environment;
-pub use load::{DEFAULT_PATH, load, load_models, load_routes, source_name};
+pub use load::{DEFAULT_PATH, embedded_routes, load, load_models, load_routes, source_name};
 pub use mapping::{MappingSource, read as read_mapping};
 pub use mistake::{Mistake, Mistakes};
 pub use schema::{cards_schema, config_schema, mapping_schema, route_schema};

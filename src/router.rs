@@ -27,7 +27,7 @@ use self::{
     model::{CheapFeatures, Said},
 };
 use crate::{
-    config::{EncoderConfig, Guard, RouterConfig},
+    config::{EncoderConfig, FeatureKind, Guard, RouterConfig},
     decision::Score,
     ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
     query::Query,
@@ -191,13 +191,14 @@ impl Router {
             // It reads every question: what is wrong with it is to be known now.
             encoder.start().await?;
         }
+        warn_of_features(&artefact, &config.features);
         let confidence_min = confidence_min(&artefact, config.misroute_max);
-        let categories = artefact.model.categories.iter();
+        let manifest = &artefact.manifest;
+        let categories = manifest.categories.iter().filter(|category| {
+            category.as_str() != OUT_OF_DOMAIN && !manifest.silent.contains(category)
+        });
         Ok(Self {
-            categories: categories
-                .filter(|category| category.as_str() != OUT_OF_DOMAIN)
-                .cloned()
-                .collect(),
+            categories: categories.cloned().collect(),
             artefact,
             encoder,
             tuned,
@@ -313,7 +314,15 @@ impl Router {
 
     fn verdict(&self, said: &Said) -> Verdict {
         let model = &self.artefact.model;
-        let scores = ranked(&model.categories, &said.probabilities);
+        let is_heard = |class: usize| !model.silent.contains(&class);
+        let classes = model.categories.iter().zip(0..);
+        let scored =
+            classes
+                .zip(&said.probabilities)
+                .filter_map(|((category, class), probability)| {
+                    is_heard(class).then_some((category, *probability))
+                });
+        let scores = ranked(scored.collect());
         let is_strange = said
             .strangeness
             .is_some_and(|share| share > STRANGENESS_MAX);
@@ -335,11 +344,7 @@ impl Router {
 }
 
 /// The likeliest first, ties by name.
-fn ranked(categories: &[CategoryId], probabilities: &[f32]) -> Vec<Score> {
-    let mut ranked: Vec<(&CategoryId, f32)> = categories
-        .iter()
-        .zip(probabilities.iter().copied())
-        .collect();
+fn ranked(mut ranked: Vec<(&CategoryId, f32)>) -> Vec<Score> {
     let by_rank = |a: &(&CategoryId, f32), b: &(&CategoryId, f32)| {
         b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0))
     };
@@ -373,6 +378,17 @@ async fn open_tuned(
         Ok::<_, EncoderError>((artefact, Some(tuned)))
     });
     Ok(opened.await??)
+}
+
+/// A router reads what it was trained with, whatever is switched off since.
+fn warn_of_features(artefact: &Artefact, configured: &[FeatureKind]) {
+    let is_off = |name: &&String| configured.iter().all(|kind| kind.as_str() != name.as_str());
+    for feature in artefact.manifest.features.iter().filter(is_off) {
+        warn!(
+            router = %artefact.id(),
+            "the router was trained with `{feature}`, which `router.features` leaves out, and goes on reading it; train it again, or add it there"
+        );
+    }
 }
 
 fn confidence_min(artefact: &Artefact, misroute_max: f64) -> f32 {

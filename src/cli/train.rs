@@ -1,6 +1,6 @@
 //! `coterie train`.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use clap::Args;
 
@@ -11,7 +11,7 @@ use crate::{
     learning::{retrain::STATEMENTS_MAX, teaching},
     outcome::Spending,
     registry,
-    router::artefact::{Figures, Manifest, Source, TierReport},
+    router::artefact::{self, Figures, Manifest, Source, TierReport},
     store::Store,
     train::{
         dataset::{self, Dataset},
@@ -77,6 +77,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
                 .into(),
         ));
     }
+    artefact::free(&args.out).map_err(CliError::usage)?;
     let mut config = load(&args.config, environment, Exposure::Insecure)?;
     let mut rows = Vec::new();
     let mut routes_sha256 = String::new();
@@ -109,6 +110,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         routes_sha256,
         sources: args.sources,
         base: None,
+        seen: HashSet::new(),
         doubtful: Vec::new(),
         created_at_ms: clock::now_ms(),
     };
@@ -221,7 +223,11 @@ fn tell(manifest: &Manifest, out: &std::path::Path) {
             tier(&figures.full),
         ));
     }
-    output::line("            (on rows held back from what judges them)");
+    output::line(if training.held_back > 0 {
+        "            (on rows held back from what judges them)"
+    } else {
+        "            (on the very rows that it was trained on: there are too few to hold any back)"
+    });
 }
 
 fn source(text: &str) -> Result<Source, String> {

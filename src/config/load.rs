@@ -66,6 +66,11 @@ pub fn load_routes(folder: &Path) -> Result<Catalogue, Mistakes> {
     mistakes.or(Some(catalogue))
 }
 
+/// The routes that are built in. That nothing is wrong with them is tested.
+pub fn embedded_routes() -> Catalogue {
+    routes::embedded(&mut Mistakes::default()).catalogue
+}
+
 /// How the configuration that [`load`] reads is called in messages.
 pub fn source_name(path: Option<&Path>) -> String {
     Source::choose(path).name()

@@ -103,6 +103,15 @@ pub enum ArtefactError {
         /// Its format.
         found: u32,
     },
+    /// A folder that holds something else.
+    #[error(
+        "{} has files in it and no router, and would be replaced; name another folder for the router",
+        folder.display()
+    )]
+    Taken {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Its static encoder.
     #[error("the router's static encoder cannot be used")]
     StaticEncoder {
@@ -115,7 +124,8 @@ pub enum ArtefactError {
 impl ArtefactError {
     /// Whether there simply is no such artefact.
     pub fn is_absent(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::Io { path, source }
+            if source.kind() == io::ErrorKind::NotFound && path.ends_with(MANIFEST_FILE))
     }
 
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -159,15 +169,25 @@ impl Artefact {
         let (model, held_back) = tensors::unpack(&file(TENSORS_FILE)?, &manifest)
             .map_err(ArtefactError::corrupt(&tensors_path))?;
         let has = |name: &str| manifest.files.contains_key(name);
-        let static_encoder = has(TABLE_FILE)
-            .then(|| StaticEncoder::open(folder))
-            .transpose()?;
+        let static_encoder = has(TABLE_FILE).then(|| {
+            file(TABLE_FILE)?;
+            file(PIECES_FILE)?;
+            let encoder = StaticEncoder::open(folder)?;
+            let read = model.cheap.as_ref().map(|tier| tier.head.dimensions());
+            if read.is_some_and(|read| read != encoder.dimensions()) {
+                let detail = "its vectors are not as long as those that the router reads";
+                return Err(ArtefactError::corrupt(&folder.join(TABLE_FILE))(
+                    detail.into(),
+                ));
+            }
+            Ok(encoder)
+        });
         let adapter = has(ADAPTER_FILE).then(|| {
             let adapter = Adapter::from_bytes(&file(ADAPTER_FILE)?);
             adapter.map_err(ArtefactError::corrupt(&folder.join(ADAPTER_FILE)))
         });
         Ok(Self {
-            static_encoder,
+            static_encoder: static_encoder.transpose()?,
             adapter: adapter.transpose()?,
             manifest,
             model,
@@ -191,8 +211,9 @@ impl Draft<'_> {
     /// Writes the artefact as `folder`, in place of what was there.
     ///
     /// # Errors
-    /// `Io`; what was there before is then still there.
+    /// `Taken` if something else is there; `Io`, and what was there before is then still there.
     pub fn write(mut self, folder: &Path) -> Result<Manifest, ArtefactError> {
+        free(folder)?;
         let read = |path: PathBuf| fs::read(&path).map_err(ArtefactError::io(&path));
         let mut files = vec![(TENSORS_FILE, tensors::pack(self.model, self.held_back))];
         if let Some(from) = self.static_encoder {
@@ -217,6 +238,20 @@ impl Draft<'_> {
     }
 }
 
+/// Whether a router may be written as `folder`: a router that is there is replaced, anything else is not.
+///
+/// # Errors
+/// `Taken` if there is something else.
+pub fn free(folder: &Path) -> Result<(), ArtefactError> {
+    let is_there = fs::symlink_metadata(folder).is_ok();
+    let is_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if is_there && !is_empty && !folder.join(MANIFEST_FILE).is_file() {
+        let folder = folder.to_owned();
+        return Err(ArtefactError::Taken { folder });
+    }
+    Ok(())
+}
+
 /// Writes the files into a new folder beside `folder`, which then takes its place.
 ///
 /// Two processes may write the same artefact at once: each has a folder of its own first, and the last one wins.
@@ -236,7 +271,11 @@ pub fn write_whole(folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
         // A folder that is not empty is not replaced: it steps aside first.
         Err(_) if folder.exists() => {
             fs::rename(folder, &old)?;
-            fs::rename(&new, folder)
+            let placed = fs::rename(&new, folder);
+            if placed.is_err() {
+                fs::rename(&old, folder)?;
+            }
+            placed
         }
         renamed => renamed,
     });

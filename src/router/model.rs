@@ -17,6 +17,9 @@ use crate::ids::{CategoryId, OUT_OF_DOMAIN};
 pub struct Model {
     /// What the classes are; `out_of_domain` among them where there were such rows.
     pub categories: Vec<CategoryId>,
+    /// Those of the router that this one was trained on top of that no route is of. They are told apart so that their questions do not
+    /// look like others', and to whoever asks they are all out of domain; there is such a class then.
+    pub silent: Vec<usize>,
     /// The weights of lexical features; none where they are switched off.
     pub lexicon: Option<Lexicon>,
     /// Reads lexical features and the static encoder's vector; none where both are switched off.
@@ -118,7 +121,7 @@ impl Model {
         let logits = tier.head.logits(&features.sparse, &features.vector);
         Some(Said {
             tier: TierName::Cheap,
-            probabilities: tier.calibration.probabilities(&logits),
+            probabilities: self.probabilities(tier, &logits),
             logits,
             strangeness: None,
         })
@@ -142,10 +145,18 @@ impl Model {
             .zip(reading.vectors().into_iter().next());
         Some(Said {
             tier: TierName::Full,
-            probabilities: full.tier.calibration.probabilities(&logits),
+            probabilities: self.probabilities(&full.tier, &logits),
             logits,
             strangeness: strangeness.map(|(novelty, layer)| novelty.strangeness(layer)),
         })
+    }
+
+    fn probabilities(&self, tier: &Tier, logits: &[f32]) -> Vec<f32> {
+        let mut probabilities = tier.calibration.probabilities(logits);
+        if let Some(outside) = self.out_of_domain() {
+            silence(&mut probabilities, &self.silent, outside);
+        }
+        probabilities
     }
 
     /// The class of out-of-domain questions, where there were any to learn from.
@@ -163,6 +174,14 @@ impl Model {
         }
         let confidence = said.probabilities.iter().copied().fold(0.0, f32::max);
         said.strangeness.unwrap_or(1.0 - confidence)
+    }
+}
+
+/// Gives the probabilities of `silent` classes to the one that stands for everything outside.
+pub fn silence(probabilities: &mut [f32], silent: &[usize], outside: usize) {
+    for class in silent {
+        probabilities[outside] += probabilities[*class];
+        probabilities[*class] = 0.0;
     }
 }
 
@@ -220,6 +239,7 @@ mod tests {
     fn model() -> Model {
         Model {
             categories: vec![CategoryId::new("coding"), CategoryId::new(OUT_OF_DOMAIN)],
+            silent: Vec::new(),
             lexicon: None,
             cheap: Some(tier(vec![1.0, -1.0])),
             full: Some(FullTier {

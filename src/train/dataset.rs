@@ -24,6 +24,8 @@ pub type Key = [u8; KEY_BYTES];
 pub struct Dataset {
     /// The classes: categories by name, `out_of_domain` last where there are such rows.
     pub categories: Vec<CategoryId>,
+    /// Those without rows that are no category to whoever asks; `out_of_domain` is none of them.
+    pub silent: Vec<CategoryId>,
     /// The texts, in an order that depends on their content and the seed alone.
     pub texts: Vec<String>,
     /// The class of each text.
@@ -42,8 +44,9 @@ impl Dataset {
         let mut votes: HashMap<String, Vec<CategoryId>> = HashMap::new();
         let mut origins: HashMap<Key, Option<Arc<str>>> = HashMap::new();
         for row in rows.into_iter().filter(|row| !row.query.is_empty()) {
-            origins.insert(key(&row.query.text), row.origin);
-            votes.entry(row.query.text).or_default().push(row.category);
+            let text = row.query.likelier_reading();
+            origins.insert(key(text), row.origin);
+            votes.entry(text.to_owned()).or_default().push(row.category);
         }
         let conflicts = votes
             .values()
@@ -55,10 +58,7 @@ impl Dataset {
             .collect();
         rows.sort_by_cached_key(|(key, ..)| shuffled(key, seed));
         let names: BTreeSet<_> = rows.iter().map(|(.., category)| category.clone()).collect();
-        let (mut categories, outside): (Vec<_>, Vec<_>) = names
-            .into_iter()
-            .partition(|category| category.as_str() != OUT_OF_DOMAIN);
-        categories.extend(outside);
+        let categories = ordered(names);
         let class: BTreeMap<&CategoryId, usize> = categories.iter().zip(0..).collect();
         let labels = rows.iter().map(|(.., category)| class[category]).collect();
         let keys: Vec<Key> = rows.iter().map(|(key, ..)| *key).collect();
@@ -68,6 +68,7 @@ impl Dataset {
             origins: keys.iter().map(origin).collect(),
             keys,
             conflicts,
+            silent: Vec::new(),
             texts: rows.into_iter().map(|(_, text, _)| text).collect(),
             categories,
         }
@@ -78,6 +79,7 @@ impl Dataset {
     pub fn of(&self, rows: &[usize]) -> Self {
         Self {
             categories: self.categories.clone(),
+            silent: self.silent.clone(),
             texts: rows.iter().map(|row| self.texts[*row].clone()).collect(),
             labels: rows.iter().map(|row| self.labels[*row]).collect(),
             keys: rows.iter().map(|row| self.keys[*row]).collect(),
@@ -86,12 +88,29 @@ impl Dataset {
         }
     }
 
-    /// Adds a class without rows, unless it is there.
-    pub fn with_class(mut self, category: &CategoryId) -> Self {
-        if !self.categories.contains(category) {
-            self.categories.push(category.clone());
+    /// The same with these classes, of which those that have no rows are silent.
+    #[must_use]
+    pub fn with_silent<'c>(self, more: impl IntoIterator<Item = &'c CategoryId>) -> Self {
+        let more: BTreeSet<CategoryId> = more.into_iter().cloned().collect();
+        let is_silent =
+            |it: &&CategoryId| it.as_str() != OUT_OF_DOMAIN && !self.categories.contains(it);
+        let silent = more.iter().filter(is_silent).cloned().collect();
+        let categories = ordered(
+            more.into_iter()
+                .chain(self.categories.iter().cloned())
+                .collect(),
+        );
+        let class: BTreeMap<&CategoryId, usize> = categories.iter().zip(0..).collect();
+        let labels = self.labels.iter();
+        let labels = labels
+            .map(|label| class[&self.categories[*label]])
+            .collect();
+        Self {
+            labels,
+            categories,
+            silent,
+            ..self
         }
-        self
     }
 
     /// How many rows each class has.
@@ -148,6 +167,15 @@ pub fn of_routes(catalogue: &Catalogue) -> Vec<Labelled> {
         .collect()
 }
 
+/// Categories by name, `out_of_domain` last.
+fn ordered(names: BTreeSet<CategoryId>) -> Vec<CategoryId> {
+    let (mut categories, outside): (Vec<_>, Vec<_>) = names
+        .into_iter()
+        .partition(|category| category.as_str() != OUT_OF_DOMAIN);
+    categories.extend(outside);
+    categories
+}
+
 /// The key of a text.
 pub fn key(text: &str) -> Key {
     let digest = Sha256::digest(text.as_bytes());
@@ -175,6 +203,7 @@ fn shuffled(key: &Key, seed: u64) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{chat::ChatRequest, query::Query};
 
     fn row(text: &str, category: &str) -> Labelled {
         Labelled::from_text(text, CategoryId::new(category))
@@ -231,6 +260,46 @@ mod tests {
         assert_eq!(fed_back.sha256(), by_a_person.sha256());
         assert_ne!(fed_back.origins_sha256(), by_a_person.origins_sha256());
         assert_ne!(fed_back.origins_sha256(), of(None).origins_sha256());
+    }
+
+    #[test]
+    fn classes_without_rows_stand_where_they_would_with_some() {
+        let dataset = Dataset::new([row("a", "math"), row("b", OUT_OF_DOMAIN)], 7);
+        let more = ["writing", "law"].map(CategoryId::new);
+        let dataset = dataset.with_silent(&more);
+        assert_eq!(
+            dataset.silent,
+            more[..].iter().rev().cloned().collect::<Vec<_>>()
+        );
+        let names: Vec<_> = dataset.categories.iter().map(CategoryId::as_str).collect();
+        assert_eq!(names, ["law", "math", "writing", OUT_OF_DOMAIN]);
+        let of = |text: &str| dataset.texts.iter().position(|known| known == text);
+        assert_eq!(dataset.labels[of("a").unwrap()], 1);
+        assert_eq!(dataset.labels[of("b").unwrap()], 3);
+        assert_eq!(dataset.sizes(), [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_follow_up_is_a_row_with_what_it_leans_on() {
+        let asked = |before: &str, category: &str| {
+            let line = serde_json::json!({"model": "coterie", "messages": [
+                {"role": "user", "content": before},
+                {"role": "assistant", "content": "Certainly."},
+                {"role": "user", "content": "and how long does that take?"},
+            ]});
+            let request = ChatRequest::parse(line).unwrap();
+            Labelled {
+                query: Query::from_messages(&request.messages),
+                ..row("", category)
+            }
+        };
+        let rows = [
+            asked("How do I bake a sourdough bread?", "baking"),
+            asked("How do I renew my passport at the embassy?", "travel"),
+        ];
+        let dataset = Dataset::new(rows, 7);
+        assert_eq!((dataset.texts.len(), dataset.conflicts), (2, 0));
+        assert!(dataset.texts.iter().any(|text| text.contains("sourdough")));
     }
 
     #[test]

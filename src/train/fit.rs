@@ -5,14 +5,17 @@
 
 mod cascade;
 mod figures;
+mod material;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use super::dataset::Dataset;
+pub use self::material::{Material, Readings};
+
+use super::dataset::{Dataset, Key};
 use crate::{
     ids::{CategoryId, OUT_OF_DOMAIN},
     router::{
@@ -20,7 +23,7 @@ use crate::{
         calibration::{self, Calibration},
         head::{self, FitError, Head, Parameters, Penalty, Regularisation, Rows, Targets},
         lexical::Lexicon,
-        model::{FullTier, Model, Tier, Transformer},
+        model::{FullTier, Model, Tier, Transformer, silence},
         novelty::Novelty,
     },
 };
@@ -49,63 +52,13 @@ const LABEL_SHARE: f32 = 0.3;
 /// 2015, "Distilling the Knowledge in a Neural Network").
 const TEACHER_TEMPERATURE: f32 = 2.0;
 
-/// What is known of the rows of a dataset; every matrix has a row for each of them.
-#[derive(Default)]
-pub struct Material {
-    /// Whether lexical features are read.
-    pub sparse: bool,
-    /// The static encoder's vectors.
-    pub vectors: Option<Array2<f32>>,
-    /// The transformer's readings.
-    pub readings: Option<Readings>,
-}
-
-impl Material {
-    /// What is known of some of the rows.
-    #[must_use]
-    pub fn of(&self, rows: &[usize]) -> Self {
-        let some = |matrix: &Array2<f32>| matrix.select(Axis(0), rows);
-        let readings = self.readings.as_ref().map(|readings| match readings {
-            Readings::Layers { vectors, width } => Readings::Layers {
-                vectors: some(vectors),
-                width: *width,
-            },
-            Readings::Tuned {
-                logits,
-                teacher,
-                head,
-            } => Readings::Tuned {
-                logits: some(logits),
-                teacher: teacher.as_ref().map(some),
-                head: head.clone(),
-            },
-        });
-        Self {
-            sparse: self.sparse,
-            vectors: self.vectors.as_ref().map(some),
-            readings,
-        }
-    }
-}
-
-/// What the transformer says of the rows.
-pub enum Readings {
-    /// The vectors of some layers, one layer's after the other.
-    Layers {
-        /// rows × (layers · width).
-        vectors: Array2<f32>,
-        /// How long one layer's vector is.
-        width: usize,
-    },
-    /// The logits of a tuned encoder's head.
-    Tuned {
-        /// rows × the tuned head's classes, each by an encoder that has not seen the row.
-        logits: Array2<f32>,
-        /// The same in the dataset's classes, for teaching the cheap tier.
-        teacher: Option<Array2<f32>>,
-        /// What reads the encoder's vector at run time.
-        head: Transformer,
-    },
+/// What another router is trained on top of.
+#[derive(Clone, Copy)]
+pub struct OnTop<'m> {
+    /// Its model.
+    pub model: &'m Model,
+    /// The rows that it was trained on as well, by their keys.
+    pub seen: &'m HashSet<Key>,
 }
 
 /// A model, and how it did.
@@ -120,8 +73,11 @@ pub struct Trained {
     pub cascade: Cascade,
     /// How it did on each file of labels, if there were several.
     pub by_file: BTreeMap<String, FileFigures>,
-    /// Confidence of each row, held back, and whether the category was right; 0 for rows taken to be out of domain.
+    /// Confidence of each row, held back, and whether the category was right; 0 for rows taken to be out of domain. Empty where
+    /// there are too few rows to hold any back.
     pub held_back: Vec<(f32, bool)>,
+    /// Rows that the model below was trained on as well.
+    pub seen: usize,
     /// What is said of each row, held back: rows × classes.
     pub probabilities: Array2<f32>,
 }
@@ -136,7 +92,7 @@ pub struct Trained {
 pub fn fit(
     dataset: &Dataset,
     material: &Material,
-    base: Option<&Model>,
+    base: Option<OnTop<'_>>,
     step: &(dyn Fn() + Sync),
 ) -> Result<Trained, FitError> {
     let problem = Problem::new(dataset, base);
@@ -165,8 +121,10 @@ pub fn fit(
         .map(|(fitted, parts)| (parts.with(fitted.tier), fitted.report))
         .unzip();
     Ok(Trained {
+        seen: dataset.labels.len() - problem.unseen.len(),
         model: Model {
             categories: dataset.categories.clone(),
+            silent: problem.silent,
             lexicon,
             cheap: cheap_tier,
             full: full_tier,
@@ -195,6 +153,10 @@ struct Problem<'d> {
     targets: Targets,
     folds: Vec<usize>,
     out_of_domain: Option<usize>,
+    /// See [`Dataset::silent`].
+    silent: Vec<usize>,
+    /// Rows that the base was not trained on.
+    unseen: Vec<usize>,
 }
 
 /// The model that another one is fitted on top of.
@@ -248,9 +210,11 @@ impl FullParts {
 }
 
 impl<'d> Problem<'d> {
-    fn new(dataset: &'d Dataset, base: Option<&'d Model>) -> Self {
+    fn new(dataset: &'d Dataset, base: Option<OnTop<'d>>) -> Self {
         let classes = dataset.categories.len();
-        let base = base.map(|model| {
+        let is_unseen = |row: &usize| base.is_none_or(|it| !it.seen.contains(&dataset.keys[*row]));
+        let unseen = (0..dataset.labels.len()).filter(is_unseen).collect();
+        let base = base.map(|OnTop { model, .. }| {
             let place = |new: &CategoryId| model.categories.iter().position(|old| old == new);
             Base {
                 model,
@@ -258,12 +222,28 @@ impl<'d> Problem<'d> {
             }
         });
         let is_outside = |category: &CategoryId| category.as_str() == OUT_OF_DOMAIN;
+        let out_of_domain = dataset.categories.iter().position(is_outside);
+        let is_silent = |class: &usize| dataset.silent.contains(&dataset.categories[*class]);
         Self {
             folds: head::folds(&dataset.labels, classes),
             targets: Targets::balanced(dataset.labels.clone(), classes, SMOOTHING),
-            out_of_domain: dataset.categories.iter().position(is_outside),
+            silent: (0..classes).filter(is_silent).collect(),
+            unseen,
+            out_of_domain,
             base,
             dataset,
+        }
+    }
+
+    /// Gives what is said of silent classes to what is out of domain.
+    fn silence(&self, probabilities: &mut Array2<f32>) {
+        let Some(outside) = self.out_of_domain else {
+            return;
+        };
+        for mut row in probabilities.rows_mut() {
+            let mut of_row = row.to_vec();
+            silence(&mut of_row, &self.silent, outside);
+            row.assign(&ArrayView1::from(&of_row));
         }
     }
 
@@ -410,11 +390,12 @@ impl<'d> Problem<'d> {
             Some((base, old)) if base.has_same_classes() => (old.calibration.clone(), Vec::new()),
             _ => calibration::choose(held.logits.view(), labels, &self.folds),
         };
-        let probabilities = if trials.is_empty() {
+        let mut probabilities = if trials.is_empty() {
             calibrated(&calibration, held.logits.view())
         } else {
             calibration::held_back(&calibration, held.logits.view(), labels, &self.folds)
         };
+        self.silence(&mut probabilities);
         Ok(FittedTier {
             report: TierReport {
                 calibration: calibration.clone(),

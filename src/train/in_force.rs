@@ -1,6 +1,7 @@
 //! The router in force: the one in a folder, or the one that the routes' own examples make at start.
 
 use std::{
+    collections::HashSet,
     error::Error,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tracing::{info, warn};
 
 use super::{
-    dataset,
+    dataset::{self, Key},
     reading::LAYERS,
     router::{Job, Prepared, TrainError},
     shipped,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     catalogue::{Catalogue, Route},
     clock,
-    config::RouterConfig,
+    config::{self, RouterConfig},
     ids::CategoryId,
     router::{
         Router, RouterError,
@@ -185,6 +186,7 @@ pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Enc
         routes_sha256: routes_sha256(catalogue),
         sources: Vec::new(),
         base: shipped.filter(suits),
+        seen: seen_by_the_shipped(),
         doubtful: Vec::new(),
         created_at_ms: clock::now_ms(),
     }
@@ -200,18 +202,24 @@ async fn open_with(
 
 /// The router that is built in; a folder of artefacts that cannot be written costs what it knows, no more.
 fn shipped(config: &RouterConfig) -> Option<Artefact> {
-    let folder = match shipped::unpack(&config.artefacts) {
-        Ok(folder) => folder,
+    match shipped::open(&config.artefacts) {
+        Ok(artefact) => Some(artefact),
         Err(error) => {
             warn!(
                 error = &error as &dyn Error,
                 "the router that is built in cannot be put into {}; the routes' examples alone must do",
                 config.artefacts.display()
             );
-            return None;
+            None
         }
-    };
-    stored(&folder)
+    }
+}
+
+/// The rows that the shipped router was trained on and that routes may still have: the examples of the shipped ones.
+fn seen_by_the_shipped() -> HashSet<Key> {
+    let rows = dataset::of_routes(&config::embedded_routes()).into_iter();
+    rows.map(|row| dataset::key(row.query.likelier_reading()))
+        .collect()
 }
 
 /// Whether the routes are about what the shipped router is about: most of them are among its categories.

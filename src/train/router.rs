@@ -1,7 +1,7 @@
 //! `coterie train`: rows → an artefact. Reads the rows by every encoder, fits, and writes the folder.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -11,9 +11,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
-    dataset::Dataset,
+    dataset::{Dataset, Key},
     doubt,
-    fit::{self, Material, Trained},
+    fit::{self, Material, OnTop, Trained},
     labels::Labelled,
     reading::{self, ReadError},
     tuned::{Tuned, TunedError},
@@ -29,10 +29,12 @@ use crate::{
         },
         encoder::Encoder,
         head::FitError,
-        model::Model,
         static_encoder::{StaticEncoder, StaticEncoderError},
     },
 };
+
+/// Raised when training makes another router of the same: what was stored before is then trained again.
+const RECIPE: u32 = 2;
 
 /// Hexadecimal digits of the digest that name a router.
 const ID_DIGITS: usize = 12;
@@ -55,6 +57,8 @@ pub struct Job {
     pub sources: Vec<Source>,
     /// The router that this one is trained on top of.
     pub base: Option<Artefact>,
+    /// The rows that this one was trained on as well.
+    pub seen: HashSet<Key>,
     /// The origins of rows whose label may be wrong: those that are next to impossible are left out ([`doubt`]).
     pub doubtful: Vec<String>,
     /// What the manifest says of when it was trained, milliseconds since 1970 UTC.
@@ -117,14 +121,11 @@ impl Prepared {
     pub fn new(job: Job, config: &EncoderConfig, encoder: &Encoder) -> Result<Self, TrainError> {
         let mut dataset = Dataset::new(job.rows.iter().cloned(), job.seed);
         let outside = CategoryId::new(OUT_OF_DOMAIN);
-        if job
-            .base
-            .as_ref()
-            .is_some_and(|base| base.model.categories.contains(&outside))
-        {
-            // What is strange was learned from rows that are not here any more.
-            dataset = dataset.with_class(&outside);
-        }
+        let base = job.base.as_ref().map(|base| &base.model.categories);
+        // What is strange was learned from rows that are not here any more; and without the categories that no route is of, their
+        // questions would look like others'.
+        let known = base.filter(|known| known.contains(&outside));
+        dataset = dataset.with_silent(known.into_iter().flatten());
         let uses = |kind| job.features.contains(&kind);
         let static_encoder = match &job.static_encoder {
             Some(folder) if uses(FeatureKind::Static) => Some(StaticEncoder::open(folder)?),
@@ -198,13 +199,17 @@ impl Prepared {
         let static_folder = self.static_encoder.and(self.job.static_encoder);
         let adapter = self.tuned.map(Tuned::into_adapter_file);
         let (manifest, base, out) = (self.manifest, self.job.base, out.to_owned());
-        let doubtful = self.job.doubtful;
+        let (doubtful, seen) = (self.job.doubtful, self.job.seen);
         let fit_and_write = move || {
-            let model = base.as_ref().map(|base| &base.model);
+            let on_top = base.as_ref().map(|base| OnTop {
+                model: &base.model,
+                seen: &seen,
+            });
             let Fitted {
                 mut trained,
                 doubted,
-            } = fitted(&dataset, &material, model, &doubtful)?;
+            } = fitted(&dataset, &material, on_top, &doubtful)?;
+            let held_back = trained.held_back.len();
             if let Some(base) = &base {
                 trained.held_back.extend_from_slice(&base.held_back);
             }
@@ -215,6 +220,8 @@ impl Prepared {
                     cascade: trained.cascade,
                     training: Training {
                         by_file: trained.by_file,
+                        seen: trained.seen,
+                        held_back,
                         doubted,
                         ..manifest.training
                     },
@@ -249,7 +256,7 @@ struct Fitted {
 fn fitted(
     dataset: &Dataset,
     material: &Material,
-    base: Option<&Model>,
+    base: Option<OnTop<'_>>,
     doubtful: &[String],
 ) -> Result<Fitted, TrainError> {
     let trained = fitted_once(dataset, material, base)?;
@@ -276,7 +283,7 @@ fn fitted(
 fn fitted_once(
     dataset: &Dataset,
     material: &Material,
-    base: Option<&Model>,
+    base: Option<OnTop<'_>>,
 ) -> Result<Trained, TrainError> {
     let bar: ProgressBar = progress::bar(fit::steps(material), "fitting");
     let trained = fit::fit(dataset, material, base, &|| bar.inc(1));
@@ -322,6 +329,7 @@ fn describe(
         id,
         created_at_ms: job.created_at_ms,
         parent: job.base.as_ref().map(|base| base.id().clone()),
+        silent: dataset.silent.clone(),
         categories: dataset.categories.clone(),
         features,
         encoder: needed,
@@ -335,6 +343,8 @@ fn describe(
             seed: job.seed,
             sources: job.sources.clone(),
             by_file: BTreeMap::new(),
+            seen: 0,
+            held_back: 0,
             doubted: 0,
         },
         files: BTreeMap::default(),
@@ -346,7 +356,7 @@ fn id(job: &Job, dataset: &Dataset, encoders: [&str; 3]) -> RouterId {
     let features: Vec<&str> = job.features.iter().map(|kind| kind.as_str()).collect();
     let base = job.base.as_ref().map_or("", |base| base.id().as_str());
     let (seed, data, origins) = (job.seed, dataset.sha256(), dataset.origins_sha256());
-    let first = format!("{FORMAT} {seed} {features:?}");
+    let first = format!("{FORMAT} {RECIPE} {seed} {features:?}");
     let mut parts = match job.doubtful.as_slice() {
         [] => vec![first, base.to_owned(), data],
         // Whose word a row is decides whether it may be left out.
@@ -382,6 +392,7 @@ mod tests {
             routes_sha256: String::new(),
             sources: Vec::new(),
             base: None,
+            seen: HashSet::new(),
             doubtful: doubtful.iter().map(|origin| (*origin).to_owned()).collect(),
             created_at_ms: 0,
         };

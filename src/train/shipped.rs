@@ -2,13 +2,15 @@
 //! routes well. Its manifest names the sets and their licences.
 
 use std::{
+    error::Error,
     io,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
+use tracing::warn;
 
-use crate::router::artefact;
+use crate::router::artefact::{self, Artefact, ArtefactError};
 
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
@@ -26,6 +28,26 @@ files!(
     "tokenizer.json",
     "adapter.safetensors",
 );
+
+/// Puts the files among the artefacts, unless they are there, and opens them; what is damaged there is put there anew.
+///
+/// # Errors
+/// The folder cannot be written, or not read.
+pub fn open(artefacts: &Path) -> Result<Artefact, ArtefactError> {
+    let unwritten = |source| ArtefactError::Io {
+        path: artefacts.to_owned(),
+        source,
+    };
+    let folder = unpack(artefacts).map_err(unwritten)?;
+    Artefact::read(&folder).or_else(|error| {
+        warn!(
+            error = &error as &dyn Error,
+            "the router that is built in was damaged, and is put there again"
+        );
+        artefact::write_whole(&folder, FILES).map_err(unwritten)?;
+        Artefact::read(&folder)
+    })
+}
 
 /// Puts the files among the artefacts, unless they are there; returns their folder.
 ///

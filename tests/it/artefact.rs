@@ -7,6 +7,7 @@ use std::{
 
 use coterie::{
     catalogue::Catalogue,
+    config::{self, FeatureKind},
     query::Query,
     router::{
         Router, RouterError,
@@ -210,4 +211,31 @@ async fn a_stored_router_that_is_damaged_is_trained_again_at_start() {
     let again = in_force::at_start(&config, &catalogue()).await.unwrap();
     assert_eq!(again.artefact().model, router.artefact().model);
     assert_eq!(fs::read(&file).unwrap(), whole);
+}
+
+#[tokio::test]
+async fn the_router_that_is_built_in_is_put_there_again_where_it_was_damaged() {
+    let artefacts = tempfile::tempdir().unwrap();
+    let mut config = router_config(artefacts.path());
+    config.features.insert(1, FeatureKind::Static);
+    let routes = config::embedded_routes();
+    let router = in_force::at_start(&config, &routes).await.unwrap();
+    let folder = artefacts.path().join(router.id().as_str());
+    let files = &router.artefact().manifest.files;
+    assert!(files.contains_key("tokenizer.json"), "{files:?}");
+    for file in files.keys().map(|name| folder.join(name)) {
+        let whole = fs::read(&file).unwrap();
+        fs::write(&file, [&whole[..], b" "].concat()).unwrap();
+        let error = Artefact::read(&folder).map(drop).unwrap_err();
+        let is_named = matches!(&error, ArtefactError::Corrupt { path, .. } if *path == file);
+        assert!(is_named, "{error}");
+        let again = in_force::at_start(&config, &routes).await.unwrap();
+        assert_eq!(again.artefact().model, router.artefact().model);
+        assert_eq!(fs::read(&file).unwrap(), whole);
+        fs::remove_file(&file).unwrap();
+        let error = Artefact::read(&folder).map(drop).unwrap_err();
+        assert!(!error.is_absent(), "the manifest is there: {error}");
+        in_force::at_start(&config, &routes).await.unwrap();
+        assert_eq!(fs::read(&file).unwrap(), whole);
+    }
 }

@@ -1,7 +1,7 @@
 //! What a router says of questions: categories, thresholds, tiers, and why.
 
 use coterie::{
-    config::FeatureKind,
+    config::{self, FeatureKind},
     ids::{CategoryId, OUT_OF_DOMAIN},
     query::Query,
     router::{
@@ -203,4 +203,44 @@ async fn a_route_without_examples_is_named() {
         panic!("it opened or failed otherwise");
     };
     assert_eq!(category.as_str(), "cooking");
+}
+
+#[tokio::test]
+async fn what_a_route_that_was_removed_was_about_is_out_of_domain() {
+    let artefacts = tempfile::tempdir().unwrap();
+    let mut config = router_config(artefacts.path());
+    config.features.insert(1, FeatureKind::Static);
+    let mut routes = config::embedded_routes();
+    let kept = ["coding", "legal"];
+    routes
+        .routes
+        .retain(|route| kept.contains(&route.category.as_str()));
+    let own = catalogue().routes.into_iter();
+    routes
+        .routes
+        .extend(own.filter(|route| route.category.as_str() == "travel"));
+    routes.out_of_domain.clear();
+    let router = in_force::at_start(&config, &routes).await.unwrap();
+    let names: Vec<&str> = router.categories().iter().map(CategoryId::as_str).collect();
+    assert_eq!(names, ["coding", "legal", "travel"]);
+    for elsewhere in [
+        "What dose of ibuprofen is safe for a child of six?",
+        "What is the integral of x squared from 0 to 3?",
+        "turn off the kitchen lights",
+    ] {
+        let verdict = ask(&router, elsewhere).await;
+        assert_eq!(
+            verdict.standing,
+            Standing::OutOfDomain,
+            "{elsewhere}: {verdict:?}"
+        );
+        assert_eq!(verdict.scores.len(), 4, "{verdict:?}");
+    }
+    let inside = ask(
+        &router,
+        "My Rust program does not compile: cannot borrow as mutable.",
+    )
+    .await;
+    assert_eq!(inside.standing, Standing::Confident, "{inside:?}");
+    assert_eq!(inside.scores[0].category.as_str(), "coding");
 }

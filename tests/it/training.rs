@@ -208,3 +208,23 @@ fn a_call_without_what_it_needs_says_so() {
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("question.jsonl:2: "), "{told}");
 }
+
+#[test]
+fn a_folder_that_holds_something_else_is_never_replaced() {
+    let bench = Bench::new();
+    let labels = bench.file("labels.jsonl", &lines(&rows()));
+    let out = bench.path("thesis");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("chapter.txt"), "mine").unwrap();
+    let files = [("--labels", labels.as_path()), ("--out", out.as_path())];
+    let output = bench.run("train", &files, &[]);
+    let told = words(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("name another folder"), "{told}");
+    assert_eq!(fs::read_to_string(out.join("chapter.txt")).unwrap(), "mine");
+    fs::remove_file(out.join("chapter.txt")).unwrap();
+    for _empty_then_a_router in 0..2 {
+        let output = bench.run("train", &files, &[]);
+        assert!(output.status.success(), "{}", words(&output.stderr));
+    }
+}

@@ -23,6 +23,10 @@ pub struct Manifest {
     pub parent: Option<RouterId>,
     /// The classes, in the order of the heads'.
     pub categories: Vec<CategoryId>,
+    /// Those that no route is of: the router that it was trained on top of tells them apart, and to this one they are all out of
+    /// domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<CategoryId>,
     /// What it reads: `sparse`, `static`, `transformer`.
     pub features: Vec<String>,
     /// The transformer that it was trained with.
@@ -108,6 +112,13 @@ pub struct Training {
     /// How the router did on the rows of each file of labels, where there were several.
     #[serde(default)]
     pub by_file: BTreeMap<String, FileFigures>,
+    /// Rows that the router below it was trained on as well. They are in no threshold, and in no figure unless there are no others.
+    #[serde(default)]
+    pub seen: usize,
+    /// Its own rows that thresholds are taken from; none where too few could be held back: then the figures are of rows that were
+    /// seen.
+    #[serde(default)]
+    pub held_back: usize,
     /// Rows that were left out because their label is probably wrong.
     #[serde(default)]
     pub doubted: usize,

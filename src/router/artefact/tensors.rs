@@ -84,7 +84,12 @@ pub(super) fn unpack(
         .into_iter()
         .zip(right.iter().map(|right| *right != 0))
         .collect();
+    let silent = manifest.silent.iter().map(|silent| {
+        let place = manifest.categories.iter().position(|it| it == silent);
+        place.ok_or_else(|| format!("`{silent}` is silent and no class"))
+    });
     let model = Model {
+        silent: silent.collect::<Result<_, _>>()?,
         categories: manifest.categories.clone(),
         lexicon: lexicon.transpose()?,
         cheap,

@@ -11,20 +11,28 @@ use crate::router::{
 };
 
 impl Problem<'_> {
-    /// The confidence in each row's likeliest category, and whether that is right; 0 for rows taken to be out of domain.
+    /// The confidence in each row's likeliest category, and whether that is right; 0 for rows taken to be out of domain. Only of
+    /// rows that neither this fit nor the one below has seen.
     pub(super) fn confidences(&self, probabilities: &Array2<f32>) -> Vec<(f32, bool)> {
-        let rows = calibration::top(probabilities.view(), &self.dataset.labels).into_iter();
-        rows.zip(probabilities.rows())
-            .map(|(top, row)| match self.out_of_domain {
-                Some(outside) if argmax(&row.to_vec()) == outside => (0.0, false),
-                _ => top,
-            })
-            .collect()
+        if self.folds.iter().all(|fold| *fold == 0) {
+            return Vec::new();
+        }
+        let top = calibration::top(probabilities.view(), &self.dataset.labels);
+        let of_row = |row: &usize| match self.out_of_domain {
+            Some(outside) if argmax(&probabilities.row(*row).to_vec()) == outside => (0.0, false),
+            _ => top[*row],
+        };
+        self.unseen.iter().map(of_row).collect()
     }
 
-    /// On all rows.
+    /// On the rows that the base has not seen, unless it has seen all.
     pub(super) fn figures(&self, probabilities: ArrayView2<'_, f32>) -> Figures {
-        self.figures_of(probabilities, &self.dataset.labels)
+        if self.unseen.is_empty() {
+            return self.figures_of(probabilities, &self.dataset.labels);
+        }
+        let labels = self.unseen.iter().map(|row| self.dataset.labels[*row]);
+        let labels: Vec<usize> = labels.collect();
+        self.figures_of(probabilities.select(Axis(0), &self.unseen).view(), &labels)
     }
 
     /// On the rows of each file, if there are several: for each tier the probabilities that it gives.

@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{cascade::ACCURACY_GIVEN, *};
-use crate::{ids::CategoryId, train::labels::Labelled};
+use crate::{
+    ids::CategoryId,
+    router::{calibration::argmax, model::CheapFeatures},
+    train::labels::Labelled,
+};
 
 /// Questions whose words tell the category, and some whose words do not.
 fn dataset(per_class: usize, categories: &[&str]) -> Dataset {
@@ -104,4 +108,97 @@ fn with_out_of_domain_rows_no_detector_is_needed_and_such_rows_are_never_routed(
         .filter(|(confidence, _)| *confidence == 0.0)
         .count();
     assert!((55..=65).contains(&refused), "{refused}");
+}
+
+/// What is said of a text, likeliest class first.
+fn likeliest<'m>(model: &'m Model, text: &str) -> &'m str {
+    let features = CheapFeatures {
+        sparse: model.lexicon.as_ref().unwrap().features(text),
+        vector: Vec::new(),
+    };
+    let said = model.cheap(&features).unwrap();
+    model.categories[argmax(&said.probabilities)].as_str()
+}
+
+fn sparse() -> Material {
+    Material {
+        sparse: true,
+        ..Material::default()
+    }
+}
+
+#[test]
+fn what_only_the_router_below_knows_is_out_of_domain() {
+    let known = dataset(60, &["cooking", "sailing", "gardening", OUT_OF_DOMAIN]);
+    let base = fit(&known, &sparse(), None, &|| ()).unwrap().model;
+    let sailing = "question 5 about a sailing of size 1";
+    assert_eq!(likeliest(&base, sailing), "sailing");
+    let own = dataset(12, &["cooking", "knitting"]);
+    let on_top = |own: &Dataset| {
+        let seen = HashSet::new();
+        let on_top = OnTop {
+            model: &base,
+            seen: &seen,
+        };
+        fit(own, &sparse(), Some(on_top), &|| ()).unwrap().model
+    };
+    let taken = on_top(&own);
+    assert_ne!(
+        likeliest(&taken, sailing),
+        OUT_OF_DOMAIN,
+        "nobody else is there"
+    );
+    let own = own.with_silent(&known.categories);
+    let model = on_top(&own);
+    assert_eq!(likeliest(&model, sailing), OUT_OF_DOMAIN);
+    assert_eq!(likeliest(&model, "a cooking of size 3"), "cooking");
+    assert_eq!(likeliest(&model, "a knitting of size 3"), "knitting");
+    let silent = model
+        .silent
+        .iter()
+        .map(|class| model.categories[*class].as_str());
+    assert_eq!(silent.collect::<Vec<_>>(), ["gardening", "sailing"]);
+}
+
+#[test]
+fn rows_that_the_router_below_has_seen_are_in_no_threshold_and_no_figure() {
+    let known = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
+    let base = fit(&known, &sparse(), None, &|| ()).unwrap().model;
+    let own = dataset(30, &["cooking", "knitting"]).with_silent(&known.categories);
+    let of_knitting = |row: &usize| own.categories[own.labels[*row]].as_str() == "knitting";
+    let all = 0..own.labels.len();
+    let seen = all.filter(|row| !of_knitting(row)).map(|row| own.keys[row]);
+    let seen: HashSet<Key> = seen.collect();
+    let on_top = OnTop {
+        model: &base,
+        seen: &seen,
+    };
+    let trained = fit(&own, &sparse(), Some(on_top), &|| ()).unwrap();
+    assert_eq!((trained.seen, trained.held_back.len()), (30, 30));
+    let right = trained.held_back.iter().filter(|(_, right)| *right).count();
+    let accuracy = trained.cascade.figures.accuracy;
+    assert!((accuracy - right as f64 / 30.0).abs() < 1e-9, "{accuracy}");
+}
+
+#[test]
+fn one_row_of_a_class_does_not_keep_the_others_from_being_held_back() {
+    let rows = dataset(30, &["cooking", "sailing"]);
+    let of = |row: usize| {
+        Labelled::from_text(&rows.texts[row], rows.categories[rows.labels[row]].clone())
+    };
+    let stranger = Labelled::from_text("turn off the lights", CategoryId::new(OUT_OF_DOMAIN));
+    let all = (0..rows.labels.len()).map(of).chain([stranger]);
+    let trained = fit(&Dataset::new(all, 7), &sparse(), None, &|| ()).unwrap();
+    assert_eq!(trained.held_back.len(), 61);
+    let accuracy = trained.cascade.figures.accuracy;
+    assert!(
+        accuracy < 0.98,
+        "its own row is judged by who has not seen it: {accuracy}"
+    );
+    let alone = dataset(1, &["cooking", "sailing"]);
+    let trained = fit(&alone, &sparse(), None, &|| ()).unwrap();
+    assert!(
+        trained.held_back.is_empty(),
+        "every row was seen by its judge"
+    );
 }

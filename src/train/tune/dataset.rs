@@ -57,20 +57,19 @@ impl Dataset {
         let mut digest = Sha256::new();
         let mut rows = Vec::with_capacity(labelled.len());
         for (number, row) in labelled.iter().enumerate() {
-            let (text, category) = (&row.query.text, &row.category);
-            for part in [text.as_str(), category.as_str()] {
+            let (text, category) = (row.query.likelier_reading(), &row.category);
+            for part in [text, category.as_str()] {
                 digest.update(part.len().to_le_bytes());
                 digest.update(part);
             }
-            let tokenise = |tokenizer: &tokenizers::Tokenizer| match tokenizer
-                .encode_fast(text.as_str(), true)
-            {
-                Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-                Err(error) => Err(TuneError::Tokenizer {
-                    row: number,
-                    detail: error.to_string(),
-                }),
-            };
+            let tokenise =
+                |tokenizer: &tokenizers::Tokenizer| match tokenizer.encode_fast(text, true) {
+                    Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+                    Err(error) => Err(TuneError::Tokenizer {
+                        row: number,
+                        detail: error.to_string(),
+                    }),
+                };
             rows.push(Row {
                 key: key(text),
                 class: class(&categories, category),

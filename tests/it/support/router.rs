@@ -1,6 +1,6 @@
 //! Small routers, trained in a moment.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use coterie::{
     catalogue::{Catalogue, Route},
@@ -61,6 +61,7 @@ pub(crate) async fn train(
         routes_sha256: String::new(),
         sources: Vec::new(),
         base: None,
+        seen: HashSet::new(),
         doubtful: Vec::new(),
         created_at_ms: 0,
     };
