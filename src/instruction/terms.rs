@@ -4,7 +4,7 @@
 //! else; a decision of which the router is sure it cannot turn into another category that the router knows, only into doubt;
 //! and where both together are not sure enough, the default expert answers.
 
-use super::When;
+use super::{When, unseen::Kin};
 use crate::{
     decision::Score,
     ids::{CategoryId, OUT_OF_DOMAIN},
@@ -44,19 +44,21 @@ impl Terms {
         confidence < self.below.min(self.router_min)
     }
 
-    /// The verdict where the question belongs to `kin`, a category that the router does not know and that it may belong to: of that
-    /// the router says nothing, and the LLM's word counts by itself. `alone`: that word, likeliest first.
-    pub(super) fn taken(
-        &self,
-        verdict: &Verdict,
-        alone: Vec<Score>,
-        kin: &CategoryId,
-    ) -> Option<Verdict> {
-        let best = alone.first()?;
-        let is_taken = best.category == *kin && best.probability >= CONFIDENCE_MIN_UNPROVEN;
-        is_taken.then(|| Verdict {
+    /// The verdict where the question belongs to `kin`, a category that the router does not know. `alone`: what the LLM says by
+    /// itself.
+    pub(super) fn taken(verdict: &Verdict, alone: &[Score], kin: &Kin) -> Option<Verdict> {
+        let probability = kin.probability(&verdict.scores, alone);
+        let new = Score {
+            category: kin.category.clone(),
+            probability,
+        };
+        let others = verdict.scores.iter().map(|score| Score {
+            category: score.category.clone(),
+            probability: score.probability * (1.0 - probability),
+        });
+        (probability >= CONFIDENCE_MIN_UNPROVEN).then(|| Verdict {
             tier: Some(TierName::Instruction),
-            scores: alone,
+            scores: std::iter::once(new).chain(others).collect(),
             standing: Standing::Confident,
             ..verdict.clone()
         })
@@ -227,15 +229,18 @@ mod tests {
 
     #[test]
     fn a_category_that_the_router_does_not_know_may_take_any_question_and_no_other_may() {
-        let kin = CategoryId::new("new");
-        let new = scores(&[("new", 0.7), ("law", 0.3)]);
-        let unclear = scores(&[("new", 0.4), ("art", 0.3), ("law", 0.3)]);
+        let kin = Kin {
+            category: CategoryId::new("new"),
+            lead: 0.0,
+        };
+        let new = scores(&[("new", 0.9), ("law", 0.1)]);
         let old = scores(&[("art", 0.9), ("law", 0.1)]);
         for verdict in [sure(), strange(), unsure()] {
-            let taken = TERMS.taken(&verdict, new.clone(), &kin);
+            let taken = Terms::taken(&verdict, &new, &kin);
             assert_eq!(taken.as_ref().and_then(routed), Some("new"), "{verdict:?}");
-            assert_eq!(TERMS.taken(&verdict, unclear.clone(), &kin), None);
-            assert_eq!(TERMS.taken(&verdict, old.clone(), &kin), None);
+            let sum: f32 = taken.unwrap().scores.iter().map(|it| it.probability).sum();
+            assert!((sum - 1.0).abs() < 0.2, "{sum}");
+            assert_eq!(Terms::taken(&verdict, &old, &kin), None);
         }
         for verdict in [sure(), strange()] {
             assert!(TERMS.is_settled(&verdict));

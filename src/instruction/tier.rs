@@ -19,6 +19,7 @@ use super::{
     menu::Menu,
     rest::Rest,
     terms::Terms,
+    unseen::Kin,
 };
 use crate::{
     causes::in_full,
@@ -200,7 +201,9 @@ impl Tier {
             return (verdict, None);
         };
         let started = Instant::now();
-        let menu = self.asker.menu_for(&verdict.scores, kin.as_ref());
+        let menu = self
+            .asker
+            .menu_for(&verdict.scores, kin.as_ref().map(|kin| &kin.category));
         let turn = self
             .hear(query.likelier_reading(), &menu, router.encoder(), tab)
             .await;
@@ -217,7 +220,7 @@ impl Tier {
             None => evidence,
         };
         let taken =
-            kin.and_then(|kin| terms.taken(&verdict, self.alone().weigh(&[], &evidence), &kin));
+            kin.and_then(|kin| Terms::taken(&verdict, &self.alone().weigh(&[], &evidence), &kin));
         let told = |weighed: &[Score]| parts(weighed, &verdict.scores, &evidence);
         if let Some(taken) = taken {
             instructed.parts = told(&taken.scores);
@@ -236,7 +239,7 @@ impl Tier {
     }
 
     /// A category that the router does not know, and that the question may belong to; none while the cards are being read.
-    async fn kin(&self, router: &Router, query: &Query, verdict: &Verdict) -> Option<CategoryId> {
+    async fn kin(&self, router: &Router, query: &Query, verdict: &Verdict) -> Option<Kin> {
         if verdict.scores.is_empty() || self.config.when == When::Alone {
             return None;
         }
@@ -247,7 +250,10 @@ impl Tier {
         let text = query.likelier_reading().to_owned();
         let vector = timeout(self.config.within, router.encoder().embed_question(text)).await;
         match vector.ok()? {
-            Ok(reading) => self.asker.unseen.kin(&unseen, &reading.vector),
+            Ok(reading) => {
+                let kin = self.asker.unseen.kin(&unseen, &reading.vector);
+                kin.filter(|kin| kin.is_hoped_for(&verdict.scores))
+            }
             Err(error) => {
                 let error = in_full(&error);
                 debug!("the question is not compared with new categories: {error}");
@@ -277,12 +283,7 @@ impl Tier {
     }
 
     /// The weights by which the LLM is listened to on a question; none where it is not asked.
-    fn weights_for(
-        &self,
-        terms: Terms,
-        verdict: &Verdict,
-        kin: Option<&CategoryId>,
-    ) -> Option<Weights> {
+    fn weights_for(&self, terms: Terms, verdict: &Verdict, kin: Option<&Kin>) -> Option<Weights> {
         if verdict.scores.is_empty() {
             return None;
         }

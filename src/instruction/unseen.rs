@@ -1,8 +1,8 @@
 //! Categories that the router in force does not know yet: a route with a card and a few examples that nobody has learnt from.
 //!
-//! A router that does not know a category is often sure of another. So a question is put to the LLM as well where its vector is
-//! about as near to the card or an example of such a category as to those of any other; and where the LLM then says that it
-//! belongs there, it may.
+//! A router that does not know a category is often sure of another. So for such a category three things are weighed together: how
+//! much nearer the question is to its card or an example than to those of any other, how sure the router is of one that it
+//! knows, and what the LLM says of the two; the LLM is asked only where the first two leave hope.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,15 +11,81 @@ use tokio::sync::OnceCell;
 use super::memory::cosine;
 use crate::{
     catalogue::Catalogue,
-    ids::CategoryId,
-    router::encoder::{Encoder, EncoderError},
+    decision::Score,
+    ids::{CategoryId, OUT_OF_DOMAIN},
+    router::{
+        encoder::{Encoder, EncoderError},
+        narrow,
+    },
 };
 
 /// Examples of a category that a question is compared with, beside its card.
 const EXAMPLES_MAX: usize = 8;
 
-/// How much nearer another category may be.
-const MARGIN: f32 = 0.05;
+/// What each part counts, in natural logarithms of odds.
+///
+/// On the ten domains of CLINC150, each in turn unknown to a router of the nine others, they find 0.80 of its questions and are right
+/// in 0.87; chosen without the domains on which they are judged, about as many. The parts alone: 0.72 and 0.78 by the
+/// LLM's word, 0.83 and 0.79 without it.
+mod weights {
+    /// For a cosine of 1 between the question's lead and the nearest other category's.
+    pub(super) const LEAD: f64 = 10.0;
+    /// For the odds of the likeliest category that the router knows; against.
+    pub(super) const KNOWN: f64 = 0.6;
+    /// For the odds that the LLM gives it against that one and none.
+    pub(super) const SAID: f64 = 0.5;
+    /// Added: that a route was written for it says that it is asked for.
+    pub(super) const WANTED: f64 = 2.0;
+}
+
+/// Log-odds before the LLM is heard from which on it is asked: below, it hardly ever changes anything. One in fourteen questions
+/// of other categories is asked about.
+const HOPE_MIN: f64 = -1.0;
+
+/// Probabilities nearer to 0 and 1 than this are not believed.
+const DOUBT_MIN: f64 = 1e-4;
+
+/// A category that the router does not know, and that a question may belong to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Kin {
+    pub category: CategoryId,
+    /// How much nearer it is than the nearest category that the router knows, a difference of cosines.
+    pub lead: f32,
+}
+
+impl Kin {
+    /// The log-odds that a question belongs to it, before the LLM is heard.
+    pub(super) fn log_odds(&self, scores: &[Score]) -> f64 {
+        let known = best_known(scores).map_or(0.0, |score| f64::from(score.probability));
+        let known = known.clamp(DOUBT_MIN, 1.0 - DOUBT_MIN);
+        let known = (known / (1.0 - known)).ln();
+        weights::LEAD * f64::from(self.lead) - weights::KNOWN * known + weights::WANTED
+    }
+
+    /// Whether the LLM's word could make it the question's.
+    pub(super) fn is_hoped_for(&self, scores: &[Score]) -> bool {
+        self.log_odds(scores) >= HOPE_MIN
+    }
+
+    /// The probability that a question belongs to it; `alone`: what the LLM says.
+    pub(super) fn probability(&self, scores: &[Score], alone: &[Score]) -> f32 {
+        let said = |category: &CategoryId| {
+            let same = alone.iter().find(|score| score.category == *category);
+            same.map_or(0.0, |score| f64::from(score.probability))
+        };
+        let known = best_known(scores).map_or(0.0, |score| said(&score.category));
+        let others = (known + said(&CategoryId::new(OUT_OF_DOMAIN))).max(DOUBT_MIN);
+        let said = (said(&self.category).max(DOUBT_MIN) / others).ln();
+        let log_odds = self.log_odds(scores) + weights::SAID * said;
+        narrow(1.0 / (1.0 + (-log_odds).exp()))
+    }
+}
+
+/// The likeliest category that the router knows.
+fn best_known(scores: &[Score]) -> Option<&Score> {
+    let mut scores = scores.iter();
+    scores.find(|score| score.category.as_str() != OUT_OF_DOMAIN)
+}
 
 /// What is said of each category, and its vectors once they are needed.
 pub(super) struct Unseen {
@@ -59,8 +125,8 @@ impl Unseen {
         self.vectors.initialized()
     }
 
-    /// Of `unseen` categories the one that a question may belong to, by its vector; none before the vectors are there.
-    pub(super) fn kin(&self, unseen: &[CategoryId], vector: &[f32]) -> Option<CategoryId> {
+    /// Of `unseen` categories the one that a question is nearest to, by its vector; none before the vectors are there.
+    pub(super) fn kin(&self, unseen: &[CategoryId], vector: &[f32]) -> Option<Kin> {
         let vectors = self.vectors.get()?;
         let nearness = vectors.iter().map(|(category, texts)| {
             let nearest = texts
@@ -78,8 +144,10 @@ impl Unseen {
         let best = new
             .into_iter()
             .max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(a.0)));
-        best.filter(|(_, nearest)| *nearest >= old - MARGIN)
-            .map(|(category, _)| category.clone())
+        best.map(|(category, nearest)| Kin {
+            category: category.clone(),
+            lead: nearest - old.max(-1.0),
+        })
     }
 
     /// Makes the vectors, where they are not there.
@@ -108,5 +176,53 @@ impl Unseen {
             )
         });
         Ok(by_category.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(of: &[(&str, f32)]) -> Vec<Score> {
+        let score = |(category, probability): &(&str, f32)| Score {
+            category: CategoryId::new(*category),
+            probability: *probability,
+        };
+        of.iter().map(score).collect()
+    }
+
+    fn kin(lead: f32) -> Kin {
+        Kin {
+            category: CategoryId::new("new"),
+            lead,
+        }
+    }
+
+    #[test]
+    fn what_is_near_and_of_no_known_category_need_not_be_said_loudly() {
+        let lost = scores(&[("law", 0.4), ("art", 0.3)]);
+        let muttered = scores(&[("art", 0.4), ("new", 0.3), ("law", 0.3)]);
+        assert!(kin(0.1).probability(&lost, &muttered) > 0.8);
+        assert!(kin(-0.3).probability(&lost, &muttered) < 0.5);
+        assert!(!kin(-0.4).is_hoped_for(&lost), "it is far from it");
+    }
+
+    #[test]
+    fn of_what_the_router_is_sure_the_llm_has_to_be_sure_as_well() {
+        let sure = scores(&[("law", 0.99), ("art", 0.01)]);
+        let kin = kin(0.0);
+        let said = |new: f32| scores(&[("new", new), ("law", 0.9 - new), ("out_of_domain", 0.1)]);
+        assert!(kin.is_hoped_for(&sure));
+        assert!(kin.probability(&sure, &said(0.5)) < 0.5);
+        assert!(kin.probability(&sure, &said(0.88)) > 0.5);
+    }
+
+    #[test]
+    fn that_no_known_category_covers_it_does_not_speak_against_a_new_one() {
+        let strange = scores(&[("out_of_domain", 0.95), ("law", 0.03)]);
+        let sure = scores(&[("law", 0.95), ("out_of_domain", 0.03)]);
+        assert!(kin(0.0).log_odds(&strange) > kin(0.0).log_odds(&sure));
+        let none = scores(&[("out_of_domain", 0.999), ("new", 0.001)]);
+        assert!(kin(-0.1).probability(&strange, &none) < 0.5, "the LLM may");
     }
 }

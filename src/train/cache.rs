@@ -1,7 +1,7 @@
-//! What the transformer said of texts, kept on disk by their content: a text is read once, however often it is trained on.
+//! What a transformer said of texts, kept on disk by their content: a text is read once, however often it is trained on.
 //!
-//! One file an encoder: records of a key and the numbers, one after the other. A record that was cut off by a crash is
-//! passed over.
+//! One file a transformer, as it is or as it was tuned: records of a key and the numbers, one after the other. A record that was
+//! cut off by a crash is passed over.
 
 use std::{
     collections::HashMap,
@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ndarray::{Array2, ArrayView1};
+
 use super::dataset::{KEY_BYTES, Key};
 
 /// Bytes of a cache file, at most; beyond, nothing more is kept. Some 300,000 texts.
@@ -17,7 +19,8 @@ const BYTES_MAX: u64 = 1 << 30;
 
 /// The readings of one encoder.
 pub struct Cache {
-    path: PathBuf,
+    /// None: what is read is known to this process alone.
+    path: Option<PathBuf>,
     dimensions: usize,
     known: HashMap<Key, Vec<f32>>,
 }
@@ -45,14 +48,34 @@ impl Cache {
         });
         Ok(Self {
             known: known.collect(),
-            path,
+            path: Some(path),
             dimensions,
         })
+    }
+
+    /// One that has no file.
+    pub fn in_memory(dimensions: usize) -> Self {
+        Self {
+            path: None,
+            dimensions,
+            known: HashMap::new(),
+        }
     }
 
     /// What was said of a text.
     pub fn get(&self, key: &Key) -> Option<&[f32]> {
         self.known.get(key).map(Vec::as_slice)
+    }
+
+    /// What was said of each of some texts, a row each; zeros where nothing was.
+    pub fn matrix(&self, keys: &[Key]) -> Array2<f32> {
+        let mut matrix = Array2::zeros((keys.len(), self.dimensions));
+        for (mut row, key) in matrix.rows_mut().into_iter().zip(keys) {
+            if let Some(numbers) = self.get(key) {
+                row.assign(&ArrayView1::from(numbers));
+            }
+        }
+        matrix
     }
 
     /// Keeps what was said of some texts.
@@ -70,13 +93,13 @@ impl Cache {
             bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
             self.known.insert(key, numbers);
         }
-        if let Some(folder) = self.path.parent() {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         let length = file.metadata()?.len();
         if length + bytes.len() as u64 > BYTES_MAX {
             return Ok(());
@@ -108,5 +131,7 @@ mod tests {
         cache.extend(vec![([3; 16], vec![7.0, 8.0])]).unwrap();
         assert_eq!(open(2).get(&[3; 16]), Some(&[7.0, 8.0][..]));
         assert!(open(3).get(&[1; 16]).is_none());
+        let matrix = cache.matrix(&[[3; 16], [4; 16]]);
+        assert_eq!(matrix, ndarray::array![[7.0, 8.0], [0.0, 0.0]]);
     }
 }

@@ -2,14 +2,9 @@
 
 use std::{error::Error, path::Path};
 
-use ndarray::Array2;
 use tracing::warn;
 
-use super::{
-    cache::Cache,
-    dataset::{Dataset, Key},
-    fit::Readings,
-};
+use super::{cache::Cache, dataset::Dataset, fit::Readings};
 use crate::{
     progress,
     router::encoder::{Encoder, EncoderError, Reading},
@@ -43,66 +38,62 @@ pub async fn layers(
 ) -> Result<Readings, ReadError> {
     let width = encoder.dimensions();
     let numbers_a_row = width * encoder.layers().len().max(1);
-    let folder = artefacts.join(CACHE_FOLDER);
-    let mut cache = match Cache::open(&folder, encoder.fingerprint(), numbers_a_row) {
-        Ok(cache) => Some(cache),
-        Err(error) => {
-            warn!(
-                error = &error as &dyn Error,
-                "the cache of readings cannot be used"
-            );
-            None
-        }
-    };
-    let known = |key: &Key| cache.as_ref().is_some_and(|cache| cache.get(key).is_some());
-    let missing: Vec<usize> = (0..dataset.texts.len())
-        .filter(|row| !known(&dataset.keys[*row]))
-        .collect();
-    let mut vectors = Array2::zeros((dataset.texts.len(), numbers_a_row));
-    let mut fresh = Vec::new();
-    let texts: Vec<&str> = missing
-        .iter()
-        .map(|row| dataset.texts[*row].as_str())
-        .collect();
-    for (row, reading) in missing.iter().zip(read(encoder, &texts).await?) {
-        let numbers = reading.vectors().concat();
-        vectors
-            .row_mut(*row)
-            .assign(&ndarray::ArrayView1::from(&numbers));
-        fresh.push((dataset.keys[*row], numbers));
-    }
-    for (row, key) in dataset.keys.iter().enumerate() {
-        if let Some(numbers) = cache.as_ref().and_then(|cache| cache.get(key)) {
-            vectors
-                .row_mut(row)
-                .assign(&ndarray::ArrayView1::from(numbers));
-        }
-    }
-    if let Some(Err(error)) = cache.as_mut().map(|cache| cache.extend(fresh)) {
-        warn!(
-            error = &error as &dyn Error,
-            "the readings could not be kept and will be taken again"
-        );
-    }
-    Ok(Readings::Layers { vectors, width })
+    let mut cache = cache(artefacts, encoder.fingerprint(), numbers_a_row);
+    let missing = missing(dataset, &cache);
+    let numbers = |reading: &Reading| reading.vectors().concat();
+    read(encoder, (dataset, &missing), &mut cache, numbers).await?;
+    Ok(Readings::Layers {
+        vectors: cache.matrix(&dataset.keys),
+        width,
+    })
 }
 
-/// Reads texts with a progress bar, texts of about the same length together.
-pub(super) async fn read(encoder: &Encoder, texts: &[&str]) -> Result<Vec<Reading>, EncoderError> {
-    let bar = progress::bar(texts.len() as u64, "reading the rows");
-    let mut order: Vec<usize> = (0..texts.len()).collect();
-    order.sort_by_key(|at| texts[*at].len());
-    let mut readings: Vec<Option<Reading>> = vec![None; texts.len()];
-    for at in order.chunks(TEXTS_PER_CALL) {
-        let called = encoder
-            .embed(at.iter().map(|at| texts[*at].to_owned()).collect())
-            .await?;
-        for (at, reading) in at.iter().zip(called) {
-            readings[*at] = Some(reading);
+/// The cache beside some artefacts of what a `reader` says in so many numbers.
+pub(super) fn cache(artefacts: &Path, reader: &str, numbers: usize) -> Cache {
+    let opened = Cache::open(&artefacts.join(CACHE_FOLDER), reader, numbers);
+    opened.unwrap_or_else(|error| {
+        warn!(
+            error = &error as &dyn Error,
+            "the cache of readings cannot be used"
+        );
+        Cache::in_memory(numbers)
+    })
+}
+
+/// The rows of which nothing is known.
+pub(super) fn missing(dataset: &Dataset, cache: &Cache) -> Vec<usize> {
+    let rows = 0..dataset.texts.len();
+    rows.filter(|row| cache.get(&dataset.keys[*row]).is_none())
+        .collect()
+}
+
+/// Reads some rows with a progress bar, texts of about the same length together. Whatever was read is kept at once, so that a
+/// training that is broken off begins where it was.
+pub(super) async fn read(
+    encoder: &Encoder,
+    (dataset, rows): (&Dataset, &[usize]),
+    cache: &mut Cache,
+    numbers: impl Fn(&Reading) -> Vec<f32>,
+) -> Result<(), EncoderError> {
+    let bar = progress::bar(rows.len() as u64, "reading the rows");
+    let mut order = rows.to_vec();
+    order.sort_by_key(|row| dataset.texts[*row].len());
+    let mut is_kept = true;
+    for some in order.chunks(TEXTS_PER_CALL) {
+        let texts = some.iter().map(|row| dataset.texts[*row].clone());
+        let readings = encoder.embed(texts.collect()).await?;
+        let fresh = some.iter().zip(&readings);
+        let fresh = fresh.map(|(row, reading)| (dataset.keys[*row], numbers(reading)));
+        if let Err(error) = cache.extend(fresh.collect())
+            && std::mem::take(&mut is_kept)
+        {
+            warn!(
+                error = &error as &dyn Error,
+                "the readings could not be kept and will be taken again"
+            );
         }
-        bar.inc(at.len() as u64);
+        bar.inc(some.len() as u64);
     }
     bar.finish_and_clear();
-    // One reading a text is what `embed` promises.
-    Ok(readings.into_iter().flatten().collect())
+    Ok(())
 }

@@ -185,7 +185,10 @@ impl Prepared {
         let dataset = self.dataset;
         let readings = match &self.tuned {
             _ if !uses(FeatureKind::Transformer) => None,
-            Some(tuned) => Some(tuned.readings(&dataset).await?),
+            Some(tuned) => {
+                let base = encoder.fingerprint();
+                Some(tuned.readings(&dataset, base, cache).await?)
+            }
             None => Some(reading::layers(&dataset, encoder, cache).await?),
         };
         let material = Material {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest as _, Sha256};
 
@@ -20,7 +20,7 @@ use crate::{
     router::{
         artefact::{ADAPTER_FILE, Artefact},
         encoder::{
-            Encoder, EncoderError,
+            Encoder, EncoderError, Reading,
             adapter::{Adapter, AdapterError},
         },
         model::Transformer,
@@ -102,36 +102,35 @@ impl Tuned {
         }
     }
 
-    /// What it says of every row: from those held back, and where a row was not among the tuned ones, by reading it.
+    /// What it says of every row: from those held back, and where a row was not among the tuned ones, by reading it, or from what
+    /// was read before. `base`: the fingerprint of the encoder that was tuned.
     ///
     /// # Errors
     /// The encoder failed.
-    pub async fn readings(&self, dataset: &Dataset) -> Result<Readings, ReadError> {
+    pub async fn readings(
+        &self,
+        dataset: &Dataset,
+        base: &str,
+        artefacts: &Path,
+    ) -> Result<Readings, ReadError> {
         let head = self.head();
         let classes = self.adapter.about().categories.len();
-        let mut logits = Array2::zeros((dataset.texts.len(), classes));
-        let mut unseen = Vec::new();
-        for (row, key) in dataset.keys.iter().enumerate() {
-            match self.held_back.get(key) {
-                Some(of_row) => logits
-                    .row_mut(row)
-                    .assign(&ndarray::ArrayView1::from(of_row)),
-                None => unseen.push(row),
-            }
-        }
+        let reader = format!("{base}-{}", self.sha256);
+        let mut cache = reading::cache(artefacts, &reader, classes);
+        let mut unseen = reading::missing(dataset, &cache);
+        unseen.retain(|row| !self.held_back.contains_key(&dataset.keys[*row]));
         if !unseen.is_empty() {
             let (config, adapter) = (self.config.clone(), self.adapter.clone());
             let opened =
                 tokio::task::spawn_blocking(move || Encoder::open(&config, &[], Some(&adapter)));
             let encoder = opened.await.map_err(|_cancelled| EncoderError::Stopped)??;
-            let texts: Vec<&str> = unseen
-                .iter()
-                .map(|row| dataset.texts[*row].as_str())
-                .collect();
-            for (row, reading) in unseen.iter().zip(reading::read(&encoder, &texts).await?) {
-                logits
-                    .row_mut(*row)
-                    .assign(&ndarray::ArrayView1::from(&head.features(&reading)));
+            let numbers = |reading: &Reading| head.features(reading);
+            reading::read(&encoder, (dataset, &unseen), &mut cache, numbers).await?;
+        }
+        let mut logits = cache.matrix(&dataset.keys);
+        for (mut row, key) in logits.rows_mut().into_iter().zip(&dataset.keys) {
+            if let Some(of_row) = self.held_back.get(key) {
+                row.assign(&ArrayView1::from(of_row));
             }
         }
         Ok(Readings::Tuned {

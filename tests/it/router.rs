@@ -1,5 +1,7 @@
 //! What a router says of questions: categories, thresholds, tiers, and why.
 
+use std::fs;
+
 use coterie::{
     config::{self, FeatureKind},
     ids::{CategoryId, OUT_OF_DOMAIN},
@@ -236,6 +238,8 @@ async fn what_a_route_that_was_removed_was_about_is_out_of_domain() {
         );
         assert_eq!(verdict.scores.len(), 4, "{verdict:?}");
     }
+    let readings = fs::read_dir(artefacts.path().join(".readings")).unwrap();
+    assert_eq!(readings.count(), 1, "what the tuned encoder said is kept");
     let inside = ask(
         &router,
         "My Rust program does not compile: cannot borrow as mutable.",
