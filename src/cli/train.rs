@@ -1,6 +1,6 @@
 //! `coterie train`.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -110,7 +110,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         routes_sha256,
         sources: args.sources,
         base: None,
-        seen: HashSet::new(),
+        seen: Vec::new(),
         doubtful: Vec::new(),
         created_at_ms: clock::now_ms(),
     };

@@ -24,7 +24,7 @@ pub type Key = [u8; KEY_BYTES];
 pub struct Dataset {
     /// The classes: categories by name, `out_of_domain` last where there are such rows.
     pub categories: Vec<CategoryId>,
-    /// Those without rows that are no category to whoever asks; `out_of_domain` is none of them.
+    /// Those that are no category to whoever asks; `out_of_domain` is none of them.
     pub silent: Vec<CategoryId>,
     /// The texts, in an order that depends on their content and the seed alone.
     pub texts: Vec<String>,
@@ -88,18 +88,13 @@ impl Dataset {
         }
     }
 
-    /// The same with these classes, of which those that have no rows are silent.
+    /// The same, knowing these classes as well, with rows or without; all but `out_of_domain` are silent.
     #[must_use]
-    pub fn with_silent<'c>(self, more: impl IntoIterator<Item = &'c CategoryId>) -> Self {
-        let more: BTreeSet<CategoryId> = more.into_iter().cloned().collect();
-        let is_silent =
-            |it: &&CategoryId| it.as_str() != OUT_OF_DOMAIN && !self.categories.contains(it);
-        let silent = more.iter().filter(is_silent).cloned().collect();
-        let categories = ordered(
-            more.into_iter()
-                .chain(self.categories.iter().cloned())
-                .collect(),
-        );
+    pub fn with_silent(self, classes: BTreeSet<CategoryId>) -> Self {
+        let named = self.categories.iter().chain(&classes);
+        let categories = ordered(named.cloned().collect());
+        let mut silent: Vec<CategoryId> = classes.into_iter().collect();
+        silent.retain(|category| category.as_str() != OUT_OF_DOMAIN);
         let class: BTreeMap<&CategoryId, usize> = categories.iter().zip(0..).collect();
         let labels = self.labels.iter();
         let labels = labels
@@ -265,12 +260,9 @@ mod tests {
     #[test]
     fn classes_without_rows_stand_where_they_would_with_some() {
         let dataset = Dataset::new([row("a", "math"), row("b", OUT_OF_DOMAIN)], 7);
-        let more = ["writing", "law"].map(CategoryId::new);
-        let dataset = dataset.with_silent(&more);
-        assert_eq!(
-            dataset.silent,
-            more[..].iter().rev().cloned().collect::<Vec<_>>()
-        );
+        let more = ["writing", "law", OUT_OF_DOMAIN].map(CategoryId::new);
+        let dataset = dataset.with_silent(more.into());
+        assert_eq!(dataset.silent, ["law", "writing"].map(CategoryId::new));
         let names: Vec<_> = dataset.categories.iter().map(CategoryId::as_str).collect();
         assert_eq!(names, ["law", "math", "writing", OUT_OF_DOMAIN]);
         let of = |text: &str| dataset.texts.iter().position(|known| known == text);

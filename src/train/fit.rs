@@ -155,6 +155,8 @@ struct Problem<'d> {
     out_of_domain: Option<usize>,
     /// See [`Dataset::silent`].
     silent: Vec<usize>,
+    /// The class of each row as it is told: what is of a silent one is out of domain.
+    told: Vec<usize>,
     /// Rows that the base was not trained on.
     unseen: Vec<usize>,
 }
@@ -224,10 +226,16 @@ impl<'d> Problem<'d> {
         let is_outside = |category: &CategoryId| category.as_str() == OUT_OF_DOMAIN;
         let out_of_domain = dataset.categories.iter().position(is_outside);
         let is_silent = |class: &usize| dataset.silent.contains(&dataset.categories[*class]);
+        let silent: Vec<usize> = (0..classes).filter(is_silent).collect();
+        let told = dataset.labels.iter().map(|label| match out_of_domain {
+            Some(outside) if silent.contains(label) => outside,
+            _ => *label,
+        });
         Self {
+            told: told.collect(),
             folds: head::folds(&dataset.labels, classes),
             targets: Targets::balanced(dataset.labels.clone(), classes, SMOOTHING),
-            silent: (0..classes).filter(is_silent).collect(),
+            silent,
             unseen,
             out_of_domain,
             base,

@@ -1,7 +1,6 @@
 //! The router in force: the one in a folder, or the one that the routes' own examples make at start.
 
 use std::{
-    collections::HashSet,
     error::Error,
     path::{Path, PathBuf},
 };
@@ -10,7 +9,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tracing::{info, warn};
 
 use super::{
-    dataset::{self, Key},
+    dataset,
     reading::LAYERS,
     router::{Job, Prepared, TrainError},
     shipped,
@@ -186,7 +185,7 @@ pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Enc
         routes_sha256: routes_sha256(catalogue),
         sources: Vec::new(),
         base: shipped.filter(suits),
-        seen: seen_by_the_shipped(),
+        seen: dataset::of_routes(&config::embedded_routes()),
         doubtful: Vec::new(),
         created_at_ms: clock::now_ms(),
     }
@@ -213,13 +212,6 @@ fn shipped(config: &RouterConfig) -> Option<Artefact> {
             None
         }
     }
-}
-
-/// The rows that the shipped router was trained on and that routes may still have: the examples of the shipped ones.
-fn seen_by_the_shipped() -> HashSet<Key> {
-    let rows = dataset::of_routes(&config::embedded_routes()).into_iter();
-    rows.map(|row| dataset::key(row.query.likelier_reading()))
-        .collect()
 }
 
 /// Whether the routes are about what the shipped router is about: most of them are among its categories.

@@ -1,7 +1,7 @@
 //! `coterie train`: rows → an artefact. Reads the rows by every encoder, fits, and writes the folder.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
-    dataset::{Dataset, Key},
+    dataset::{self, Dataset, Key},
     doubt,
     fit::{self, Material, OnTop, Trained},
     labels::Labelled,
@@ -57,8 +57,8 @@ pub struct Job {
     pub sources: Vec<Source>,
     /// The router that this one is trained on top of.
     pub base: Option<Artefact>,
-    /// The rows that this one was trained on as well.
-    pub seen: HashSet<Key>,
+    /// Rows that this one was trained on as well. They stand in for its classes of which there are no rows else, and prove nothing.
+    pub seen: Vec<Labelled>,
     /// The origins of rows whose label may be wrong: those that are next to impossible are left out ([`doubt`]).
     pub doubtful: Vec<String>,
     /// What the manifest says of when it was trained, milliseconds since 1970 UTC.
@@ -119,13 +119,7 @@ impl Prepared {
     /// # Errors
     /// An encoder is missing or unusable.
     pub fn new(job: Job, config: &EncoderConfig, encoder: &Encoder) -> Result<Self, TrainError> {
-        let mut dataset = Dataset::new(job.rows.iter().cloned(), job.seed);
-        let outside = CategoryId::new(OUT_OF_DOMAIN);
-        let base = job.base.as_ref().map(|base| &base.model.categories);
-        // What is strange was learned from rows that are not here any more; and without the categories that no route is of, their
-        // questions would look like others'.
-        let known = base.filter(|known| known.contains(&outside));
-        dataset = dataset.with_silent(known.into_iter().flatten());
+        let dataset = dataset_of(&job);
         let uses = |kind| job.features.contains(&kind);
         let static_encoder = match &job.static_encoder {
             Some(folder) if uses(FeatureKind::Static) => Some(StaticEncoder::open(folder)?),
@@ -204,6 +198,10 @@ impl Prepared {
         let (manifest, base, out) = (self.manifest, self.job.base, out.to_owned());
         let (doubtful, seen) = (self.job.doubtful, self.job.seen);
         let fit_and_write = move || {
+            let seen = seen
+                .iter()
+                .map(|row| dataset::key(row.query.likelier_reading()));
+            let seen: HashSet<Key> = seen.collect();
             let on_top = base.as_ref().map(|base| OnTop {
                 model: &base.model,
                 seen: &seen,
@@ -239,6 +237,27 @@ impl Prepared {
         };
         spawn_blocking(fit_and_write).await?
     }
+}
+
+/// The rows, and the classes of the base that they are not of. Without rows of those their questions would come to look like
+/// others': whoever is left would get them.
+fn dataset_of(job: &Job) -> Dataset {
+    let own = Dataset::new(job.rows.iter().cloned(), job.seed);
+    let outside = CategoryId::new(OUT_OF_DOMAIN);
+    let known = job.base.as_ref().map(|base| &base.model.categories);
+    let known = known.filter(|known| known.contains(&outside));
+    let missing: BTreeSet<CategoryId> = known
+        .into_iter()
+        .flatten()
+        .filter(|category| !own.categories.contains(category))
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        return own;
+    }
+    let is_missing = |row: &&Labelled| missing.contains(&row.category);
+    let rows = job.seen.iter().filter(is_missing).chain(&job.rows);
+    Dataset::new(rows.cloned(), job.seed).with_silent(missing)
 }
 
 fn vectors(dataset: &Dataset, encoder: &StaticEncoder) -> Array2<f32> {
@@ -395,7 +414,7 @@ mod tests {
             routes_sha256: String::new(),
             sources: Vec::new(),
             base: None,
-            seen: HashSet::new(),
+            seen: Vec::new(),
             doubtful: doubtful.iter().map(|origin| (*origin).to_owned()).collect(),
             created_at_ms: 0,
         };

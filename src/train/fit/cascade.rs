@@ -43,8 +43,7 @@ impl Problem<'_> {
     }
 
     fn shared(&self, cheap: &FittedTier, full: &FittedTier) -> Shared {
-        let top =
-            |tier: &FittedTier| calibration::top(tier.probabilities.view(), &self.dataset.labels);
+        let top = |tier: &FittedTier| calibration::top(tier.probabilities.view(), &self.told);
         let (of_cheap, of_full) = (top(cheap), top(full));
         let settled_from = match &self.base {
             Some(base) => Some(base.model.settled_from).filter(|from| from.is_finite()),

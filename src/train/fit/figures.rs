@@ -17,7 +17,7 @@ impl Problem<'_> {
         if self.folds.iter().all(|fold| *fold == 0) {
             return Vec::new();
         }
-        let top = calibration::top(probabilities.view(), &self.dataset.labels);
+        let top = calibration::top(probabilities.view(), &self.told);
         let of_row = |row: &usize| match self.out_of_domain {
             Some(outside) if argmax(&probabilities.row(*row).to_vec()) == outside => (0.0, false),
             _ => top[*row],
@@ -28,9 +28,9 @@ impl Problem<'_> {
     /// On the rows that the base has not seen, unless it has seen all.
     pub(super) fn figures(&self, probabilities: ArrayView2<'_, f32>) -> Figures {
         if self.unseen.is_empty() {
-            return self.figures_of(probabilities, &self.dataset.labels);
+            return self.figures_of(probabilities, &self.told);
         }
-        let labels = self.unseen.iter().map(|row| self.dataset.labels[*row]);
+        let labels = self.unseen.iter().map(|row| self.told[*row]);
         let labels: Vec<usize> = labels.collect();
         self.figures_of(probabilities.select(Axis(0), &self.unseen).view(), &labels)
     }
@@ -51,7 +51,7 @@ impl Problem<'_> {
             return BTreeMap::new();
         }
         let of_file = |(name, rows): (&str, Vec<usize>)| {
-            let labels: Vec<usize> = rows.iter().map(|row| self.dataset.labels[*row]).collect();
+            let labels: Vec<usize> = rows.iter().map(|row| self.told[*row]).collect();
             let figures = |probabilities: &Array2<f32>| {
                 self.figures_of(probabilities.select(Axis(0), &rows).view(), &labels)
             };

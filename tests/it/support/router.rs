@@ -1,6 +1,6 @@
 //! Small routers, trained in a moment.
 
-use std::{collections::HashSet, path::Path};
+use std::path::Path;
 
 use coterie::{
     catalogue::{Catalogue, Route},
@@ -61,7 +61,7 @@ pub(crate) async fn train(
         routes_sha256: String::new(),
         sources: Vec::new(),
         base: None,
-        seen: HashSet::new(),
+        seen: Vec::new(),
         doubtful: Vec::new(),
         created_at_ms: 0,
     };
