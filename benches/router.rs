@@ -22,7 +22,7 @@ use coterie::{
     router::{Router, artefact::Artefact},
     train::in_force,
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
 
 /// Decisions that are timed in each case.
 const ITERATIONS: usize = 500;
@@ -35,6 +35,9 @@ const LENGTHS: [usize; 3] = [20, 100, 400];
 
 /// Tokens of the question by which numbers of categories are compared.
 const LENGTH_COMPARED: usize = 20;
+
+/// Three words of English have about four tokens.
+const WORDS_IN_TOKENS: (usize, usize) = (3, 4);
 
 /// Numbers of categories that are compared; the first is the measure of the others.
 const CATEGORIES: [usize; 3] = [12, 100, 1000];
@@ -203,14 +206,31 @@ impl std::fmt::Display for Took {
     }
 }
 
+/// So many different questions of about so many tokens: pieces of the shipped routes' examples, one behind the other in any order.
+fn questions(count: usize, tokens: usize) -> Vec<String> {
+    let mut random = SmallRng::seed_from_u64(2);
+    let routes = config::embedded_routes().routes.into_iter();
+    let mut examples: Vec<String> = routes.flat_map(|route| route.examples).collect();
+    examples.shuffle(&mut random);
+    let words: Vec<&str> = examples
+        .iter()
+        .flat_map(|text| text.split_whitespace())
+        .collect();
+    let words_each = tokens * WORDS_IN_TOKENS.0 / WORDS_IN_TOKENS.1;
+    let question = |_| {
+        let from = random.random_range(0..words.len());
+        let from_there = words.iter().cycle().skip(from).take(words_each);
+        from_there.copied().collect::<Vec<_>>().join(" ")
+    };
+    (0..count).map(question).collect()
+}
+
 /// Times the whole path from a text to the verdict, one question after the other.
 async fn time_decisions(router: &Router, tokens: usize) -> Outcome<Took> {
-    let text = "the cat sat on a mat and saw the dog run by ".repeat(tokens);
-    let text = text.split_inclusive(' ').take(tokens).collect::<String>();
     let mut took = Vec::with_capacity(ITERATIONS);
-    for iteration in 0..WARM_UP + ITERATIONS {
+    for (iteration, text) in questions(WARM_UP + ITERATIONS, tokens).iter().enumerate() {
         let started = Instant::now();
-        let query = Query::from_text(&text);
+        let query = Query::from_text(text);
         router.classify(&query).await?;
         if iteration >= WARM_UP {
             took.push(started.elapsed());

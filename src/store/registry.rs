@@ -23,7 +23,9 @@ pub enum PromotionError {
         id: RouterId,
     },
     /// It is what is in force.
-    #[error("router {id} is in force already")]
+    #[error(
+        "router {id} is in force already; a server that could not open it takes it when it is started again"
+    )]
     InForce {
         /// Its id.
         id: RouterId,
