@@ -117,7 +117,7 @@ impl Estimate {
 /// Fits on all outer parts but one, the choice of caution included unless it is given, and judges on that one, in turn.
 ///
 /// # Errors
-/// No assignment keeps to the limits.
+/// No assignment keeps to the limits, whatever scores are asked for.
 pub(in crate::mapping) fn assess(
     tally: &Tally,
     frame: &Frame,

@@ -39,7 +39,7 @@ pub struct Plan {
 /// Fits on all rows, or on those outside of an outer part.
 ///
 /// # Errors
-/// No assignment keeps to the limits.
+/// No assignment keeps to the limits. On a part of the rows the limits alone are meant, not the scores that are asked for.
 pub(in crate::mapping) fn fit(
     tally: &Tally,
     frame: &Frame,
@@ -47,28 +47,32 @@ pub(in crate::mapping) fn fit(
     effort: Effort,
 ) -> Result<Plan, Infeasible> {
     let sums = tally.outside(outside);
-    let mut judged = Caution::ALL.map(|_| Judged::new(frame));
-    for part in 0..INNER {
-        let held_back = tally.inner(part, outside);
-        let cells = Cells::of(&sums.less(&held_back), &frame.pool.weights);
-        for (caution, judged) in Caution::ALL.into_iter().zip(&mut judged) {
-            let plan = plan(&cells, caution, frame, Effort::Near)?;
-            judged.add(&plan.assignment.expert_of, &held_back);
-        }
+    let ranked = ranked(tally, frame, (outside, &sums));
+    if outside.is_some() {
+        return fit_with(ranked[0], &sums, frame, effort);
     }
-    // Of equally good ones the more cautious.
-    let scores = Caution::ALL
-        .into_iter()
-        .zip(judged.iter().map(Judged::score));
-    let best = scores.reduce(|a, b| if b.1 >= a.1 { b } else { a });
-    let caution = best.map_or(Caution::ALL[0], |(caution, _)| caution);
-    fit_with(caution, &sums, frame, effort)
+    let cells = Cells::of(&sums, &frame.pool.weights);
+    let mut found = plan(&cells, ranked[0], frame, effort);
+    let keeps_all = |plan: &Plan| frame.out_of_reach(&plan.scores).is_none();
+    // What is expected of experts depends on the caution: a score is refused only where no caution expects it.
+    for caution in &ranked[1..] {
+        if frame.scores_min.is_empty() || found.as_ref().is_ok_and(keeps_all) {
+            break;
+        }
+        found = match (found, plan(&cells, *caution, frame, effort)) {
+            (Ok(found), Ok(next)) if !keeps_all(&next) => Ok(found),
+            (Ok(found), Err(_)) => Ok(found),
+            (_, Ok(next)) => Ok(next),
+            (Err(found), Err(next)) => Err(found.nearer(next)),
+        };
+    }
+    found
 }
 
-/// Fits with the caution that is given.
+/// Fits on a part of the rows with the caution that is given.
 ///
 /// # Errors
-/// No assignment keeps to the limits.
+/// No assignment keeps to the limits, whatever scores are asked for.
 pub(in crate::mapping) fn fit_with(
     caution: Caution,
     sums: &Sums,
@@ -76,7 +80,54 @@ pub(in crate::mapping) fn fit_with(
     effort: Effort,
 ) -> Result<Plan, Infeasible> {
     let cells = Cells::of(sums, &frame.pool.weights);
-    plan(&cells, caution, frame, effort)
+    plan_part(&cells, caution, frame, effort)
+}
+
+/// The cautions, those first whose mappings score best on rows held back from the rows at hand; of equally good ones the
+/// more cautious. `sums`: over the rows at hand.
+fn ranked(
+    tally: &Tally,
+    frame: &Frame,
+    (outside, sums): (Option<usize>, &Sums),
+) -> [Caution; Caution::ALL.len()] {
+    let mut judged = Caution::ALL.map(|caution| (caution, Judged::new(frame)));
+    for part in 0..INNER {
+        let held_back = tally.inner(part, outside);
+        let cells = Cells::of(&sums.less(&held_back), &frame.pool.weights);
+        for (caution, judged) in &mut judged {
+            let Ok(plan) = plan_part(&cells, *caution, frame, Effort::Near) else {
+                // No rows keep to these limits: which of them it is, the fit says that this is for.
+                return Caution::ALL;
+            };
+            judged.add(&plan.assignment.expert_of, &held_back);
+        }
+    }
+    let mut ranked = judged.map(|(caution, judged)| (caution, judged.score()));
+    ranked.sort_by(|a, b| {
+        let by_score = b.1.total_cmp(&a.1);
+        by_score.then_with(|| b.0.0.total_cmp(&a.0.0))
+    });
+    ranked.map(|(caution, _)| caution)
+}
+
+/// A plan by what a part of the rows says. Where that keeps to no limit with the scores that are asked for, it goes without
+/// them: whether they can be had is for all rows to say.
+fn plan_part(
+    cells: &Cells,
+    caution: Caution,
+    frame: &Frame,
+    effort: Effort,
+) -> Result<Plan, Infeasible> {
+    plan(cells, caution, frame, effort).or_else(|infeasible| {
+        if frame.scores_min.is_empty() {
+            return Err(infeasible);
+        }
+        let unasked = Frame {
+            scores_min: Vec::new(),
+            ..frame.clone()
+        };
+        plan(cells, caution, &unasked, effort)
+    })
 }
 
 fn plan(
@@ -140,8 +191,17 @@ impl Frame {
         }
     }
 
+    /// The first category that nobody is expected to score enough in: what is asked for there, and the most that is expected.
+    pub(super) fn out_of_reach(&self, score: &Array2<f64>) -> Option<(usize, f64, f64)> {
+        let mut asked = self.scores_min.iter();
+        asked.find_map(|(c, wanted)| {
+            let most = self.best_allowed(score, *c);
+            (most < *wanted).then_some((*c, *wanted, most))
+        })
+    }
+
     /// The most that anyone who may answer a category is expected to score there.
-    pub(super) fn best_allowed(&self, score: &Array2<f64>, category: usize) -> f64 {
+    fn best_allowed(&self, score: &Array2<f64>, category: usize) -> f64 {
         let pairs = score
             .column(category)
             .into_iter()

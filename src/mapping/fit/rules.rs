@@ -144,17 +144,14 @@ pub(super) fn check_scores(
     frame: &Frame,
     outcomes: &Outcomes,
 ) -> Result<(), FitError> {
-    for (c, wanted) in &frame.scores_min {
-        let most = frame.best_allowed(&plan.scores, *c);
-        if most < *wanted {
-            return Err(FitError::ScoreTooHigh {
-                category: outcomes.categories()[*c].clone(),
-                wanted: *wanted,
-                most,
-            });
-        }
+    match frame.out_of_reach(&plan.scores) {
+        None => Ok(()),
+        Some((category, wanted, most)) => Err(FitError::ScoreTooHigh {
+            category: outcomes.categories()[category].clone(),
+            wanted,
+            most,
+        }),
     }
-    Ok(())
 }
 
 /// A limit that cannot hold, with the names and numbers that the user knows it by.

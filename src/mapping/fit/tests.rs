@@ -291,6 +291,58 @@ fn what_cannot_hold_is_named_with_the_least_that_can() {
     assert!(told.contains("no row has a score of `huge`"), "{told}");
 }
 
+/// Experts that are right in so many of ten rows, by category.
+fn tenths(rows_each: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (category, small, large) in [("art", 5, 7), ("chat", 6, 7), ("math", 6, 9)] {
+        for row in 0..rows_each {
+            let score = |right: usize, turn: usize| u8::from((row * turn) % 10 < right);
+            lines.push(format!(
+                r#"{{"id": "{category}/{row}", "prompt": "{category} {row}", "category": "{category}", "scores": {{"small-7": {}, "large-70": {}}}}}"#,
+                score(small, 1),
+                score(large, 3)
+            ));
+        }
+    }
+    lines
+}
+
+#[test]
+fn a_least_score_is_refused_only_where_all_rows_speak_against_it() {
+    let outcomes = outcomes(&tenths(150));
+    let fitted = |least: f64, budget: f64| {
+        let options = Options {
+            limits: Limits {
+                active_b: Some(budget),
+                ..Limits::default()
+            },
+            rules: Rules {
+                scores_min: vec![(CategoryId::new("math"), least)],
+                ..Rules::default()
+            },
+            ..Options::default()
+        };
+        fit(&outcomes, &models(&["small-7", "large-70"]), &options)
+    };
+    // The small expert is expected to reach that, though not on every part of the rows, nor at every caution.
+    for least in [0.5, 0.55, 0.58, 0.59] {
+        let report = fitted(least, 25.0).unwrap();
+        let math = &report.categories[&CategoryId::new("math")];
+        assert!(math.expected >= least && report.active_b.unwrap() <= 25.0);
+        assert!(report.score.is_finite() && report.score_ci95[0].is_finite());
+    }
+    let told = fitted(0.7, 25.0).unwrap_err().to_string();
+    assert!(told.contains("the least is 28"), "{told}");
+    assert_eq!(
+        fitted(0.7, 28.0).unwrap().categories[&CategoryId::new("math")]
+            .expert
+            .as_str(),
+        "large-70"
+    );
+    let told = fitted(0.7, 6.0).unwrap_err().to_string();
+    assert!(told.contains("the least is 28"), "{told}");
+}
+
 #[test]
 fn weights_decide_what_counts() {
     let mut lines = rows(&DIVIDED[..1], 400, 3);
