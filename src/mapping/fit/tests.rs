@@ -324,7 +324,7 @@ fn a_least_score_is_refused_only_where_all_rows_speak_against_it() {
         };
         fit(&outcomes, &models(&["small-7", "large-70"]), &options)
     };
-    // The small expert is expected to reach that, though not on every part of the rows, nor at every caution.
+    // The small expert is expected to score that much, though not by every resample of the rows.
     for least in [0.5, 0.55, 0.58, 0.59] {
         let report = fitted(least, 25.0).unwrap();
         let math = &report.categories[&CategoryId::new("math")];
