@@ -162,9 +162,11 @@ impl Held {
     }
 }
 
+/// The deviation of a figure over resamples; of those that drew no row it is no number, and they are left out.
 pub(in crate::mapping) fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let values = values.filter(|value| value.is_finite());
     let count = values.clone().count() as f64;
-    let mean = values.clone().sum::<f64>() / count;
+    let mean = values.clone().sum::<f64>() / count.max(1.0);
     let squares = values.map(|value| (value - mean).powi(2)).sum::<f64>();
     (squares / (count - 1.0).max(1.0)).sqrt()
 }

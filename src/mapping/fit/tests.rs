@@ -344,6 +344,31 @@ fn a_least_score_is_refused_only_where_all_rows_speak_against_it() {
 }
 
 #[test]
+fn resamples_that_draw_nothing_leave_the_interval_a_number() {
+    let line = r#"{"id": "1", "prompt": "a", "category": "c", "scores": {"x-7": 1, "y-7": 0}}"#;
+    let (rows, models) = (outcomes(&[line.to_owned()]), models(&["x-7", "y-7"]));
+    let report = fit(&rows, &models, &Options::default()).unwrap();
+    let judged = evaluate::evaluate(
+        report.mapping.clone(),
+        None,
+        &rows,
+        (&models, Weights::Traffic),
+    );
+    let judged = judged.unwrap();
+    for interval in [
+        report.score_ci95,
+        report.gain_ci95,
+        judged.score_ci95,
+        judged.gain_ci95,
+    ] {
+        assert!(
+            interval.iter().all(|bound| bound.is_finite()),
+            "{interval:?}"
+        );
+    }
+}
+
+#[test]
 fn weights_decide_what_counts() {
     let mut lines = rows(&DIVIDED[..1], 400, 3);
     lines.extend(rows(&DIVIDED[2..], 50, 4));
