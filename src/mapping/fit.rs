@@ -4,6 +4,7 @@
 //! any part can be fitted (`cells`, `plan`, `solve`) and judged (`assess`) without going through the rows again. How and
 //! why is told to users in `docs/mapping.md`.
 
+pub(in crate::mapping) mod amount;
 pub mod assess;
 pub(in crate::mapping) mod baselines;
 pub mod cells;

@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::{
+    amount::enough,
     outcomes::Outcomes,
     plan::{Frame, Plan},
     solve::{Infeasible, Limits},
@@ -81,7 +82,8 @@ pub enum FitError {
     },
     /// A budget is too small.
     #[error(
-        "{limit} {unit} are too few: with the rules and the limits before it kept, the least is {least:.6}"
+        "{limit} {unit} are too few: with the rules and the limits before it kept, the least is {}",
+        enough(*least)
     )]
     OverBudget {
         /// The budget.

@@ -1,6 +1,9 @@
 //! A fit as text for a terminal.
 
-use super::report::{Baselines, FrontierPoint, Report, Verdict};
+use super::{
+    amount::told,
+    report::{Baselines, FrontierPoint, Report, Verdict},
+};
 use crate::mapping::evaluate::Evaluation;
 
 /// Distance from the optimum that is told.
@@ -155,7 +158,7 @@ fn costs(resident_b: Option<f64>, usd: Option<f64>, usd_is_estimated: bool) -> V
     } else {
         ""
     };
-    let usd = usd.map(|usd| format!("{:<14}{usd:>8.6}  dollars a question{note}", "cost"));
+    let usd = usd.map(|usd| format!("{:<14}{:>8}  dollars a question{note}", "cost", told(usd)));
     std::iter::once(resident).chain(usd).collect()
 }
 
@@ -203,9 +206,7 @@ fn frontier(title: &str, points: &[FrontierPoint]) -> Vec<String> {
         ),
     ];
     for point in points {
-        let usd = point
-            .usd
-            .map_or_else(|| "-".to_owned(), |usd| format!("{usd:.6}"));
+        let usd = point.usd.map_or_else(|| "-".to_owned(), told);
         lines.push(format!(
             "{:>10}  {:>8.4}  {:>8.4}  {:>10}  {usd:>10}  {:>7}",
             size(point.active_b),

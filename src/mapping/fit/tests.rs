@@ -252,7 +252,8 @@ fn what_cannot_hold_is_named_with_the_least_that_can() {
     };
     let told = refused(pinned(), active);
     assert!(
-        told.contains("20 billion active parameters are too few") && told.contains("28.000000"),
+        told.contains("20 billion active parameters are too few")
+            && told.ends_with("the least is 28"),
         "{told}"
     );
     let resident = Limits {
@@ -261,7 +262,7 @@ fn what_cannot_hold_is_named_with_the_least_that_can() {
     };
     let told = refused(pinned(), resident);
     assert!(
-        told.contains("60 billion resident parameters") && told.contains("70.000000"),
+        told.contains("60 billion resident parameters") && told.ends_with("the least is 70"),
         "{told}"
     );
     let experts = Limits {
@@ -332,7 +333,7 @@ fn a_least_score_is_refused_only_where_all_rows_speak_against_it() {
         assert!(report.score.is_finite() && report.score_ci95[0].is_finite());
     }
     let told = fitted(0.7, 25.0).unwrap_err().to_string();
-    assert!(told.contains("the least is 28"), "{told}");
+    assert!(told.ends_with("the least is 28"), "{told}");
     assert_eq!(
         fitted(0.7, 28.0).unwrap().categories[&CategoryId::new("math")]
             .expert
@@ -340,7 +341,7 @@ fn a_least_score_is_refused_only_where_all_rows_speak_against_it() {
         "large-70"
     );
     let told = fitted(0.7, 6.0).unwrap_err().to_string();
-    assert!(told.contains("the least is 28"), "{told}");
+    assert!(told.ends_with("the least is 28"), "{told}");
 }
 
 #[test]
