@@ -35,10 +35,8 @@ fn decimals(amount: f64, digits: u8) -> usize {
         return 0;
     }
     let before = amount.abs().log10().floor() + 1.0;
-    let decimals = 0..=DECIMALS_MAX;
     let enough = |decimals: &u8| f64::from(*decimals) + before >= f64::from(digits);
-    decimals
-        .into_iter()
+    (0..=DECIMALS_MAX)
         .find(enough)
         .unwrap_or(DECIMALS_MAX)
         .into()

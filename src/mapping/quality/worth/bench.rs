@@ -54,7 +54,9 @@ pub(super) enum Goal {
 pub(super) struct Tried {
     pub(super) per_question: Vec<usize>,
     pub(super) by_category: Vec<usize>,
-    /// The λ that both were chosen with.
+    /// The mapping of categories for the best score, whatever λ is.
+    pub(super) plain: Vec<usize>,
+    /// The λ that the first two were chosen with.
     lambda: Vec<f64>,
 }
 
@@ -209,25 +211,27 @@ impl<'b> Bench<'b> {
         let mut tried = Tried {
             per_question: vec![0; rows],
             by_category: vec![0; rows],
+            plain: vec![0; rows],
             lambda: vec![0.0; rows],
         };
         for (fold, plan) in folds.iter().zip(&self.plans) {
             let allowed = self.answering(plan);
-            let by_category = self.by_category(plan, &fold.held);
+            let plain = self.plain(plan, &fold.held);
             let chosen = self.per_question(goal, fold, &allowed);
             // Where no λ keeps to the budgets the mapping of categories does.
-            let (lambda, per_question) = chosen.unwrap_or_else(|| (0.0, by_category.clone()));
+            let (lambda, per_question) = chosen.unwrap_or_else(|| (0.0, plain.clone()));
             let by_category = match (goal, &self.costs) {
                 (Goal::Word(_), Some(costs)) => {
                     let expected = self.expected_shares(plan, &fold.held);
                     let masked = self.masked(expected, &allowed, &fold.held);
                     prefer::choices(masked.view(), costs, lambda)
                 }
-                _ => by_category,
+                _ => plain.clone(),
             };
             for (at, row) in fold.held.iter().enumerate() {
                 tried.per_question[*row] = per_question[at];
                 tried.by_category[*row] = by_category[at];
+                tried.plain[*row] = plain[at];
                 tried.lambda[*row] = lambda;
             }
         }
@@ -259,7 +263,7 @@ impl<'b> Bench<'b> {
         Some((lambda, prefer::choices(held.view(), costs, lambda)))
     }
 
-    fn by_category(&self, plan: &Plan, at: &[usize]) -> Vec<usize> {
+    fn plain(&self, plan: &Plan, at: &[usize]) -> Vec<usize> {
         let expert = |row: &usize| plan.assignment.expert_of[self.sample.category_of()[*row]];
         at.iter().map(expert).collect()
     }
@@ -287,22 +291,37 @@ impl<'b> Bench<'b> {
     /// The gain of one stage over the other, and its worth, each with its standard error; over the rows on which both
     /// choices were tried, on the scores' own scale.
     pub(super) fn compare(&self, tried: &Tried) -> ((f64, f64), (f64, f64)) {
-        let scores = self.sample.scores();
         let width = self.sample.range().width();
         let cost = |expert: usize| self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
-        let mut rows = Vec::with_capacity(self.weights.len());
-        for (row, weight) in self.weights.iter().enumerate() {
+        let worth = |(row, weight, gain): (usize, f64, f64)| {
             let (a, b) = (tried.per_question[row], tried.by_category[row]);
-            let gain = width * f64::from(scores[[row, a]] - scores[[row, b]]);
-            if !gain.is_nan() {
-                let dearer = tried.lambda[row] * width * (cost(a) - cost(b));
-                rows.push((*weight, gain, gain - dearer));
-            }
-        }
+            (
+                weight,
+                gain - tried.lambda[row] * width * (cost(a) - cost(b)),
+            )
+        };
+        let gains = self.gains(&tried.per_question, &tried.by_category);
         (
-            mean(rows.iter().map(|row| (row.0, row.1))),
-            mean(rows.iter().map(|row| (row.0, row.2))),
+            mean(gains.iter().map(|(_, weight, gain)| (*weight, *gain))),
+            mean(gains.iter().map(|gain| worth(*gain))),
         )
+    }
+
+    /// The gain over the mapping of categories for the best score, over the rows on which both choices were tried.
+    pub(super) fn gain_over_plain(&self, tried: &Tried) -> f64 {
+        let gains = self.gains(&tried.per_question, &tried.plain);
+        mean(gains.iter().map(|(_, weight, gain)| (*weight, *gain))).0
+    }
+
+    /// Each row on which both choices were tried, with its weight and what the first scored more there.
+    fn gains(&self, first: &[usize], second: &[usize]) -> Vec<(usize, f64, f64)> {
+        let scores = self.sample.scores();
+        let width = self.sample.range().width();
+        let of_row = |(row, weight): (usize, &f64)| {
+            let gain = width * f64::from(scores[[row, first[row]]] - scores[[row, second[row]]]);
+            (!gain.is_nan()).then_some((row, *weight, gain))
+        };
+        self.weights.iter().enumerate().filter_map(of_row).collect()
     }
 }
 
