@@ -37,7 +37,7 @@ pub use delivery::{
 };
 pub use environment::Environment;
 pub use load::{DEFAULT_PATH, load, load_models, load_routes, source_name};
-pub use mapping::{MappingSource, read as read_mapping};
+pub use mapping::{MappingSource, quality_named, read as read_mapping};
 pub use mistake::{Mistake, Mistakes};
 pub use schema::{cards_schema, config_schema, mapping_schema, route_schema};
 pub use server::{ApiKey, Limits, ServerConfig};
