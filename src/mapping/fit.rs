@@ -28,7 +28,7 @@ use self::{
     frontier::Cost,
     models::Models,
     outcomes::Outcomes,
-    plan::Frame,
+    plan::{Frame, Price},
     pool::{Pool, Weights},
     report::Report,
     solve::{Effort, Limits},
@@ -47,6 +47,8 @@ pub struct Options {
     pub rules: Rules,
     /// What counts where questions are chosen for one by one and no budget says it; nothing: the score alone.
     pub prefer: Option<Preference>,
+    /// What cost counts for in the mapping of categories; none: nothing, beside the limits.
+    pub price: Option<Price>,
     /// Decides which rows are held back together, and which are drawn in resamples.
     pub seed: u64,
 }
@@ -83,6 +85,7 @@ pub(in crate::mapping) fn prepare(
         allowed: options.rules.allowed(outcomes)?,
         limits: options.limits,
         scores_min: options.rules.scores_min(outcomes)?,
+        price: options.price.clone(),
         pool: Pool::of(outcomes, models, options.weights),
     };
     let once = vec![1; outcomes.rows()];

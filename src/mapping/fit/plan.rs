@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::{
+    super::quality::prefer::{CostUnit, Costs},
     cells::{Caution, Cells},
     folds::INNER,
     pool::Pool,
@@ -21,6 +22,17 @@ pub struct Frame {
     pub limits: Limits,
     /// The least score that must be expected in some categories.
     pub scores_min: Vec<(usize, f64)>,
+    /// What cost counts for; none: nothing, beside the limits.
+    pub price: Option<Price>,
+}
+
+/// What cost counts for beside scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Price {
+    /// What a unit of cost must bring, on the scores' own scale.
+    pub lambda: f64,
+    /// What experts cost.
+    pub costs: Costs,
 }
 
 /// A fitted mapping.
@@ -102,7 +114,7 @@ fn ranked(
             judged.add(&plan.assignment.expert_of, &held_back);
         }
     }
-    let mut ranked = judged.map(|(caution, judged)| (caution, judged.score()));
+    let mut ranked = judged.map(|(caution, judged)| (caution, judged.worth()));
     ranked.sort_by(|a, b| {
         let by_score = b.1.total_cmp(&a.1);
         by_score.then_with(|| b.0.0.total_cmp(&a.0.0))
@@ -136,10 +148,16 @@ fn plan(
     frame: &Frame,
     effort: Effort,
 ) -> Result<Plan, Infeasible> {
-    let problem = frame.problem(cells.scores(caution));
+    let scores = cells.scores(caution);
+    let mut problem = frame.problem(scores.clone());
+    if let Some(Price { lambda, costs }) = &frame.price {
+        for (mut scores, cost) in problem.score.rows_mut().into_iter().zip(&costs.of) {
+            scores -= lambda * cost;
+        }
+    }
     Ok(Plan {
         assignment: solve(&problem, effort)?,
-        scores: problem.score,
+        scores,
         caution,
         best_single: cells.best_single(|expert| frame.admits(expert)),
     })
@@ -152,6 +170,7 @@ impl Frame {
             allowed: Array2::from_elem((pool.params_b.len(), pool.weights.len()), true),
             limits: Limits::default(),
             scores_min: Vec::new(),
+            price: None,
             pool,
         }
     }
@@ -254,6 +273,18 @@ impl<'f> Judged<'f> {
             .iter()
             .map(|(scores, sum)| (*scores, sum / scores));
         self.weighted(scored)
+    }
+
+    /// The score less what the cost counts for.
+    fn worth(&self) -> f64 {
+        let paid = self.frame.price.as_ref().map_or(0.0, |price| {
+            let cost = match price.costs.unit {
+                CostUnit::ParamsB => self.active_b(),
+                CostUnit::Usd => self.usd().unwrap_or_default(),
+            };
+            price.lambda * cost
+        });
+        self.score() - paid
     }
 
     pub(in crate::mapping) fn active_b(&self) -> f64 {

@@ -22,7 +22,7 @@ use crate::{
         evaluate::pair::{self, PairReport, PairRow},
         fit::{
             self, FitError, Options, assess::Estimate, folds, models::Models, outcomes::Outcomes,
-            report::known,
+            plan::Price, report::known,
         },
     },
 };
@@ -36,6 +36,8 @@ pub struct PerQuestion {
     pub worth: Worth,
     /// The model of all rows.
     pub model: QualityModel,
+    /// What cost counts for in the mapping of categories that is written in the model's place; none: nothing.
+    pub price: Option<Price>,
 }
 
 /// What choosing question by question is worth on rows held back.
@@ -148,6 +150,9 @@ pub fn fit(
     });
     let aims: Vec<Aim> = aims.collect();
     let asked = aims.first();
+    // A preference is kept to by categories as well.
+    let price = asked.filter(|aim| aim.is_for_less_cost() && !aim.pays());
+    let price = price.and_then(|aim| bench.price(aim.lambda));
     let worth = Worth {
         pays: asked.is_some_and(Aim::pays),
         prefer: asked.map_or(Prefer::Word(Preference::Quality), |aim| aim.prefer),
@@ -157,7 +162,11 @@ pub fn fit(
         aims,
     };
     let model = trial.model(bench.priced(&judged), &allowed)?;
-    Ok(PerQuestion { worth, model })
+    Ok(PerQuestion {
+        worth,
+        model,
+        price,
+    })
 }
 
 impl Worth {
@@ -197,6 +206,11 @@ impl Aim {
     fn pays(&self) -> bool {
         let keeps_quality = !self.is_for_quality() || self.gain_over_plain >= -ROUNDING;
         self.worth > 0.0 && self.worth >= self.worth_standard_error && keeps_quality
+    }
+
+    /// Whether it stands for a word that gives up score for cost.
+    fn is_for_less_cost(&self) -> bool {
+        matches!(self.prefer, Prefer::Word(_)) && !self.is_for_quality()
     }
 
     fn is_for_quality(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::{
         Prepared,
         cells::{Caution, Cells},
         outcomes::Outcomes,
-        plan::{self, Frame, Plan},
+        plan::{self, Frame, Plan, Price},
         rules,
         solve::{Effort, used},
     },
@@ -91,6 +91,13 @@ impl<'b> Bench<'b> {
 
     pub(super) fn weights(&self) -> &[f64] {
         &self.weights
+    }
+
+    /// What λ makes of cost for a mapping of categories; none where costs are not known.
+    pub(super) fn price(&self, lambda: f64) -> Option<Price> {
+        let costs = self.costs.clone()?;
+        let lambda = lambda * self.sample.range().width();
+        Some(Price { lambda, costs })
     }
 
     pub(super) fn cost_unit(&self) -> Option<CostUnit> {

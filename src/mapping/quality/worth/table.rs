@@ -67,8 +67,14 @@ pub(super) fn verdict(worth: &Worth) -> String {
     let advice = elsewhere.map_or_else(String::new, |aim| {
         format!("; with `--prefer {}` it would be {}", name(aim), by(aim))
     });
+    let kept = if asked.is_for_less_cost() {
+        format!(", still at `{}`", name(asked))
+    } else {
+        String::new()
+    };
     format!(
-        "choosing question by question does not pay here: {here}, {words}. The mapping goes by categories alone: {}{advice}",
+        "choosing question by question does not pay here: {here}, {words}. The mapping goes by categories alone{kept}: \
+         {}{advice}",
         figure(asked.otherwise())
     )
 }
