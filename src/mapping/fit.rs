@@ -8,6 +8,7 @@ pub(in crate::mapping) mod amount;
 pub mod assess;
 pub(in crate::mapping) mod baselines;
 pub mod cells;
+pub(in crate::mapping) mod difficulty;
 pub mod folds;
 mod frontier;
 pub mod models;
@@ -25,6 +26,7 @@ pub mod written;
 pub use self::rules::{FitError, Rules};
 use self::{
     assess::Bench,
+    difficulty::{Difficulty, difficulties},
     frontier::Cost,
     models::Models,
     outcomes::Outcomes,
@@ -32,7 +34,7 @@ use self::{
     pool::{Pool, Weights},
     report::Report,
     solve::{Effort, Limits},
-    tally::{Difficulty, Tally},
+    tally::Tally,
 };
 use crate::config::{Preference, is_mapping_key};
 
@@ -58,7 +60,7 @@ pub(in crate::mapping) struct Prepared {
     pub(in crate::mapping) frame: Frame,
     pub(in crate::mapping) tally: Tally,
     pub(in crate::mapping) blocks: Vec<u8>,
-    difficulties: Vec<Difficulty>,
+    pub(in crate::mapping) difficulties: Vec<Difficulty>,
 }
 
 /// Reads rows, rules and limits.
@@ -79,7 +81,7 @@ pub(in crate::mapping) fn prepare(
             category: category.clone(),
         });
     }
-    let difficulties = tally::difficulties(outcomes);
+    let difficulties = difficulties(outcomes);
     let blocks = folds::blocks(outcomes, options.seed);
     let frame = Frame {
         allowed: options.rules.allowed(outcomes)?,

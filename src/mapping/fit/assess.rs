@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use super::{
     cells::Caution,
+    difficulty::Difficulty,
     folds::{self, OUTER},
     outcomes::Outcomes,
     plan::{self, Frame, Judged, Plan},
     solve::{Effort, Infeasible},
-    tally::{Difficulty, Tally},
+    tally::Tally,
 };
 
 /// Resamples of the bootstrap: with two hundred, a standard error is known to a twentieth.

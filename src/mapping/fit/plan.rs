@@ -234,10 +234,12 @@ impl Frame {
 #[derive(Clone, Debug)]
 pub(in crate::mapping) struct Judged<'f> {
     frame: &'f Frame,
-    /// Scores and their sum, by category.
+    /// Scores and the sum of them, adjusted for the difficulty of their rows, by category.
     scored: Vec<(f64, f64)>,
     /// Rows, and sums over them of billions of parameters and dollars, by category.
     rows: Vec<(f64, f64, f64)>,
+    /// Sums over those of their difficulties.
+    difficulty: Vec<f64>,
 }
 
 impl<'f> Judged<'f> {
@@ -247,6 +249,7 @@ impl<'f> Judged<'f> {
             frame,
             scored: vec![(0.0, 0.0); categories],
             rows: vec![(0.0, 0.0, 0.0); categories],
+            difficulty: vec![0.0; categories],
         }
     }
 
@@ -255,10 +258,11 @@ impl<'f> Judged<'f> {
         for (c, &e) in expert_of.iter().enumerate() {
             let cell = &held_back.cells[[e, c]];
             self.scored[c].0 += cell.scores;
-            self.scored[c].1 += cell.sum;
+            self.scored[c].1 += cell.adjusted;
             let rows = held_back.rows[c];
             let usd = self.frame.pool.usd.as_ref().map_or(0.0, |usd| usd[[e, c]]);
             self.rows[c].0 += rows;
+            self.difficulty[c] += held_back.difficulty[c];
             if rows > 0.0 {
                 self.rows[c].1 += rows * self.frame.pool.params_b[e];
                 self.rows[c].2 += rows * usd;
@@ -266,13 +270,14 @@ impl<'f> Judged<'f> {
         }
     }
 
-    /// The weighted mean score, over the categories in which there are scores.
+    /// The weighted mean score, over the categories in which there are scores; of all rows of those, also where an expert
+    /// was not tried: who was tried on the easy ones alone does not look good by them.
     pub(in crate::mapping) fn score(&self) -> f64 {
-        let scored = self
-            .scored
-            .iter()
-            .map(|(scores, sum)| (*scores, sum / scores));
-        self.weighted(scored)
+        let rows = self.rows.iter().zip(&self.difficulty);
+        let scored = self.scored.iter().zip(rows);
+        self.weighted(scored.map(|((scores, sum), ((rows, _, _), difficulty))| {
+            (*scores, sum / scores + difficulty / rows)
+        }))
     }
 
     /// The score less what the cost counts for.

@@ -15,6 +15,7 @@ use crate::{
     mapping::fit::{
         Prepared,
         cells::{Caution, Cells},
+        difficulty::Difficulty,
         outcomes::Outcomes,
         plan::{self, Frame, Plan, Price},
         rules,
@@ -29,6 +30,7 @@ const BUDGET_SHARE: f64 = 0.995;
 pub(super) struct Bench<'b> {
     frame: &'b Frame,
     sample: &'b Sample<'b>,
+    difficulties: &'b [Difficulty],
     /// What λ is a price of: what is limited, else active parameters, else dollars; none where that is not known of all.
     costs: Option<Costs>,
     /// What each row counts for.
@@ -81,6 +83,7 @@ impl<'b> Bench<'b> {
         Ok(Self {
             frame,
             sample,
+            difficulties: &prepared.difficulties,
             costs,
             weights: row_weights(frame, sample),
             plans: plans.collect::<Result<_, _>>()?,
@@ -285,14 +288,20 @@ impl<'b> Bench<'b> {
         })
     }
 
-    /// What choices for all rows score and take.
+    /// What choices for all rows score and take, also where they were not tried.
     pub(super) fn reached(&self, chosen: &[usize]) -> Reached {
         let all: Vec<usize> = (0..chosen.len()).collect();
-        let scores = self.sample.scores();
-        let free = vec![0.0; scores.ncols()];
-        let (score, _) = prefer::reached(scores, &self.weights, (chosen, &free));
+        let (scores, range) = (self.sample.scores(), self.sample.range());
+        let difficulty = |row: &usize| self.difficulties[*row].score();
+        let adjusted = all.iter().filter_map(|row| {
+            let share = f64::from(scores[[*row, chosen[*row]]]);
+            let adjusted = range.score(share) - difficulty(row);
+            (!share.is_nan()).then_some((self.weights[*row], adjusted))
+        });
+        let difficulties = all.iter().map(|row| (self.weights[*row], difficulty(row)));
+        let score = mean(adjusted).0 + mean(difficulties).0;
         let (params_b, usd) = self.taken(chosen, &all);
-        Reached::new(self.sample.range().score(score), params_b, usd)
+        Reached::new(score, params_b, usd)
     }
 
     /// The gain of one stage over the other, and its worth, each with its standard error; over the rows on which both
