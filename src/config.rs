@@ -344,6 +344,9 @@ pub struct Timeouts {
 pub struct MappingConfig {
     /// Who answers what no category covers.
     pub default: ExpertId,
+    /// Who is asked next if that fails, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub default_fallbacks: Vec<ExpertId>,
     /// Who answers each category that has an entry; the others go to the default expert.
     pub categories: Vec<(CategoryId, Assignment)>,
     /// Experts whose answer may cost more than this many dollars are passed over (`budget.usd_per_question`).

@@ -9,7 +9,11 @@ use crate::{
     ids::{CategoryId, ExpertId},
     mapping::{
         evaluate,
-        fit::{models::Model, outcomes::tests::outcomes, written::Written},
+        fit::{
+            models::Model,
+            outcomes::tests::outcomes,
+            written::{Answering, Written},
+        },
     },
 };
 
@@ -121,7 +125,7 @@ fn a_pool_in_which_one_expert_wins_everything_is_said_not_to_pay() {
         for category in ["art", "chat", "math"] {
             assert_eq!(expert(&report, category), "large-70");
         }
-        assert_eq!(report.mapping.default.as_str(), "large-70");
+        assert_eq!(report.mapping.default.expert.as_str(), "large-70");
         assert_eq!(report.verdict, Verdict::DoesNotPay);
         assert!(
             report.in_words().contains("does not pay"),
@@ -337,7 +341,10 @@ fn no_mapping_scores_above_the_oracle_though_scores_are_missing() {
     let (rows, models) = (easy_alone(&others, 900), models(&names));
     let report = fit(&rows, &models, &Options::default()).unwrap();
     let all_lucky = Written {
-        default: ExpertId::new("lucky-7"),
+        default: Answering {
+            expert: ExpertId::new("lucky-7"),
+            fallbacks: Vec::new(),
+        },
         categories: Vec::new(),
         second_stage: None,
     };
@@ -370,7 +377,7 @@ fn out_of_domain_rows_choose_the_default_expert() {
         &Options::default(),
     )
     .unwrap();
-    assert_eq!(report.mapping.default.as_str(), "small-7");
+    assert_eq!(report.mapping.default.expert.as_str(), "small-7");
     assert_eq!(report.mapping.categories.len(), 1);
 }
 
@@ -415,6 +422,61 @@ fn a_mapping_is_judged_on_other_rows_as_it_stands() {
             .to_string()
             .contains("`large-70`, which answers `art`"),
         "{unknown}"
+    );
+}
+
+#[test]
+fn whoever_may_answer_stands_by_unless_the_set_of_experts_is_limited() {
+    let truth: [(&str, &[(&str, f64)]); 2] = [
+        (
+            "art",
+            &[
+                ("a-1", 0.9),
+                ("b-2", 0.5),
+                ("c-3", 0.3),
+                ("d-4", 0.2),
+                ("e-5", 0.1),
+            ],
+        ),
+        (
+            "math",
+            &[
+                ("a-1", 0.9),
+                ("b-2", 0.5),
+                ("c-3", 0.3),
+                ("d-4", 0.2),
+                ("e-5", 0.1),
+            ],
+        ),
+    ];
+    let fitted = |experts: Option<usize>| {
+        let options = Options {
+            rules: Rules {
+                forbidden: vec![(CategoryId::new("art"), ExpertId::new("b-2"))],
+                ..Rules::default()
+            },
+            limits: Limits {
+                experts,
+                ..Limits::default()
+            },
+            ..Options::default()
+        };
+        let models = models(&["a-1", "b-2", "c-3", "d-4", "e-5"]);
+        fit(&outcomes(&rows(&truth, 150, 9)), &models, &options)
+            .unwrap()
+            .mapping
+    };
+    let yaml = fitted(None).yaml(&[]);
+    assert_eq!(
+        yaml,
+        "default: { expert: a-1, fallbacks: [b-2, c-3, d-4] }\n\
+         art: { expert: a-1, fallbacks: [c-3, d-4, e-5] }\n\
+         math: { expert: a-1, fallbacks: [b-2, c-3, d-4] }\n"
+    );
+    let yaml = fitted(Some(1)).yaml(&[]);
+    assert!(
+        yaml.starts_with("default: a-1\nart: { expert: a-1, fallbacks: [] }\n"),
+        "{yaml}"
     );
 }
 
