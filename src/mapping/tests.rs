@@ -1,4 +1,5 @@
 mod budgets;
+mod defaults;
 mod exploring;
 
 use std::{sync::LazyLock, time::Duration};
@@ -70,26 +71,6 @@ fn experts() -> [ExpertConfig; 3] {
         expert("middle", Some(8_000), 1.0, &all[..1]),
         expert("large", None, 100.0, &all),
     ]
-}
-
-#[test]
-fn the_default_expert_has_fallbacks_of_its_own() {
-    let config = MappingConfig {
-        default_fallbacks: vec![ExpertId::new("middle"), ExpertId::new("large")],
-        ..config()
-    };
-    let id = mapping(None).id().clone();
-    let mapping = Mapping::new(config, &experts(), None);
-    let listed = |category: Option<&str>| {
-        let category = category.map(CategoryId::new);
-        let listed = mapping.listed(category.as_ref(), Today::default());
-        listed.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    for category in [None, Some("legal")] {
-        assert_eq!(listed(category), ["small", "middle", "large"]);
-    }
-    assert_eq!(listed(Some("coding")), ["large", "middle", "small"]);
-    assert_ne!(*mapping.id(), id);
 }
 
 fn mapping(usd_per_question_max: Option<f64>) -> Mapping {
