@@ -238,6 +238,7 @@ impl House {
         let categories = self.outcomes.categories().iter().zip(answering);
         let config = MappingConfig {
             default: self.experts[0].clone(),
+            default_fallbacks: Vec::new(),
             categories: categories
                 .map(|(category, expert)| (category.clone(), self.assignment(*expert)))
                 .collect(),

@@ -37,7 +37,7 @@ pub use delivery::{
 };
 pub use environment::Environment;
 pub use load::{DEFAULT_PATH, embedded_routes, load, load_models, load_routes, source_name};
-pub use mapping::{MappingSource, read as read_mapping};
+pub use mapping::{MappingSource, quality_named, read as read_mapping};
 pub use mistake::{Mistake, Mistakes};
 pub use schema::{cards_schema, config_schema, mapping_schema, route_schema};
 pub use server::{ApiKey, Limits, ServerConfig};
@@ -344,6 +344,9 @@ pub struct Timeouts {
 pub struct MappingConfig {
     /// Who answers what no category covers.
     pub default: ExpertId,
+    /// Who is asked next if that fails, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub default_fallbacks: Vec<ExpertId>,
     /// Who answers each category that has an entry; the others go to the default expert.
     pub categories: Vec<(CategoryId, Assignment)>,
     /// Experts whose answer may cost more than this many dollars are passed over (`budget.usd_per_question`).

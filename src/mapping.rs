@@ -275,7 +275,9 @@ impl Mapping {
             Some(assigned) => std::iter::once(&assigned.expert)
                 .chain(&assigned.fallbacks)
                 .collect(),
-            None => vec![&self.config.default],
+            None => std::iter::once(&self.config.default)
+                .chain(&self.config.default_fallbacks)
+                .collect(),
         }
     }
 

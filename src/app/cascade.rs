@@ -19,9 +19,15 @@ use crate::{
 use code::CodeFault;
 use judge::JudgeFault;
 
-/// Most of a streamed answer that is held back, in bytes of its chunks: far longer than an answer that a cheap expert
-/// gets right, and little enough for every question under way to hold as much.
+/// Most of an answer that is held back, in bytes of its JSON: far longer than an answer that a cheap expert gets right,
+/// and little enough for every question under way to hold as much.
 const HELD_BYTES_MAX: usize = 1 << 20;
+
+/// How answers end that came to their own end.
+const STOP: &str = "stop";
+
+/// Longest finish reason that is told of, in characters: it is a provider's text.
+const FINISH_REASON_CHARS_MAX: usize = 32;
 
 /// One question's cascade.
 pub(super) struct Cascade<'a> {
@@ -39,6 +45,10 @@ enum Rejection {
     TooSlow,
     #[error("it is longer than what is held back")]
     TooLong,
+    #[error("it calls a tool")]
+    CallsTool,
+    #[error("it did not end of itself (`{finish_reason}`)")]
+    Unfinished { finish_reason: String },
     #[error("it has no text")]
     NoText,
     #[error("its likelihood is not known")]
@@ -56,6 +66,8 @@ struct Held {
     attempt: AttemptId,
     answer: HeldAnswer,
     text: String,
+    calls_tool: bool,
+    finish_reason: Option<String>,
     usage: Option<Usage>,
     mean_logprob: Option<f64>,
 }
@@ -110,7 +122,7 @@ impl Cascade<'_> {
         let call = self.call.aside(Role::First);
         let answered = self.experts.answer(first, &call).await?;
         match answered.answer {
-            Answer::Whole(completion) => Ok(Held::whole(answered.attempt, completion)),
+            Answer::Whole(completion) => Held::whole(answered.attempt, completion),
             Answer::Stream(pieces) => Held::streamed(answered.attempt, pieces).await,
         }
     }
@@ -118,6 +130,7 @@ impl Cascade<'_> {
     /// Puts the answer to every check that is asked for, the cheapest first.
     async fn check(&self, held: &Held) -> Result<(), Rejection> {
         let accept = &self.config.accept;
+        held.is_complete()?;
         if held.text.trim().is_empty() {
             return Err(Rejection::NoText);
         }
@@ -168,6 +181,8 @@ impl Rejection {
             Self::Failed(_) => "failed",
             Self::TooSlow => "too_slow",
             Self::TooLong => "too_long",
+            Self::CallsTool => "tool_call",
+            Self::Unfinished { .. } => "unfinished",
             Self::NoText => "no_text",
             Self::NoLikelihood => "no_likelihood",
             Self::Unlikely { .. } => "unlikely",
@@ -180,13 +195,33 @@ impl Rejection {
 }
 
 impl Held {
-    fn whole(attempt: AttemptId, completion: Completion) -> Self {
-        Self {
+    fn whole(attempt: AttemptId, completion: Completion) -> Result<Self, Rejection> {
+        if completion.json().len() > HELD_BYTES_MAX {
+            return Err(Rejection::TooLong);
+        }
+        Ok(Self {
             attempt,
             text: completion.text().unwrap_or_default().to_owned(),
+            calls_tool: completion.calls_tool(),
+            finish_reason: completion.finish_reason().map(str::to_owned),
             usage: completion.usage(),
             mean_logprob: completion.mean_logprob(),
             answer: HeldAnswer::Whole(completion),
+        })
+    }
+
+    /// Whether it is an answer to its end: what is cut off or filtered may pass every other check, and what a tool is
+    /// called with is read by none.
+    fn is_complete(&self) -> Result<(), Rejection> {
+        if self.calls_tool {
+            return Err(Rejection::CallsTool);
+        }
+        match self.finish_reason.as_deref() {
+            // Some providers name none with a whole answer.
+            None | Some(STOP) => Ok(()),
+            Some(other) => Err(Rejection::Unfinished {
+                finish_reason: other.chars().take(FINISH_REASON_CHARS_MAX).collect(),
+            }),
         }
     }
 
@@ -194,6 +229,7 @@ impl Held {
     async fn streamed(attempt: AttemptId, mut pieces: AnswerStream) -> Result<Self, Rejection> {
         let (mut chunks, mut text) = (Vec::new(), String::new());
         let (mut usage, mut mean_logprob, mut bytes) = (None, None, 0);
+        let (mut calls_tool, mut finish_reason) = (false, None);
         while let Some(chunk) = pieces.next().await.transpose()? {
             bytes += chunk.json().len();
             if bytes > HELD_BYTES_MAX {
@@ -202,12 +238,16 @@ impl Held {
             text.push_str(chunk.text().unwrap_or_default());
             usage = chunk.usage().or(usage);
             mean_logprob = chunk.mean_logprob().or(mean_logprob);
+            calls_tool |= chunk.calls_tool();
+            finish_reason = chunk.finish_reason().map(str::to_owned).or(finish_reason);
             chunks.push(chunk);
         }
         Ok(Self {
             attempt,
             answer: HeldAnswer::Stream(chunks),
             text,
+            calls_tool,
+            finish_reason,
             usage,
             mean_logprob,
         })

@@ -3,9 +3,15 @@
 //!
 //! The file is read rather than watched: that sees every change on every file system, whether an editor writes into the
 //! file, renames another over it or takes it away for a moment. What has just changed is judged once it has stayed the
-//! same from one look to the next, so that half of a file that is still being written is not taken for a mapping.
+//! same from one look to the next, so that half of a file that is still being written is not taken for a mapping. Of the
+//! quality model that it names, which is large, only the length and the time of the last change are looked at.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use metrics::{counter, gauge};
 use sha2::{Digest, Sha256};
@@ -19,7 +25,7 @@ use tracing::{info, warn};
 use super::App;
 use crate::{
     composition,
-    config::{Config, MappingConfig, Mistakes, read_mapping},
+    config::{Config, MappingConfig, Mistakes, quality_named, read_mapping},
     ids::MappingId,
 };
 
@@ -38,8 +44,36 @@ enum Refused {
 /// What the file was like at one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
-    Content([u8; 32]),
+    Content {
+        sha256: [u8; 32],
+        /// What the quality model was like that it names.
+        quality: Option<Beside>,
+    },
     Unreadable(io::ErrorKind),
+}
+
+/// What a file beside it was like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Present {
+        bytes: u64,
+        modified: Option<SystemTime>,
+    },
+    Absent(io::ErrorKind),
+}
+
+/// The quality model that a content names, so that what has not changed is not taken apart at each look.
+#[derive(Clone, Debug)]
+struct Named {
+    sha256: [u8; 32],
+    quality: Option<PathBuf>,
+}
+
+/// One look.
+struct Look {
+    sight: Sight,
+    named: Option<Named>,
+    read: Result<Vec<u8>, Refused>,
 }
 
 /// What has been seen of the file so far.
@@ -57,6 +91,7 @@ impl App {
             return;
         };
         let mut sightings = Sightings::default();
+        let mut named = None;
         let mut tick = interval(LOOK_INTERVAL);
         // After a pause the next look must not follow at once: nothing would have had time to settle.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -66,17 +101,14 @@ impl App {
                 () = self.mapping_look.notified() => true,
                 _ = tick.tick() => false,
             };
-            let Ok((sight, read)) = spawn_blocking({
-                let file = file.clone();
-                move || look(file)
-            })
-            .await
-            else {
+            let (path, known) = (file.clone(), named.take());
+            let Ok(look) = spawn_blocking(move || Look::at(path, known)).await else {
                 continue;
             };
-            if sightings.are_due(sight) || is_wanted {
-                sightings.judged = Some(sight);
-                self.judge_mapping(read).await;
+            named = look.named;
+            if sightings.are_due(look.sight) || is_wanted {
+                sightings.judged = Some(look.sight);
+                self.judge_mapping(look.read).await;
             }
         }
     }
@@ -133,12 +165,44 @@ impl Sightings {
     }
 }
 
-fn look(path: PathBuf) -> (Sight, Result<Vec<u8>, Refused>) {
-    match read_mapping(&path) {
-        Ok(bytes) => (Sight::Content(Sha256::digest(&bytes).into()), Ok(bytes)),
-        Err(source) => {
-            let sight = Sight::Unreadable(source.kind());
-            (sight, Err(Refused::Unread { path, source }))
+impl Look {
+    /// `known`: what was named at the last look.
+    fn at(path: PathBuf, known: Option<Named>) -> Self {
+        let bytes = match read_mapping(&path) {
+            Ok(bytes) => bytes,
+            Err(source) => {
+                return Self {
+                    sight: Sight::Unreadable(source.kind()),
+                    named: None,
+                    read: Err(Refused::Unread { path, source }),
+                };
+            }
+        };
+        let sha256 = Sha256::digest(&bytes).into();
+        let known = known.filter(|known| known.sha256 == sha256);
+        let named = known.unwrap_or_else(|| Named {
+            sha256,
+            quality: quality_named(&path, &bytes),
+        });
+        Self {
+            sight: Sight::Content {
+                sha256,
+                quality: named.quality.as_deref().map(Beside::of),
+            },
+            named: Some(named),
+            read: Ok(bytes),
+        }
+    }
+}
+
+impl Beside {
+    fn of(path: &Path) -> Self {
+        match fs::metadata(path) {
+            Ok(found) => Self::Present {
+                bytes: found.len(),
+                modified: found.modified().ok(),
+            },
+            Err(error) => Self::Absent(error.kind()),
         }
     }
 }
@@ -159,7 +223,10 @@ mod tests {
 
     #[test]
     fn a_change_is_due_once_it_has_settled_and_only_once() {
-        let content = |byte| Sight::Content([byte; 32]);
+        let content = |byte| Sight::Content {
+            sha256: [byte; 32],
+            quality: None,
+        };
         let mut sightings = Sightings::default();
         let mut looks = |sight| {
             let is_due = sightings.are_due(sight);
@@ -176,5 +243,29 @@ mod tests {
         );
         assert!(!looks(content(3)) && looks(content(3)));
         assert!(!looks(content(1)) && looks(content(1)), "restored");
+    }
+
+    #[test]
+    fn a_quality_model_that_comes_later_or_changes_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, model) = (folder.path().join("m.yaml"), folder.path().join("q.st"));
+        fs::write(&file, "quality: q.st\ndefault: a\n").unwrap();
+        let (mut sightings, mut named) = (Sightings::default(), None);
+        let mut looks = || {
+            let look = Look::at(file.clone(), named.take());
+            named = look.named;
+            let is_due = sightings.are_due(look.sight);
+            if is_due {
+                sightings.judged = Some(look.sight);
+            }
+            is_due
+        };
+        assert!(!looks() && looks() && !looks(), "the model is not there");
+        fs::write(&model, "half").unwrap();
+        assert!(!looks(), "it is still being written");
+        fs::write(&model, "half and half").unwrap();
+        assert!(!looks() && looks() && !looks());
+        fs::remove_file(&model).unwrap();
+        assert!(!looks() && looks() && !looks());
     }
 }

@@ -117,6 +117,11 @@ impl Completion {
         self.0.first()?.met_stop.as_deref()
     }
 
+    /// Whether the first choice calls a tool.
+    pub fn calls_tool(&self) -> bool {
+        self.0.first().is_some_and(|it| it.calls_tool)
+    }
+
     /// Why the first choice ended.
     pub fn finish_reason(&self) -> Option<&str> {
         self.0.first()?.finish_reason.as_deref()

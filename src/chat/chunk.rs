@@ -67,6 +67,11 @@ impl Chunk {
         self.0.first().is_some_and(|it| it.has_more)
     }
 
+    /// Whether this chunk calls a tool, or goes on with such a call, in the first choice.
+    pub fn calls_tool(&self) -> bool {
+        self.0.first().is_some_and(|it| it.calls_tool)
+    }
+
     /// Why the first choice ended, in the chunk that ends it.
     pub fn finish_reason(&self) -> Option<&str> {
         self.0.first()?.finish_reason.as_deref()

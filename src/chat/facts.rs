@@ -37,6 +37,8 @@ pub(super) struct First {
     pub(super) text: Option<String>,
     /// Whether there is something else than text.
     pub(super) has_more: bool,
+    /// Whether a tool is called.
+    pub(super) calls_tool: bool,
     pub(super) finish_reason: Option<String>,
     pub(super) met_stop: Option<String>,
 }
@@ -78,6 +80,7 @@ struct Choice<'a> {
 struct Delta {
     text: Option<String>,
     has_more: bool,
+    calls_tool: bool,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +88,8 @@ struct Delta {
 enum DeltaField {
     Role,
     Content,
+    #[serde(rename = "tool_calls", alias = "function_call")]
+    Call,
     #[serde(other)]
     Other,
 }
@@ -125,6 +130,7 @@ impl Facts {
             self.first = Some(First {
                 text: delta.text,
                 has_more: delta.has_more,
+                calls_tool: delta.calls_tool,
                 finish_reason,
                 // vLLM tells a text there, and a token's number where that stopped the answer.
                 met_stop: choice.stop_reason.and_then(read),
@@ -158,6 +164,10 @@ impl<'de> Visitor<'de> for DeltaVisitor {
                 DeltaField::Content => {
                     delta.text = read(value);
                     delta.has_more |= delta.text.is_none();
+                }
+                DeltaField::Call => {
+                    delta.has_more = true;
+                    delta.calls_tool = true;
                 }
                 DeltaField::Other => delta.has_more = true,
             }

@@ -91,7 +91,13 @@ fn summarise(path: Option<&Path>, config: &Config, out: &mut dyn Write) -> io::R
     )?;
     writeln!(out, "  experts  {}", experts.join("\n           "))?;
     writeln!(out, "  mapping  {}", mapping_in_words(config))?;
-    writeln!(out, "           {} by default", config.mapping.default)?;
+    let fallbacks = config.mapping.default_fallbacks.iter();
+    let fallbacks: String = fallbacks.map(|expert| format!(", else {expert}")).collect();
+    writeln!(
+        out,
+        "           {}{fallbacks} by default",
+        config.mapping.default
+    )?;
     for (category, assignment) in &config.mapping.categories {
         let order: Vec<&str> = order(assignment).map(ExpertId::as_str).collect();
         writeln!(out, "           {category} → {}", order.join(", else "))?;
@@ -200,6 +206,7 @@ fn report(path: Option<&Path>, loaded: &Result<Config, Mistakes>) -> Value {
                     "id": mapping_id(config),
                     "file": config.mapping_source.file(),
                     "default": config.mapping.default,
+                    "default_fallbacks": config.mapping.default_fallbacks,
                     "categories": categories,
                     "cascades": cascades,
                     "explore": config.mapping.explore,

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
+
 use super::{
     MappingConfig,
     check::{self, Known, Layer},
@@ -124,4 +126,16 @@ pub fn read(file: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is longer than any mapping"));
     }
     Ok(bytes)
+}
+
+/// The quality model that a mapping's file names, where its bytes can be read so far.
+pub fn quality_named(file: &Path, bytes: &[u8]) -> Option<PathBuf> {
+    /// All else is left to the checks.
+    #[derive(Deserialize)]
+    struct Naming {
+        quality: String,
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let naming: Naming = serde_saphyr::from_str(text).ok()?;
+    Some(file.with_file_name(naming.quality))
 }

@@ -6,6 +6,8 @@
 mod choices;
 pub mod pair;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use self::choices::Choices;
@@ -13,14 +15,16 @@ use super::{
     Quality,
     fit::{
         assess::{Estimate, deviation},
-        baselines, folds,
+        baselines,
+        difficulty::{Difficulty, difficulties},
+        folds,
         models::Models,
         outcomes::Outcomes,
         plan::Frame,
         pool::{Pool, Weights},
         report::{BaselineReport, Baselines, known},
         table,
-        tally::{Difficulty, Sums, Tally},
+        tally::{Sums, Tally},
         written::Written,
     },
 };
@@ -53,6 +57,9 @@ pub struct Evaluation {
     pub gain_over_best_single: f64,
     /// What that lies between with 95 % confidence.
     pub gain_ci95: [f64; 2],
+    /// Rows on which an expert was not tried, where there are some.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<ExpertId, usize>,
     /// Share of the weight of categories in which the mapping's expert has no score.
     pub unscored: f64,
 }
@@ -81,8 +88,12 @@ pub fn evaluate(
 ) -> Result<Evaluation, UnknownExpert> {
     let choices = Choices::of(&mapping, quality, outcomes)?;
     let frame = Frame::free(Pool::of(outcomes, models, weights));
+    let rows = Rows {
+        difficulties: difficulties(outcomes),
+        outcomes,
+    };
     let once = vec![1; outcomes.rows()];
-    let sums = sums(outcomes, &once);
+    let sums = rows.sums(&once);
     let singles =
         (0..outcomes.experts().len()).map(|expert| baselines::single(expert, &sums, &frame));
     let singles: Vec<baselines::Baseline> = singles.collect();
@@ -93,12 +104,12 @@ pub fn evaluate(
     let best = best.map_or(0, |(expert, _)| expert);
     let resample = |seed| {
         let draws = folds::draws(outcomes, seed);
-        let sums = self::sums(outcomes, &draws);
-        let judged = choices.judged((outcomes, &draws), &sums, &frame);
+        let sums = rows.sums(&draws);
+        let judged = choices.judged((&rows, &draws), &sums, &frame);
         (judged.score(), baselines::single(best, &sums, &frame).score)
     };
     let resampled: Vec<(f64, f64)> = (0..RESAMPLES).map(resample).collect();
-    let whole = choices.judged((outcomes, &once), &sums, &frame);
+    let whole = choices.judged((&rows, &once), &sums, &frame);
     let score = Estimate::new(
         whole.score(),
         deviation(resampled.iter().map(|(score, _)| *score)),
@@ -131,6 +142,7 @@ pub fn evaluate(
         },
         gain_over_best_single: gain.value,
         gain_ci95: gain.ci95,
+        missing: outcomes.missing(),
         unscored: whole.unscored(),
         mapping,
     })
@@ -143,10 +155,17 @@ impl Evaluation {
     }
 }
 
-fn sums(outcomes: &Outcomes, draws: &[u8]) -> Sums {
-    let difficulties = vec![Difficulty::UNKNOWN; outcomes.rows()];
-    let blocks = vec![0; outcomes.rows()];
-    Tally::of(outcomes, &difficulties, &blocks, draws)
-        .all()
-        .clone()
+/// Rows with how hard each of them is.
+struct Rows<'o> {
+    outcomes: &'o Outcomes,
+    difficulties: Vec<Difficulty>,
+}
+
+impl Rows<'_> {
+    /// Sums over rows that are drawn so often.
+    fn sums(&self, draws: &[u8]) -> Sums {
+        let blocks = vec![0; self.outcomes.rows()];
+        let tally = Tally::of(self.outcomes, &self.difficulties, &blocks, draws);
+        tally.all().clone()
+    }
 }

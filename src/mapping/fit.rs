@@ -4,9 +4,11 @@
 //! any part can be fitted (`cells`, `plan`, `solve`) and judged (`assess`) without going through the rows again. How and
 //! why is told to users in `docs/mapping.md`.
 
+pub(in crate::mapping) mod amount;
 pub mod assess;
 pub(in crate::mapping) mod baselines;
 pub mod cells;
+pub(in crate::mapping) mod difficulty;
 pub mod folds;
 mod frontier;
 pub mod models;
@@ -24,14 +26,15 @@ pub mod written;
 pub use self::rules::{FitError, Rules};
 use self::{
     assess::Bench,
+    difficulty::{Difficulty, difficulties},
     frontier::Cost,
     models::Models,
     outcomes::Outcomes,
-    plan::Frame,
+    plan::{Frame, Price},
     pool::{Pool, Weights},
     report::Report,
     solve::{Effort, Limits},
-    tally::{Difficulty, Tally},
+    tally::Tally,
 };
 use crate::config::{Preference, is_mapping_key};
 
@@ -46,6 +49,8 @@ pub struct Options {
     pub rules: Rules,
     /// What counts where questions are chosen for one by one and no budget says it; nothing: the score alone.
     pub prefer: Option<Preference>,
+    /// What cost counts for in the mapping of categories; none: nothing, beside the limits.
+    pub price: Option<Price>,
     /// Decides which rows are held back together, and which are drawn in resamples.
     pub seed: u64,
 }
@@ -55,7 +60,7 @@ pub(in crate::mapping) struct Prepared {
     pub(in crate::mapping) frame: Frame,
     pub(in crate::mapping) tally: Tally,
     pub(in crate::mapping) blocks: Vec<u8>,
-    difficulties: Vec<Difficulty>,
+    pub(in crate::mapping) difficulties: Vec<Difficulty>,
 }
 
 /// Reads rows, rules and limits.
@@ -76,12 +81,13 @@ pub(in crate::mapping) fn prepare(
             category: category.clone(),
         });
     }
-    let difficulties = tally::difficulties(outcomes);
+    let difficulties = difficulties(outcomes);
     let blocks = folds::blocks(outcomes, options.seed);
     let frame = Frame {
         allowed: options.rules.allowed(outcomes)?,
         limits: options.limits,
         scores_min: options.rules.scores_min(outcomes)?,
+        price: options.price.clone(),
         pool: Pool::of(outcomes, models, options.weights),
     };
     let once = vec![1; outcomes.rows()];

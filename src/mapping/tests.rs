@@ -1,4 +1,5 @@
 mod budgets;
+mod defaults;
 mod exploring;
 
 use std::{sync::LazyLock, time::Duration};
@@ -51,6 +52,7 @@ fn config() -> MappingConfig {
     };
     MappingConfig {
         default: ExpertId::new("small"),
+        default_fallbacks: Vec::new(),
         categories: vec![(CategoryId::new("coding"), coding)],
         usd_per_question_max: None,
         usd_per_day_max: None,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     coterie::{Coterie, chat},
-    upstream::{Part, Reply, Upstream, close, finish, role, text, usage},
+    upstream::{Part, Reply, Upstream, close, delta, finish, role, text, usage},
 };
 
 const RIGHT: &str = "```python\nx = [1]\n```";
@@ -243,6 +243,75 @@ async fn a_first_expert_that_fails_breaks_off_or_is_too_slow_is_replaced_unseen(
             json!([2, "broken", null]),
             json!([2, null, "it has no text"]),
             json!([2, null, "it and its checks took too long"]),
+        ]
+    );
+}
+
+/// A plain answer with a message and how it ended.
+fn whole(message: Value, finish_reason: Option<&str>) -> Reply {
+    let choice = json!({"index": 0, "message": message, "finish_reason": finish_reason});
+    Reply::json(
+        json!({"id": "a", "object": "chat.completion", "created": 1, "model": "cheap", "choices": [choice]}),
+    )
+}
+
+/// The call of a tool beside text that passes.
+fn called() -> Value {
+    let call = json!({"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    json!({"role": "assistant", "content": RIGHT, "tool_calls": [call]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streamed_answer_that_calls_a_tool_or_did_not_end_of_itself_is_not_taken() {
+    let answers = [
+        streamed([delta(called()), finish("stop")]),
+        streamed([text(RIGHT), finish("tool_calls")]),
+        streamed([text(RIGHT), finish("length")]),
+        streamed([text(RIGHT), finish("content_filter")]),
+    ];
+    let house = House::serve(answers, vec![never()], BY_CODE).await;
+    for _ in 0..4 {
+        house.ask_in_vain().await;
+    }
+    let recorded = house.recorded().await;
+    let why = recorded
+        .iter()
+        .map(|(_, attempts)| attempts[0]["rejected_as"].clone());
+    let why: Vec<Value> = why.collect();
+    assert_eq!(why, ["tool_call", "unfinished", "unfinished", "unfinished"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_answer_that_calls_a_tool_is_cut_or_too_long_is_not_taken() {
+    let said = |text: &str| json!({"role": "assistant", "content": text});
+    let long = format!("{RIGHT}\n{}", "x".repeat(1 << 20));
+    let answers = [
+        whole(called(), Some("stop")),
+        whole(said(RIGHT), Some("length")),
+        whole(said(RIGHT), Some("content_filter")),
+        whole(said(&long), Some("stop")),
+        whole(said(RIGHT), Some("stop")),
+    ];
+    let house = House::serve(answers, vec![never()], BY_CODE).await;
+    for expert in ["strong", "strong", "strong", "strong", "cheap"] {
+        let response = house.coterie.ask("coterie/coding", "A list?").await;
+        assert_eq!(response.headers()["x-coterie-expert"], expert);
+        response.bytes().await.unwrap();
+    }
+    let recorded = house.recorded().await;
+    let why = recorded
+        .iter()
+        .map(|(_, attempts)| attempts[0]["rejected_as"].clone());
+    let why: Vec<Value> = why.collect();
+    let unfinished = || json!("unfinished");
+    assert_eq!(
+        why,
+        [
+            json!("tool_call"),
+            unfinished(),
+            unfinished(),
+            json!("too_long"),
+            Value::Null
         ]
     );
 }

@@ -218,7 +218,7 @@ fn limits_and_rules_are_kept_or_refused_with_the_least_that_holds() {
     refused(
         &["--budget-active", "5"],
         1,
-        "5 billion active parameters are too few: with the rules and the limits before it kept, the least is 7.0",
+        "5 billion active parameters are too few: with the rules and the limits before it kept, the least is 7",
     );
     refused(
         &["--pin", "cooking=large"],

@@ -136,17 +136,15 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
         limits: args.limits.limits(),
         rules: args.rules.rules(),
         prefer: args.prefer,
+        price: None,
         seed: args.seed,
     };
     let per_question = args.per_question;
     // The fit keeps every core busy for seconds, for minutes question by question.
-    let fitted = tokio::task::spawn_blocking(move || {
-        let report = fit::fit(&outcomes, &models, &options).map_err(unfitted)?;
-        let wanted = per_question.then(|| fit_per_question(&outcomes, &models, &options));
-        Ok::<_, CliError>((report, wanted.transpose()?))
-    });
+    let fitted =
+        tokio::task::spawn_blocking(move || fitted(&outcomes, &models, options, per_question));
     let (mut report, per_question) = fitted.await.map_err(CliError::failed)??;
-    if let Some(PerQuestion { worth, model }) = per_question {
+    if let Some(PerQuestion { worth, model, .. }) = per_question {
         if worth.pays {
             report.mapping.second_stage = Some(args.write_model(&model, worth.prefer)?);
         }
@@ -167,6 +165,29 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     }
     output::note(&format!("wrote {}", args.out.display()));
     Ok(())
+}
+
+/// The mapping of categories, and where it is wanted what choosing question by question is worth beside it.
+fn fitted(
+    outcomes: &Outcomes,
+    models: &Models,
+    options: Options,
+    per_question: bool,
+) -> Result<(Report, Option<PerQuestion>), CliError> {
+    let report = fit::fit(outcomes, models, &options).map_err(unfitted)?;
+    if !per_question {
+        return Ok((report, None));
+    }
+    let per_question = fit_per_question(outcomes, models, &options)?;
+    let Some(price) = &per_question.price else {
+        return Ok((report, Some(per_question)));
+    };
+    let priced = Options {
+        price: Some(price.clone()),
+        ..options
+    };
+    let report = fit::fit(outcomes, models, &priced).map_err(unfitted)?;
+    Ok((report, Some(per_question)))
 }
 
 fn fit_per_question(

@@ -56,8 +56,10 @@ pub(in crate::config) fn mapping(
     let budget = choose(house, content, "budget", |raw| raw.budget.as_ref());
     let budget = budget.map(|(budget, _)| budget.clone()).unwrap_or_default();
     let (prefer, prefer_allowed) = prefer(house, content);
+    let default = default?;
     let mut config = MappingConfig {
-        default: default?,
+        default: default.expert,
+        default_fallbacks: default.fallbacks,
         categories,
         usd_per_question_max: budget.usd_per_question,
         usd_per_day_max: budget.usd_per_day,
@@ -111,9 +113,9 @@ fn default(
     content: Layer<'_>,
     known: Known<'_>,
     mistakes: &mut Mistakes,
-) -> Option<ExpertId> {
+) -> Option<Assignment> {
     let Layer { raw, place } = content;
-    let Some(expert) = raw.default.as_deref() else {
+    let Some(default) = &raw.default else {
         // Where it is written and mistaken, that is reported already.
         if !place.keys().any(|key| key == "default") {
             let name = match house.raw.file {
@@ -126,8 +128,7 @@ fn default(
         }
         return None;
     };
-    known.check_expert(expert, place.at("default"), mistakes);
-    Some(ExpertId::new(expert))
+    assignment(default, place.at("default"), known, mistakes)
 }
 
 fn categories(

@@ -27,8 +27,9 @@ pub(in crate::config) const MAPPING_KEYS: [&str; 8] = [
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(title = "A mapping of Coterie")]
 pub(in crate::config) struct Mapping {
-    /// The expert that answers what no category covers, and every category without an entry.
-    pub default: Option<String>,
+    /// The expert that answers what no category covers, and every category without an entry; also with who is asked next if
+    /// it fails.
+    pub default: Option<Assignment>,
     /// The file that holds the mapping; it is watched while serving. Beside it, `budget`, `prefer`, `prefer_allowed`,
     /// `cascade` and `explore` may stand here, and win over the file's.
     pub file: Option<String>,
@@ -131,7 +132,7 @@ pub(in crate::config) struct Accept {
     pub predicted_success_min: Option<f64>,
 }
 
-/// Who answers a category.
+/// Who answers a category, or what none covers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(in crate::config) enum Assignment {

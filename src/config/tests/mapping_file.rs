@@ -142,6 +142,21 @@ fn words_and_numbers_that_cannot_be_preferred() {
 }
 
 #[test]
+fn the_default_expert_may_have_fallbacks() {
+    let file = "default: { expert: general, fallbacks: [gpt] }\ncoding: gpt\n";
+    let mapping = house(file, "").load().unwrap().mapping;
+    assert_eq!(mapping.default.as_str(), "general");
+    assert_eq!(mapping.default_fallbacks, [ExpertId::new("gpt")]);
+    assert_mistakes(
+        "mapping: { default: { expert: general, fallbacks: [general, gtp] } }",
+        &[
+            "coterie.yaml:1:52: `general` is asked already; name each expert once",
+            "coterie.yaml:1:61: there is no expert `gtp`; did you mean `gpt`?",
+        ],
+    );
+}
+
+#[test]
 fn a_day_counts_everyone_who_answers() {
     assert_mistakes(
         "mapping: { default: general, budget: { usd_per_day: 1 } }",

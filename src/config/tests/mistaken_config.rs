@@ -58,7 +58,7 @@ mapping: { default: [general], coding: true }
             "coterie.yaml:1:43: `body_max` must be a whole number or text, not a number with a fraction",
             "coterie.yaml:2:1: `store` has no value; give it a map, or leave it out",
             "coterie.yaml:3:25: `misroute_max` must be a number or text, not a list",
-            "coterie.yaml:4:21: `default` must be text, not a list",
+            "coterie.yaml:4:21: `default` must be text or a map with `expert`, not a list",
             "coterie.yaml:4:40: `coding` must be text or a map with `expert`, not true or false",
         ],
     );

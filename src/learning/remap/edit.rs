@@ -40,6 +40,7 @@ pub fn edited(
     let text = entries.concat();
     let read = source.judge(text.as_bytes()).map_err(EditError::Mistaken)?;
     let is_the_same = read.default == wanted.default
+        && read.default_fallbacks == wanted.default_fallbacks
         && read.categories.len() == wanted.categories.len()
         && wanted
             .categories

@@ -58,6 +58,7 @@ fn mapping_by(coding: &str, quality: Option<Arc<dyn Quality>>) -> Mapping {
     };
     let config = MappingConfig {
         default: id("a"),
+        default_fallbacks: Vec::new(),
         categories: vec![(CategoryId::new("coding"), assignment)],
         usd_per_question_max: None,
         usd_per_day_max: None,

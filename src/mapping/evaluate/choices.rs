@@ -11,7 +11,7 @@ use super::{
             written::{SecondStage, Written},
         },
     },
-    UnknownExpert,
+    Rows, UnknownExpert,
 };
 use crate::{
     config::Prefer,
@@ -51,7 +51,7 @@ impl Choices {
     /// What they come to on rows that are drawn so often. `sums`: over the same rows.
     pub(super) fn judged<'f>(
         &self,
-        (outcomes, draws): (&Outcomes, &[u8]),
+        (rows, draws): (&Rows<'_>, &[u8]),
         sums: &Sums,
         frame: &'f Frame,
     ) -> Judged<'f> {
@@ -62,8 +62,8 @@ impl Choices {
                 for expert in self.experts() {
                     let pairs = draws.iter().zip(expert_of);
                     let its_own = pairs.map(|(draws, of)| if *of == expert { *draws } else { 0 });
-                    let sums = super::sums(outcomes, &its_own.collect::<Vec<u8>>());
-                    judged.add(&vec![expert; outcomes.categories().len()], &sums);
+                    let sums = rows.sums(&its_own.collect::<Vec<u8>>());
+                    judged.add(&vec![expert; sums.rows.len()], &sums);
                 }
             }
         }

@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use super::{
     cells::Caution,
+    difficulty::Difficulty,
     folds::{self, OUTER},
     outcomes::Outcomes,
     plan::{self, Frame, Judged, Plan},
     solve::{Effort, Infeasible},
-    tally::{Difficulty, Tally},
+    tally::Tally,
 };
 
 /// Resamples of the bootstrap: with two hundred, a standard error is known to a twentieth.
@@ -117,7 +118,7 @@ impl Estimate {
 /// Fits on all outer parts but one, the choice of caution included unless it is given, and judges on that one, in turn.
 ///
 /// # Errors
-/// No assignment keeps to the limits.
+/// No assignment keeps to the limits, whatever scores are asked for.
 pub(in crate::mapping) fn assess(
     tally: &Tally,
     frame: &Frame,
@@ -162,9 +163,11 @@ impl Held {
     }
 }
 
+/// The deviation of a figure over resamples; of those that drew no row it is no number, and they are left out.
 pub(in crate::mapping) fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let values = values.filter(|value| value.is_finite());
     let count = values.clone().count() as f64;
-    let mean = values.clone().sum::<f64>() / count;
+    let mean = values.clone().sum::<f64>() / count.max(1.0);
     let squares = values.map(|value| (value - mean).powi(2)).sum::<f64>();
     (squares / (count - 1.0).max(1.0)).sqrt()
 }

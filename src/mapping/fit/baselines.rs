@@ -42,12 +42,8 @@ pub(in crate::mapping) fn single(expert: usize, sums: &Sums, frame: &Frame) -> B
 /// An expert by chance, each as likely as any other, for every question.
 pub(in crate::mapping) fn random(sums: &Sums, frame: &Frame) -> Baseline {
     let mean = |c: usize| {
-        let means: Vec<f64> = sums
-            .cells
-            .column(c)
-            .iter()
-            .filter_map(|cell| cell.mean())
-            .collect();
+        let experts = 0..sums.cells.nrows();
+        let means: Vec<f64> = experts.filter_map(|e| sums.mean(e, c)).collect();
         (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
     };
     let params_b = &frame.pool.params_b;

@@ -207,10 +207,7 @@ mod tests {
     use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
     use super::*;
-    use crate::mapping::fit::{
-        outcomes::tests::outcomes,
-        tally::{self, Tally},
-    };
+    use crate::mapping::fit::{difficulty::difficulties, outcomes::tests::outcomes, tally::Tally};
 
     /// Cells of so many scores each, all with this variance within.
     fn sums(means: &[&[f64]], scores: &[&[f64]], variance: f64) -> Sums {
@@ -219,7 +216,6 @@ mod tests {
             let (count, mean) = (scores[e][c], means[e][c]);
             Moments {
                 scores: count,
-                sum: count * mean,
                 adjusted: count * mean,
                 squares: count * (mean * mean + variance),
                 left: count,
@@ -228,6 +224,7 @@ mod tests {
         Sums {
             cells,
             rows: vec![1.0; shape.1],
+            difficulty: vec![0.0; shape.1],
         }
     }
 
@@ -270,7 +267,7 @@ mod tests {
             let outcomes = outcomes(&lines);
             let once = vec![1; outcomes.rows()];
             let blocks = vec![0; outcomes.rows()];
-            let tally = Tally::of(&outcomes, &tally::difficulties(&outcomes), &blocks, &once);
+            let tally = Tally::of(&outcomes, &difficulties(&outcomes), &blocks, &once);
             let cells = Cells::of(tally.all(), &[1.0 / 30.0; 30]);
             let trusts = cells
                 .noise

@@ -134,8 +134,10 @@ fn point(
     (cost, budget): (Cost, f64),
 ) -> Result<Point, Infeasible> {
     let limits = with(frame.limits, (cost, budget));
+    // What a budget buys at most is shown, whatever is preferred.
     let within = Frame {
         limits,
+        price: None,
         ..frame.clone()
     };
     let problem = within.problem(plan.scores.clone());

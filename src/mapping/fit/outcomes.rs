@@ -8,7 +8,7 @@ mod column;
 mod line;
 mod read;
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use self::column::Column;
 pub use self::{
@@ -93,6 +93,16 @@ impl Outcomes {
     /// How many rows each expert was scored on.
     pub fn rows_scored(&self) -> Vec<usize> {
         self.scores.iter().map(Column::count).collect()
+    }
+
+    /// How many rows each expert was not tried on, where there are some.
+    pub fn missing(&self) -> BTreeMap<ExpertId, usize> {
+        let missing = self
+            .rows_scored()
+            .into_iter()
+            .map(|scored| self.rows() - scored);
+        let of_experts = self.experts.iter().cloned().zip(missing);
+        of_experts.filter(|(_, missing)| *missing > 0).collect()
     }
 
     /// The same rows under other categories, such as those that a router predicts: one name a row, in their order.

@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::{
+    super::quality::prefer::{CostUnit, Costs},
     cells::{Caution, Cells},
     folds::INNER,
     pool::Pool,
@@ -21,6 +22,17 @@ pub struct Frame {
     pub limits: Limits,
     /// The least score that must be expected in some categories.
     pub scores_min: Vec<(usize, f64)>,
+    /// What cost counts for; none: nothing, beside the limits.
+    pub price: Option<Price>,
+}
+
+/// What cost counts for beside scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Price {
+    /// What a unit of cost must bring, on the scores' own scale.
+    pub lambda: f64,
+    /// What experts cost.
+    pub costs: Costs,
 }
 
 /// A fitted mapping.
@@ -39,7 +51,7 @@ pub struct Plan {
 /// Fits on all rows, or on those outside of an outer part.
 ///
 /// # Errors
-/// No assignment keeps to the limits.
+/// No assignment keeps to the limits. On a part of the rows the limits alone are meant, not the scores that are asked for.
 pub(in crate::mapping) fn fit(
     tally: &Tally,
     frame: &Frame,
@@ -47,28 +59,32 @@ pub(in crate::mapping) fn fit(
     effort: Effort,
 ) -> Result<Plan, Infeasible> {
     let sums = tally.outside(outside);
-    let mut judged = Caution::ALL.map(|_| Judged::new(frame));
-    for part in 0..INNER {
-        let held_back = tally.inner(part, outside);
-        let cells = Cells::of(&sums.less(&held_back), &frame.pool.weights);
-        for (caution, judged) in Caution::ALL.into_iter().zip(&mut judged) {
-            let plan = plan(&cells, caution, frame, Effort::Near)?;
-            judged.add(&plan.assignment.expert_of, &held_back);
-        }
+    let ranked = ranked(tally, frame, (outside, &sums));
+    if outside.is_some() {
+        return fit_with(ranked[0], &sums, frame, effort);
     }
-    // Of equally good ones the more cautious.
-    let scores = Caution::ALL
-        .into_iter()
-        .zip(judged.iter().map(Judged::score));
-    let best = scores.reduce(|a, b| if b.1 >= a.1 { b } else { a });
-    let caution = best.map_or(Caution::ALL[0], |(caution, _)| caution);
-    fit_with(caution, &sums, frame, effort)
+    let cells = Cells::of(&sums, &frame.pool.weights);
+    let mut found = plan(&cells, ranked[0], frame, effort);
+    let keeps_all = |plan: &Plan| frame.out_of_reach(&plan.scores).is_none();
+    // What is expected of experts depends on the caution: a score is refused only where no caution expects it.
+    for caution in &ranked[1..] {
+        if frame.scores_min.is_empty() || found.as_ref().is_ok_and(keeps_all) {
+            break;
+        }
+        found = match (found, plan(&cells, *caution, frame, effort)) {
+            (Ok(found), Ok(next)) if !keeps_all(&next) => Ok(found),
+            (Ok(found), Err(_)) => Ok(found),
+            (_, Ok(next)) => Ok(next),
+            (Err(found), Err(next)) => Err(found.nearer(next)),
+        };
+    }
+    found
 }
 
-/// Fits with the caution that is given.
+/// Fits on a part of the rows with the caution that is given.
 ///
 /// # Errors
-/// No assignment keeps to the limits.
+/// No assignment keeps to the limits, whatever scores are asked for.
 pub(in crate::mapping) fn fit_with(
     caution: Caution,
     sums: &Sums,
@@ -76,7 +92,54 @@ pub(in crate::mapping) fn fit_with(
     effort: Effort,
 ) -> Result<Plan, Infeasible> {
     let cells = Cells::of(sums, &frame.pool.weights);
-    plan(&cells, caution, frame, effort)
+    plan_part(&cells, caution, frame, effort)
+}
+
+/// The cautions, those first whose mappings score best on rows held back from the rows at hand; of equally good ones the
+/// more cautious. `sums`: over the rows at hand.
+fn ranked(
+    tally: &Tally,
+    frame: &Frame,
+    (outside, sums): (Option<usize>, &Sums),
+) -> [Caution; Caution::ALL.len()] {
+    let mut judged = Caution::ALL.map(|caution| (caution, Judged::new(frame)));
+    for part in 0..INNER {
+        let held_back = tally.inner(part, outside);
+        let cells = Cells::of(&sums.less(&held_back), &frame.pool.weights);
+        for (caution, judged) in &mut judged {
+            let Ok(plan) = plan_part(&cells, *caution, frame, Effort::Near) else {
+                // No rows keep to these limits: which of them it is, the fit says that this is for.
+                return Caution::ALL;
+            };
+            judged.add(&plan.assignment.expert_of, &held_back);
+        }
+    }
+    let mut ranked = judged.map(|(caution, judged)| (caution, judged.worth()));
+    ranked.sort_by(|a, b| {
+        let by_score = b.1.total_cmp(&a.1);
+        by_score.then_with(|| b.0.0.total_cmp(&a.0.0))
+    });
+    ranked.map(|(caution, _)| caution)
+}
+
+/// A plan by what a part of the rows says. Where that keeps to no limit with the scores that are asked for, it goes without
+/// them: whether they can be had is for all rows to say.
+fn plan_part(
+    cells: &Cells,
+    caution: Caution,
+    frame: &Frame,
+    effort: Effort,
+) -> Result<Plan, Infeasible> {
+    plan(cells, caution, frame, effort).or_else(|infeasible| {
+        if frame.scores_min.is_empty() {
+            return Err(infeasible);
+        }
+        let unasked = Frame {
+            scores_min: Vec::new(),
+            ..frame.clone()
+        };
+        plan(cells, caution, &unasked, effort)
+    })
 }
 
 fn plan(
@@ -85,10 +148,16 @@ fn plan(
     frame: &Frame,
     effort: Effort,
 ) -> Result<Plan, Infeasible> {
-    let problem = frame.problem(cells.scores(caution));
+    let scores = cells.scores(caution);
+    let mut problem = frame.problem(scores.clone());
+    if let Some(Price { lambda, costs }) = &frame.price {
+        for (mut scores, cost) in problem.score.rows_mut().into_iter().zip(&costs.of) {
+            scores -= lambda * cost;
+        }
+    }
     Ok(Plan {
         assignment: solve(&problem, effort)?,
-        scores: problem.score,
+        scores,
         caution,
         best_single: cells.best_single(|expert| frame.admits(expert)),
     })
@@ -101,6 +170,7 @@ impl Frame {
             allowed: Array2::from_elem((pool.params_b.len(), pool.weights.len()), true),
             limits: Limits::default(),
             scores_min: Vec::new(),
+            price: None,
             pool,
         }
     }
@@ -140,8 +210,17 @@ impl Frame {
         }
     }
 
+    /// The first category that nobody is expected to score enough in: what is asked for there, and the most that is expected.
+    pub(super) fn out_of_reach(&self, score: &Array2<f64>) -> Option<(usize, f64, f64)> {
+        let mut asked = self.scores_min.iter();
+        asked.find_map(|(c, wanted)| {
+            let most = self.best_allowed(score, *c);
+            (most < *wanted).then_some((*c, *wanted, most))
+        })
+    }
+
     /// The most that anyone who may answer a category is expected to score there.
-    pub(super) fn best_allowed(&self, score: &Array2<f64>, category: usize) -> f64 {
+    fn best_allowed(&self, score: &Array2<f64>, category: usize) -> f64 {
         let pairs = score
             .column(category)
             .into_iter()
@@ -155,10 +234,12 @@ impl Frame {
 #[derive(Clone, Debug)]
 pub(in crate::mapping) struct Judged<'f> {
     frame: &'f Frame,
-    /// Scores and their sum, by category.
+    /// Scores and the sum of them, adjusted for the difficulty of their rows, by category.
     scored: Vec<(f64, f64)>,
     /// Rows, and sums over them of billions of parameters and dollars, by category.
     rows: Vec<(f64, f64, f64)>,
+    /// Sums over those of their difficulties.
+    difficulty: Vec<f64>,
 }
 
 impl<'f> Judged<'f> {
@@ -168,6 +249,7 @@ impl<'f> Judged<'f> {
             frame,
             scored: vec![(0.0, 0.0); categories],
             rows: vec![(0.0, 0.0, 0.0); categories],
+            difficulty: vec![0.0; categories],
         }
     }
 
@@ -176,10 +258,11 @@ impl<'f> Judged<'f> {
         for (c, &e) in expert_of.iter().enumerate() {
             let cell = &held_back.cells[[e, c]];
             self.scored[c].0 += cell.scores;
-            self.scored[c].1 += cell.sum;
+            self.scored[c].1 += cell.adjusted;
             let rows = held_back.rows[c];
             let usd = self.frame.pool.usd.as_ref().map_or(0.0, |usd| usd[[e, c]]);
             self.rows[c].0 += rows;
+            self.difficulty[c] += held_back.difficulty[c];
             if rows > 0.0 {
                 self.rows[c].1 += rows * self.frame.pool.params_b[e];
                 self.rows[c].2 += rows * usd;
@@ -187,13 +270,26 @@ impl<'f> Judged<'f> {
         }
     }
 
-    /// The weighted mean score, over the categories in which there are scores.
+    /// The weighted mean score, over the categories in which there are scores; of all rows of those, also where an expert
+    /// was not tried: who was tried on the easy ones alone does not look good by them.
     pub(in crate::mapping) fn score(&self) -> f64 {
-        let scored = self
-            .scored
-            .iter()
-            .map(|(scores, sum)| (*scores, sum / scores));
-        self.weighted(scored)
+        let rows = self.rows.iter().zip(&self.difficulty);
+        let scored = self.scored.iter().zip(rows);
+        self.weighted(scored.map(|((scores, sum), ((rows, _, _), difficulty))| {
+            (*scores, sum / scores + difficulty / rows)
+        }))
+    }
+
+    /// The score less what the cost counts for.
+    fn worth(&self) -> f64 {
+        let paid = self.frame.price.as_ref().map_or(0.0, |price| {
+            let cost = match price.costs.unit {
+                CostUnit::ParamsB => self.active_b(),
+                CostUnit::Usd => self.usd().unwrap_or_default(),
+            };
+            price.lambda * cost
+        });
+        self.score() - paid
     }
 
     pub(in crate::mapping) fn active_b(&self) -> f64 {

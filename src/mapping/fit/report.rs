@@ -187,12 +187,6 @@ impl Report {
         let gain = Estimate::new(score.value - assessment.best_single.score, gain_error);
         let active_b = problem.active_b(expert_of);
         let names = (outcomes.experts(), outcomes.categories());
-        let scored = outcomes.rows_scored();
-        let missing = outcomes
-            .experts()
-            .iter()
-            .zip(scored)
-            .filter(|(_, scored)| *scored < outcomes.rows());
         Self {
             mapping: Written::of(plan, frame, names),
             score: score.value,
@@ -214,9 +208,7 @@ impl Report {
             categories: parts.categories(),
             frontier: parts.frontier.iter().map(FrontierPoint::of).collect(),
             frontier_usd: parts.frontier_usd.iter().map(FrontierPoint::of).collect(),
-            missing: missing
-                .map(|(expert, scored)| (expert.clone(), outcomes.rows() - scored))
-                .collect(),
+            missing: outcomes.missing(),
             unscored: assessment.unscored,
             optimality_gap: plan.assignment.gap,
             caution: known(plan.caution.0),

@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::{
+    amount::enough,
     outcomes::Outcomes,
     plan::{Frame, Plan},
     solve::{Infeasible, Limits},
@@ -81,7 +82,8 @@ pub enum FitError {
     },
     /// A budget is too small.
     #[error(
-        "{limit} {unit} are too few: with the rules and the limits before it kept, the least is {least:.6}"
+        "{limit} {unit} are too few: with the rules and the limits before it kept, the least is {}",
+        enough(*least)
     )]
     OverBudget {
         /// The budget.
@@ -144,17 +146,14 @@ pub(super) fn check_scores(
     frame: &Frame,
     outcomes: &Outcomes,
 ) -> Result<(), FitError> {
-    for (c, wanted) in &frame.scores_min {
-        let most = frame.best_allowed(&plan.scores, *c);
-        if most < *wanted {
-            return Err(FitError::ScoreTooHigh {
-                category: outcomes.categories()[*c].clone(),
-                wanted: *wanted,
-                most,
-            });
-        }
+    match frame.out_of_reach(&plan.scores) {
+        None => Ok(()),
+        Some((category, wanted, most)) => Err(FitError::ScoreTooHigh {
+            category: outcomes.categories()[category].clone(),
+            wanted,
+            most,
+        }),
     }
-    Ok(())
 }
 
 /// A limit that cannot hold, with the names and numbers that the user knows it by.

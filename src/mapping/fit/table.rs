@@ -1,7 +1,12 @@
 //! A fit as text for a terminal.
 
-use super::report::{Baselines, FrontierPoint, Report, Verdict};
-use crate::mapping::evaluate::Evaluation;
+use std::collections::BTreeMap;
+
+use super::{
+    amount::told,
+    report::{Baselines, FrontierPoint, Report, Verdict},
+};
+use crate::{ids::ExpertId, mapping::evaluate::Evaluation};
 
 /// Distance from the optimum that is told.
 const GAP_TOLD: f64 = 1e-5;
@@ -80,12 +85,7 @@ fn summary(report: &Report) -> Vec<String> {
             report.optimality_gap
         ));
     }
-    for (expert, rows) in &report.missing {
-        lines.push(format!(
-            "{expert} was not tried on {rows} of {} rows",
-            report.rows
-        ));
-    }
+    lines.extend(missing(&report.missing, report.rows));
     lines.extend(unscored(report.unscored));
     lines
 }
@@ -109,6 +109,7 @@ pub(in crate::mapping) fn of_evaluation(evaluation: &Evaluation) -> String {
         "gain", evaluation.gain_over_best_single
     ));
     lines.extend(costs(evaluation.resident_b, evaluation.usd, false));
+    lines.extend(missing(&evaluation.missing, evaluation.rows));
     lines.extend(unscored(evaluation.unscored));
     lines.join("\n") + "\n"
 }
@@ -155,8 +156,13 @@ fn costs(resident_b: Option<f64>, usd: Option<f64>, usd_is_estimated: bool) -> V
     } else {
         ""
     };
-    let usd = usd.map(|usd| format!("{:<14}{usd:>8.6}  dollars a question{note}", "cost"));
+    let usd = usd.map(|usd| format!("{:<14}{:>8}  dollars a question{note}", "cost", told(usd)));
     std::iter::once(resident).chain(usd).collect()
+}
+
+fn missing(missing: &BTreeMap<ExpertId, usize>, rows: usize) -> impl Iterator<Item = String> {
+    let missing = missing.iter();
+    missing.map(move |(expert, of)| format!("{expert} was not tried on {of} of {rows} rows"))
 }
 
 fn unscored(share: f64) -> Option<String> {
@@ -203,9 +209,7 @@ fn frontier(title: &str, points: &[FrontierPoint]) -> Vec<String> {
         ),
     ];
     for point in points {
-        let usd = point
-            .usd
-            .map_or_else(|| "-".to_owned(), |usd| format!("{usd:.6}"));
+        let usd = point.usd.map_or_else(|| "-".to_owned(), told);
         lines.push(format!(
             "{:>10}  {:>8.4}  {:>8.4}  {:>10}  {usd:>10}  {:>7}",
             size(point.active_b),

@@ -1,5 +1,8 @@
 //! The whole fit, on pools whose truth is known.
 
+mod limits;
+mod missing;
+
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 use super::{report::Verdict, *};
@@ -119,7 +122,7 @@ fn a_pool_in_which_one_expert_wins_everything_is_said_not_to_pay() {
         for category in ["art", "chat", "math"] {
             assert_eq!(expert(&report, category), "large-70");
         }
-        assert_eq!(report.mapping.default.as_str(), "large-70");
+        assert_eq!(report.mapping.default.expert.as_str(), "large-70");
         assert_eq!(report.verdict, Verdict::DoesNotPay);
         assert!(
             report.in_words().contains("does not pay"),
@@ -197,98 +200,29 @@ fn budgets_are_kept_and_the_frontier_rises_to_the_best_mapping() {
     assert!(!free.frontier_usd.is_empty() && free.usd_is_estimated);
 }
 
-fn ids(category: &str, expert: &str) -> (CategoryId, ExpertId) {
-    (CategoryId::new(category), ExpertId::new(expert))
-}
-
-fn pins(pins: &[(&str, &str)]) -> Rules {
-    let pins = pins.iter().map(|(category, expert)| ids(category, expert));
-    Rules {
-        pins: pins.collect(),
-        ..Rules::default()
+#[test]
+fn resamples_that_draw_nothing_leave_the_interval_a_number() {
+    let line = r#"{"id": "1", "prompt": "a", "category": "c", "scores": {"x-7": 1, "y-7": 0}}"#;
+    let (rows, models) = (outcomes(&[line.to_owned()]), models(&["x-7", "y-7"]));
+    let report = fit(&rows, &models, &Options::default()).unwrap();
+    let judged = evaluate::evaluate(
+        report.mapping.clone(),
+        None,
+        &rows,
+        (&models, Weights::Traffic),
+    );
+    let judged = judged.unwrap();
+    for interval in [
+        report.score_ci95,
+        report.gain_ci95,
+        judged.score_ci95,
+        judged.gain_ci95,
+    ] {
+        assert!(
+            interval.iter().all(|bound| bound.is_finite()),
+            "{interval:?}"
+        );
     }
-}
-
-#[test]
-fn rules_hold() {
-    let ruled = |rules| {
-        divided(&Options {
-            rules,
-            ..Options::default()
-        })
-        .unwrap()
-    };
-    assert_eq!(
-        expert(&ruled(pins(&[("math", "large-70")])), "math"),
-        "large-70"
-    );
-    let forbidden = Rules {
-        forbidden: vec![ids("art", "large-70")],
-        ..Rules::default()
-    };
-    assert_eq!(expert(&ruled(forbidden), "art"), "small-7");
-    let good = Rules {
-        scores_min: vec![(CategoryId::new("math"), 0.6)],
-        ..pins(&[("art", "large-70")])
-    };
-    assert_eq!(expert(&ruled(good), "math"), "small-7");
-}
-
-#[test]
-fn what_cannot_hold_is_named_with_the_least_that_can() {
-    let refused = |rules: Rules, limits: Limits| {
-        divided(&Options {
-            rules,
-            limits,
-            ..Options::default()
-        })
-        .unwrap_err()
-        .to_string()
-    };
-    let pinned = || pins(&[("math", "large-70")]);
-    let active = Limits {
-        active_b: Some(20.0),
-        ..Limits::default()
-    };
-    let told = refused(pinned(), active);
-    assert!(
-        told.contains("20 billion active parameters are too few") && told.contains("28.000000"),
-        "{told}"
-    );
-    let resident = Limits {
-        resident_b: Some(60.0),
-        ..Limits::default()
-    };
-    let told = refused(pinned(), resident);
-    assert!(
-        told.contains("60 billion resident parameters") && told.contains("70.000000"),
-        "{told}"
-    );
-    let experts = Limits {
-        experts: Some(1),
-        ..Limits::default()
-    };
-    let told = refused(pins(&[("math", "large-70"), ("art", "small-7")]), experts);
-    assert!(
-        told.contains("1 experts are too few") && told.contains("at least 2"),
-        "{told}"
-    );
-    let high = Rules {
-        scores_min: vec![(CategoryId::new("art"), 0.99)],
-        ..Rules::default()
-    };
-    let told = refused(high, Limits::default());
-    assert!(
-        told.contains("`art` cannot reach a score of 0.99: the most"),
-        "{told}"
-    );
-    let told = refused(pins(&[("cooking", "large-70")]), Limits::default());
-    assert!(
-        told.contains("no row is of category `cooking`; there are art, chat, math"),
-        "{told}"
-    );
-    let told = refused(pins(&[("art", "huge")]), Limits::default());
-    assert!(told.contains("no row has a score of `huge`"), "{told}");
 }
 
 #[test]
@@ -314,46 +248,6 @@ fn weights_decide_what_counts() {
 }
 
 #[test]
-fn scores_that_are_missing_do_not_make_an_expert_look_good() {
-    // The lucky expert was tried on easy questions alone, on which everyone is right.
-    let mut lines = Vec::new();
-    for row in 0..200 {
-        let easy = row % 2 == 0;
-        let lucky = if easy { r#", "lucky-7": 1"# } else { "" };
-        let steady = u8::from(easy || row % 4 == 1);
-        lines.push(format!(
-            r#"{{"id": "{row}", "prompt": "{row}", "category": "c{}", "scores": {{"steady-7": {steady}, "other-7": {}{lucky}}}}}"#,
-            row % 3,
-            u8::from(easy),
-        ));
-    }
-    let report = fit(
-        &outcomes(&lines),
-        &models(&["steady-7", "other-7", "lucky-7"]),
-        &Options::default(),
-    )
-    .unwrap();
-    assert_eq!(
-        report
-            .baselines
-            .best_single
-            .expert
-            .as_ref()
-            .unwrap()
-            .as_str(),
-        "steady-7"
-    );
-    assert_eq!(report.missing[&ExpertId::new("lucky-7")], 100);
-    assert!(
-        report
-            .table()
-            .contains("lucky-7 was not tried on 100 of 200 rows"),
-        "{}",
-        report.table()
-    );
-}
-
-#[test]
 fn out_of_domain_rows_choose_the_default_expert() {
     let truth: [(&str, &[(&str, f64)]); 2] = [DIVIDED[0], ("out_of_domain", DIVIDED[2].1)];
     let report = fit(
@@ -362,7 +256,7 @@ fn out_of_domain_rows_choose_the_default_expert() {
         &Options::default(),
     )
     .unwrap();
-    assert_eq!(report.mapping.default.as_str(), "small-7");
+    assert_eq!(report.mapping.default.expert.as_str(), "small-7");
     assert_eq!(report.mapping.categories.len(), 1);
 }
 
@@ -407,6 +301,61 @@ fn a_mapping_is_judged_on_other_rows_as_it_stands() {
             .to_string()
             .contains("`large-70`, which answers `art`"),
         "{unknown}"
+    );
+}
+
+#[test]
+fn whoever_may_answer_stands_by_unless_the_set_of_experts_is_limited() {
+    let truth: [(&str, &[(&str, f64)]); 2] = [
+        (
+            "art",
+            &[
+                ("a-1", 0.9),
+                ("b-2", 0.5),
+                ("c-3", 0.3),
+                ("d-4", 0.2),
+                ("e-5", 0.1),
+            ],
+        ),
+        (
+            "math",
+            &[
+                ("a-1", 0.9),
+                ("b-2", 0.5),
+                ("c-3", 0.3),
+                ("d-4", 0.2),
+                ("e-5", 0.1),
+            ],
+        ),
+    ];
+    let fitted = |experts: Option<usize>| {
+        let options = Options {
+            rules: Rules {
+                forbidden: vec![(CategoryId::new("art"), ExpertId::new("b-2"))],
+                ..Rules::default()
+            },
+            limits: Limits {
+                experts,
+                ..Limits::default()
+            },
+            ..Options::default()
+        };
+        let models = models(&["a-1", "b-2", "c-3", "d-4", "e-5"]);
+        fit(&outcomes(&rows(&truth, 150, 9)), &models, &options)
+            .unwrap()
+            .mapping
+    };
+    let yaml = fitted(None).yaml(&[]);
+    assert_eq!(
+        yaml,
+        "default: { expert: a-1, fallbacks: [b-2, c-3, d-4] }\n\
+         art: { expert: a-1, fallbacks: [c-3, d-4, e-5] }\n\
+         math: { expert: a-1, fallbacks: [b-2, c-3, d-4] }\n"
+    );
+    let yaml = fitted(Some(1)).yaml(&[]);
+    assert!(
+        yaml.starts_with("default: a-1\nart: { expert: a-1, fallbacks: [] }\n"),
+        "{yaml}"
     );
 }
 

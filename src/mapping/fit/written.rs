@@ -25,7 +25,7 @@ const FALLBACKS_MAX: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Written {
     /// Who answers what no category covers.
-    pub default: ExpertId,
+    pub default: Answering,
     /// Who answers each category's questions.
     pub categories: Vec<(CategoryId, Answering)>,
     /// What chooses question by question, where something does.
@@ -59,28 +59,34 @@ impl Written {
     ) -> Self {
         let expert_of = &plan.assignment.expert_of;
         let used = used(expert_of);
-        let answering = |c: usize| {
-            let mut others: Vec<usize> = used
-                .iter()
-                .copied()
-                .filter(|e| *e != expert_of[c] && frame.allowed[[*e, c]])
-                .collect();
-            others.sort_by(|a, b| plan.scores[[*b, c]].total_cmp(&plan.scores[[*a, c]]));
-            others.truncate(FALLBACKS_MAX);
-            Answering {
-                expert: experts[expert_of[c]].clone(),
-                fallbacks: others.into_iter().map(|e| experts[e].clone()).collect(),
-            }
+        let stands_by = standing_by(frame, &used);
+        let answering = |expert: usize, others: Vec<(usize, f64)>| Answering {
+            expert: experts[expert].clone(),
+            fallbacks: best(others).map(|e| experts[e].clone()).collect(),
+        };
+        let of_category = |c: usize| {
+            let others = stands_by.iter().filter(|e| frame.allowed[[**e, c]]);
+            let others = others.filter(|e| **e != expert_of[c]);
+            let others = others.map(|e| (*e, plan.scores[[*e, c]])).collect();
+            answering(expert_of[c], others)
         };
         let outside = categories
             .iter()
             .position(|category| category.as_str() == OUT_OF_DOMAIN);
-        let default = outside.map_or_else(|| default(plan, frame, &used), |c| expert_of[c]);
+        let default = outside.map_or_else(
+            || {
+                let default = default(plan, frame, &used);
+                let others = stands_by.iter().filter(|e| **e != default);
+                let others = others.map(|e| (*e, level(plan, frame, *e))).collect();
+                answering(default, others)
+            },
+            of_category,
+        );
         Self {
-            default: experts[default].clone(),
+            default,
             categories: (0..categories.len())
                 .filter(|c| Some(*c) != outside)
-                .map(|c| (categories[c].clone(), answering(c)))
+                .map(|c| (categories[c].clone(), of_category(c)))
                 .collect(),
             second_stage: None,
         }
@@ -90,7 +96,9 @@ impl Written {
     pub fn expert(&self, category: &CategoryId) -> &ExpertId {
         let mut categories = self.categories.iter();
         let found = categories.find(|(known, _)| known == category);
-        found.map_or(&self.default, |(_, answering)| &answering.expert)
+        &found
+            .map_or(&self.default, |(_, answering)| answering)
+            .expert
     }
 
     /// The file, below comments that say how it came about.
@@ -103,20 +111,33 @@ impl Written {
             };
             yaml.push_str(&format!("quality: {}\nprefer: {prefer}\n", scalar(quality)));
         }
-        yaml.push_str(&format!("default: {}\n", scalar(self.default.as_str())));
-        for (category, Answering { expert, fallbacks }) in &self.categories {
-            let fallbacks: Vec<String> = fallbacks
-                .iter()
-                .map(|expert| scalar(expert.as_str()))
-                .collect();
-            yaml.push_str(&format!(
-                "{}: {{ expert: {}, fallbacks: [{}] }}\n",
-                scalar(category.as_str()),
-                scalar(expert.as_str()),
-                fallbacks.join(", ")
-            ));
+        yaml.push_str(&format!("default: {}\n", self.default.yaml_default()));
+        for (category, answering) in &self.categories {
+            let category = scalar(category.as_str());
+            yaml.push_str(&format!("{category}: {}\n", answering.yaml()));
         }
         yaml
+    }
+}
+
+impl Answering {
+    fn yaml(&self) -> String {
+        let fallbacks = self.fallbacks.iter();
+        let fallbacks: Vec<String> = fallbacks.map(|expert| scalar(expert.as_str())).collect();
+        let expert = scalar(self.expert.as_str());
+        format!(
+            "{{ expert: {expert}, fallbacks: [{}] }}",
+            fallbacks.join(", ")
+        )
+    }
+
+    /// The id alone where it says all.
+    fn yaml_default(&self) -> String {
+        if self.fallbacks.is_empty() {
+            scalar(self.expert.as_str())
+        } else {
+            self.yaml()
+        }
     }
 }
 
@@ -127,7 +148,11 @@ impl Serialize for Written {
             map.serialize_entry("quality", quality)?;
             map.serialize_entry("prefer", prefer)?;
         }
-        map.serialize_entry("default", &self.default)?;
+        if self.default.fallbacks.is_empty() {
+            map.serialize_entry("default", &self.default.expert)?;
+        } else {
+            map.serialize_entry("default", &self.default)?;
+        }
         for (category, answering) in &self.categories {
             map.serialize_entry(category, answering)?;
         }
@@ -135,17 +160,34 @@ impl Serialize for Written {
     }
 }
 
+/// Who may stand by: all that may answer anything, unless the set of experts is limited; then those that are used.
+fn standing_by(frame: &Frame, used: &[usize]) -> Vec<usize> {
+    if frame.limits.experts.is_some() || frame.limits.resident_b.is_some() {
+        return used.to_vec();
+    }
+    let rows = frame.allowed.rows().into_iter().enumerate();
+    let able = rows.filter(|(_, allowed)| allowed.iter().any(|allowed| *allowed));
+    able.map(|(expert, _)| expert).collect()
+}
+
+/// The best few by what is expected of them.
+fn best(mut others: Vec<(usize, f64)>) -> impl Iterator<Item = usize> {
+    others.sort_by(|a, b| b.1.total_cmp(&a.1));
+    others.truncate(FALLBACKS_MAX);
+    others.into_iter().map(|(expert, _)| expert)
+}
+
+/// What an expert is expected to score over all categories.
+fn level(plan: &Plan, frame: &Frame, expert: usize) -> f64 {
+    let scores = plan.scores.row(expert).into_iter();
+    let weighted = scores.zip(&frame.pool.weights);
+    weighted.map(|(score, weight)| score * weight).sum()
+}
+
 /// The used expert that scores best over all categories, within the budget of active parameters if one is.
 fn default(plan: &Plan, frame: &Frame, used: &[usize]) -> usize {
     let Frame { pool, limits, .. } = frame;
-    let level = |e: usize| -> f64 {
-        plan.scores
-            .row(e)
-            .iter()
-            .zip(&pool.weights)
-            .map(|(score, weight)| score * weight)
-            .sum()
-    };
+    let level = |e: usize| level(plan, frame, e);
     let within = |e: &usize| limits.active_b.is_none_or(|most| pool.params_b[*e] <= most);
     let best = |experts: &mut dyn Iterator<Item = usize>| {
         experts.reduce(|a, b| if level(b) > level(a) { b } else { a })

@@ -16,11 +16,14 @@ pub const BALANCED_KEEPS: f64 = 0.95;
 /// Share of the gain over the cheapest expert that `economy` keeps.
 pub const ECONOMY_KEEPS: f64 = 0.8;
 
-/// Points of a frontier: neighbours differ by less than rows can tell.
-const STEPS: u32 = 96;
+/// Points of a frontier for each power of ten of λ: neighbours differ by less than rows can tell.
+const STEPS_PER_DECADE: u32 = 24;
 
-/// Powers of ten between the least λ above 0 and the greatest.
-const DECADES: f64 = 4.0;
+/// Share of the λ that outweighs all scores between the cheapest expert and the dearest below which λ does not matter.
+const LAMBDA_SHARE_MIN: f64 = 1e-4;
+
+/// Share of the difference between the cheapest expert and the dearest by which experts must differ not to cost the same.
+const COST_SHARE_MIN: f64 = 1e-6;
 
 /// Halvings of an interval of λ until a budget is met: beyond them λ is as exact as a number can be.
 const HALVINGS: u32 = 60;
@@ -139,19 +142,10 @@ impl Judged<'_> {
 
     /// From λ = 0 on to where the cheapest expert answers everything.
     pub fn frontier(&self, costs: &Costs) -> Vec<Point> {
-        let greatest = lambda_greatest(self.predicted, costs);
-        let lambda = |step: u32| {
-            let below = f64::from(STEPS - step) / f64::from(STEPS);
-            if step == 0 {
-                0.0
-            } else {
-                greatest * 10_f64.powf(-DECADES * below)
-            }
-        };
-        (0..=STEPS)
-            .into_par_iter()
-            .map(|step| self.point(costs, lambda(step)))
-            .collect()
+        let grid = LambdaRange::of(self.predicted, costs).map_or_else(Vec::new, LambdaRange::grid);
+        let lambdas: Vec<f64> = std::iter::once(0.0).chain(grid).collect();
+        let points = lambdas.into_par_iter();
+        points.map(|lambda| self.point(costs, lambda)).collect()
     }
 
     /// What the words mean where the choice is judged by these rows.
@@ -182,7 +176,8 @@ impl Judged<'_> {
     /// The least λ whose choices fit; none where not even the cheapest experts do.
     pub fn lambda_where(&self, costs: &Costs, fits: impl Fn(&[usize]) -> bool) -> Option<f64> {
         let fit = |lambda: f64| fits(&choices(self.predicted, costs, lambda));
-        let (mut low, mut high) = (0.0, lambda_greatest(self.predicted, costs));
+        let range = LambdaRange::of(self.predicted, costs);
+        let (mut low, mut high) = (0.0, range.map_or(0.0, |range| range.greatest));
         if fit(low) {
             return Some(low);
         }
@@ -201,23 +196,44 @@ impl Judged<'_> {
     }
 }
 
-/// A λ at which no difference of scores outweighs a difference of costs.
-fn lambda_greatest(predicted: ArrayView2<'_, f32>, costs: &Costs) -> f64 {
-    let mut sorted = costs.of.clone();
-    sorted.sort_by(f64::total_cmp);
-    let steps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
-    let least = steps
-        .filter(|step| *step > 0.0)
-        .fold(f64::INFINITY, f64::min);
-    let finite = predicted.iter().copied().filter(|score| score.is_finite());
-    let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), score| {
-        (low.min(score), high.max(score))
-    });
-    // Experts of one cost are not told apart by any λ.
-    if least.is_finite() && high > low {
-        1.01 * f64::from(high - low) / least
-    } else {
-        0.0
+/// The λ between which choices change.
+#[derive(Clone, Copy)]
+struct LambdaRange {
+    /// Here the dearest expert is held against the cheapest by next to nothing.
+    least: f64,
+    /// Here no difference of scores outweighs a difference of costs.
+    greatest: f64,
+}
+
+impl LambdaRange {
+    /// None where no λ changes anything: experts cost the same, or the same is predicted of all.
+    fn of(predicted: ArrayView2<'_, f32>, costs: &Costs) -> Option<Self> {
+        let mut sorted = costs.of.clone();
+        sorted.sort_by(f64::total_cmp);
+        let whole = sorted.last()? - sorted.first()?;
+        // Two experts of almost one cost need a far greater λ to be told apart than the cheapest and the dearest do.
+        let steps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
+        let least = steps
+            .filter(|step| *step > COST_SHARE_MIN * whole)
+            .fold(f64::INFINITY, f64::min);
+        let finite = predicted.iter().copied().filter(|score| score.is_finite());
+        let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), score| {
+            (low.min(score), high.max(score))
+        });
+        let scores = f64::from(high - low);
+        (least.is_finite() && scores > 0.0).then(|| Self {
+            least: LAMBDA_SHARE_MIN * scores / whole,
+            greatest: 1.01 * scores / least,
+        })
+    }
+
+    /// From the least to the greatest by equal ratios.
+    fn grid(self) -> Vec<f64> {
+        let below = |step: u32| 10_f64.powf(-f64::from(step) / f64::from(STEPS_PER_DECADE));
+        let falling = (0..).map(|step| self.greatest * below(step));
+        let mut grid: Vec<f64> = falling.take_while(|lambda| *lambda >= self.least).collect();
+        grid.reverse();
+        grid
     }
 }
 
@@ -269,12 +285,16 @@ mod tests {
         assert_eq!(within(6.0), None);
     }
 
-    #[test]
-    fn words_keep_shares_of_the_gain_over_the_cheapest() {
-        // Ten rows on which the dear expert is worth less and less.
-        let predicted = ndarray::Array2::from_shape_fn((10, 2), |(row, expert)| match expert {
-            0 => 0.0,
-            _ => 1.0 / (1.0 + row as f32).powi(2),
+    /// Ten rows on which the last expert is worth less and less, and the others nothing.
+    fn words_differ(costs: &Costs) {
+        let dearest = costs.of.len() - 1;
+        let shape = (10, costs.of.len());
+        let predicted = ndarray::Array2::from_shape_fn(shape, |(row, expert)| {
+            if expert == dearest {
+                1.0 / (1.0 + row as f32).powi(2)
+            } else {
+                0.0
+            }
         });
         let judged = Judged {
             predicted: predicted.view(),
@@ -285,12 +305,42 @@ mod tests {
             quality,
             balanced,
             economy,
-        } = judged.preferences(&costs());
-        let kept =
-            |lambda: f64| judged.point(&costs(), lambda).score / judged.point(&costs(), 0.0).score;
+        } = judged.preferences(costs);
+        let kept = |lambda: f64| judged.point(costs, lambda).score / judged.point(costs, 0.0).score;
         assert!(quality < balanced && balanced < economy);
         assert!((kept(quality) - 1.0).abs() < 1e-9);
         assert!((BALANCED_KEEPS..1.0).contains(&kept(balanced)));
         assert!((ECONOMY_KEEPS..BALANCED_KEEPS).contains(&kept(economy)));
+    }
+
+    #[test]
+    fn words_keep_shares_of_the_gain_over_the_cheapest() {
+        words_differ(&costs());
+    }
+
+    #[test]
+    fn words_differ_though_two_experts_cost_almost_the_same() {
+        for between in [7.02, 7.000_1, 69.99] {
+            words_differ(&Costs {
+                unit: CostUnit::ParamsB,
+                of: vec![7.0, between, 70.0],
+            });
+        }
+    }
+
+    #[test]
+    fn experts_of_one_cost_are_told_apart_by_no_lambda() {
+        let predicted = array![[0.1, 0.9], [0.4, 0.2]];
+        let judged = Judged {
+            predicted: predicted.view(),
+            scores: predicted.view(),
+            weights: &[0.5; 2],
+        };
+        let same = Costs {
+            unit: CostUnit::Usd,
+            of: vec![7.0; 2],
+        };
+        assert_eq!(judged.frontier(&same).len(), 1);
+        assert_eq!(judged.preferences(&same), Preferences::default());
     }
 }

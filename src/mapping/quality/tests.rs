@@ -8,7 +8,7 @@ use crate::{
     config::{Prefer, Preference},
     ids::{CategoryId, ExpertId},
     mapping::fit::{
-        Options, Rules,
+        self, Options, Rules,
         models::{Model, Models},
         outcomes::{Outcomes, tests::outcomes},
         solve::Limits,
@@ -85,7 +85,7 @@ fn asked(model: &QualityModel, text: &str, prefer: Prefer) -> (String, f64) {
 
 #[test]
 fn what_is_easy_goes_to_the_small_expert_and_what_is_hard_to_the_large_one() {
-    let PerQuestion { worth, model } = fit(&sums(), &Options::default());
+    let PerQuestion { worth, model, .. } = fit(&sums(), &Options::default());
     assert!(worth.pays, "{}", worth.table());
     let balanced = Prefer::Word(Preference::Balanced);
     let (easy, hard) = (
@@ -137,6 +137,40 @@ fn where_texts_tell_nothing_it_does_not_pay() {
 }
 
 #[test]
+fn where_it_does_not_pay_categories_keep_to_what_was_preferred() {
+    let noise = |row: usize, factor: usize| u8::from((row * row * factor + row / 7) % 11 < 6);
+    let outcomes = scored(|row| [noise(row, 3), noise(row, 5)]);
+    let preferring = |word| {
+        let prefer = Some(word);
+        fit(
+            &outcomes,
+            &Options {
+                prefer,
+                ..Options::default()
+            },
+        )
+    };
+    let PerQuestion { worth, price, .. } = preferring(Preference::Economy);
+    assert!(!worth.pays, "{}", worth.table());
+    let told = worth.in_words();
+    assert!(
+        told.contains("goes by categories alone, still at `economy`: "),
+        "{told}"
+    );
+    let active_b = |price| {
+        let options = Options {
+            price,
+            ..Options::default()
+        };
+        let report = fit::fit(&outcomes, &models(), &options).unwrap();
+        report.active_b.unwrap()
+    };
+    assert!(active_b(price.clone()) <= active_b(None));
+    assert!((price.unwrap().lambda - worth.aims[0].lambda).abs() < 1e-12);
+    assert!(preferring(Preference::Quality).price.is_none());
+}
+
+#[test]
 fn who_may_not_answer_a_category_is_not_predicted() {
     let options = Options {
         rules: Rules {
@@ -183,7 +217,7 @@ fn scores_on_any_scale_are_predicted_from_0_to_1() {
             )
         })
         .collect();
-    let PerQuestion { worth, model } = fit(&outcomes(&lines), &Options::default());
+    let PerQuestion { worth, model, .. } = fit(&outcomes(&lines), &Options::default());
     assert!(
         worth
             .aims

@@ -22,10 +22,13 @@ use crate::{
         evaluate::pair::{self, PairReport, PairRow},
         fit::{
             self, FitError, Options, assess::Estimate, folds, models::Models, outcomes::Outcomes,
-            report::known,
+            plan::Price, report::known,
         },
     },
 };
+
+/// Difference of two means of the same scores.
+const ROUNDING: f64 = 1e-9;
 
 /// A quality model and what it is worth.
 pub struct PerQuestion {
@@ -33,6 +36,8 @@ pub struct PerQuestion {
     pub worth: Worth,
     /// The model of all rows.
     pub model: QualityModel,
+    /// What cost counts for in the mapping of categories that is written in the model's place; none: nothing.
+    pub price: Option<Price>,
 }
 
 /// What choosing question by question is worth on rows held back.
@@ -68,6 +73,10 @@ pub struct Aim {
     pub gain: f64,
     /// What that lies between with 95 % confidence, the fits taken as they are.
     pub gain_ci95: [f64; 2],
+    /// The mapping of categories for the best score, within the same budgets: what is written for `quality` otherwise.
+    pub plain: Reached,
+    /// What the choice question by question scores over that.
+    pub gain_over_plain: f64,
     /// The gain less λ · what more it costs: what decides.
     pub worth: f64,
     /// Standard error of the worth.
@@ -141,6 +150,9 @@ pub fn fit(
     });
     let aims: Vec<Aim> = aims.collect();
     let asked = aims.first();
+    // A preference is kept to by categories as well.
+    let price = asked.filter(|aim| aim.is_for_less_cost() && !aim.pays());
+    let price = price.and_then(|aim| bench.price(aim.lambda));
     let worth = Worth {
         pays: asked.is_some_and(Aim::pays),
         prefer: asked.map_or(Prefer::Word(Preference::Quality), |aim| aim.prefer),
@@ -150,7 +162,11 @@ pub fn fit(
         aims,
     };
     let model = trial.model(bench.priced(&judged), &allowed)?;
-    Ok(PerQuestion { worth, model })
+    Ok(PerQuestion {
+        worth,
+        model,
+        price,
+    })
 }
 
 impl Worth {
@@ -176,6 +192,8 @@ impl Aim {
             lambda,
             per_question: bench.reached(&tried.per_question),
             by_category: bench.reached(&tried.by_category),
+            plain: bench.reached(&tried.plain),
+            gain_over_plain: bench.gain_over_plain(tried),
             gain: gain.0,
             gain_ci95: Estimate::new(gain.0, gain.1).ci95,
             worth: worth.0,
@@ -183,9 +201,29 @@ impl Aim {
         }
     }
 
-    /// Whether the choice question by question is worth more, by a standard error at least.
+    /// Whether the choice question by question is worth more, by a standard error at least. Where the score alone counts
+    /// it must not be worse either than that of the mapping that it would take the place of, which is chosen at no λ.
     fn pays(&self) -> bool {
-        self.worth > 0.0 && self.worth >= self.worth_standard_error
+        let keeps_quality = !self.is_for_quality() || self.gain_over_plain >= -ROUNDING;
+        self.worth > 0.0 && self.worth >= self.worth_standard_error && keeps_quality
+    }
+
+    /// Whether it stands for a word that gives up score for cost.
+    fn is_for_less_cost(&self) -> bool {
+        matches!(self.prefer, Prefer::Word(_)) && !self.is_for_quality()
+    }
+
+    fn is_for_quality(&self) -> bool {
+        self.prefer == Prefer::Word(Preference::Quality)
+    }
+
+    /// What is written where the choice question by question does not pay.
+    fn otherwise(&self) -> &Reached {
+        if self.is_for_quality() {
+            &self.plain
+        } else {
+            &self.by_category
+        }
     }
 }
 
@@ -230,4 +268,54 @@ fn pair(outcomes: &Outcomes, folds: &[Fold], seed: u64) -> Option<PairReport> {
     };
     // Two experts that score the same have no gap, and no measures of it.
     pair::report(names, &rows, draw).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Worth a standard error more at its λ than the mapping of categories is, with this gain over the one for the best score.
+    fn worth(word: Preference, gain_over_plain: f64) -> Worth {
+        let reached = |score, params_b| Reached::new(score, params_b, None);
+        let aim = Aim {
+            prefer: Prefer::Word(word),
+            lambda: 0.001,
+            per_question: reached(0.7, 20.0),
+            by_category: reached(0.68, 30.0),
+            gain: 0.02,
+            gain_ci95: [0.0, 0.04],
+            plain: reached(0.7 - gain_over_plain, 70.0),
+            gain_over_plain,
+            worth: 0.03,
+            worth_standard_error: 0.01,
+        };
+        Worth {
+            pays: aim.pays(),
+            prefer: aim.prefer,
+            cost_unit: Some(CostUnit::ParamsB),
+            aims: vec![aim],
+            frontier: Vec::new(),
+            pair: None,
+        }
+    }
+
+    #[test]
+    fn for_quality_it_must_not_score_below_the_mapping_that_would_be_written() {
+        assert!(worth(Preference::Quality, 0.01).pays);
+        let worse = worth(Preference::Quality, -0.01);
+        assert!(!worse.pays);
+        let told = worse.in_words();
+        assert!(
+            told.contains("does not pay here: 0.7000 at 20.00 B")
+                && told.contains("categories alone: 0.7100 at 70.00 B"),
+            "{told}"
+        );
+        let cheaper = worth(Preference::Economy, -0.01);
+        assert!(cheaper.pays, "less score is what was asked for");
+        let told = cheaper.in_words();
+        assert!(
+            told.contains("for the best score: 0.7100 at 70.00 B"),
+            "{told}"
+        );
+    }
 }

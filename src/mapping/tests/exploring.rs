@@ -66,6 +66,7 @@ fn a_dry_run_tells_the_propensity_and_tries_nothing() {
 fn who_cannot_or_may_not_answer_is_never_tried() {
     let dear = MappingConfig {
         default: ExpertId::new("small"),
+        default_fallbacks: Vec::new(),
         categories: Vec::new(),
         usd_per_question_max: Some(0.01),
         ..config()

@@ -109,6 +109,7 @@ fn used(config: &MappingConfig) -> impl Iterator<Item = &ExpertId> {
     let quality = config.quality.iter();
     let predicted = quality.flat_map(|quality| quality.model.experts());
     std::iter::once(&config.default)
+        .chain(&config.default_fallbacks)
         .chain(assigned)
         .chain(first)
         .chain(predicted)

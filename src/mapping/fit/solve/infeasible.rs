@@ -35,6 +35,29 @@ pub enum Infeasible {
     },
 }
 
+impl Infeasible {
+    /// Of two ways to fall short the one that less is lacking in: the later limit, of one limit the smaller least.
+    pub(in crate::mapping) fn nearer(self, other: Self) -> Self {
+        let (one, two) = (self.lack(), other.lack());
+        if two.0 > one.0 || two.0 == one.0 && two.1 < one.1 {
+            other
+        } else {
+            self
+        }
+    }
+
+    /// Which limit cannot hold, in the order in which they are kept, and its least.
+    fn lack(self) -> (u8, f64) {
+        match self {
+            Self::NoExpert { .. } => (0, 0.0),
+            Self::Experts { least } => (1, least as f64),
+            Self::Resident { least_b } => (2, least_b),
+            Self::Active { least_b } => (3, least_b),
+            Self::Usd { least } => (4, least),
+        }
+    }
+}
+
 /// By how much of itself a limit may be overrun: sums of many terms end beside a limit that they meet exactly.
 const SLACK: f64 = 1e-9;
 

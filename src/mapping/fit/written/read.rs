@@ -91,7 +91,10 @@ pub fn read(path: &Path) -> Result<(Written, Option<String>), WrittenError> {
     for (key, entry) in entries {
         match (key.as_str(), entry) {
             (key, _) if SETTINGS.contains(&key) => {}
-            ("default", Entry::Expert(expert)) => default = Some(ExpertId::new(expert)),
+            ("default", Entry::Expert(expert)) => default = Some(answering(expert, Vec::new())),
+            ("default", Entry::Answering(Assigned { expert, fallbacks })) => {
+                default = Some(answering(expert, fallbacks));
+            }
             ("quality", Entry::Expert(file)) => quality = Some(file),
             ("prefer", Entry::Number(lambda)) => prefer = Prefer::CostWeight(lambda),
             ("prefer", Entry::Expert(word)) if let Some(word) = Preference::of(&word) => {
@@ -153,7 +156,7 @@ mod tests {
                 .collect(),
         };
         let written = Written {
-            default: ExpertId::new("Llama-2-7b(base)"),
+            default: answering("Llama-2-7b(base)", &["large", "405"]),
             categories: vec![
                 (
                     CategoryId::new("computer science"),

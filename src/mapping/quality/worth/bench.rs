@@ -15,8 +15,9 @@ use crate::{
     mapping::fit::{
         Prepared,
         cells::{Caution, Cells},
+        difficulty::Difficulty,
         outcomes::Outcomes,
-        plan::{self, Frame, Plan},
+        plan::{self, Frame, Plan, Price},
         rules,
         solve::{Effort, used},
     },
@@ -29,6 +30,7 @@ const BUDGET_SHARE: f64 = 0.995;
 pub(super) struct Bench<'b> {
     frame: &'b Frame,
     sample: &'b Sample<'b>,
+    difficulties: &'b [Difficulty],
     /// What λ is a price of: what is limited, else active parameters, else dollars; none where that is not known of all.
     costs: Option<Costs>,
     /// What each row counts for.
@@ -54,7 +56,9 @@ pub(super) enum Goal {
 pub(super) struct Tried {
     pub(super) per_question: Vec<usize>,
     pub(super) by_category: Vec<usize>,
-    /// The λ that both were chosen with.
+    /// The mapping of categories for the best score, whatever λ is.
+    pub(super) plain: Vec<usize>,
+    /// The λ that the first two were chosen with.
     lambda: Vec<f64>,
 }
 
@@ -79,6 +83,7 @@ impl<'b> Bench<'b> {
         Ok(Self {
             frame,
             sample,
+            difficulties: &prepared.difficulties,
             costs,
             weights: row_weights(frame, sample),
             plans: plans.collect::<Result<_, _>>()?,
@@ -89,6 +94,13 @@ impl<'b> Bench<'b> {
 
     pub(super) fn weights(&self) -> &[f64] {
         &self.weights
+    }
+
+    /// What λ makes of cost for a mapping of categories; none where costs are not known.
+    pub(super) fn price(&self, lambda: f64) -> Option<Price> {
+        let costs = self.costs.clone()?;
+        let lambda = lambda * self.sample.range().width();
+        Some(Price { lambda, costs })
     }
 
     pub(super) fn cost_unit(&self) -> Option<CostUnit> {
@@ -209,25 +221,27 @@ impl<'b> Bench<'b> {
         let mut tried = Tried {
             per_question: vec![0; rows],
             by_category: vec![0; rows],
+            plain: vec![0; rows],
             lambda: vec![0.0; rows],
         };
         for (fold, plan) in folds.iter().zip(&self.plans) {
             let allowed = self.answering(plan);
-            let by_category = self.by_category(plan, &fold.held);
+            let plain = self.plain(plan, &fold.held);
             let chosen = self.per_question(goal, fold, &allowed);
             // Where no λ keeps to the budgets the mapping of categories does.
-            let (lambda, per_question) = chosen.unwrap_or_else(|| (0.0, by_category.clone()));
+            let (lambda, per_question) = chosen.unwrap_or_else(|| (0.0, plain.clone()));
             let by_category = match (goal, &self.costs) {
                 (Goal::Word(_), Some(costs)) => {
                     let expected = self.expected_shares(plan, &fold.held);
                     let masked = self.masked(expected, &allowed, &fold.held);
                     prefer::choices(masked.view(), costs, lambda)
                 }
-                _ => by_category,
+                _ => plain.clone(),
             };
             for (at, row) in fold.held.iter().enumerate() {
                 tried.per_question[*row] = per_question[at];
                 tried.by_category[*row] = by_category[at];
+                tried.plain[*row] = plain[at];
                 tried.lambda[*row] = lambda;
             }
         }
@@ -259,7 +273,7 @@ impl<'b> Bench<'b> {
         Some((lambda, prefer::choices(held.view(), costs, lambda)))
     }
 
-    fn by_category(&self, plan: &Plan, at: &[usize]) -> Vec<usize> {
+    fn plain(&self, plan: &Plan, at: &[usize]) -> Vec<usize> {
         let expert = |row: &usize| plan.assignment.expert_of[self.sample.category_of()[*row]];
         at.iter().map(expert).collect()
     }
@@ -274,35 +288,56 @@ impl<'b> Bench<'b> {
         })
     }
 
-    /// What choices for all rows score and take.
+    /// What choices for all rows score and take, also where they were not tried.
     pub(super) fn reached(&self, chosen: &[usize]) -> Reached {
         let all: Vec<usize> = (0..chosen.len()).collect();
-        let scores = self.sample.scores();
-        let free = vec![0.0; scores.ncols()];
-        let (score, _) = prefer::reached(scores, &self.weights, (chosen, &free));
+        let (scores, range) = (self.sample.scores(), self.sample.range());
+        let difficulty = |row: &usize| self.difficulties[*row].score();
+        let adjusted = all.iter().filter_map(|row| {
+            let share = f64::from(scores[[*row, chosen[*row]]]);
+            let adjusted = range.score(share) - difficulty(row);
+            (!share.is_nan()).then_some((self.weights[*row], adjusted))
+        });
+        let difficulties = all.iter().map(|row| (self.weights[*row], difficulty(row)));
+        let score = mean(adjusted).0 + mean(difficulties).0;
         let (params_b, usd) = self.taken(chosen, &all);
-        Reached::new(self.sample.range().score(score), params_b, usd)
+        Reached::new(score, params_b, usd)
     }
 
     /// The gain of one stage over the other, and its worth, each with its standard error; over the rows on which both
     /// choices were tried, on the scores' own scale.
     pub(super) fn compare(&self, tried: &Tried) -> ((f64, f64), (f64, f64)) {
-        let scores = self.sample.scores();
         let width = self.sample.range().width();
         let cost = |expert: usize| self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
-        let mut rows = Vec::with_capacity(self.weights.len());
-        for (row, weight) in self.weights.iter().enumerate() {
+        let worth = |(row, weight, gain): (usize, f64, f64)| {
             let (a, b) = (tried.per_question[row], tried.by_category[row]);
-            let gain = width * f64::from(scores[[row, a]] - scores[[row, b]]);
-            if !gain.is_nan() {
-                let dearer = tried.lambda[row] * width * (cost(a) - cost(b));
-                rows.push((*weight, gain, gain - dearer));
-            }
-        }
+            (
+                weight,
+                gain - tried.lambda[row] * width * (cost(a) - cost(b)),
+            )
+        };
+        let gains = self.gains(&tried.per_question, &tried.by_category);
         (
-            mean(rows.iter().map(|row| (row.0, row.1))),
-            mean(rows.iter().map(|row| (row.0, row.2))),
+            mean(gains.iter().map(|(_, weight, gain)| (*weight, *gain))),
+            mean(gains.iter().map(|gain| worth(*gain))),
         )
+    }
+
+    /// The gain over the mapping of categories for the best score, over the rows on which both choices were tried.
+    pub(super) fn gain_over_plain(&self, tried: &Tried) -> f64 {
+        let gains = self.gains(&tried.per_question, &tried.plain);
+        mean(gains.iter().map(|(_, weight, gain)| (*weight, *gain))).0
+    }
+
+    /// Each row on which both choices were tried, with its weight and what the first scored more there.
+    fn gains(&self, first: &[usize], second: &[usize]) -> Vec<(usize, f64, f64)> {
+        let scores = self.sample.scores();
+        let width = self.sample.range().width();
+        let of_row = |(row, weight): (usize, &f64)| {
+            let gain = width * f64::from(scores[[row, first[row]]] - scores[[row, second[row]]]);
+            (!gain.is_nan()).then_some((row, *weight, gain))
+        };
+        self.weights.iter().enumerate().filter_map(of_row).collect()
     }
 }
 

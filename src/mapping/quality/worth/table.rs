@@ -54,24 +54,33 @@ pub(super) fn verdict(worth: &Worth) -> String {
     let Some(asked) = worth.aims.first() else {
         return "choosing question by question cannot keep to the budget: the mapping goes by categories alone".to_owned();
     };
-    let words = by(asked);
+    let (words, here) = (by(asked), figure(&asked.per_question));
+    let plain = figure(&asked.plain);
     if worth.pays {
-        let (here, there) = (&asked.per_question, &asked.by_category);
         return format!(
-            "choosing question by question pays: {:.4} at {} B instead of {:.4} at {} B, {words}",
-            here.score,
-            size(here.active_b),
-            there.score,
-            size(there.active_b)
+            "choosing question by question pays: {here} instead of {}, {words}. The mapping of categories alone for the best \
+             score: {plain}",
+            figure(&asked.by_category)
         );
     }
     let elsewhere = worth.aims.iter().skip(1).find(|aim| aim.pays());
     let advice = elsewhere.map_or_else(String::new, |aim| {
         format!("; with `--prefer {}` it would be {}", name(aim), by(aim))
     });
+    let kept = if asked.is_for_less_cost() {
+        format!(", still at `{}`", name(asked))
+    } else {
+        String::new()
+    };
     format!(
-        "choosing question by question does not pay here: {words}. The mapping goes by categories alone{advice}"
+        "choosing question by question does not pay here: {here}, {words}. The mapping goes by categories alone{kept}: \
+         {}{advice}",
+        figure(asked.otherwise())
     )
+}
+
+fn figure(reached: &Reached) -> String {
+    format!("{:.4} at {} B", reached.score, size(reached.active_b))
 }
 
 fn name(aim: &Aim) -> String {
