@@ -36,6 +36,8 @@ struct Inner {
     phase: Phase,
     /// Counts probes, so that a question that was let through before another probe does not pass for it.
     probes: u64,
+    /// How many there had been when it last opened from closed.
+    probes_before: u64,
     failures_in_a_row: u32,
     window: Window,
     speed: Speed,
@@ -123,6 +125,7 @@ impl Breaker {
             inner: Mutex::new(Inner {
                 phase: Phase::Closed,
                 probes: 0,
+                probes_before: 0,
                 failures_in_a_row: 0,
                 window: Window::new(config.window),
                 speed: Speed::default(),
@@ -139,11 +142,11 @@ impl Breaker {
         let (times, why) = match inner.phase {
             Phase::Closed => return Ok(Pass { probe: None }),
             Phase::Open { until, times, why } if now >= until => (times, why),
-            Phase::Open { until, .. } => return Err(until - now),
             // A probe that nothing is heard of must not keep others from finding out.
             Phase::Probing { since, times, why } if now >= since + self.config.open_max => {
                 (times, why)
             }
+            Phase::Open { until, .. } => return Err(until - now),
             Phase::Probing { since, .. } => return Err(since + self.config.open_max - now),
         };
         inner.phase = Phase::Probing {
@@ -181,10 +184,11 @@ impl Breaker {
         }
     }
 
-    /// The answer began after `first_token`, where that is known. A probe that comes as far closes the breaker.
+    /// The answer began after `first_token`, where that is known. A probe that comes as far closes the breaker, also one
+    /// in whose place another was sent meanwhile: where answers take long, it is always an older one that comes first.
     pub(super) fn began(&self, pass: Pass, first_token: Option<Duration>, now: Instant) {
         let mut inner = self.inner();
-        if inner.is_probe(pass) {
+        if inner.has_probed(pass) {
             inner.close();
         }
         let Some(first_token) = first_token else {
@@ -230,6 +234,7 @@ impl Breaker {
             Phase::Open { until: later, .. } if later >= until => {}
             Phase::Probing { .. } if !is_probe => {}
             _ => {
+                inner.probes_before = inner.probes;
                 inner.phase = Phase::Open {
                     until,
                     times: 0,
@@ -268,6 +273,9 @@ impl Breaker {
             .saturating_mul(1 << times.min(DOUBLINGS_MAX))
             .min(self.config.open_max);
         let jitter = rand::rng().random_range(1.0 - JITTER..=1.0);
+        if times == 0 {
+            inner.probes_before = inner.probes;
+        }
         inner.phase = Phase::Open {
             until: now + time.mul_f64(jitter),
             times,
@@ -281,6 +289,12 @@ impl Breaker {
 }
 
 impl Inner {
+    /// Whether a question has probed since it opened, be it before another.
+    fn has_probed(&self, pass: Pass) -> bool {
+        let is_of_now = pass.probe.is_some_and(|probe| probe > self.probes_before);
+        is_of_now && !matches!(self.phase, Phase::Closed)
+    }
+
     /// Whether a question is the probe that is under way.
     fn is_probe(&self, pass: Pass) -> bool {
         matches!(self.phase, Phase::Probing { .. }) && pass.probe == Some(self.probes)

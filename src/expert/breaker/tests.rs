@@ -169,3 +169,36 @@ async fn a_probe_that_nothing_is_heard_of_does_not_keep_others_from_finding_out(
     breaker.began(second, None, later + 22 * SECOND);
     assert_eq!(breaker.circuit(later + 22 * SECOND), Circuit::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_older_probe_that_succeeds_closes_it_too() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    let slow = passed(&breaker, later);
+    let second = passed(&breaker, later + 20 * SECOND);
+    breaker.began(slow, None, later + 30 * SECOND);
+    assert_eq!(breaker.circuit(later + 30 * SECOND), Circuit::Closed);
+    // The second is heard of when nothing depends on it any more.
+    breaker.failed(second, later + 31 * SECOND);
+    assert_eq!(breaker.circuit(later + 31 * SECOND), Circuit::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_of_an_earlier_opening_does_not_close_a_later_one() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    let first = passed(&breaker, later);
+    breaker.began(
+        passed(&breaker, later + 20 * SECOND),
+        None,
+        later + 20 * SECOND,
+    );
+    let again = later + 21 * SECOND;
+    for _ in 0..3 {
+        breaker.failed(passed(&breaker, again), again);
+    }
+    breaker.began(first, None, again);
+    assert!(matches!(breaker.circuit(again), Circuit::Open { .. }));
+}
