@@ -92,6 +92,11 @@ impl Chunk {
         self.0.facts().choices > 0
     }
 
+    /// Whether it says anything of an answer, a choice or a count of tokens.
+    pub fn is_of_an_answer(&self) -> bool {
+        self.has_choices() || self.0.facts().has_usage
+    }
+
     /// The tokens, in the chunk that counts them.
     pub fn usage(&self) -> Option<Usage> {
         self.0.facts().usage
