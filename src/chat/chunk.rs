@@ -97,6 +97,11 @@ impl Chunk {
         self.has_choices() || self.0.facts().has_usage
     }
 
+    /// The expert's name for itself, where it says one.
+    pub fn model(&self) -> Option<String> {
+        self.0.model()
+    }
+
     /// The tokens, in the chunk that counts them.
     pub fn usage(&self) -> Option<Usage> {
         self.0.facts().usage
