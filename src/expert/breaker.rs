@@ -24,6 +24,9 @@ const JITTER: f64 = 0.2;
 /// How often the time open is doubled at the most; its cap is reached long before.
 const DOUBLINGS_MAX: u32 = 16;
 
+/// How long somebody is told to wait at the most while a question probes: it is known as soon as that is answered.
+const PROBE_HINT_MAX: Duration = Duration::from_secs(1);
+
 /// The breaker of one endpoint.
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -138,7 +141,7 @@ impl Breaker {
     /// # Errors
     /// The time until it may be worth asking again.
     pub(super) fn admit(&self, now: Instant) -> Result<Pass, Duration> {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         let (times, why) = match inner.phase {
             Phase::Closed => return Ok(Pass { probe: None }),
             Phase::Open { until, times, why } if now >= until => (times, why),
@@ -147,7 +150,7 @@ impl Breaker {
                 (times, why)
             }
             Phase::Open { until, .. } => return Err(until - now),
-            Phase::Probing { since, .. } => return Err(since + self.config.open_max - now),
+            Phase::Probing { since, .. } => return Err(self.probe_hint(since, now)),
         };
         inner.phase = Phase::Probing {
             since: now,
@@ -162,19 +165,17 @@ impl Breaker {
 
     /// Time until a question would be let through; none where one would be now.
     pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
-        match self.inner().phase {
-            Phase::Closed => None,
-            Phase::Open { until, .. } => until.checked_duration_since(now).filter(|d| !d.is_zero()),
-            Phase::Probing { since, .. } => {
-                let until = since + self.config.open_max;
-                until.checked_duration_since(now).filter(|d| !d.is_zero())
-            }
-        }
+        let wait = match self.inner(now).phase {
+            Phase::Closed => return None,
+            Phase::Open { until, .. } => until.saturating_duration_since(now),
+            Phase::Probing { since, .. } => self.probe_hint(since, now),
+        };
+        (!wait.is_zero()).then_some(wait)
     }
 
     /// What it is doing.
     pub(super) fn circuit(&self, now: Instant) -> Circuit {
-        match self.inner().phase {
+        match self.inner(now).phase {
             Phase::Closed => Circuit::Closed,
             Phase::Open { until, why, .. } if now < until => Circuit::Open {
                 why,
@@ -187,7 +188,7 @@ impl Breaker {
     /// The answer began after `first_token`, where that is known. A probe that comes as far closes the breaker, also one
     /// in whose place another was sent meanwhile: where answers take long, it is always an older one that comes first.
     pub(super) fn began(&self, pass: Pass, first_token: Option<Duration>, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         if inner.has_probed(pass) {
             inner.close();
         }
@@ -203,14 +204,14 @@ impl Breaker {
 
     /// The answer came to its end.
     pub(super) fn completed(&self, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         inner.failures_in_a_row = 0;
         inner.window.add(now, false);
     }
 
     /// The endpoint failed.
     pub(super) fn failed(&self, pass: Pass, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         inner.failures_in_a_row = inner.failures_in_a_row.saturating_add(1);
         inner.window.add(now, true);
         let is_probe = inner.is_probe(pass);
@@ -227,26 +228,23 @@ impl Breaker {
 
     /// The provider asks to be left alone for a while.
     pub(super) fn rest(&self, pass: Pass, wait: Duration, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         let until = now + wait.min(self.config.open_max);
         let is_probe = inner.is_probe(pass);
-        match inner.phase {
-            Phase::Open { until: later, .. } if later >= until => {}
-            Phase::Probing { .. } if !is_probe => {}
-            _ => {
-                inner.probes_before = inner.probes;
-                inner.phase = Phase::Open {
-                    until,
-                    times: 0,
-                    why: Why::AskedTo,
-                };
-            }
-        }
+        let (times, why) = match inner.phase {
+            Phase::Open { until: later, .. } if later >= until => return,
+            Phase::Probing { .. } if !is_probe => return,
+            // What has failed is not known to be well once the pause is over: single questions find that out.
+            Phase::Open { times, why, .. } | Phase::Probing { times, why, .. } => (times, why),
+            Phase::Closed => (0, Why::AskedTo),
+        };
+        inner.probes_before = inner.probes;
+        inner.phase = Phase::Open { until, times, why };
     }
 
     /// Nothing was learned of the endpoint: the question was given up, or was itself at fault.
     pub(super) fn released(&self, pass: Pass, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         if let Phase::Probing { times, why, .. } = inner.phase
             && inner.is_probe(pass)
         {
@@ -283,8 +281,24 @@ impl Breaker {
         };
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What whoever is not let through while a question probes is told to wait.
+    fn probe_hint(&self, since: Instant, now: Instant) -> Duration {
+        let left = (since + self.config.open_max).saturating_duration_since(now);
+        left.min(PROBE_HINT_MAX)
+    }
+
+    /// What it is doing at this time.
+    fn inner(&self, now: Instant) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // A pause that was asked for is over when it is over: nothing has to be found out by one question while those
+        // that have waited for it are turned away.
+        if let Phase::Open { until, why, .. } = inner.phase
+            && why == Why::AskedTo
+            && now >= until
+        {
+            inner.phase = Phase::Closed;
+        }
+        inner
     }
 }
 

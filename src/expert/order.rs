@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Answer, AttemptId, Call, ErrorClass, ExpertError, Experts, Next, Tried, recovery::Recovery,
-    registry::Member, retry::wait_here,
+    Answer, AttemptId, Call, ErrorClass, ExpertError, Experts, Next, Tried, Why,
+    recovery::Recovery,
+    registry::Member,
+    retry::{after_pause, wait_here},
 };
 use crate::{causes::in_full, config::StreamRecovery, ids::ExpertId};
 
@@ -106,11 +108,15 @@ impl Experts {
         let (Some(member), Some(wait)) = (told.member, told.error.retry_after()) else {
             return Err(told.error);
         };
-        let is_the_providers = told.error.class() != ErrorClass::Resting;
+        // A pause that the provider wants ends, whoever heard of it first. A full queue or an outage may not.
+        let is_the_providers = match &told.error {
+            ExpertError::CircuitOpen { why, .. } => *why == Why::AskedTo,
+            error => error.class() != ErrorClass::Resting,
+        };
         let retries_max = call.delivery.retries_max.unwrap_or(member.retries.max);
-        let is_worth_it = wait <= member.retries.retry_after_max
-            && wait < call.left(Instant::now())
-            && retries_max > 0;
+        let is_short = wait <= member.retries.retry_after_max;
+        let wait = after_pause(&member.retries, wait, 0);
+        let is_worth_it = is_short && wait < call.left(Instant::now()) && retries_max > 0;
         if !is_the_providers || !is_worth_it || !member.retry_budget.withdraw() {
             return Err(told.error);
         }

@@ -202,3 +202,38 @@ async fn a_probe_of_an_earlier_opening_does_not_close_a_later_one() {
     breaker.began(first, None, again);
     assert!(matches!(breaker.circuit(again), Circuit::Open { .. }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_was_asked_for_ends_for_all_who_waited() {
+    let now = Instant::now();
+    let breaker = Breaker::new(config());
+    breaker.rest(passed(&breaker, now), SECOND, now);
+    assert!(breaker.admit(now).is_err());
+    let later = now + SECOND;
+    assert_eq!(breaker.circuit(later), Circuit::Closed);
+    assert!((0..8).all(|_| breaker.admit(later).is_ok()));
+    // One of them may be told to wait once more, which holds for the others again.
+    breaker.rest(passed(&breaker, later), SECOND, later);
+    assert!(breaker.admit(later).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_a_probe_is_told_to_make_is_followed_by_another_probe() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    breaker.rest(passed(&breaker, later), SECOND, later);
+    let later = later + SECOND;
+    assert!(passed(&breaker, later).probe.is_some());
+    assert!(breaker.admit(later).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_question_probes_others_are_told_to_wait_for_it_and_not_for_the_next() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    passed(&breaker, later);
+    assert_eq!(breaker.admit(later).unwrap_err(), PROBE_HINT_MAX);
+    assert_eq!(breaker.closed_for(later), Some(PROBE_HINT_MAX));
+}
