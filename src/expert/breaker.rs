@@ -75,6 +75,17 @@ pub enum Why {
     AskedTo,
 }
 
+impl Why {
+    /// What is told to somebody who would have asked.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::Failures => "the expert failed of late and is left alone",
+            Self::Slow => "the expert was slow of late and is left alone",
+            Self::AskedTo => "the provider asked for a pause",
+        }
+    }
+}
+
 /// What a breaker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
