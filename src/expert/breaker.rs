@@ -147,7 +147,8 @@ impl Breaker {
         }
     }
 
-    /// Lets a question through.
+    /// Lets a question through. One that is only slow lets all of them through: who has anybody else to ask looks at
+    /// [`closed_for`](Self::closed_for) before.
     ///
     /// # Errors
     /// The time until it may be worth asking again.
@@ -160,6 +161,7 @@ impl Breaker {
             Phase::Probing { since, times, why } if now >= since + self.config.open_max => {
                 (times, why)
             }
+            phase if phase.is_slow() => return Ok(Pass { probe: None }),
             Phase::Open { until, .. } => return Err(until - now),
             Phase::Probing { since, .. } => return Err(self.probe_hint(since, now)),
         };
@@ -174,7 +176,7 @@ impl Breaker {
         })
     }
 
-    /// Time until a question would be let through; none where one would be now.
+    /// Time for which others are to be asked before it; none where it is as good as any.
     pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
         let wait = match self.inner(now).phase {
             Phase::Closed => return None,
@@ -182,6 +184,12 @@ impl Breaker {
             Phase::Probing { since, .. } => self.probe_hint(since, now),
         };
         (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Time until a question would be let through; none where one would be now, if only because nobody else is left.
+    pub(super) fn refuses_for(&self, now: Instant) -> Option<Duration> {
+        let is_slow = self.inner(now).phase.is_slow();
+        self.closed_for(now).filter(|_| !is_slow)
     }
 
     /// What it is doing.
@@ -227,11 +235,12 @@ impl Breaker {
         inner.window.add(now, true);
         let is_probe = inner.is_probe(pass);
         match inner.phase {
+            // One that is slow lets questions through as well, and may fail like one that is not.
+            phase if phase.lets_all_through() && self.is_too_much(&inner, now) => {
+                self.open(&mut inner, now, 0, Why::Failures);
+            }
             Phase::Probing { times, why, .. } if is_probe => {
                 self.open(&mut inner, now, times.saturating_add(1), why);
-            }
-            Phase::Closed if self.is_too_much(&inner, now) => {
-                self.open(&mut inner, now, 0, Why::Failures);
             }
             _ => {}
         }
@@ -243,6 +252,7 @@ impl Breaker {
         let until = now + wait.min(self.config.open_max);
         let is_probe = inner.is_probe(pass);
         let (times, why) = match inner.phase {
+            phase if phase.lets_all_through() => (0, Why::AskedTo),
             Phase::Open { until: later, .. } if later >= until => return,
             Phase::Probing { .. } if !is_probe => return,
             // What has failed is not known to be well once the pause is over: single questions find that out.
@@ -310,6 +320,20 @@ impl Breaker {
             inner.phase = Phase::Closed;
         }
         inner
+    }
+}
+
+impl Phase {
+    /// Whether nothing but slowness speaks against it.
+    fn is_slow(self) -> bool {
+        match self {
+            Self::Closed => false,
+            Self::Open { why, .. } | Self::Probing { why, .. } => why == Why::Slow,
+        }
+    }
+
+    fn lets_all_through(self) -> bool {
+        matches!(self, Self::Closed) || self.is_slow()
     }
 }
 

@@ -47,8 +47,8 @@ struct Failure<'m> {
 }
 
 impl Experts {
-    /// Asks `order`'s experts one after another until one begins to answer, each as often as its retries allow. A stream
-    /// that breaks off later goes on as the route's `stream_recovery` says. Each try is in the call's attempts from its
+    /// Asks `order`'s experts one after another until one begins to answer, each as often as its retries allow; those that
+    /// are left alone for being slow come last. A stream that breaks off later goes on as the route's `stream_recovery` says. Each try is in the call's attempts from its
     /// start, so that it is known even if this future is dropped on the way.
     ///
     /// # Errors
@@ -60,6 +60,10 @@ impl Experts {
         call: &Call,
     ) -> Result<Answered, ExpertError> {
         let mut members = self.who_chat(order);
+        // Slow is better than nothing, and anything is better than slow.
+        members
+            .make_contiguous()
+            .sort_by_key(|member| member.gate.is_slow());
         let mut told = Failure {
             member: None,
             error: NO_CHAT,

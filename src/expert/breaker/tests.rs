@@ -145,9 +145,7 @@ async fn far_slower_first_tokens_than_usual_open_it() {
         breaker.began(passed(&breaker, now), Some(SECOND / 4), now);
     }
     for _ in 0..4 {
-        if let Ok(pass) = breaker.admit(now) {
-            breaker.began(pass, Some(30 * SECOND), now);
-        }
+        breaker.began(passed(&breaker, now), Some(30 * SECOND), now);
     }
     assert!(matches!(
         breaker.circuit(now),
@@ -236,4 +234,46 @@ async fn while_a_question_probes_others_are_told_to_wait_for_it_and_not_for_the_
     passed(&breaker, later);
     assert_eq!(breaker.admit(later).unwrap_err(), PROBE_HINT_MAX);
     assert_eq!(breaker.closed_for(later), Some(PROBE_HINT_MAX));
+}
+
+/// A breaker that has just opened because answers have become slow.
+fn slow(now: Instant) -> Breaker {
+    let breaker = Breaker::new(config());
+    for _ in 0..50 {
+        breaker.began(passed(&breaker, now), Some(SECOND / 4), now);
+    }
+    while breaker.circuit(now) == Circuit::Closed {
+        breaker.began(passed(&breaker, now), Some(30 * SECOND), now);
+    }
+    breaker
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_slow_stands_behind_others_and_answers_all_the_same() {
+    let now = Instant::now();
+    let breaker = slow(now);
+    assert!(breaker.closed_for(now).is_some());
+    assert_eq!(breaker.refuses_for(now), None);
+    assert!(passed(&breaker, now).probe.is_none());
+    // It probes when its time has come, and the answers beside the probe go on.
+    let later = now + 5 * SECOND;
+    assert_eq!(breaker.closed_for(later), None);
+    let probe = passed(&breaker, later);
+    assert!(breaker.closed_for(later).is_some());
+    assert!(passed(&breaker, later).probe.is_none());
+    breaker.began(probe, Some(SECOND / 4), later);
+    assert_eq!(breaker.circuit(later), Circuit::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_slow_and_fails_or_asks_for_a_pause_is_left_alone() {
+    let now = Instant::now();
+    let breaker = slow(now);
+    for _ in 0..3 {
+        breaker.failed(passed(&breaker, now), now);
+    }
+    assert!(breaker.refuses_for(now).is_some());
+    let breaker = slow(now);
+    breaker.rest(passed(&breaker, now), SECOND, now);
+    assert_eq!(breaker.refuses_for(now), Some(SECOND));
 }

@@ -280,6 +280,32 @@ async fn whoever_comes_during_a_short_pause_waits_for_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_become_slow_is_asked_last_and_all_the_same() {
+    let mut script = vec![Does::AnswersAfter(SECOND / 10); 30];
+    script.push(Does::AnswersAfter(8 * SECOND));
+    let experts = experts(&[&script, &[Does::Answers, Does::Fails(timed_out)]]);
+    let order: Vec<_> = experts.ids().cloned().collect();
+    let mut body = call(Delivery::default()).request.body.clone();
+    body.insert("stream".into(), true.into());
+    let request = Arc::new(ChatRequest::parse(body.into()).unwrap());
+    let mut questions = 0;
+    loop {
+        let call = Call::new(Arc::clone(&request), Arc::default());
+        let answered = experts.answer(&order, &call).await.ok().unwrap();
+        if answered.expert.as_str() == "b" {
+            assert_eq!(tries(&call).len(), 1, "nobody asked the slow one");
+            break;
+        }
+        questions += 1;
+        assert!(questions < 60, "it was never found slow");
+    }
+    let call = Call::new(request, Arc::default());
+    assert!(experts.answer(&order, &call).await.is_ok());
+    let timed_out = Some("timed_out".to_owned());
+    assert_eq!(tries(&call), [("b".into(), timed_out), ("a".into(), None)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_all_failures_the_soonest_hint_is_told_else_the_last() {
     let limits: [fn() -> ExpertError; 2] = [|| limited(Some(90)), || limited(Some(40))];
     let experts = experts(&[
