@@ -114,7 +114,7 @@ impl App {
         let config = Arc::new(config);
         let loading = tokio::task::spawn_blocking({
             let config = Arc::clone(&config);
-            move || Experts::open(&config.experts)
+            move || Experts::open(&config.experts, &config.delivery)
         });
         let store = Store::open(&config.store.path).await?;
         let sessions = Sessions::new(store.session_tag_key().await?);

@@ -183,7 +183,7 @@ impl House {
         let environment = Environment::from_process();
         let config = config::load(Some(&file), &environment, Exposure::Guarded).unwrap();
         let router = registry::open(&config, None).await.unwrap();
-        let experts = Experts::open(&config.experts).unwrap();
+        let experts = Experts::open(&config.experts, &config.delivery).unwrap();
         let tier = Tier::configured(&config, &experts, &router)
             .unwrap()
             .unwrap();

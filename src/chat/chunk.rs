@@ -97,6 +97,16 @@ impl Chunk {
         self.0.facts().choices > 0
     }
 
+    /// Whether it says anything of an answer, a choice or a count of tokens.
+    pub fn is_of_an_answer(&self) -> bool {
+        self.has_choices() || self.0.facts().has_usage
+    }
+
+    /// The expert's name for itself, where it says one.
+    pub fn model(&self) -> Option<String> {
+        self.0.model()
+    }
+
     /// The tokens, in the chunk that counts them.
     pub fn usage(&self) -> Option<Usage> {
         self.0.facts().usage

@@ -101,6 +101,12 @@ impl Kept {
         self
     }
 
+    /// The model's name, where it is a text.
+    pub(super) fn model(&self) -> Option<String> {
+        let name = self.json.get(self.facts.model.clone()?)?;
+        serde_json::from_str(name).ok()
+    }
+
     /// Whether it bears an expert's name.
     pub(super) fn is_named(&self, expert: &ExpertId) -> bool {
         let name = self.facts.model.clone().and_then(|it| self.json.get(it));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::CliError;
 use crate::{
-    config::{Capability, Config, ExpertConfig},
+    config::{Capability, Config, DeliveryConfig, ExpertConfig},
     expert::Experts,
     instruction::{InstructionConfig, ask::Asker, tier::Tier},
     learning::judge::{Bounds, Judge},
@@ -84,7 +84,10 @@ pub(super) async fn tier(config: &Config, router: &Router) -> Result<Option<Tier
 
 async fn opened(expert: &ExpertConfig) -> Result<Arc<Experts>, CliError> {
     let alone = expert.clone();
-    let opening = tokio::task::spawn_blocking(move || Experts::open(&[alone]));
+    let opening = tokio::task::spawn_blocking(move || {
+        // It is asked by nobody's route.
+        Experts::open(&[alone], &DeliveryConfig::default())
+    });
     opening
         .await
         .map_err(CliError::failed)?

@@ -283,7 +283,9 @@ fn limit_in_words(passed_over: &PassedOver) -> String {
             usd_left,
         } => format!("would cost some ${usd_estimate:.6}; ${usd_left:.6} of today's are left"),
         Limit::CircuitOpen { retry_in_ms } => {
-            format!("failed of late and is left alone for {retry_in_ms} ms")
+            format!(
+                "failed of late, was slow or asked for a pause: left alone for {retry_in_ms} ms"
+            )
         }
         Limit::PredictedSuccess {
             success,

@@ -100,6 +100,12 @@ impl DeliveryConfig {
             .and_then(|category| self.routes.get(category))
             .unwrap_or(&self.house)
     }
+
+    /// The longest wait for a connection that any route allows; none where all leave it to the expert.
+    pub fn connect_max(&self) -> Option<Duration> {
+        let all = self.routes.values().chain([&self.house]);
+        all.filter_map(|delivery| delivery.timeouts.connect).max()
+    }
 }
 
 /// How the answers of a route are brought to the client.

@@ -24,6 +24,9 @@ const JITTER: f64 = 0.2;
 /// How often the time open is doubled at the most; its cap is reached long before.
 const DOUBLINGS_MAX: u32 = 16;
 
+/// How long somebody is told to wait at the most while a question probes: it is known as soon as that is answered.
+const PROBE_HINT_MAX: Duration = Duration::from_secs(1);
+
 /// The breaker of one endpoint.
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -36,6 +39,8 @@ struct Inner {
     phase: Phase,
     /// Counts probes, so that a question that was let through before another probe does not pass for it.
     probes: u64,
+    /// How many there had been when it last opened from closed.
+    probes_before: u64,
     failures_in_a_row: u32,
     window: Window,
     speed: Speed,
@@ -68,6 +73,17 @@ pub enum Why {
     Slow,
     /// The provider asked for a pause.
     AskedTo,
+}
+
+impl Why {
+    /// What is told to somebody who would have asked.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::Failures => "the expert failed of late and is left alone",
+            Self::Slow => "the expert was slow of late and is left alone",
+            Self::AskedTo => "the provider asked for a pause",
+        }
+    }
 }
 
 /// What a breaker is doing.
@@ -123,6 +139,7 @@ impl Breaker {
             inner: Mutex::new(Inner {
                 phase: Phase::Closed,
                 probes: 0,
+                probes_before: 0,
                 failures_in_a_row: 0,
                 window: Window::new(config.window),
                 speed: Speed::default(),
@@ -130,21 +147,23 @@ impl Breaker {
         }
     }
 
-    /// Lets a question through.
+    /// Lets a question through. One that is only slow lets all of them through: who has anybody else to ask looks at
+    /// [`closed_for`](Self::closed_for) before.
     ///
     /// # Errors
     /// The time until it may be worth asking again.
     pub(super) fn admit(&self, now: Instant) -> Result<Pass, Duration> {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         let (times, why) = match inner.phase {
             Phase::Closed => return Ok(Pass { probe: None }),
             Phase::Open { until, times, why } if now >= until => (times, why),
-            Phase::Open { until, .. } => return Err(until - now),
             // A probe that nothing is heard of must not keep others from finding out.
             Phase::Probing { since, times, why } if now >= since + self.config.open_max => {
                 (times, why)
             }
-            Phase::Probing { since, .. } => return Err(since + self.config.open_max - now),
+            phase if phase.is_slow() => return Ok(Pass { probe: None }),
+            Phase::Open { until, .. } => return Err(until - now),
+            Phase::Probing { since, .. } => return Err(self.probe_hint(since, now)),
         };
         inner.phase = Phase::Probing {
             since: now,
@@ -157,21 +176,25 @@ impl Breaker {
         })
     }
 
-    /// Time until a question would be let through; none where one would be now.
+    /// Time for which others are to be asked before it; none where it is as good as any.
     pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
-        match self.inner().phase {
-            Phase::Closed => None,
-            Phase::Open { until, .. } => until.checked_duration_since(now).filter(|d| !d.is_zero()),
-            Phase::Probing { since, .. } => {
-                let until = since + self.config.open_max;
-                until.checked_duration_since(now).filter(|d| !d.is_zero())
-            }
-        }
+        let wait = match self.inner(now).phase {
+            Phase::Closed => return None,
+            Phase::Open { until, .. } => until.saturating_duration_since(now),
+            Phase::Probing { since, .. } => self.probe_hint(since, now),
+        };
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Time until a question would be let through; none where one would be now, if only because nobody else is left.
+    pub(super) fn refuses_for(&self, now: Instant) -> Option<Duration> {
+        let is_slow = self.inner(now).phase.is_slow();
+        self.closed_for(now).filter(|_| !is_slow)
     }
 
     /// What it is doing.
     pub(super) fn circuit(&self, now: Instant) -> Circuit {
-        match self.inner().phase {
+        match self.inner(now).phase {
             Phase::Closed => Circuit::Closed,
             Phase::Open { until, why, .. } if now < until => Circuit::Open {
                 why,
@@ -181,10 +204,11 @@ impl Breaker {
         }
     }
 
-    /// The answer began after `first_token`, where that is known. A probe that comes as far closes the breaker.
+    /// The answer began after `first_token`, where that is known. A probe that comes as far closes the breaker, also one
+    /// in whose place another was sent meanwhile: where answers take long, it is always an older one that comes first.
     pub(super) fn began(&self, pass: Pass, first_token: Option<Duration>, now: Instant) {
-        let mut inner = self.inner();
-        if inner.is_probe(pass) {
+        let mut inner = self.inner(now);
+        if inner.has_probed(pass) {
             inner.close();
         }
         let Some(first_token) = first_token else {
@@ -199,23 +223,24 @@ impl Breaker {
 
     /// The answer came to its end.
     pub(super) fn completed(&self, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         inner.failures_in_a_row = 0;
         inner.window.add(now, false);
     }
 
     /// The endpoint failed.
     pub(super) fn failed(&self, pass: Pass, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         inner.failures_in_a_row = inner.failures_in_a_row.saturating_add(1);
         inner.window.add(now, true);
         let is_probe = inner.is_probe(pass);
         match inner.phase {
+            // One that is slow lets questions through as well, and may fail like one that is not.
+            phase if phase.lets_all_through() && self.is_too_much(&inner, now) => {
+                self.open(&mut inner, now, 0, Why::Failures);
+            }
             Phase::Probing { times, why, .. } if is_probe => {
                 self.open(&mut inner, now, times.saturating_add(1), why);
-            }
-            Phase::Closed if self.is_too_much(&inner, now) => {
-                self.open(&mut inner, now, 0, Why::Failures);
             }
             _ => {}
         }
@@ -223,25 +248,24 @@ impl Breaker {
 
     /// The provider asks to be left alone for a while.
     pub(super) fn rest(&self, pass: Pass, wait: Duration, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         let until = now + wait.min(self.config.open_max);
         let is_probe = inner.is_probe(pass);
-        match inner.phase {
-            Phase::Open { until: later, .. } if later >= until => {}
-            Phase::Probing { .. } if !is_probe => {}
-            _ => {
-                inner.phase = Phase::Open {
-                    until,
-                    times: 0,
-                    why: Why::AskedTo,
-                };
-            }
-        }
+        let (times, why) = match inner.phase {
+            phase if phase.lets_all_through() => (0, Why::AskedTo),
+            Phase::Open { until: later, .. } if later >= until => return,
+            Phase::Probing { .. } if !is_probe => return,
+            // What has failed is not known to be well once the pause is over: single questions find that out.
+            Phase::Open { times, why, .. } | Phase::Probing { times, why, .. } => (times, why),
+            Phase::Closed => (0, Why::AskedTo),
+        };
+        inner.probes_before = inner.probes;
+        inner.phase = Phase::Open { until, times, why };
     }
 
     /// Nothing was learned of the endpoint: the question was given up, or was itself at fault.
     pub(super) fn released(&self, pass: Pass, now: Instant) {
-        let mut inner = self.inner();
+        let mut inner = self.inner(now);
         if let Phase::Probing { times, why, .. } = inner.phase
             && inner.is_probe(pass)
         {
@@ -268,6 +292,9 @@ impl Breaker {
             .saturating_mul(1 << times.min(DOUBLINGS_MAX))
             .min(self.config.open_max);
         let jitter = rand::rng().random_range(1.0 - JITTER..=1.0);
+        if times == 0 {
+            inner.probes_before = inner.probes;
+        }
         inner.phase = Phase::Open {
             until: now + time.mul_f64(jitter),
             times,
@@ -275,12 +302,48 @@ impl Breaker {
         };
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What whoever is not let through while a question probes is told to wait.
+    fn probe_hint(&self, since: Instant, now: Instant) -> Duration {
+        let left = (since + self.config.open_max).saturating_duration_since(now);
+        left.min(PROBE_HINT_MAX)
+    }
+
+    /// What it is doing at this time.
+    fn inner(&self, now: Instant) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // A pause that was asked for is over when it is over: nothing has to be found out by one question while those
+        // that have waited for it are turned away.
+        if let Phase::Open { until, why, .. } = inner.phase
+            && why == Why::AskedTo
+            && now >= until
+        {
+            inner.phase = Phase::Closed;
+        }
+        inner
+    }
+}
+
+impl Phase {
+    /// Whether nothing but slowness speaks against it.
+    fn is_slow(self) -> bool {
+        match self {
+            Self::Closed => false,
+            Self::Open { why, .. } | Self::Probing { why, .. } => why == Why::Slow,
+        }
+    }
+
+    fn lets_all_through(self) -> bool {
+        matches!(self, Self::Closed) || self.is_slow()
     }
 }
 
 impl Inner {
+    /// Whether a question has probed since it opened, be it before another.
+    fn has_probed(&self, pass: Pass) -> bool {
+        let is_of_now = pass.probe.is_some_and(|probe| probe > self.probes_before);
+        is_of_now && !matches!(self.phase, Phase::Closed)
+    }
+
     /// Whether a question is the probe that is under way.
     fn is_probe(&self, pass: Pass) -> bool {
         matches!(self.phase, Phase::Probing { .. }) && pass.probe == Some(self.probes)

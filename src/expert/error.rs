@@ -10,13 +10,13 @@ use super::{ErrorClass, Why};
 #[derive(Debug, thiserror::Error)]
 pub enum ExpertError {
     /// Its queue is full; nothing was sent.
-    #[error("the expert's queue is full; try again in {} s", retry_after.as_secs())]
+    #[error("the expert's queue is full; try again in {} s", whole_s(*retry_after))]
     Busy {
         /// A fair time to wait.
         retry_after: Duration,
     },
-    /// It failed too often of late, or asked for a pause, and is left alone; nothing was sent.
-    #[error("the expert failed of late and is left alone; try again in {} s", retry_after.as_secs())]
+    /// It failed too often of late, was slow, or asked for a pause, and is left alone; nothing was sent.
+    #[error("{}; try again in {} s", why.in_words(), whole_s(*retry_after))]
     CircuitOpen {
         /// Time until it is tried again.
         retry_after: Duration,
@@ -114,6 +114,11 @@ pub enum ExpertError {
     },
 }
 
+/// Seconds that a caller is told to wait, rounded up as in `Retry-After`: who comes back early is only refused again.
+fn whole_s(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 /// What a provider refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -177,5 +182,38 @@ impl ExpertError {
             | Self::Failed { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_rounded_up_and_with_its_reason() {
+        for (ms, why, sentence) in [
+            (
+                300,
+                Why::AskedTo,
+                "the provider asked for a pause; try again in 1 s",
+            ),
+            (
+                1001,
+                Why::Failures,
+                "the expert failed of late and is left alone; try again in 2 s",
+            ),
+            (
+                0,
+                Why::Slow,
+                "the expert was slow of late and is left alone; try again in 1 s",
+            ),
+        ] {
+            let retry_after = Duration::from_millis(ms);
+            let error = ExpertError::CircuitOpen { retry_after, why };
+            assert_eq!(error.to_string(), sentence);
+        }
+        let retry_after = Duration::from_millis(1500);
+        let busy = ExpertError::Busy { retry_after };
+        assert!(busy.to_string().ends_with("try again in 2 s"), "{busy}");
     }
 }

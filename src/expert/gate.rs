@@ -143,9 +143,15 @@ impl Gate {
         embedded
     }
 
-    /// Time until a question would be let through; none where one would be now.
+    /// Time for which others are to be asked before it; none where it is as good as any.
     pub(super) fn closed_for(&self) -> Option<Duration> {
         self.pool.closed_for(Instant::now())
+    }
+
+    /// Whether it is left alone for being slow, and for nothing else.
+    pub(super) fn is_slow(&self) -> bool {
+        let now = Instant::now();
+        self.pool.closed_for(now).is_some() && self.pool.refuses_for(now).is_none()
     }
 
     /// Whether another endpoint of the expert may do better.
@@ -181,8 +187,9 @@ impl Gate {
         tried: &Tried,
     ) -> Result<(Seat, Lease), ExpertError> {
         // Nobody waits for a seat at an expert that would not be asked then.
-        if let Some(retry_after) = self.closed_for() {
-            return Err(self.pool.resting(retry_after, Instant::now()));
+        let now = Instant::now();
+        if let Some(retry_after) = self.pool.refuses_for(now) {
+            return Err(self.pool.resting(retry_after, now));
         }
         let seat = self.seat(deadline).await?;
         let lease = self.pool.lease(session, tried, Instant::now())?;

@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Answer, AttemptId, Call, ErrorClass, ExpertError, Experts, Next, Tried, recovery::Recovery,
-    registry::Member, retry::wait_here,
+    Answer, AttemptId, Call, ErrorClass, ExpertError, Experts, Next, Tried, Why,
+    recovery::Recovery,
+    registry::Member,
+    retry::{after_pause, wait_here},
 };
 use crate::{causes::in_full, config::StreamRecovery, ids::ExpertId};
 
@@ -45,8 +47,8 @@ struct Failure<'m> {
 }
 
 impl Experts {
-    /// Asks `order`'s experts one after another until one begins to answer, each as often as its retries allow. A stream
-    /// that breaks off later goes on as the route's `stream_recovery` says. Each try is in the call's attempts from its
+    /// Asks `order`'s experts one after another until one begins to answer, each as often as its retries allow; those that
+    /// are left alone for being slow come last. A stream that breaks off later goes on as the route's `stream_recovery` says. Each try is in the call's attempts from its
     /// start, so that it is known even if this future is dropped on the way.
     ///
     /// # Errors
@@ -58,6 +60,10 @@ impl Experts {
         call: &Call,
     ) -> Result<Answered, ExpertError> {
         let mut members = self.who_chat(order);
+        // Slow is better than nothing, and anything is better than slow.
+        members
+            .make_contiguous()
+            .sort_by_key(|member| member.gate.is_slow());
         let mut told = Failure {
             member: None,
             error: NO_CHAT,
@@ -106,11 +112,15 @@ impl Experts {
         let (Some(member), Some(wait)) = (told.member, told.error.retry_after()) else {
             return Err(told.error);
         };
-        let is_the_providers = told.error.class() != ErrorClass::Resting;
+        // A pause that the provider wants ends, whoever heard of it first. A full queue or an outage may not.
+        let is_the_providers = match &told.error {
+            ExpertError::CircuitOpen { why, .. } => *why == Why::AskedTo,
+            error => error.class() != ErrorClass::Resting,
+        };
         let retries_max = call.delivery.retries_max.unwrap_or(member.retries.max);
-        let is_worth_it = wait <= member.retries.retry_after_max
-            && wait < call.left(Instant::now())
-            && retries_max > 0;
+        let is_short = wait <= member.retries.retry_after_max;
+        let wait = after_pause(&member.retries, wait, 0);
+        let is_worth_it = is_short && wait < call.left(Instant::now()) && retries_max > 0;
         if !is_the_providers || !is_worth_it || !member.retry_budget.withdraw() {
             return Err(told.error);
         }

@@ -81,17 +81,28 @@ impl Pool {
         }
     }
 
-    /// Time until a question would be let through somewhere; none where one would be now.
+    /// Time for which others are to be asked before it; none where one endpoint is as good as any.
     pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
+        self.soonest(|breaker| breaker.closed_for(now))
+    }
+
+    /// Time until a question would be let through somewhere; none where one would be now, if only because nobody else is
+    /// left.
+    pub(super) fn refuses_for(&self, now: Instant) -> Option<Duration> {
+        self.soonest(|breaker| breaker.refuses_for(now))
+    }
+
+    /// The shortest of all endpoints' times; none where one has none.
+    fn soonest(&self, wait: impl Fn(&Breaker) -> Option<Duration>) -> Option<Duration> {
         let mut soonest = None;
         for endpoint in &self.endpoints {
-            let closed_for = endpoint.breaker.closed_for(now)?;
-            soonest = Some(soonest.map_or(closed_for, |soonest: Duration| soonest.min(closed_for)));
+            let wait = wait(&endpoint.breaker)?;
+            soonest = Some(soonest.map_or(wait, |soonest: Duration| soonest.min(wait)));
         }
         soonest
     }
 
-    /// Chooses an endpoint: one where it was not tried, rather the session's.
+    /// Chooses an endpoint: one where it was not tried, rather one that is not slow, rather the session's.
     ///
     /// # Errors
     /// None of them lets a question through now.
@@ -104,7 +115,10 @@ impl Pool {
         let mut soonest = Duration::MAX;
         let mut order = self.by_preference(session, now);
         if order.len() > 1 {
-            order.sort_by_key(|endpoint| tried.contains(&endpoint.name));
+            order.sort_by_key(|endpoint| {
+                let is_open = endpoint.breaker.closed_for(now).is_some();
+                (tried.contains(&endpoint.name), is_open)
+            });
         }
         for endpoint in order {
             match endpoint.breaker.admit(now) {

@@ -1,8 +1,9 @@
 //! What becomes of a stream that breaks off after its first token: another expert goes on with it, or the client is told.
 //!
-//! An expert that takes a prefill continues from what was delivered. Where none does, or the provider will not have it, the
-//! answer is asked for anew and spliced on if it begins with what was delivered. What the client sees is one answer with
-//! one id, in which nothing is said twice; from the splice on, the chunks name the expert that goes on.
+//! An expert that takes a prefill continues from what was delivered, where that is enough to know it again. Where it is not,
+//! or none takes one, or the provider will not have it, the answer is asked for anew and spliced on if it begins with what
+//! was delivered. What the client sees is one answer with one id, in which nothing is said twice; from the splice on, the
+//! chunks name the expert that goes on.
 
 mod delivered;
 mod joint;
@@ -177,7 +178,8 @@ impl Recovery {
         {
             return None;
         }
-        let text = self.delivered.plain_text()?;
+        let text = self.delivered.plain_text();
+        let text = text.filter(|text| joint::can_be_continued(text))?;
         let request = prefill::request(
             &self.call.request,
             member.prefill,

@@ -11,14 +11,16 @@ use super::{
     gate::Limits,
     local::{self, LocalExpert},
     pool::{EndpointState, Pool},
-    remote::{Endpoint, RemoteExpert, SetupError},
+    remote::{Connect, Endpoint, RemoteExpert, SetupError},
     retry::Budget,
     seats::Concurrency,
 };
 #[cfg(test)]
 use crate::config::{BreakerConfig, Timeouts};
 use crate::{
-    config::{Capability, ExpertConfig, ExpertKind, Prefill, RemoteConfig, Retries},
+    config::{
+        Capability, DeliveryConfig, ExpertConfig, ExpertKind, Prefill, RemoteConfig, Retries,
+    },
     ids::ExpertId,
 };
 
@@ -65,16 +67,19 @@ pub enum OpenError {
 }
 
 impl Experts {
-    /// Opens every expert: sets up the remote ones, which connects to nothing, and loads the local ones side by side.
-    /// Blocks until all are there.
+    /// Opens every expert, to be asked as `delivery` has it: sets up the remote ones, which connects to nothing, and loads the
+    /// local ones side by side. Blocks until all are there.
     ///
     /// # Errors
     /// The first expert, in the order of the configuration, that cannot be opened.
-    pub fn open(configs: &[ExpertConfig]) -> Result<Arc<Self>, OpenError> {
+    pub fn open(
+        configs: &[ExpertConfig],
+        delivery: &DeliveryConfig,
+    ) -> Result<Arc<Self>, OpenError> {
         let members = thread::scope(|scope| {
             let opening: Vec<_> = configs
                 .iter()
-                .map(|config| scope.spawn(|| Member::open(config)))
+                .map(|config| scope.spawn(|| Member::open(config, delivery)))
                 .collect();
             opening
                 .into_iter()
@@ -174,7 +179,7 @@ pub struct Health {
 }
 
 impl Member {
-    fn open(config: &ExpertConfig) -> Result<Self, OpenError> {
+    fn open(config: &ExpertConfig, delivery: &DeliveryConfig) -> Result<Self, OpenError> {
         let (endpoints, concurrency) = match &config.kind {
             ExpertKind::Local { model_file } => {
                 let expert: Arc<dyn Expert> = Arc::new(open_local(config, model_file)?);
@@ -184,7 +189,7 @@ impl Member {
                 let concurrency = config
                     .concurrent_max
                     .map_or(Concurrency::Adaptive, Concurrency::Fixed);
-                (open_remote(config, remote)?, concurrency)
+                (open_remote(config, remote, delivery)?, concurrency)
             }
         };
         let limits = Limits {
@@ -232,7 +237,16 @@ fn open_local(config: &ExpertConfig, model_file: &Path) -> Result<LocalExpert, O
 /// Each of an expert's endpoints, with the name by which people know it.
 type Endpoints = Vec<(String, Arc<dyn Expert>)>;
 
-fn open_remote(config: &ExpertConfig, remote: &RemoteConfig) -> Result<Endpoints, OpenError> {
+fn open_remote(
+    config: &ExpertConfig,
+    remote: &RemoteConfig,
+    delivery: &DeliveryConfig,
+) -> Result<Endpoints, OpenError> {
+    let usual = config.timeouts.connect;
+    let connect = Connect {
+        usual,
+        longest: delivery.connect_max().map_or(usual, |it| it.max(usual)),
+    };
     let places = remote.places.iter();
     let opened = places.map(|place| {
         let endpoint = Endpoint {
@@ -241,8 +255,7 @@ fn open_remote(config: &ExpertConfig, remote: &RemoteConfig) -> Result<Endpoints
             model: remote.model.clone(),
             api_key: place.api_key.clone(),
         };
-        let connect_max = config.timeouts.connect;
-        let expert = RemoteExpert::new(config.id.clone(), endpoint, connect_max);
+        let expert = RemoteExpert::new(config.id.clone(), endpoint, connect);
         let expert = expert.map_err(|source| OpenError::Remote {
             expert: config.id.clone(),
             source,

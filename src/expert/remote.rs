@@ -55,6 +55,15 @@ pub struct Endpoint {
     pub api_key: Option<SecretString>,
 }
 
+/// How long a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Connect {
+    /// Where a route says nothing.
+    pub usual: Duration,
+    /// Whatever a route says.
+    pub longest: Duration,
+}
+
 /// A model behind an endpoint.
 pub struct RemoteExpert {
     id: ExpertId,
@@ -64,8 +73,7 @@ pub struct RemoteExpert {
     chat_path: PathAndQuery,
     embeddings_path: PathAndQuery,
     http: Http,
-    /// Longest wait for a connection, unless a route says otherwise.
-    connect_max: Duration,
+    connect: Connect,
 }
 
 /// Why a remote expert cannot be set up.
@@ -90,18 +98,14 @@ impl RemoteExpert {
     ///
     /// # Errors
     /// The endpoint cannot be used as it stands.
-    pub fn new(
-        id: ExpertId,
-        endpoint: Endpoint,
-        connect_max: Duration,
-    ) -> Result<Self, SetupError> {
+    pub fn new(id: ExpertId, endpoint: Endpoint, connect: Connect) -> Result<Self, SetupError> {
         let headers = endpoint.dialect.headers(endpoint.api_key.as_ref())?;
         Ok(Self {
             dialect: endpoint.dialect,
             chat_path: path_below(&endpoint.base_url, endpoint.dialect.chat_path())?,
             embeddings_path: path_below(&endpoint.base_url, &["embeddings"])?,
-            http: Http::new(&endpoint.base_url, headers, connect_max)?,
-            connect_max,
+            http: Http::new(&endpoint.base_url, headers, connect.longest)?,
+            connect,
             model: endpoint.model,
             id,
         })
@@ -114,7 +118,7 @@ impl RemoteExpert {
         let outgoing = Outgoing::plain(body, &self.model);
         let path = &self.embeddings_path;
         let response = self
-            .post(path, outgoing.to_json(), self.connect_max)
+            .post(path, outgoing.to_json(), self.connect.usual)
             .await?;
         let bytes = whole_body(response).await?;
         let read = heavy::on(bytes.len(), || serde_json::from_slice(&bytes));
@@ -130,7 +134,8 @@ impl RemoteExpert {
 
     async fn chat(&self, call: &Call) -> Result<Answer, ExpertError> {
         let request = &call.request;
-        let connect_max = call.delivery.timeouts.connect.unwrap_or(self.connect_max);
+        let of_route = call.delivery.timeouts.connect;
+        let connect_max = of_route.unwrap_or(self.connect.usual);
         let json = heavy::on(request.bytes(), || {
             let outgoing = self.dialect.outgoing(request, &self.model)?;
             Ok::<_, ExpertError>(outgoing.to_json())
@@ -272,16 +277,99 @@ fn broken(detail: String) -> ExpertError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpSocket, TcpStream},
+        time::{sleep, timeout},
+    };
+
     use super::*;
+    use crate::{
+        chat::ChatRequest,
+        config::{Delivery, RouteTimeouts},
+    };
 
     fn expert(base_url: &str, api_key: Option<&str>) -> Result<RemoteExpert, SetupError> {
+        let second = Duration::from_secs(1);
+        let connect = Connect {
+            usual: second,
+            longest: second,
+        };
+        expert_within(connect, base_url, api_key)
+    }
+
+    fn expert_within(
+        connect: Connect,
+        base_url: &str,
+        api_key: Option<&str>,
+    ) -> Result<RemoteExpert, SetupError> {
         let endpoint = Endpoint {
             base_url: base_url.parse().unwrap(),
             dialect: Dialect::Openai,
             model: "gpt".into(),
             api_key: api_key.map(SecretString::from),
         };
-        RemoteExpert::new(ExpertId::new("far"), endpoint, Duration::from_secs(1))
+        RemoteExpert::new(ExpertId::new("far"), endpoint, connect)
+    }
+
+    /// A host that takes no connection as long as it accepts none of those that wait, which come with it.
+    async fn full_host() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        let patience = Duration::from_millis(200);
+        while let Ok(connected) = timeout(patience, TcpStream::connect(address)).await {
+            waiting.push(connected.unwrap());
+        }
+        (listener, waiting)
+    }
+
+    /// Answers the first connection over which anything comes.
+    async fn answer_one(listener: TcpListener) {
+        let choice = json!({"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"});
+        let body = json!({"choices": [choice]}).to_string();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
+        let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+        let mut bytes = [0; 4096];
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if stream.read(&mut bytes).await.unwrap_or(0) > 0 {
+                return stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_route_may_wait_longer_for_a_connection_than_the_expert_does() {
+        let (listener, waiting) = full_host().await;
+        let connect = Connect {
+            usual: Duration::from_millis(50),
+            longest: Duration::from_secs(60),
+        };
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let expert = expert_within(connect, &base_url, None).unwrap();
+        let body = json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
+        let request = Arc::new(ChatRequest::parse(body).unwrap());
+        let delivery = Delivery {
+            timeouts: RouteTimeouts {
+                connect: Some(connect.longest),
+                ..RouteTimeouts::default()
+            },
+            ..Delivery::default()
+        };
+        let call = Call::new(request, Arc::new(delivery));
+        let serving = async {
+            sleep(4 * connect.usual).await;
+            drop(waiting);
+            answer_one(listener).await;
+        };
+        let (answered, ()) = tokio::join!(expert.answer(&call), serving);
+        assert!(answered.is_ok());
     }
 
     #[test]

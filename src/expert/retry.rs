@@ -37,11 +37,15 @@ pub(super) fn wait_here(
 ) -> Option<Duration> {
     match error.retry_after() {
         None => Some(backoff(retries, tries_before)),
-        // As long as it says at the least: those who failed together must not come back together.
         Some(wait) => {
-            (wait <= retries.backoff_max).then(|| wait.max(backoff(retries, tries_before)))
+            (wait <= retries.backoff_max).then(|| after_pause(retries, wait, tries_before))
         }
     }
+}
+
+/// A pause that was asked for and a moment more, another for each: those who failed together must not come back together.
+pub(super) fn after_pause(retries: &Retries, pause: Duration, tries_before: u32) -> Duration {
+    pause.saturating_add(backoff(retries, tries_before))
 }
 
 /// Keeps extra requests to a share of the questions, so that an outage does not multiply the load (after Finagle's
@@ -111,10 +115,12 @@ mod tests {
         let limited = |seconds| ExpertError::RateLimited {
             retry_after: Some(Duration::from_secs(seconds)),
         };
-        assert_eq!(
-            wait_here(&retries, &limited(1), 0),
-            Some(Duration::from_secs(1))
-        );
+        let second = Duration::from_secs(1);
+        let waits: Vec<_> = (0..50)
+            .filter_map(|_| wait_here(&retries, &limited(1), 0))
+            .collect();
+        assert!(waits.iter().all(|wait| *wait >= second));
+        assert!(waits.iter().any(|wait| *wait != waits[0]), "not together");
         let at_once: Vec<_> = (0..50)
             .filter_map(|_| wait_here(&retries, &limited(0), 3))
             .collect();

@@ -40,7 +40,7 @@ pub enum Limit {
         /// What is left, in dollars.
         usd_left: f64,
     },
-    /// It failed of late, or asked for a pause, and is left alone: asked after the others, if at all.
+    /// It failed of late, was slow, or asked for a pause, and is left alone: asked after the others, if at all.
     CircuitOpen {
         /// Time until it is tried again, in milliseconds.
         retry_in_ms: u64,

@@ -15,10 +15,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::coterie::{Coterie, chat};
-use table::{Expected, ROWS, Row};
+use table::{Asked, By, Expected, ROWS, Row};
 
 /// Waits that belong to a fault last a twentieth: twenty seconds are one.
 const TIME_SCALE: f64 = 0.05;
+
+/// Bytes in each piece of an answer that is huge.
+const HUGE_PIECE_BYTES: usize = 16 * 1024;
 
 /// Categories that may each have an expert of its own in one house.
 const CATEGORIES: [&str; 12] = [
@@ -54,7 +57,7 @@ fn expert(id: &str, faults: &FaultServer, model: &str, more: &str) -> String {
     format!(
         "\x20 {id}: {{ kind: remote, base_url: '{}', model: '{model}', usd_in: 1, usd_out: 1000000, \
          timeouts: {{ first_token: 1s, idle: 1s, total: {total} }}, \
-         retries: {{ backoff: 10ms, backoff_max: 1s, retry_after_max: 2s }}, \
+         retries: {{ backoff: 10ms, backoff_max: 2s, retry_after_max: 2s }}, \
          breaker: {{ failures: 1000, answers_min: 1000 }}{more} }}\n",
         faults.base_url()
     )
@@ -160,8 +163,8 @@ fn streamed(body: &str) -> Got {
     got
 }
 
-/// What a healthy provider says, by the text that a model's name asks for.
-struct Texts(HashMap<&'static str, String>);
+/// What a healthy provider answers, by the text that a model's name asks for.
+struct Texts(HashMap<&'static str, Got>);
 
 impl Texts {
     async fn of(coterie: &Coterie) -> Self {
@@ -172,63 +175,101 @@ impl Texts {
             ("tools", "tools"),
             ("other", "other"),
         ] {
-            texts.insert(name, ask(coterie, model, false).await.text);
+            texts.insert(name, ask(coterie, model, false).await);
         }
         Self(texts)
     }
 
-    fn whole(&self, name: &str) -> &str {
-        &self.0[name]
+    /// Whether an answer is all of a text, with its end.
+    fn is_whole(&self, name: &str, got: &Got) -> bool {
+        let whole = &self.0[name];
+        got.status == 200
+            && got.text == whole.text
+            && got.finish_reason == whole.finish_reason
+            && got.is_done
+            && got.error.is_none()
+    }
+
+    /// Whether its tokens are counted once and as those of the whole text are.
+    fn is_counted(&self, name: &str, got: &Got) -> bool {
+        got.usage == self.0[name].usage && got.usage.len() == 1
     }
 
     /// The first words.
     fn first(&self, words: usize) -> String {
-        let trees = self.whole("trees").split(' ').take(words);
+        let trees = self.0["trees"].text.split(' ').take(words);
         trees.collect::<Vec<_>>().join(" ")
     }
 }
 
-fn judge(row: &Row, how: &str, expected: Expected, got: &Got, texts: &Texts) -> Option<String> {
-    let whole = texts.whole(row.text);
-    let is_right = match expected {
-        Expected::Whole => {
-            got.status == 200
-                && got.text == whole
-                && got.is_done
-                && got.error.is_none()
-                && matches!(got.finish_reason.as_deref(), Some("stop" | "tool_calls"))
-                && got.usage.len() == 1
+/// Whether so many tokens of an answer are counted, once.
+fn counts(got: &Got, tokens: u64) -> bool {
+    matches!(got.usage.as_slice(), [usage] if usage["completion_tokens"] == tokens)
+}
+
+fn has_code(got: &Got, code: &str) -> bool {
+    got.error
+        .as_ref()
+        .is_some_and(|error| error["code"] == code)
+}
+
+/// Whether a row's expert `own` and its fallback gave the client what they should have.
+fn is_right(row: &Row, own: &str, expected: Expected, got: &Got, texts: &Texts) -> bool {
+    match expected {
+        Expected::Whole(by) => {
+            let is_named_and_counted = match by {
+                By::Own => got.models == [own] && texts.is_counted(row.text, got),
+                By::Fallback => got.models == ["healthy"] && texts.is_counted(row.text, got),
+                By::Both(tokens) => got.models == [own, "healthy"] && counts(got, tokens),
+            };
+            texts.is_whole(row.text, got) && is_named_and_counted
         }
         Expected::Finished(reason, words) => {
-            got.is_done
+            got.status == 200
+                && got.is_done
+                && got.error.is_none()
                 && got.finish_reason.as_deref() == Some(reason)
                 && got.text.trim_end() == texts.first(words)
+                && got.models == [own]
+                && counts(got, words as u64)
         }
         Expected::Told(status, code) => {
-            got.status == status
-                && got.text.is_empty()
-                && got
-                    .error
-                    .as_ref()
-                    .is_some_and(|error| error["code"] == code)
+            got.status == status && got.text.is_empty() && has_code(got, code)
         }
         Expected::BrokeOff(words, code) => {
             got.status == 200
                 && !got.is_done
                 && got.text.trim_end() == texts.first(words)
-                && got
-                    .error
-                    .as_ref()
-                    .is_some_and(|error| error["code"] == code)
+                && has_code(got, code)
                 && got.finish_reason.is_none()
+                && got.usage.is_empty()
+                && got.models == [own]
         }
-        Expected::Long(bytes) => got.is_done && got.error.is_none() && got.text.len() >= bytes,
-        Expected::Other => got.is_done && got.error.is_none() && got.text == texts.whole("other"),
-    };
+        Expected::Long(bytes) => {
+            // It counts pieces of this many bytes as tokens.
+            let pieces = bytes.div_ceil(HUGE_PIECE_BYTES);
+            got.status == 200
+                && got.is_done
+                && got.error.is_none()
+                && got.finish_reason.as_deref() == Some("stop")
+                && got.text.len() == pieces * HUGE_PIECE_BYTES
+                && got.models == [own]
+                && counts(got, pieces as u64)
+        }
+        Expected::Other => {
+            texts.is_whole("other", got)
+                && texts.is_counted("other", got)
+                && got.models == ["other"]
+        }
+    }
+}
+
+/// What is wrong with what a client got, if anything.
+fn judge(row: &Row, own: &str, how: &str, got: &Got, is_right: bool) -> Option<String> {
     (!is_right).then(|| {
         let got = format!("{got:?}");
         let got: String = got.chars().take(1000).collect();
-        format!("{} {how}: expected {expected:?}, got {got}", row.model)
+        format!("{} ({own}) {how}, got {got}", row.model)
     })
 }
 
@@ -263,9 +304,12 @@ async fn every_fault_has_its_right_end() {
                         format!("e{at}")
                     };
                     let got = ask(&coterie, &model, stream).await;
-                    let expected = row.expected(stream, has_fallback);
-                    let how = format!("stream: {stream}, fallback: {has_fallback}");
-                    judge(row, &how, expected, &got, &texts)
+                    let (own, expected) = (format!("e{at}"), row.expected(stream, has_fallback));
+                    let is_right = is_right(row, &own, expected, &got, &texts);
+                    let how = format!(
+                        "stream: {stream}, fallback: {has_fallback}: expected {expected:?}"
+                    );
+                    judge(row, &own, &how, &got, is_right)
                 });
                 wrong.extend(join_all(asking).await.into_iter().flatten());
             }
@@ -273,6 +317,8 @@ async fn every_fault_has_its_right_end() {
         let outcomes = coterie.stop().await.all().await;
         assert_eq!(outcomes.len(), rows.len() * 4, "one outcome a question");
         wrong.extend(outcomes.iter().filter_map(misaccounted));
+        let asked = outcomes.iter();
+        wrong.extend(asked.filter_map(|outcome| misasked(rows, outcome)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -298,6 +344,20 @@ fn misaccounted(outcome: &StoredOutcome) -> Option<String> {
         _ => outcome.cost_usd.unwrap_or(0.0) == 0.0 && !last["error"].is_null(),
     };
     (!is_right).then(|| format!("{}: {attempts:?} {:?}", outcome.ending, outcome.cost_usd))
+}
+
+/// What is wrong with who was asked, if anything.
+fn misasked(rows: &[Row], outcome: &StoredOutcome) -> Option<String> {
+    let attempts: Vec<Value> = serde_json::from_str(&outcome.attempts).unwrap();
+    let first = attempts.first()?["expert"].as_str()?;
+    let at: usize = first.strip_prefix('e')?.parse().ok()?;
+    let own = attempts.iter().filter(|it| it["expert"] == first).count();
+    let is_right = match rows[at].asked {
+        Asked::Any => true,
+        Asked::Once => own == 1,
+        Asked::Alone => own == 1 && attempts.len() == 1,
+    };
+    (!is_right).then(|| format!("{}: {attempts:?}", rows[at].model))
 }
 
 #[tokio::test(flavor = "multi_thread")]

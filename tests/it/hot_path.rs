@@ -16,8 +16,8 @@ use std::{
 use coterie::{
     chat::ChatRequest,
     config::{
-        BreakerConfig, Capability, Delivery, Dialect, ExpertConfig, ExpertKind, Prefill,
-        RemoteConfig, RemotePlace, Retries, Timeouts,
+        BreakerConfig, Capability, Delivery, DeliveryConfig, Dialect, ExpertConfig, ExpertKind,
+        Prefill, RemoteConfig, RemotePlace, Retries, Timeouts,
     },
     expert::{Answer, Call, Experts},
     ids::ExpertId,
@@ -102,7 +102,8 @@ impl Path {
                 .enable_all()
                 .build()
                 .unwrap(),
-            experts: Experts::open(&[expert(provider(chunks))]).unwrap(),
+            experts: Experts::open(&[expert(provider(chunks))], &DeliveryConfig::default())
+                .unwrap(),
             request: Arc::new(ChatRequest::parse(request).unwrap()),
         }
     }

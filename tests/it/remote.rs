@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use coterie::{
     chat::{ChatRequest, Chunk},
     config::{
-        BreakerConfig, Capability, Delivery, Dialect, ExpertConfig, ExpertKind, Prefill,
-        RemoteConfig, RemotePlace, Retries, StreamRecovery, Timeouts,
+        BreakerConfig, Capability, Delivery, DeliveryConfig, Dialect, ExpertConfig, ExpertKind,
+        Prefill, RemoteConfig, RemotePlace, Retries, StreamRecovery, Timeouts,
     },
     expert::{Answer, AnswerStream, Answered, Attempt, Call, ExpertError, Experts},
     ids::ExpertId,
@@ -70,7 +70,7 @@ fn expert(id: &str, upstream: &Upstream) -> ExpertConfig {
 
 /// The experts, asked in the order in which they are given.
 fn open(configs: &[ExpertConfig]) -> Arc<Experts> {
-    Experts::open(configs).unwrap()
+    Experts::open(configs, &DeliveryConfig::default()).unwrap()
 }
 
 fn one(upstream: &Upstream) -> Arc<Experts> {

@@ -39,6 +39,7 @@ delivery:
     assert_eq!(others.timeouts.first_token, Some(seconds(9)));
     assert_eq!(others.policy_refusals, PolicyRefusals::Tell);
     assert_eq!(config.delivery.of(None), others);
+    assert_eq!(config.delivery.connect_max(), Some(seconds(1)));
 }
 
 #[test]

@@ -23,7 +23,7 @@ const KEPT_BYTES_MAX: usize = 32 << 20;
 pub struct ResponseHead {
     /// The Response's id.
     pub id: String,
-    /// The expert that answers.
+    /// The expert that answers, or that begins to.
     pub model: String,
     /// Seconds since 1970-01-01 UTC.
     pub created_s: i64,
@@ -226,6 +226,10 @@ impl Writer for ResponseWriter {
         }
         if let Some(usage) = chunk.whole_usage() {
             self.usage = Some(usage);
+        }
+        // Another expert may go on with an answer that broke off; what is counted at the end is what that one counted.
+        if let Some(model) = chunk.model() {
+            self.head.model = model;
         }
         Ok(events)
     }

@@ -145,9 +145,7 @@ async fn far_slower_first_tokens_than_usual_open_it() {
         breaker.began(passed(&breaker, now), Some(SECOND / 4), now);
     }
     for _ in 0..4 {
-        if let Ok(pass) = breaker.admit(now) {
-            breaker.began(pass, Some(30 * SECOND), now);
-        }
+        breaker.began(passed(&breaker, now), Some(30 * SECOND), now);
     }
     assert!(matches!(
         breaker.circuit(now),
@@ -168,4 +166,114 @@ async fn a_probe_that_nothing_is_heard_of_does_not_keep_others_from_finding_out(
     assert!(breaker.admit(later + 21 * SECOND).is_err());
     breaker.began(second, None, later + 22 * SECOND);
     assert_eq!(breaker.circuit(later + 22 * SECOND), Circuit::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_probe_that_succeeds_closes_it_too() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    let slow = passed(&breaker, later);
+    let second = passed(&breaker, later + 20 * SECOND);
+    breaker.began(slow, None, later + 30 * SECOND);
+    assert_eq!(breaker.circuit(later + 30 * SECOND), Circuit::Closed);
+    // The second is heard of when nothing depends on it any more.
+    breaker.failed(second, later + 31 * SECOND);
+    assert_eq!(breaker.circuit(later + 31 * SECOND), Circuit::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_of_an_earlier_opening_does_not_close_a_later_one() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    let first = passed(&breaker, later);
+    breaker.began(
+        passed(&breaker, later + 20 * SECOND),
+        None,
+        later + 20 * SECOND,
+    );
+    let again = later + 21 * SECOND;
+    for _ in 0..3 {
+        breaker.failed(passed(&breaker, again), again);
+    }
+    breaker.began(first, None, again);
+    assert!(matches!(breaker.circuit(again), Circuit::Open { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_was_asked_for_ends_for_all_who_waited() {
+    let now = Instant::now();
+    let breaker = Breaker::new(config());
+    breaker.rest(passed(&breaker, now), SECOND, now);
+    assert!(breaker.admit(now).is_err());
+    let later = now + SECOND;
+    assert_eq!(breaker.circuit(later), Circuit::Closed);
+    assert!((0..8).all(|_| breaker.admit(later).is_ok()));
+    // One of them may be told to wait once more, which holds for the others again.
+    breaker.rest(passed(&breaker, later), SECOND, later);
+    assert!(breaker.admit(later).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_a_probe_is_told_to_make_is_followed_by_another_probe() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    breaker.rest(passed(&breaker, later), SECOND, later);
+    let later = later + SECOND;
+    assert!(passed(&breaker, later).probe.is_some());
+    assert!(breaker.admit(later).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_question_probes_others_are_told_to_wait_for_it_and_not_for_the_next() {
+    let start = Instant::now();
+    let breaker = opened(start);
+    let later = start + 10 * SECOND;
+    passed(&breaker, later);
+    assert_eq!(breaker.admit(later).unwrap_err(), PROBE_HINT_MAX);
+    assert_eq!(breaker.closed_for(later), Some(PROBE_HINT_MAX));
+}
+
+/// A breaker that has just opened because answers have become slow.
+fn slow(now: Instant) -> Breaker {
+    let breaker = Breaker::new(config());
+    for _ in 0..50 {
+        breaker.began(passed(&breaker, now), Some(SECOND / 4), now);
+    }
+    while breaker.circuit(now) == Circuit::Closed {
+        breaker.began(passed(&breaker, now), Some(30 * SECOND), now);
+    }
+    breaker
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_slow_stands_behind_others_and_answers_all_the_same() {
+    let now = Instant::now();
+    let breaker = slow(now);
+    assert!(breaker.closed_for(now).is_some());
+    assert_eq!(breaker.refuses_for(now), None);
+    assert!(passed(&breaker, now).probe.is_none());
+    // It probes when its time has come, and the answers beside the probe go on.
+    let later = now + 5 * SECOND;
+    assert_eq!(breaker.closed_for(later), None);
+    let probe = passed(&breaker, later);
+    assert!(breaker.closed_for(later).is_some());
+    assert!(passed(&breaker, later).probe.is_none());
+    breaker.began(probe, Some(SECOND / 4), later);
+    assert_eq!(breaker.circuit(later), Circuit::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_slow_and_fails_or_asks_for_a_pause_is_left_alone() {
+    let now = Instant::now();
+    let breaker = slow(now);
+    for _ in 0..3 {
+        breaker.failed(passed(&breaker, now), now);
+    }
+    assert!(breaker.refuses_for(now).is_some());
+    let breaker = slow(now);
+    breaker.rest(passed(&breaker, now), SECOND, now);
+    assert_eq!(breaker.refuses_for(now), Some(SECOND));
 }

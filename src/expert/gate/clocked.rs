@@ -17,8 +17,9 @@ use crate::{
 };
 
 /// The pieces of a stream, or an error in their place once a clock has struck; none once it has ended, so that the seat is
-/// free. The time that the reader takes between two chunks is not counted as idle, and neither is what an expert does once
-/// the answer is complete: it bounds that itself.
+/// free. Idle is the time between tokens, whatever else comes: a chunk that says nothing is a sign of a proxy's life. The time
+/// that the reader takes between two chunks is not counted, and neither is what an expert does once the answer is complete:
+/// it bounds that itself.
 pub(super) struct Clocked(Option<UnderWay>);
 
 struct UnderWay {
@@ -28,6 +29,8 @@ struct UnderWay {
     choices: Choices,
     /// When the reader began to wait for the next chunk; none while it does something else.
     waits_since: Option<Instant>,
+    /// How long it had waited before for chunks that said nothing, since the last that said something.
+    waited: Duration,
     /// Wakes the reader when the next chunk is due, or before: to set it for each would cost more than the chunk.
     alarm: Pin<Box<Sleep>>,
 }
@@ -41,6 +44,7 @@ impl Clocked {
             idle,
             choices,
             waits_since: None,
+            waited: Duration::ZERO,
             alarm: Box::pin(alarm),
         }))
     }
@@ -71,9 +75,13 @@ impl UnderWay {
             return Poll::Ready(self.broke(due.error(), false));
         }
         if let Poll::Ready(next) = self.pieces.poll_next_unpin(cx) {
-            self.waits_since = None;
+            let waits_since = self.waits_since.take();
+            // Whoever comes back after the clock has struck was late itself: when the chunk came is not known.
+            let waited = waits_since
+                .filter(|_| now < due.at)
+                .map(|since| now - since);
             return Poll::Ready(match next {
-                Some(Ok(chunk)) => Some(Ok(self.saw(chunk))),
+                Some(Ok(chunk)) => Some(Ok(self.saw(chunk, waited.unwrap_or_default()))),
                 Some(Err(error)) => self.broke(error, true),
                 None => {
                     self.held.completed();
@@ -92,7 +100,8 @@ impl UnderWay {
         } else {
             self.idle
         };
-        self.held.seat.due(waits_since, patience)
+        let since = waits_since.checked_sub(self.waited);
+        self.held.seat.due(since.unwrap_or(waits_since), patience)
     }
 
     /// Waits for a moment. The alarm may ring before it, if it was set for an earlier chunk.
@@ -106,8 +115,13 @@ impl UnderWay {
         Poll::Ready(())
     }
 
-    fn saw(&mut self, chunk: Chunk) -> Chunk {
+    fn saw(&mut self, chunk: Chunk, waited: Duration) -> Chunk {
         self.choices.saw(&chunk);
+        if chunk.carries_token() || chunk.finishes() || chunk.usage().is_some() {
+            self.waited = Duration::ZERO;
+        } else {
+            self.waited += waited;
+        }
         if self.choices.are_complete() {
             self.held.completed();
         }

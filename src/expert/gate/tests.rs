@@ -209,6 +209,43 @@ async fn silence_between_two_tokens_ends_a_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn chunks_that_say_nothing_do_not_stop_the_clock_between_tokens() {
+    let mut pieces = vec![
+        (Duration::ZERO, Ok(head().text("a"))),
+        (4 * SECOND, Ok(head().opening())),
+        // A token begins it anew.
+        (SECOND / 2, Ok(head().text("b"))),
+    ];
+    pieces.extend((0..20).map(|_| (3 * SECOND / 4, Ok(head().opening()))));
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(stream_of(pieces)))]);
+    let started = Instant::now();
+    let pieces: Vec<_> = begun(&gate).await.unwrap().collect().await;
+    assert_eq!(
+        waited(pieces.last().unwrap().as_ref().unwrap_err()),
+        5 * SECOND
+    );
+    assert_eq!(started.elapsed(), 4 * SECOND + SECOND / 2 + 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_chunks_that_say_nothing_is_not_taken_for_a_silent_expert() {
+    let (sender, receiver) = mpsc::channel(4);
+    sender.send(Ok(head().text("a"))).await.unwrap();
+    let answer = Answer::Stream(ReceiverStream::new(receiver).boxed());
+    let gate = gate(1, 0, vec![(Duration::ZERO, Ok(answer))]);
+    let mut pieces = begun(&gate).await.unwrap();
+    pieces.next().await.unwrap().unwrap();
+    for _ in 0..3 {
+        assert!(poll!(pieces.next()).is_pending());
+        sender.send(Ok(head().opening())).await.unwrap();
+        advance(30 * SECOND / 4).await;
+        pieces.next().await.unwrap().unwrap();
+    }
+    sender.send(Ok(head().text("b"))).await.unwrap();
+    assert_eq!(pieces.next().await.unwrap().unwrap().text(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_not_taken_for_a_silent_expert() {
     let (sender, receiver) = mpsc::channel(2);
     for text in ["a", "b"] {

@@ -9,6 +9,23 @@ use crate::{chat::Chunk, expert::ExpertError};
 /// it was to go on with it: fewer are alike by chance.
 const ECHO_CHARS_MIN: usize = 16;
 
+/// How much of what was delivered is looked at for repetitions, in bytes: a text that repeats itself does so early.
+const REPETITION_BYTES_MAX: usize = 4 << 10;
+
+/// Whether an answer that goes on from `delivered` can be told from one that says it anew. After `1`, a `1` may be either,
+/// and so may anything after a text that says one thing again and again; what is taken for said anew wrongly is lost.
+pub(super) fn can_be_continued(delivered: &str) -> bool {
+    let delivered = delivered.trim();
+    delivered.chars().nth(ECHO_CHARS_MIN - 1).is_some() && !repeats_itself(delivered)
+}
+
+/// Whether a text is the same when it is shifted by half of its length or less.
+fn repeats_itself(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let bytes = &bytes[..bytes.len().min(REPETITION_BYTES_MAX)];
+    (1..=bytes.len() / 2).any(|shift| bytes[shift..] == bytes[..bytes.len() - shift])
+}
+
 /// How another answer meets what was delivered.
 #[derive(Debug)]
 pub(super) enum Joint {

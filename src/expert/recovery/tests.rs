@@ -13,7 +13,11 @@ use house::{House, Piece, cut, roles, row, whole, words};
 #[tokio::test(start_paused = true)]
 async fn a_fallback_that_takes_a_prefill_goes_on_from_what_was_delivered() {
     let told = House::new(StreamRecovery::Continue)
-        .with("a", Prefill::None, &[cut(&["One, ", "two, "])])
+        .with(
+            "a",
+            Prefill::None,
+            &[cut(&["One elephant, ", "two mice, "])],
+        )
         .with(
             "b",
             Prefill::ContinueFinalMessage,
@@ -23,7 +27,7 @@ async fn a_fallback_that_takes_a_prefill_goes_on_from_what_was_delivered() {
         .await;
     assert_eq!(
         (told.text.as_str(), told.error),
-        ("One, two, three, four.", None)
+        ("One elephant, two mice, three, four.", None)
     );
     assert_eq!(
         roles(&told),
@@ -36,7 +40,7 @@ async fn a_fallback_that_takes_a_prefill_goes_on_from_what_was_delivered() {
     assert_eq!(asked["continue_final_message"], true);
     assert_eq!(
         asked["messages"][1],
-        json!({"role": "assistant", "content": "One, two,"})
+        json!({"role": "assistant", "content": "One elephant, two mice,"})
     );
     assert_eq!(asked["max_tokens"], 48, "two were delivered");
     // One answer with one id, in which the role is told once; the model is whoever goes on.
@@ -53,15 +57,22 @@ async fn a_fallback_that_takes_a_prefill_goes_on_from_what_was_delivered() {
 #[tokio::test(start_paused = true)]
 async fn where_a_prefill_is_rejected_the_same_beginning_is_spliced() {
     let told = House::new(StreamRecovery::Continue)
-        .with("a", Prefill::None, &[cut(&["One, ", "two, "])])
+        .with(
+            "a",
+            Prefill::None,
+            &[cut(&["One elephant, ", "two mice, "])],
+        )
         .with(
             "b",
             Prefill::Prefix,
-            &[whole(&["One", ", two, th", "ree."])],
+            &[whole(&["One", " elephant, two mice, th", "ree."])],
         )
         .told()
         .await;
-    assert_eq!((told.text.as_str(), told.error), ("One, two, three.", None));
+    assert_eq!(
+        (told.text.as_str(), told.error),
+        ("One elephant, two mice, three.", None)
+    );
     assert_eq!(
         roles(&told),
         [
@@ -126,13 +137,16 @@ async fn a_route_may_want_the_error() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_in_the_middle_is_recovered_like_a_cut() {
-    let stalled = [words(&["One, "]), vec![Piece::Stall]].concat();
+    let stalled = [words(&["One elephant and "]), vec![Piece::Stall]].concat();
     let told = House::new(StreamRecovery::Continue)
         .with("a", Prefill::None, &[stalled])
         .with("b", Prefill::LastMessage, &[whole(&[" two."])])
         .told()
         .await;
-    assert_eq!((told.text.as_str(), told.error), ("One, two.", None));
+    assert_eq!(
+        (told.text.as_str(), told.error),
+        ("One elephant and two.", None)
+    );
     assert_eq!(told.attempts[0].error.as_deref(), Some("timed_out"));
 }
 
@@ -142,29 +156,41 @@ async fn who_broke_off_is_asked_once_more_when_nobody_else_is_left() {
         .with(
             "a",
             Prefill::LastMessage,
-            &[cut(&["One, "]), whole(&["two."])],
+            &[cut(&["One elephant and "]), whole(&["two."])],
         )
         .told()
         .await;
-    assert_eq!((told.text.as_str(), told.error), ("One, two.", None));
+    assert_eq!(
+        (told.text.as_str(), told.error),
+        ("One elephant and two.", None)
+    );
     let told = House::new(StreamRecovery::Continue)
-        .with("a", Prefill::LastMessage, &[cut(&["One, "])])
+        .with("a", Prefill::LastMessage, &[cut(&["One elephant and "])])
         .told()
         .await;
-    assert_eq!((told.text.as_str(), told.error), ("One, ", Some("broken")));
+    assert_eq!(
+        (told.text.as_str(), told.error),
+        ("One elephant and ", Some("broken"))
+    );
     assert_eq!(told.attempts.len(), 2, "and not for ever");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fallback_that_breaks_off_too_is_followed_by_the_next() {
     let told = House::new(StreamRecovery::Continue)
-        .with("a", Prefill::None, &[cut(&["One, "])])
-        .with("b", Prefill::LastMessage, &[cut(&["two, "])])
+        .with("a", Prefill::None, &[cut(&["One elephant and "])])
+        .with("b", Prefill::LastMessage, &[cut(&["two mice, "])])
         .with("c", Prefill::LastMessage, &[whole(&["three."])])
         .told()
         .await;
-    assert_eq!((told.text.as_str(), told.error), ("One, two, three.", None));
-    assert_eq!(told.asked[2][0]["messages"][1]["content"], "One, two,");
+    assert_eq!(
+        (told.text.as_str(), told.error),
+        ("One elephant and two mice, three.", None)
+    );
+    assert_eq!(
+        told.asked[2][0]["messages"][1]["content"],
+        "One elephant and two mice,"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,19 +304,19 @@ async fn several_choices_are_not_recovered() {
 
 #[tokio::test(start_paused = true)]
 async fn white_space_at_the_seam_is_told_once_however_it_is_cut() {
-    let begun = "def f():\n    ";
+    let begun = "def first(items):\n    ";
     for rest in [
         &["\n", "   ", " return 1"][..],
         &["\n    return 1"],
         &["return 1"],
-        &["def f():", "\n    return", " 1"],
+        &["def first(items):", "\n    return", " 1"],
     ] {
         let told = House::new(StreamRecovery::Continue)
             .with("a", Prefill::None, &[cut(&[begun])])
             .with("b", Prefill::LastMessage, &[whole(rest)])
             .told()
             .await;
-        assert_eq!(told.text, "def f():\n    return 1", "{rest:?}");
+        assert_eq!(told.text, "def first(items):\n    return 1", "{rest:?}");
     }
 }
 
@@ -305,5 +331,30 @@ async fn what_is_no_text_is_not_recovered() {
             .await;
         assert_eq!(told.error, Some("broken"));
         assert!(told.asked[1].is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_told_from_a_repetition_is_not_continued() {
+    for (begun, rest) in [
+        ("1", "10"),
+        ("ha", "ha!"),
+        ("哈", "哈"),
+        ("fifteen letters", "."),
+        ("ha ha ha ha ha ha ha ha ", "ha!"),
+        ("哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈", "。"),
+        ("- yes, it is\n- yes, it is\n- yes", ", it is"),
+    ] {
+        let all = format!("{begun}{rest}");
+        let told = House::new(StreamRecovery::Continue)
+            .with("a", Prefill::None, &[cut(&[begun])])
+            .with("b", Prefill::LastMessage, &[whole(&[&all])])
+            .told()
+            .await;
+        assert_eq!((told.text.as_str(), told.error), (all.as_str(), None));
+        let spliced = [row("a", "answer", Some("broken")), row("b", "splice", None)];
+        assert_eq!(roles(&told), spliced, "{begun}");
+        let asked = told.asked[1][0]["messages"].as_array().unwrap();
+        assert_eq!(asked.len(), 1, "no prefill after {begun}");
     }
 }

@@ -95,12 +95,16 @@ pub(super) enum Incoming {
 impl Incoming {
     /// What an event means.
     pub(super) fn read(&mut self, event: Event) -> Piece {
-        match (self, Piece::read(event)) {
-            (Self::Message(reader), Piece::Chunk(object)) => match reader.read(&object.object()) {
+        let reader = match self {
+            Self::Chunks => return Piece::read_chunk(event),
+            Self::Message(reader) => reader,
+        };
+        match Piece::read(event) {
+            Piece::Chunk(object) => match reader.read(&object.object()) {
                 Meaning::Chunks(chunks) => Piece::Chunks(chunks),
                 Meaning::Done => Piece::Done,
             },
-            (_, piece) => piece,
+            piece => piece,
         }
     }
 }

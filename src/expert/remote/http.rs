@@ -56,7 +56,8 @@ pub(super) enum HttpError {
 }
 
 impl Http {
-    /// The way to the host of `url`, with these headers in every request; connects to nothing.
+    /// The way to the host of `url`, with these headers in every request; connects to nothing yet, and never tries it for
+    /// longer than `connect_max`.
     ///
     /// # Errors
     /// The URL has no host, or this system has no root certificates where they are needed.

@@ -1,5 +1,7 @@
 //! What a provider's refusals and failures mean: pure.
 
+mod refusal;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
@@ -8,6 +10,7 @@ use crate::{
     dialect::anthropic::upstream::openai_error,
     expert::{ExpertError, Refused},
 };
+use refusal::said;
 
 /// Longest message of a provider that is kept for a log, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
@@ -15,48 +18,15 @@ const DETAIL_CHARS_MAX: usize = 300;
 /// Anthropic's status for "no room for anyone".
 const OVERLOADED: u16 = 529;
 
-/// Codes of a refusal to answer such a question: OpenAI, Azure, and those who follow them.
-const POLICY: [&str; 6] = [
-    "content_filter",
-    "content_policy_violation",
-    "responsibleaipolicyviolation",
-    "content_filter_error",
-    "moderation_blocked",
-    "cyber_policy",
-];
-
-/// Codes of a refusal to read so much.
-const LENGTH: [&str; 4] = [
-    "context_length_exceeded",
-    "string_above_max_length",
-    "request_too_large",
-    "exceed_context_size_error",
-];
-
-/// What those say who have no code for it.
-const LENGTH_SENTENCES: [&str; 4] = [
-    "maximum context length",
-    "exceeds the available context size",
-    "prompt is too long",
-    "exceeds the context window",
-];
-
-/// Codes of a key that may not do this.
-const PERMISSION: [&str; 4] = [
-    "permission_error",
-    "permission_denied",
-    "insufficient_permissions",
-    "unsupported_country_region_territory",
-];
-
 /// The meaning of a response that is no success.
 pub(super) fn error_of(code: u16, retry_after: Option<Duration>, body: &[u8]) -> ExpertError {
     let body = serde_json::from_slice(body)
         .unwrap_or_else(|_no_json| Value::String(String::from_utf8_lossy(body).into_owned()));
+    let body = alone(body);
     let detail = || format!("status {code}: {}", shortened(message(&body)));
     match code {
         // A bill that is not paid passes with no time that anybody would wait.
-        429 if said(&body).any(|word| word == "insufficient_quota") => refused(code, body),
+        429 if said(&body).iter().any(|word| word == "insufficient_quota") => refused(code, body),
         429 => ExpertError::RateLimited { retry_after },
         503 | OVERLOADED => ExpertError::Overloaded {
             detail: detail(),
@@ -75,73 +45,66 @@ pub(super) fn error_of(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
     }
 }
 
-/// The error that a provider reports inside a successful response: `{"error": …}`.
+/// The error that a provider reports inside a successful response: `{"error": …}`, or an object that says to be one, as vLLM
+/// and `SGLang` send it.
 pub(super) fn error_in(object: &Map<String, Value>) -> Option<ExpertError> {
-    let error = object.get("error").filter(|error| !error.is_null())?;
-    let body = json!({"error": error});
-    let says = |words: &[&str]| said(&body).any(|word| words.contains(&word.as_str()));
-    let detail = shortened(message(error));
-    if let Some(code) = error.get("code").and_then(Value::as_u64) {
-        let code = u16::try_from(code)
-            .ok()
-            .filter(|code| (400..600).contains(code));
-        if let Some(code) = code {
-            return Some(error_of(code, None, body.to_string().as_bytes()));
-        }
+    let has_error = object.get("error").is_some_and(|error| !error.is_null());
+    let is_error = object.get("object").is_some_and(|is| is == "error");
+    (has_error || is_error).then(|| error_itself(object))
+}
+
+/// The error that an object is, whatever it looks like.
+pub(super) fn error_itself(object: &Map<String, Value>) -> ExpertError {
+    match object.get("error").filter(|error| !error.is_null()) {
+        Some(error) => reported(error),
+        None => reported(&Value::Object(object.clone())),
     }
-    Some(if says(&POLICY) || says(&LENGTH) || tells_length(&body) {
-        refused(400, error_object(body))
-    } else if says(&["rate_limit_exceeded", "rate_limit_error"]) {
-        ExpertError::RateLimited { retry_after: None }
-    } else if says(&["overloaded_error", "overloaded"]) {
-        ExpertError::Overloaded {
+}
+
+fn reported(error: &Value) -> ExpertError {
+    let body = json!({"error": error});
+    let code = error.get("code").and_then(Value::as_u64);
+    let code = code.and_then(|code| u16::try_from(code).ok());
+    if let Some(code) = code.filter(|code| (400..600).contains(code)) {
+        return error_of(code, None, body.to_string().as_bytes());
+    }
+    let said = said(&body);
+    let says = |words: &[&str]| said.iter().any(|word| words.contains(&word.as_str()));
+    let detail = shortened(message(error));
+    if says(&["rate_limit_exceeded", "rate_limit_error"]) {
+        return ExpertError::RateLimited { retry_after: None };
+    }
+    if says(&["overloaded_error", "overloaded"]) {
+        return ExpertError::Overloaded {
             detail,
             retry_after: None,
-        }
-    } else {
-        ExpertError::Failed {
+        };
+    }
+    match refused(400, body) {
+        // Nothing says that it is the request's fault, which the provider had begun to answer.
+        ExpertError::Refused {
+            why: Refused::Request,
+            ..
+        } => ExpertError::Failed {
             detail,
             retry_after: None,
-        }
-    })
+        },
+        refused => refused,
+    }
 }
 
 fn refused(status: u16, body: Value) -> ExpertError {
     let body = error_object(body);
-    let why = {
-        let says = |words: &[&str]| said(&body).any(|word| words.contains(&word.as_str()));
-        match status {
-            _ if says(&POLICY) => Refused::ByPolicy,
-            _ if says(&LENGTH) => Refused::Length,
-            413 => Refused::Length,
-            401 | 402 | 404 | 429 => Refused::Us,
-            // OpenAI and others: the key is right and may not do this; where it is the text, they say so.
-            403 if says(&PERMISSION) => Refused::Us,
-            403 => Refused::ByPolicy,
-            _ if tells_length(&body) => Refused::Length,
-            _ => Refused::Request,
-        }
-    };
+    let why = refusal::why(status, &body);
     ExpertError::Refused { status, body, why }
 }
 
-/// What providers call the reason of a refusal: the error's code and type.
-fn said(body: &Value) -> impl Iterator<Item = String> {
-    let error = body.get("error").unwrap_or(body);
-    ["code", "type"]
-        .into_iter()
-        .filter_map(|field| Some(error.get(field)?.as_str()?.to_ascii_lowercase()))
-        .collect::<Vec<_>>()
-        .into_iter()
-}
-
-/// Whether the sentence says that the conversation is too long, as servers do that have no code for it: vLLM, llama.cpp and
-/// others.
-fn tells_length(body: &Value) -> bool {
-    let sentence = message(body).to_ascii_lowercase();
-    LENGTH_SENTENCES
-        .iter()
-        .any(|words| sentence.contains(words))
+/// What a list has that holds one thing alone: Google sends errors so.
+fn alone(body: Value) -> Value {
+    match body {
+        Value::Array(mut list) if list.len() == 1 => list.remove(0),
+        body => body,
+    }
 }
 
 /// Reads a `Retry-After` header: seconds, or an HTTP date.
@@ -202,7 +165,7 @@ mod tests {
             (400, "refused"),
             (401, "authentication"),
             (402, "authentication"),
-            (403, "policy_refused"),
+            (403, "authentication"),
             (404, "authentication"),
             (408, "failed"),
             (413, "context_too_long"),
@@ -240,7 +203,6 @@ mod tests {
             ),
             (400, json!({"code": "invalid_schema"}), "refused"),
             (403, json!({"type": "permission_error"}), "authentication"),
-            (403, json!({"message": "flagged"}), "policy_refused"),
             (429, json!({"code": "insufficient_quota"}), "authentication"),
             (429, json!({"code": "rate_limit_exceeded"}), "rate_limited"),
         ] {
@@ -269,6 +231,7 @@ mod tests {
             (json!({"code": "rate_limit_exceeded"}), "rate_limited"),
             (json!({"code": "content_filter"}), "policy_refused"),
             (json!("bad luck"), "failed"),
+            (json!({"code": "invalid_api_key"}), "authentication"),
             (json!({"code": 429, "message": "slow down"}), "rate_limited"),
             (json!({"code": 503}), "overloaded"),
             (
@@ -279,6 +242,26 @@ mod tests {
             let object = json!({"error": error}).as_object().cloned().unwrap();
             assert_eq!(error_in(&object).unwrap().kind(), kind, "{error}");
         }
+    }
+
+    #[test]
+    fn an_object_that_says_to_be_an_error_is_one() {
+        for (object, kind) in [
+            (
+                json!({"object": "error", "message": "boom", "type": "InternalServerError", "code": 500}),
+                "failed",
+            ),
+            (
+                json!({"object": "error", "message": "too much", "code": 429}),
+                "rate_limited",
+            ),
+        ] {
+            let object = object.as_object().cloned().unwrap();
+            assert_eq!(error_in(&object).unwrap().kind(), kind, "{object:?}");
+        }
+        let unnamed = json!({"message": "no"}).as_object().cloned().unwrap();
+        assert!(error_in(&unnamed).is_none());
+        assert_eq!(error_itself(&unnamed).to_string(), "the expert failed: no");
     }
 
     fn refusal(body: &str) -> Value {

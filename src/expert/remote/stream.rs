@@ -162,7 +162,7 @@ impl Reader {
     /// Says that an event was skipped, without its text: it may hold some of the answer.
     fn count_malformed(&self, bytes: usize) {
         let expert = &self.expert;
-        tracing::warn!(%expert, bytes, "skipped an event of {expert} that is no JSON object");
+        tracing::warn!(%expert, bytes, "skipped an event of {expert} that is no part of an answer");
         metrics::counter!(
             "coterie_expert_malformed_events_total",
             "expert" => expert.to_string(),
@@ -186,16 +186,112 @@ impl Piece {
         if event.data.trim_ascii() == b"[DONE]" {
             return Self::Done;
         }
+        let is_error = event.name == "error";
         let Ok(chunk) = Chunk::parse(event.data) else {
-            return match event.name.as_str() {
-                "error" => Self::Error(ExpertError::Failed {
+            return if is_error {
+                Self::Error(ExpertError::Failed {
                     detail: "it ended the stream with an error".into(),
                     retry_after: None,
-                }),
-                _ => Self::Malformed,
+                })
+            } else {
+                Self::Malformed
             };
         };
+        if is_error {
+            return Self::Error(status::error_itself(&chunk.object()));
+        }
         let error = chunk.has_error().then(|| status::error_in(&chunk.object()));
         error.flatten().map_or(Self::Chunk(chunk), Self::Error)
+    }
+
+    /// The same where every piece of an answer has choices, be they none, or a count of tokens.
+    pub(super) fn read_chunk(event: Event) -> Self {
+        let chunk = match Self::read(event) {
+            Self::Chunk(chunk) if !chunk.is_of_an_answer() => chunk,
+            piece => return piece,
+        };
+        // Hardly any has to be taken apart for this.
+        let object = chunk.object();
+        match status::error_in(&object) {
+            Some(error) => Self::Error(error),
+            None if object.contains_key("choices") => Self::Chunk(chunk),
+            None => Self::Malformed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::Dialect;
+
+    fn read(dialect: Dialect, name: &str, data: &Value) -> &'static str {
+        let event = Event {
+            name: name.into(),
+            data: data.to_string().into_bytes(),
+        };
+        match dialect.incoming().read(event) {
+            Piece::Chunk(_) | Piece::Chunks(_) => "chunk",
+            Piece::Done => "done",
+            Piece::Error(error) => error.kind(),
+            Piece::Malformed => "malformed",
+        }
+    }
+
+    #[test]
+    fn an_error_is_known_in_every_form_and_what_is_no_chunk_is_skipped() {
+        let choice = json!({"index": 0, "delta": {"content": "hi"}});
+        for (name, data, meaning) in [
+            ("", json!({"choices": [choice]}), "chunk"),
+            (
+                "",
+                json!({"choices": [], "prompt_filter_results": []}),
+                "chunk",
+            ),
+            (
+                "",
+                json!({"usage": {"prompt_tokens": 1, "completion_tokens": 1}}),
+                "chunk",
+            ),
+            ("", json!({"error": {"message": "boom"}}), "failed"),
+            ("error", json!({"message": "boom", "code": 500}), "failed"),
+            (
+                "error",
+                json!({"message": "slow down", "code": 429}),
+                "rate_limited",
+            ),
+            (
+                "error",
+                json!({"error": {"type": "overloaded_error"}}),
+                "overloaded",
+            ),
+            ("error", json!("boom"), "failed"),
+            (
+                "",
+                json!({"object": "error", "message": "boom", "code": 503}),
+                "overloaded",
+            ),
+            ("", json!({"status": "thinking"}), "malformed"),
+            ("", json!({}), "malformed"),
+            ("", json!([choice]), "malformed"),
+        ] {
+            assert_eq!(read(Dialect::Openai, name, &data), meaning, "{name} {data}");
+        }
+    }
+
+    #[test]
+    fn the_events_of_a_message_have_no_choices_and_are_none_the_worse() {
+        let text = json!({"type": "text_delta", "text": "hi"});
+        let delta = json!({"type": "content_block_delta", "index": 0, "delta": text});
+        assert_eq!(
+            read(Dialect::Anthropic, "content_block_delta", &delta),
+            "chunk"
+        );
+        let ping = json!({"type": "ping"});
+        assert_eq!(read(Dialect::Anthropic, "ping", &ping), "chunk");
+        let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "x"}});
+        assert_eq!(read(Dialect::Anthropic, "error", &error), "overloaded");
     }
 }

@@ -54,7 +54,8 @@ enum Transport {
 }
 
 impl Connector {
-    /// Connects to the host of `url`, once it is asked to; gives each of its addresses a share of `connect_max`.
+    /// Connects to the host of `url`, once it is asked to; gives each of its addresses a share of `connect_max`, the longest
+    /// that anybody waits. Who waits for less gives up before.
     pub(super) fn new(url: &Url, connect_max: Duration) -> Result<Self, SetupError> {
         let host = &url[Position::BeforeHost..Position::AfterPort];
         let origin = Uri::builder()
