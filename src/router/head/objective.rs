@@ -1,6 +1,9 @@
 //! What a fit minimises: weighted mean cross-entropy plus (l2 / 2)·‖W‖², with a penalty for each kind of feature.
 
-use std::{cell::RefCell, ops::Range};
+use std::{
+    cell::{Cell, RefCell},
+    ops::Range,
+};
 
 use argmin::{
     core::{CostFunction, Error, Executor, Gradient},
@@ -22,6 +25,10 @@ const MEMORY: usize = 7;
 /// A gradient this short ends the fit: on real rows neither accuracy nor the third decimal of the likelihood moves
 /// beyond it.
 const GRADIENT_NORM_MIN: f64 = 1e-4;
+
+/// Evaluations for each iteration, at most. The line search has no bound of its own: where a step is too short to change a number
+/// of 32 bits it would lengthen it for ever.
+const EVALUATIONS_PER_ITERATION: u64 = 8;
 
 /// Rows that one core works on at a time. A constant: sums of floating-point numbers depend on how they are
 /// grouped, and the result must not depend on the machine's number of cores.
@@ -46,6 +53,8 @@ pub(super) struct Loss<'r> {
 struct Objective<'r> {
     loss: Loss<'r>,
     last: RefCell<Option<Point>>,
+    /// How often it may still be evaluated.
+    left: Cell<u64>,
 }
 
 #[derive(Clone)]
@@ -88,6 +97,7 @@ impl<'r> Loss<'r> {
         let objective = Objective {
             loss: self,
             last: RefCell::default(),
+            left: Cell::new(EVALUATIONS_PER_ITERATION * iterations_max),
         };
         let mut done = Executor::new(objective, solver)
             .configure(|state| state.param(flat).max_iters(iterations_max))
@@ -233,15 +243,22 @@ pub(super) fn add_scaled(sum: &mut [f32], factor: f32, row: &[f32]) {
 }
 
 impl Objective<'_> {
-    fn point(&self, parameters: &Flat) -> Point {
+    /// An error ends the line search, and with it the fit: the best parameters so far are taken.
+    fn point(&self, parameters: &Flat) -> Result<Point, Error> {
         if let Some(last) = &*self.last.borrow()
             && last.parameters == *parameters
         {
-            return last.clone();
+            return Ok(last.clone());
         }
+        let left = self.left.get().checked_sub(1);
+        let left = left.ok_or_else(|| Error::msg("no step was found that makes the loss less"))?;
+        self.left.set(left);
         let point = self.loss.evaluate(parameters);
+        if !point.cost.is_finite() {
+            return Err(Error::msg("the loss is no finite number"));
+        }
         *self.last.borrow_mut() = Some(point.clone());
-        point
+        Ok(point)
     }
 }
 
@@ -250,7 +267,7 @@ impl CostFunction for Objective<'_> {
     type Output = f64;
 
     fn cost(&self, parameters: &Flat) -> Result<f64, Error> {
-        Ok(self.point(parameters).cost)
+        Ok(self.point(parameters)?.cost)
     }
 }
 
@@ -259,7 +276,7 @@ impl Gradient for Objective<'_> {
     type Gradient = Flat;
 
     fn gradient(&self, parameters: &Flat) -> Result<Flat, Error> {
-        Ok(self.point(parameters).gradient)
+        Ok(self.point(parameters)?.gradient)
     }
 }
 

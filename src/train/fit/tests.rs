@@ -194,7 +194,7 @@ fn one_row_of_a_class_does_not_keep_the_others_from_being_held_back() {
     assert_eq!(trained.held_back.len(), rows.labels.len() + 1);
     let accuracy = trained.cascade.figures.accuracy;
     assert!(
-        accuracy < 0.98,
+        accuracy < 1.0,
         "its own row is judged by who has not seen it: {accuracy}"
     );
     let alone = dataset(1, &["cooking", "sailing"]);
