@@ -142,7 +142,8 @@ pub(super) const ROWS: &[Row] = &[
             [Other, BrokeOff(5, "expert_broken")],
         )
     },
-    needs_fallback("down", 503, "expert_overloaded"),
+    // For as long as a busy machine may need to ask all of its retries.
+    needs_fallback("down?for=600s", 503, "expert_overloaded"),
     whole("healthy"),
     // What passes within the retries needs no fallback.
     row(
