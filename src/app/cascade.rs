@@ -26,6 +26,9 @@ const HELD_BYTES_MAX: usize = 1 << 20;
 /// How answers end that came to their own end.
 const STOP: &str = "stop";
 
+/// That of one that was cut at its longest.
+const LENGTH: &str = "length";
+
 /// Longest finish reason that is told of, in characters: it is a provider's text.
 const FINISH_REASON_CHARS_MAX: usize = 32;
 
@@ -130,7 +133,7 @@ impl Cascade<'_> {
     /// Puts the answer to every check that is asked for, the cheapest first.
     async fn check(&self, held: &Held) -> Result<(), Rejection> {
         let accept = &self.config.accept;
-        held.is_complete()?;
+        held.is_complete(self.call.request.sampling.answer_tokens_max)?;
         if held.text.trim().is_empty() {
             return Err(Rejection::NoText);
         }
@@ -212,13 +215,15 @@ impl Held {
 
     /// Whether it is an answer to its end: what is cut off or filtered may pass every other check, and what a tool is
     /// called with is read by none.
-    fn is_complete(&self) -> Result<(), Rejection> {
+    fn is_complete(&self, answer_tokens_max: Option<u32>) -> Result<(), Rejection> {
         if self.calls_tool {
             return Err(Rejection::CallsTool);
         }
         match self.finish_reason.as_deref() {
             // Some providers name none with a whole answer.
             None | Some(STOP) => Ok(()),
+            // Where the client sets the length whoever answers is cut there.
+            Some(LENGTH) if answer_tokens_max.is_some() => Ok(()),
             Some(other) => Err(Rejection::Unfinished {
                 finish_reason: other.chars().take(FINISH_REASON_CHARS_MAX).collect(),
             }),

@@ -639,8 +639,9 @@ fn write_routes_with_sailing(folder: &Path) {
 
 #[tokio::test]
 async fn a_category_that_no_router_was_trained_on_takes_its_own_questions_and_changes_no_others() {
-    // The router is sure that this is general knowledge.
+    // The router is sure that both are general knowledge, and the first is about sailing.
     const SAILING: &str = "Who invented the yawl, and in which country was the first ketch built?";
+    const VOYAGE: &str = "Who was the first person to sail around the world?";
     let router = built_in().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("blend.json");
@@ -661,15 +662,18 @@ async fn a_category_that_no_router_was_trained_on_takes_its_own_questions_and_ch
         (scribe, Coterie::serve(&yaml).await)
     };
     // The cards are read while the server runs.
-    let asked = async |coterie: &Coterie| loop {
-        let told = coterie.told("/v1/route", &json!({"text": SAILING})).await;
-        if !told["instruction"].is_null() {
-            return told;
+    let asked = async |coterie: &Coterie, text: &str| {
+        for _ in 0..400 {
+            let told = coterie.told("/v1/route", &json!({"text": text})).await;
+            if !told["instruction"].is_null() {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        panic!("nobody is asked about `{text}`");
     };
     let (_scribe, coterie) = serve("sailing").await;
-    let told = asked(&coterie).await;
+    let told = asked(&coterie, SAILING).await;
     assert_eq!(
         (&told["category"], &told["tier"]),
         (&json!("sailing"), &json!("instruction")),
@@ -683,7 +687,7 @@ async fn a_category_that_no_router_was_trained_on_takes_its_own_questions_and_ch
     coterie.stop().await;
 
     let (_scribe, coterie) = serve(&label("legal")).await;
-    let told = asked(&coterie).await;
+    let told = asked(&coterie, VOYAGE).await;
     assert_eq!(told["instruction"]["result"], "heard");
     assert_eq!(
         (&told["category"], &told["reason"]["kind"]),
