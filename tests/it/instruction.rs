@@ -641,7 +641,7 @@ fn write_routes_with_sailing(folder: &Path) {
 async fn a_category_that_no_router_was_trained_on_takes_its_own_questions_and_changes_no_others() {
     // The router is sure that both are general knowledge, and the first is about sailing.
     const SAILING: &str = "Who invented the yawl, and in which country was the first ketch built?";
-    const VOYAGE: &str = "Who was the first person to sail around the world?";
+    const MEDALS: &str = "Which country has won the most Olympic medals in sailing?";
     let router = built_in().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("blend.json");
@@ -687,7 +687,7 @@ async fn a_category_that_no_router_was_trained_on_takes_its_own_questions_and_ch
     coterie.stop().await;
 
     let (_scribe, coterie) = serve(&label("legal")).await;
-    let told = asked(&coterie, VOYAGE).await;
+    let told = asked(&coterie, MEDALS).await;
     assert_eq!(told["instruction"]["result"], "heard");
     assert_eq!(
         (&told["category"], &told["reason"]["kind"]),
