@@ -28,7 +28,7 @@ const EXAMPLES_MAX: usize = 8;
 /// 0.88; weights chosen on eight domains find 0.82 on the ninth and are right in 0.83. The LLM's word alone finds 0.54 and is right in
 /// 0.63, the two others without it 0.68 and 0.85.
 mod weights {
-    /// For a cosine of 1 between the question's lead and the nearest other category's.
+    /// For a lead of 1 in cosine.
     pub(super) const LEAD: f64 = 10.0;
     /// For the odds of the likeliest category that the router knows; against.
     pub(super) const KNOWN: f64 = 0.6;
@@ -57,7 +57,7 @@ impl Kin {
     /// The log-odds that a question belongs to it, before the LLM is heard.
     pub(super) fn log_odds(&self, scores: &[Score]) -> f64 {
         let known = best_known(scores).map_or(0.0, |score| f64::from(score.probability));
-        let known = log_odds(known);
+        let known = logit(known);
         weights::LEAD * f64::from(self.lead) - weights::KNOWN * known + weights::WANTED
     }
 
@@ -70,13 +70,13 @@ impl Kin {
     pub(super) fn probability(&self, scores: &[Score], alone: &[Score]) -> f32 {
         let mut alone = alone.iter();
         let said = alone.find(|score| score.category == self.category);
-        let said = log_odds(said.map_or(0.0, |score| f64::from(score.probability)));
+        let said = logit(said.map_or(0.0, |score| f64::from(score.probability)));
         let log_odds = self.log_odds(scores) + weights::SAID * said;
         narrow(1.0 / (1.0 + (-log_odds).exp()))
     }
 }
 
-fn log_odds(probability: f64) -> f64 {
+fn logit(probability: f64) -> f64 {
     let probability = probability.clamp(DOUBT_MIN, 1.0 - DOUBT_MIN);
     (probability / (1.0 - probability)).ln()
 }

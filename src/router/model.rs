@@ -153,7 +153,10 @@ impl Model {
 
     fn probabilities(&self, tier: &Tier, logits: &[f32]) -> Vec<f32> {
         let mut probabilities = tier.calibration.probabilities(logits);
-        if let Some(outside) = self.out_of_domain() {
+        // Looking for the class takes time with a thousand of them, and hardly any router has silent ones.
+        if !self.silent.is_empty()
+            && let Some(outside) = self.out_of_domain()
+        {
             silence(&mut probabilities, &self.silent, outside);
         }
         probabilities

@@ -245,7 +245,7 @@ impl<'d> Problem<'d> {
 
     /// Gives what is said of silent classes to what is out of domain.
     fn silence(&self, probabilities: &mut Array2<f32>) {
-        let Some(outside) = self.out_of_domain else {
+        let Some(outside) = self.out_of_domain.filter(|_| !self.silent.is_empty()) else {
             return;
         };
         for mut row in probabilities.rows_mut() {

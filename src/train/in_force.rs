@@ -176,6 +176,8 @@ pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Enc
     let suits = |shipped: &Artefact| {
         is_on_topic(shipped, catalogue) && reads_the_same(shipped, config, encoder)
     };
+    let base = shipped.filter(suits);
+    let seen = base.as_ref().map(|_| config::embedded_routes());
     Job {
         rows: dataset::of_routes(catalogue),
         seed: SEED,
@@ -184,8 +186,8 @@ pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Enc
         tuned: None,
         routes_sha256: routes_sha256(catalogue),
         sources: Vec::new(),
-        base: shipped.filter(suits),
-        seen: dataset::of_routes(&config::embedded_routes()),
+        base,
+        seen: seen.as_ref().map(dataset::of_routes).unwrap_or_default(),
         doubtful: Vec::new(),
         created_at_ms: clock::now_ms(),
     }
