@@ -46,8 +46,42 @@ pub(super) fn checks(rows: &[Row], bounds: &Bounds) -> [Check; 3] {
     [
         check(&NEWEST, &newest, bounds),
         broken_promise(rows, bounds).unwrap_or_else(|| check(&SETTLED, &all, bounds)),
-        check(&MISROUTED, &all, bounds),
+        no_bolder(rows, bounds).unwrap_or_else(|| check(&MISROUTED, &all, bounds)),
     ]
+}
+
+/// The share of what a router routes that is wrong; none where it routes nothing.
+fn misrouted_of_routed(rows: &[Row], said: impl Fn(&Row) -> Said) -> Option<f64> {
+    let routed: Vec<Said> = rows
+        .iter()
+        .map(said)
+        .filter(|said| said.is_routed)
+        .collect();
+    let wrong = routed.iter().filter(|said| !said.is_right).count();
+    (!routed.is_empty()).then(|| wrong as f64 / routed.len() as f64)
+}
+
+/// What stands in the place of what is misrouted where no more is wrong of what the challenger routes than of what the champion
+/// does: who routes twice as many questions sends more of them astray, and keeps the promise no worse.
+fn no_bolder(rows: &[Row], bounds: &Bounds) -> Option<Check> {
+    let champion = misrouted_of_routed(rows, |row| row.champion)?;
+    let challenger = misrouted_of_routed(rows, |row| row.challenger)?;
+    if challenger > champion {
+        return None;
+    }
+    let words = format!(
+        "{}: no worse, {:.1} % of what it routes is misrouted, beside {:.1} %",
+        MISROUTED.of,
+        100.0 * challenger,
+        100.0 * champion
+    );
+    let check = Check::new(
+        MISROUTED.subject,
+        Ending::Passed,
+        -bounds.category_margin,
+        words,
+    );
+    Some(check.with_figures([1.0 - champion, 1.0 - challenger]))
 }
 
 /// What stands in the place of what is settled where the champion misroutes more of what it routes than may be: a challenger

@@ -262,6 +262,31 @@ fn what_is_done_at_the_threshold_is_judged_as_well() {
 }
 
 #[test]
+fn who_routes_twice_as_much_may_send_more_of_it_astray() {
+    // Of two thousand rows the champion routes 500, 60 of them wrong; the challenger all, 200 of them wrong.
+    let mut rows = much_better(2000);
+    for (at, row) in rows.iter_mut().enumerate() {
+        row.champion.is_routed = at < 500;
+        row.champion.is_right = at >= 60 && at % 3 > 0;
+        row.challenger.is_routed = true;
+        row.challenger.is_right = at % 10 > 0;
+    }
+    let misrouted = |rows: &[Row]| {
+        ending(
+            &judge(rows, Itself::default(), &bounds(), 7),
+            Subject::Misrouted,
+        )
+    };
+    assert_eq!(misrouted(&rows), Ending::Passed);
+    // A third of what it routes.
+    for (at, row) in rows.iter_mut().enumerate() {
+        row.champion.is_right = at % 10 > 0;
+        row.challenger.is_right = at % 3 > 0;
+    }
+    assert_eq!(misrouted(&rows), Ending::Failed);
+}
+
+#[test]
 fn nobody_is_held_to_what_a_champion_settles_that_breaks_its_promise() {
     // It routes everything, a fifth of it wrong; the challenger refuses what it is not sure of.
     let mut rows = much_better(600);
