@@ -19,6 +19,7 @@ pub mod drift;
 pub mod evaluate;
 pub mod expert;
 pub mod fault;
+mod files;
 pub mod heavy;
 pub mod ids;
 pub mod instruction;

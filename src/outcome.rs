@@ -1,6 +1,6 @@
 //! What happened to one question after its decision. Plain data; the recorder carries it to the store.
 
-mod content;
+pub(crate) mod content;
 mod feedback;
 mod recorder;
 mod redact;

@@ -17,10 +17,10 @@ pub use given_up::{GivenUp, given_up};
 
 use crate::{
     config::Config,
-    ids::RouterId,
+    ids::{CategoryId, RouterId},
     router::{
         Router, RouterError,
-        artefact::{Artefact, ArtefactError},
+        artefact::{Artefact, ArtefactError, MANIFEST_FILE},
     },
     store::{Store, StoreError},
     train::in_force::{self, InForceError},
@@ -157,6 +157,7 @@ pub async fn open_promoted(
     {
         match open_registered(config, store, id).await {
             Ok(router) => {
+                tell_of_routes(config, &router);
                 let opened_by = OpenedBy {
                     seen,
                     router: Some(id.clone()),
@@ -181,6 +182,23 @@ pub async fn open_promoted(
     Ok((router, opened_by))
 }
 
+/// A promoted router knows the routes as they were when it was trained.
+fn tell_of_routes(config: &Config, router: &Router) {
+    let training = &router.artefact().manifest.training;
+    if training.routes_sha256 == in_force::routes_sha256(&config.catalogue) {
+        return;
+    }
+    let routes = config.catalogue.routes.iter().map(|route| &route.category);
+    let new: Vec<&str> = routes
+        .filter(|category| !router.categories().contains(category))
+        .map(CategoryId::as_str)
+        .collect();
+    warn!(
+        router = %router.id(), new = new.join(", "),
+        "the routes have changed since the promoted router was trained: it goes by their examples as they were, and sends nothing to new ones; `coterie retrain` takes them up"
+    );
+}
+
 /// The router that needs no registry: the one in `folder`, the one that the configuration names, or that of the routes.
 ///
 /// # Errors
@@ -203,8 +221,18 @@ async fn open_registered(
 ) -> Result<Router, TakeError> {
     let registered = store.router(id).await?;
     let registered = registered.ok_or_else(|| TakeError::Unregistered { id: id.clone() })?;
-    let router = in_force::open(&config.router, &registered.folder).await?;
+    let router = in_force::open(&config.router, &folder_of(config, &registered)).await?;
     verified(router, id)
+}
+
+/// Where a router lies: among the artefacts, else where it was registered. The artefacts may have been moved or copied since,
+/// with all that is around them.
+fn folder_of(config: &Config, registered: &Registered) -> PathBuf {
+    let among = config.router.artefacts.join(registered.id.as_str());
+    match among.join(MANIFEST_FILE).exists() {
+        true => among,
+        false => registered.folder.clone(),
+    }
 }
 
 /// Opens a router of the registry beside the one in force, whose encoders it shares.
@@ -219,7 +247,8 @@ pub async fn open_beside(
 ) -> Result<Router, TakeError> {
     let registered = store.router(id).await?;
     let registered = registered.ok_or_else(|| TakeError::Unregistered { id: id.clone() })?;
-    let artefact = tokio::task::spawn_blocking(move || Artefact::read(&registered.folder)).await;
+    let folder = folder_of(config, &registered);
+    let artefact = tokio::task::spawn_blocking(move || Artefact::read(&folder)).await;
     let artefact = artefact
         .map_err(InForceError::from)?
         .map_err(RouterError::from)?;

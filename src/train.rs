@@ -14,7 +14,6 @@ pub mod tune;
 pub mod tuned;
 
 mod base;
-pub(crate) mod files;
 mod seed;
 mod transformer;
 

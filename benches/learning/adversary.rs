@@ -61,7 +61,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
                 .iter()
                 .any(|it| it.client == name(0)),
         );
-        let split = split::split(rows, &std::collections::HashSet::new());
+        let split = split::split(rows, &std::collections::HashMap::new());
         let options = Options {
             seed,
             without: Vec::new(),
@@ -69,7 +69,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
             promotes: false,
         };
         let artefacts = &config.router.artefacts;
-        let trained = challenger::train(&config, &split.rows, seed, artefacts);
+        let trained = challenger::train(&config, (&config.catalogue, &split.rows), seed, artefacts);
         let folder = trained.await.unwrap();
         let challenger = challenger::open(folder, &champion, &config).await.unwrap();
         let knowing = Champion::new(&champion, &split.rows, &evidence).unwrap();

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{CliError, ConfigArgs, load, output};
 use crate::{
     config::{Environment, Exposure},
+    outcome::content,
     store::Store,
     transfer::import::{self, Imported},
 };
@@ -35,7 +36,9 @@ pub(super) async fn run(args: ImportArgs, environment: &Environment) -> Result<E
             output::complain(&what);
         }
     };
-    let imported = import::files(&store, &args.files, &mut complain).await;
+    let policy = config.store.content;
+    let keep = |text| content::keep(policy, text);
+    let imported = import::files(&store, &args.files, &keep, &mut complain).await;
     let closed = store.close().await;
     let imported = imported.map_err(|error| {
         let error = CliError::failed(error);

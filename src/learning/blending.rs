@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     decision::Score,
+    files,
     ids::{CategoryId, OUT_OF_DOMAIN},
     instruction::{
         When,
@@ -24,7 +25,7 @@ use crate::{
     progress,
     risk::{self, CONFIDENCE_LEVEL},
     router::{Router, RouterError, Standing, Verdict, encoder::EncoderError},
-    train::{files, labels::Labelled},
+    train::labels::Labelled,
 };
 
 /// Rows that are classified at once.

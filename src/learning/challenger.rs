@@ -7,6 +7,7 @@ use std::{
 
 use super::{Origin, resolve::Row};
 use crate::{
+    catalogue::Catalogue,
     config::Config,
     router::{Router, RouterError, artefact::Artefact, artefact::ArtefactError},
     train::{
@@ -36,7 +37,7 @@ pub enum ChallengerError {
     Artefact(#[from] ArtefactError),
 }
 
-/// Trains a router on rows and on the routes' examples, into a folder of its own in `place`, which is returned.
+/// Trains a router on rows and on the examples of the routes in `catalogue`, into a folder of its own in `place`, which is returned.
 ///
 /// The same rows and seed give the same bytes: it is dated by the newest of its rows.
 ///
@@ -44,12 +45,12 @@ pub enum ChallengerError {
 /// [`ChallengerError`] says what is wrong.
 pub async fn train(
     config: &Config,
-    rows: &[Row],
+    (catalogue, rows): (&Catalogue, &[Row]),
     seed: u64,
     place: &Path,
 ) -> Result<PathBuf, ChallengerError> {
     let encoder = in_force::open_encoder(&config.router).await?;
-    let mut job = in_force::job_of_routes(&config.router, &config.catalogue, &encoder);
+    let mut job = in_force::job_of_routes(&config.router, catalogue, &encoder);
     job.seed = seed;
     job.created_at_ms = rows.iter().map(|row| row.asked_at_ms).max().unwrap_or(0);
     job.doubtful = DOUBTFUL.map(|origin| origin.as_str().to_owned()).to_vec();

@@ -18,11 +18,12 @@ use super::{
     split::{Block, Split},
 };
 use crate::{
+    catalogue::Catalogue,
     clock,
     config::Config,
     evaluate::Judged,
     router::{Router, RouterError},
-    train::labels::Labelled,
+    train::{in_force, labels::Labelled},
 };
 
 /// The folder of stand-ins, beside the artefacts.
@@ -53,6 +54,8 @@ pub struct Champion<'c> {
     learnt: Learnt,
     /// The rows that it learnt from, as it learnt them, as far as they are still there.
     rows: Vec<Row>,
+    /// The routes whose examples it learnt from; none: those that there are now.
+    routes: Option<Catalogue>,
 }
 
 impl<'c> Champion<'c> {
@@ -65,8 +68,14 @@ impl<'c> Champion<'c> {
         Ok(Self {
             router,
             rows: learnt.rows(rows, evidence),
+            routes: learnt.catalogue(),
             learnt,
         })
+    }
+
+    /// The digest of the routes' examples that it learnt from.
+    fn routes_sha256(&self) -> &str {
+        &self.router.artefact().manifest.training.routes_sha256
     }
 
     /// Whether enough is there of what it learnt for a stand-in.
@@ -101,7 +110,8 @@ pub struct Heard {
 /// stand-ins.
 ///
 /// Rows that the champion learnt from are left out where it was trained in another way than routers are now, or on much that
-/// is gone, so that there is no stand-in for it.
+/// is gone, so that there is no stand-in for it. Routes that have changed since are no other way: it stands in who learnt from their
+/// examples as they were.
 ///
 /// # Errors
 /// A stand-in cannot be trained, or a router fails.
@@ -139,18 +149,29 @@ struct Work<'w> {
 
 impl Work<'_> {
     async fn judge(&self, block: &Block, heard: &mut Heard) -> Result<(), CrossfitError> {
-        let challenger = self.stand_in(&block.lacking(&self.split.rows)).await?;
+        let routes = &self.config.catalogue;
+        let challenger = self
+            .stand_in(routes, &block.lacking(&self.split.rows))
+            .await?;
         let known = |at: &usize| self.champion.learnt.knows(&self.split.rows[*at]);
         let (known, new): (Vec<usize>, Vec<usize>) = block.judging.iter().partition(|at| known(at));
         let mut by_champion = self.said(self.champion.router, &new).await?;
-        let has_stand_in =
-            self.champion.is_there() && is_trained_alike(self.champion.router, &challenger);
-        if !has_stand_in {
-            heard.left_out += known.len();
-        } else if !known.is_empty() {
-            let stand_in = self.stand_in(&block.lacking(&self.champion.rows)).await?;
-            by_champion.extend(self.said(&stand_in, &known).await?);
-            heard.by_stand_in += known.len();
+        let champions = self.champion.routes.as_ref().unwrap_or(routes);
+        let can_be = self.champion.is_there()
+            && in_force::routes_sha256(champions) == self.champion.routes_sha256()
+            && reads_alike(self.champion.router, &challenger);
+        let mut stand_in = None;
+        if can_be && !known.is_empty() {
+            let rows = block.lacking(&self.champion.rows);
+            let trained = self.stand_in(champions, &rows).await?;
+            stand_in = Some(trained).filter(|it| is_on_the_same(self.champion.router, it));
+        }
+        match stand_in {
+            None => heard.left_out += known.len(),
+            Some(stand_in) => {
+                by_champion.extend(self.said(&stand_in, &known).await?);
+                heard.by_stand_in += known.len();
+            }
         }
         by_champion.sort_unstable_by_key(|(at, _)| *at);
         let rows: Vec<usize> = by_champion.iter().map(|(at, _)| *at).collect();
@@ -163,10 +184,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn stand_in(&self, rows: &[Row]) -> Result<Router, ChallengerError> {
+    async fn stand_in(&self, routes: &Catalogue, rows: &[Row]) -> Result<Router, ChallengerError> {
         let folder = Box::pin(challenger::train(
             self.config,
-            rows,
+            (routes, rows),
             self.seed,
             &self.folder,
         ));
@@ -188,13 +209,15 @@ impl Work<'_> {
     }
 }
 
-/// Whether both differ in nothing but the rows that the traffic gave.
-fn is_trained_alike(one: &Router, other: &Router) -> bool {
+/// Whether both read the same of a text.
+fn reads_alike(one: &Router, other: &Router) -> bool {
     let [one, other] = [one, other].map(|router| &router.artefact().manifest);
-    one.training.routes_sha256 == other.training.routes_sha256
-        && one.features == other.features
-        && one.parent == other.parent
-        && one.encoder == other.encoder
+    one.features == other.features && one.encoder == other.encoder
+}
+
+/// Whether both were trained on top of the same router.
+fn is_on_the_same(one: &Router, other: &Router) -> bool {
+    one.artefact().manifest.parent == other.artefact().manifest.parent
 }
 
 /// Removes the stand-ins of retrainings that were cut short. One that cannot be removed is in nobody's way.

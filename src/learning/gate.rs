@@ -118,6 +118,9 @@ pub enum Measure {
 pub struct Bounds {
     /// By what it has to be better.
     pub measure: Measure,
+    /// Whether the challenger must be better; else it may not be worse. It need not where the routes have changed since the champion
+    /// was trained.
+    pub needs_gain: bool,
     /// How sure it must be that the challenger is better, as the level of a two-sided interval that excludes zero; and,
     /// one-sided, that no margin is exceeded. Between 0 and 1.
     pub confidence: f64,
@@ -155,6 +158,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             measure: Measure::default(),
+            needs_gain: true,
             confidence: 0.95,
             conversations_min: 50,
             category_margin: 0.02,
@@ -182,7 +186,11 @@ pub fn judge(rows: &[Row], itself: Itself, bounds: &Bounds, seed: u64) -> Judgem
         return Judgement::new(&sample, vec![enough]);
     }
     let bootstrap = Bootstrap::new(&sample, bounds.resamples, seed);
-    let mut checks = vec![enough, better::check(&sample, &bootstrap, bounds)];
+    let better = match bounds.needs_gain {
+        true => better::check(&sample, &bootstrap, bounds),
+        false => kept::as_often_right(rows, bounds),
+    };
+    let mut checks = vec![enough, better];
     checks.extend(categories::checks(&sample, &bootstrap, bounds));
     checks.extend(kept::checks(rows, bounds));
     checks.push(calibration::check(&bootstrap, bounds));

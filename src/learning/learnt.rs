@@ -10,17 +10,36 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Origin, resolve::Row};
-use crate::{ids::CategoryId, query::Query, train::dataset};
+use crate::{
+    catalogue::{Catalogue, Route},
+    ids::CategoryId,
+    query::Query,
+    train::dataset,
+};
 
 /// The file's name.
 pub const LEARNT_FILE: &str = "learnt.json";
 
-/// The texts and the conversations that a router learnt from, each by the beginning of its SHA-256; no text can be read from
-/// it.
+/// What a router learnt from: what the traffic taught, and the routes' examples as they were then, since their files may change.
+///
+/// Texts of the traffic and their conversations are told by the beginning of their SHA-256: none can be read from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learnt {
     texts: BTreeMap<String, Lesson>,
     conversations: BTreeSet<String>,
+    /// Empty in what was written before they were kept.
+    #[serde(default)]
+    routes: Vec<RouteThen>,
+    #[serde(default)]
+    out_of_domain: Vec<String>,
+}
+
+/// What a route's file said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct RouteThen {
+    category: CategoryId,
+    examples: Vec<String>,
+    negatives: Vec<String>,
 }
 
 /// What a router was told of a text. Somebody may say something else of it later.
@@ -32,8 +51,8 @@ struct Lesson {
 }
 
 impl Learnt {
-    /// What rows teach.
-    pub fn of(rows: &[Row]) -> Self {
+    /// What rows and the routes' examples teach.
+    pub fn of(rows: &[Row], catalogue: &Catalogue) -> Self {
         let lesson = |row: &Row| Lesson {
             category: row.category.clone(),
             origin: row.origin.to_string(),
@@ -44,7 +63,19 @@ impl Learnt {
                 .map(|row| (digest(&row.text), lesson(row)))
                 .collect(),
             conversations: rows.iter().map(|row| digest(&row.conversation)).collect(),
+            routes: catalogue.routes.iter().map(RouteThen::of).collect(),
+            out_of_domain: catalogue.out_of_domain.clone(),
         }
+    }
+
+    /// The routes as they were then, as far as a router learns from them; none where they were not kept.
+    pub fn catalogue(&self) -> Option<Catalogue> {
+        let routes: Vec<Route> = self.routes.iter().map(RouteThen::route).collect();
+        (!routes.is_empty()).then(|| Catalogue {
+            routes,
+            out_of_domain: self.out_of_domain.clone(),
+            ..Catalogue::default()
+        })
     }
 
     /// Reads what the router in a folder learnt; nothing, where the traffic never taught it.
@@ -109,6 +140,25 @@ impl Learnt {
     }
 }
 
+impl RouteThen {
+    fn of(route: &Route) -> Self {
+        Self {
+            category: route.category.clone(),
+            examples: route.examples.clone(),
+            negatives: route.negatives.clone(),
+        }
+    }
+
+    fn route(&self) -> Route {
+        Route {
+            category: self.category.clone(),
+            description: String::new(),
+            examples: self.examples.clone(),
+            negatives: self.negatives.clone(),
+        }
+    }
+}
+
 /// Where a text was asked; the greater was later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place<'p> {
@@ -142,7 +192,7 @@ fn digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learning::Statement;
+    use crate::{learning::Statement, train::in_force::routes_sha256};
 
     fn row(text: &str, conversation: &str) -> Row {
         Row {
@@ -175,10 +225,23 @@ mod tests {
     fn a_router_knows_what_it_learnt_from_and_what_was_asked_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Learnt::read(folder.path()).unwrap(), Learnt::default());
-        let learnt = Learnt::of(&[row("a", "one"), row("b", "two")]);
+        let routes = Catalogue {
+            routes: vec![Route {
+                category: CategoryId::new("math"),
+                description: String::new(),
+                examples: vec!["1 + 1".to_owned()],
+                negatives: vec!["one plus one is a film".to_owned()],
+            }],
+            out_of_domain: vec!["hm".to_owned()],
+            ..Catalogue::default()
+        };
+        let learnt = Learnt::of(&[row("a", "one"), row("b", "two")], &routes);
         fs::write(folder.path().join(LEARNT_FILE), learnt.to_json().unwrap()).unwrap();
         let read = Learnt::read(folder.path()).unwrap();
         assert_eq!(read, learnt);
+        let then = read.catalogue().unwrap();
+        assert_eq!(routes_sha256(&then), routes_sha256(&routes));
+        assert!(Learnt::default().catalogue().is_none());
         assert!(read.knows(&row("a", "three")));
         assert!(read.knows(&row("c", "two")));
         assert!(!read.knows(&row("c", "three")));
@@ -188,7 +251,8 @@ mod tests {
 
     #[test]
     fn who_stands_in_learns_what_was_learnt_whatever_is_said_now() {
-        let learnt = Learnt::of(&[row("a", "one"), row("b", "two"), row("gone", "three")]);
+        let rows = [row("a", "one"), row("b", "two"), row("gone", "three")];
+        let learnt = Learnt::of(&rows, &Catalogue::default());
         // Of `a` a person says something else by now; of `b` nothing counts any more; `c` is new.
         let corrected = Row {
             category: CategoryId::new("legal"),

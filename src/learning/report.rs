@@ -125,6 +125,7 @@ fn evidence(retrained: &Retrained) -> String {
         clients_distrusted,
         duplicates,
         disputed,
+        contradicted,
         capped,
         rows,
     } = &retrained.account;
@@ -144,6 +145,10 @@ fn evidence(retrained: &Retrained) -> String {
         ("statements of clients that are not believed", distrusted),
         ("outcomes whose text occurs elsewhere", duplicates),
         ("texts of which different things are said", disputed),
+        (
+            "texts of which the routes' examples say otherwise, and count",
+            contradicted,
+        ),
         ("rows over what one client may give", capped),
         (
             "rows that the champion had learnt and that judge nobody, since none could be trained like it",

@@ -68,6 +68,8 @@ pub struct Account {
     pub duplicates: usize,
     /// Texts of which the best origin says several things.
     pub disputed: usize,
+    /// Rows left out because the routes' examples say otherwise of the text.
+    pub contradicted: usize,
     /// Rows left out because one client gave too many.
     pub capped: usize,
     /// Rows that are left, by origin.

@@ -4,7 +4,7 @@ mod error;
 mod mapping;
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -29,7 +29,7 @@ use crate::{
     causes, clock,
     config::Config,
     evaluate::Evaluation,
-    ids::RouterId,
+    ids::{CategoryId, RouterId},
     registry::{self, Promotion, Registered},
     router::Router,
     store::{Promoter, PromotionError, Store, StoreError},
@@ -132,7 +132,12 @@ pub async fn retrain(
         let rows = split.rows.len();
         return Err(RetrainError::TooFewRows { rows });
     }
-    let trained = challenger::train(config, &split.rows, options.seed, &config.router.artefacts);
+    let trained = challenger::train(
+        config,
+        (&config.catalogue, &split.rows),
+        options.seed,
+        &config.router.artefacts,
+    );
     let folder = Box::pin(trained).await?;
     let challenger = Box::pin(challenger::open(folder, &champion, config)).await?;
     let mut retrained = Retrained {
@@ -158,7 +163,7 @@ pub async fn retrain(
         let knowing = knowing(&champion, &split.rows, &gathered.evidence)?;
         let compared = compare(config, (&knowing, &challenger), &split, options);
         retrained.hear(Box::pin(compared).await?, [&champion, &challenger]);
-        keep(&retrained, &split.rows)?;
+        keep(&retrained, &Learnt::of(&split.rows, &config.catalogue))?;
         register(store, &retrained, &challenger).await?;
         if options.promotes && retrained.judgement.passed {
             promote(store, &retrained, opened_by.seen).await?;
@@ -234,8 +239,18 @@ pub async fn compare(
         accuracy: (!rows.is_empty()).then(|| right as f64 / rows.len() as f64),
     };
     let rows = gate_rows(&rows, &heard);
-    let judgement = gate::judge(&rows, itself, &options.bounds, options.seed);
+    let bounds = Bounds {
+        // Whoever changes the routes wants a router that knows them, though no traffic speaks of what is new.
+        needs_gain: options.bounds.needs_gain && !has_other_routes(champion.router, challenger),
+        ..options.bounds
+    };
+    let judgement = gate::judge(&rows, itself, &bounds, options.seed);
     Ok(Compared { heard, judgement })
+}
+
+fn has_other_routes(one: &Router, other: &Router) -> bool {
+    let [one, other] = [one, other].map(|router| &router.artefact().manifest.training);
+    one.routes_sha256 != other.routes_sha256
 }
 
 fn knowing<'c>(
@@ -251,14 +266,21 @@ fn knowing<'c>(
 }
 
 fn rows(config: &Config, gathered: &Gathered, options: &Options) -> (Split, Account) {
-    let (mut rows, account) = resolve::by_config(gathered, config, &options.without);
+    let (mut rows, mut account) = resolve::by_config(gathered, config, &options.without);
     // They come oldest first.
     let surplus = rows.len().saturating_sub(ROWS_MAX);
     rows.drain(..surplus);
-    let examples: HashSet<String> = dataset::of_routes(&config.catalogue)
-        .into_iter()
-        .map(|example| example.query.text)
+    let examples = dataset::of_routes(&config.catalogue).into_iter();
+    let examples: HashMap<String, CategoryId> = examples
+        .map(|example| (example.query.text, example.category))
         .collect();
+    // The routes' files are their owner's word, whatever clients say.
+    let known = rows.len();
+    rows.retain(|row| {
+        let told = examples.get(&row.text);
+        told.is_none_or(|category| *category == row.category)
+    });
+    account.contradicted = known - rows.len();
     (split::split(rows, &examples), account)
 }
 
@@ -286,12 +308,12 @@ fn figures(heard: &Heard, champion: &Router, challenger: &Router) -> Option<[Eva
 }
 
 /// Writes what was learnt from, the judgement and the report beside the artefact.
-fn keep(retrained: &Retrained, rows: &[Row]) -> Result<(), RetrainError> {
+fn keep(retrained: &Retrained, learnt: &Learnt) -> Result<(), RetrainError> {
     let write = |name: &str, bytes: &[u8]| {
         let path = retrained.folder.join(name);
         fs::write(&path, bytes).map_err(|source| RetrainError::Report { path, source })
     };
-    write(LEARNT_FILE, &Learnt::of(rows).to_json()?)?;
+    write(LEARNT_FILE, &learnt.to_json()?)?;
     write(JUDGEMENT_FILE, &serde_json::to_vec_pretty(retrained)?)?;
     if let Some(picture) = report::picture(retrained)? {
         write(PICTURE_FILE, picture.as_bytes())?;

@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::resolve::Row;
+use crate::ids::CategoryId;
 
 /// Rows on which routers are judged, at the most: as many show a difference of three points in nine of ten cases.
 pub const JUDGING_MAX: usize = 2_000;
@@ -57,7 +58,7 @@ impl Block {
 
 /// Cuts the newest conversations, with about [`JUDGING_MAX`] rows, into [`BLOCKS`]; rows come oldest first, each text once.
 /// `examples` holds texts that every router was trained on.
-pub fn split(rows: Vec<Row>, examples: &HashSet<String>) -> Split {
+pub fn split(rows: Vec<Row>, examples: &HashMap<String, CategoryId>) -> Split {
     let newest = newest_conversations(&rows);
     let wanted: usize = newest.iter().map(|(_, rows)| rows).sum();
     let mut blocks = vec![Block::default(); BLOCKS];
@@ -73,7 +74,7 @@ pub fn split(rows: Vec<Row>, examples: &HashSet<String>) -> Split {
         let Some(block) = blocks.iter_mut().find(|block| block.holds(row)) else {
             continue;
         };
-        if examples.contains(&row.text) {
+        if examples.contains_key(&row.text) {
             known += 1;
         } else {
             block.judging.push(at);
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn blocks_follow_each_other_in_time() {
         let rows = (0..100).map(|at| row(at, &at.to_string())).collect();
-        let split = split(rows, &HashSet::new());
+        let split = split(rows, &HashMap::new());
         assert_eq!(split.blocks.len(), BLOCKS);
         for block in 0..BLOCKS {
             let from = block as i64 * 20;
@@ -148,7 +149,7 @@ mod tests {
     fn no_conversation_is_on_both_sides() {
         // Ten conversations, each spread over the whole time.
         let rows = (0..100).map(|at| row(at, &(at % 10).to_string())).collect();
-        let split = split(rows, &HashSet::new());
+        let split = split(rows, &HashMap::new());
         assert_eq!(split.judging(), 100);
         for block in &split.blocks {
             let others: HashSet<String> = block
@@ -165,7 +166,9 @@ mod tests {
     #[test]
     fn what_every_router_knows_judges_none() {
         let rows = (0..10).map(|at| row(at, &at.to_string())).collect();
-        let examples = HashSet::from(["question 9".to_owned(), "question 0".to_owned()]);
+        let examples = ["question 9", "question 0"]
+            .map(|text| (text.to_owned(), CategoryId::new("math")))
+            .into();
         let split = split(rows, &examples);
         assert_eq!((split.judging(), split.known), (8, 2));
         assert!(!of(&split, 0).contains(&0));
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn of_many_rows_the_newest_judge() {
         let rows = (0..10_000).map(|at| row(at, &at.to_string())).collect();
-        let split = split(rows, &HashSet::new());
+        let split = split(rows, &HashMap::new());
         assert_eq!((split.rows.len(), split.judging()), (10_000, JUDGING_MAX));
         assert_eq!(of(&split, 0)[0], 8_000);
     }
@@ -182,9 +185,9 @@ mod tests {
     #[test]
     fn one_conversation_is_one_block_and_nothing_is_none() {
         let rows = (0..9).map(|at| row(at, "the same")).collect();
-        let alone = split(rows, &HashSet::new());
+        let alone = split(rows, &HashMap::new());
         assert_eq!((alone.blocks.len(), alone.judging()), (1, 9));
         assert!(alone.blocks[0].lacking(&alone.rows).is_empty());
-        assert_eq!(split(Vec::new(), &HashSet::new()), Split::default());
+        assert_eq!(split(Vec::new(), &HashMap::new()), Split::default());
     }
 }

@@ -35,6 +35,11 @@ pub(super) fn kept(policy: ContentPolicy, text: String) -> Option<String> {
     }
 }
 
+/// What is kept of a text that comes from elsewhere than a question's path.
+pub(crate) fn keep(policy: ContentPolicy, text: String) -> Option<String> {
+    admit(policy, text).and_then(|text| kept(policy, text))
+}
+
 /// Masks the texts of a batch, on a thread for blocking work: a full batch of long answers takes a noticeable time.
 pub(super) async fn mask(policy: ContentPolicy, outcomes: &mut [Outcome]) {
     if policy != ContentPolicy::Redacted {

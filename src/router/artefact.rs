@@ -13,6 +13,7 @@ mod manifest;
 mod tensors;
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     process,
@@ -20,6 +21,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+use self::manifest::Unreadable;
 pub use self::manifest::{
     Cascade, EncoderNeeded, Figures, FileFigures, Manifest, Source, TierReport, Training,
 };
@@ -41,6 +43,21 @@ pub const TENSORS_FILE: &str = "router.safetensors";
 
 /// The file of what tuning changed.
 pub const ADAPTER_FILE: &str = "adapter.safetensors";
+
+/// All that may lie in the folder: its own files, and what a retraining leaves beside them.
+const OWN_FILES: [&str; 11] = [
+    MANIFEST_FILE,
+    TENSORS_FILE,
+    TABLE_FILE,
+    PIECES_FILE,
+    ADAPTER_FILE,
+    "learnt.json",
+    "judgement.json",
+    "report.md",
+    "report.svg",
+    "mapping.yaml",
+    "mapping.before.yaml",
+];
 
 /// A trained router, open.
 pub struct Artefact {
@@ -105,7 +122,7 @@ pub enum ArtefactError {
     },
     /// A folder that holds something else.
     #[error(
-        "{} has files in it and no router, and would be replaced; name another folder for the router",
+        "{} has something else in it than a router, which would be lost; name another folder for the router",
         folder.display()
     )]
     Taken {
@@ -241,15 +258,28 @@ impl Draft<'_> {
 /// Whether a router may be written as `folder`: a router that is there is replaced, anything else is not.
 ///
 /// # Errors
-/// `Taken` if there is something else.
+/// `Taken` if there is something else, or something else beside a router.
 pub fn free(folder: &Path) -> Result<(), ArtefactError> {
     let is_there = fs::symlink_metadata(folder).is_ok();
-    let is_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if is_there && !is_empty && !folder.join(MANIFEST_FILE).is_file() {
+    if is_there && !holds_a_router_alone(folder).unwrap_or(false) {
         let folder = folder.to_owned();
         return Err(ArtefactError::Taken { folder });
     }
     Ok(())
+}
+
+/// Whether nothing is in a folder, or a router with what may lie beside one and nothing else.
+fn holds_a_router_alone(folder: &Path) -> io::Result<bool> {
+    let names = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<io::Result<Vec<_>>>()?;
+    let manifest = || Manifest::parse(&fs::read(folder.join(MANIFEST_FILE)).unwrap_or_default());
+    let of_a_router = || {
+        names.iter().any(|name| name == TENSORS_FILE)
+            || !matches!(manifest(), Err(Unreadable::Detail(_)))
+    };
+    let is_ours = |name: &OsString| OWN_FILES.iter().any(|own| name == own);
+    Ok(names.is_empty() || (of_a_router() && names.iter().all(is_ours)))
 }
 
 /// Writes the files into a new folder beside `folder`, which then takes its place.
@@ -286,4 +316,40 @@ pub fn write_whole(folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
         }
     }
     placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_router_or_nothing_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let holding = |name: &str, files: &[(&str, &str)]| {
+            let folder = folder.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            for (file, text) in files {
+                fs::write(folder.join(file), text).unwrap();
+            }
+            free(&folder).is_ok()
+        };
+        assert!(free(&folder.path().join("absent")).is_ok());
+        assert!(holding("empty", &[]));
+        assert!(holding(
+            "damaged",
+            &[(MANIFEST_FILE, "{"), (TENSORS_FILE, "")]
+        ));
+        assert!(holding(
+            "of another format",
+            &[(MANIFEST_FILE, r#"{"format": 99}"#)]
+        ));
+        let other = r#"{"name": "an extension of a browser"}"#;
+        assert!(!holding("foreign", &[(MANIFEST_FILE, other)]));
+        assert!(!holding("notes", &[("notes.txt", "precious")]));
+        let beside = [(MANIFEST_FILE, "{"), (TENSORS_FILE, ""), ("notes.txt", "")];
+        assert!(!holding("notes beside a router", &beside));
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(free(&file).is_err());
+    }
 }

@@ -23,10 +23,12 @@ use sha2::{Digest as _, Sha256};
 use self::pca::Components;
 use super::{
     base::{Base, BaseError},
-    files::write_whole,
     transformer::{Batch, Noise, Transformer},
 };
-use crate::router::encoder::table::{self, About, Table, TableError};
+use crate::{
+    files::write_whole,
+    router::encoder::table::{self, About, Table, TableError},
+};
 
 /// Pieces that go through the transformer at once.
 const PIECES_AT_ONCE: usize = 256;

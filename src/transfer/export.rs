@@ -10,7 +10,10 @@ use std::{
 use ::parquet::errors::ParquetError;
 
 use super::{Cursor, Format, Record, Selection, jsonl, parquet};
-use crate::store::{Store, StoreError};
+use crate::{
+    files,
+    store::{Store, StoreError},
+};
 
 /// Outcomes that are read at once: tens of megabytes at the most, with all texts as long as they may be.
 pub const PAGE_ROWS: u32 = 256;
@@ -91,8 +94,9 @@ pub async fn to_writer<W: Write + Send>(
     Ok(rows)
 }
 
-/// Does [`to_writer`] with a file that takes its name only when it is whole, and that its owner alone may read. Dropping the
-/// call leaves nothing behind.
+/// Does [`to_writer`] with a file that takes its name only when it is whole, and that its owner alone may read.
+///
+/// Dropping the call leaves nothing behind. What is there and is no file, a pipe say, is written to as it is.
 ///
 /// # Errors
 /// Those of [`to_writer`], and that the file cannot be made; what was there before is then still there.
@@ -107,6 +111,12 @@ pub async fn to_file(
         path: path.to_owned(),
         source,
     };
+    let path = &files::behind_links(path);
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let stream = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        let out = BufWriter::with_capacity(WRITE_BYTES, stream);
+        return to_writer(store, selection, format, out, on_rows).await;
+    }
     let scratch = Scratch::beside(path);
     let file = scratch.create().map_err(failed)?;
     let out = BufWriter::with_capacity(WRITE_BYTES, &file);

@@ -61,13 +61,15 @@ pub struct Imported {
     pub left_out: u64,
 }
 
-/// Brings files in, one after the other; what is wrong with which row goes to `complain`.
+/// Brings files in, one after the other; `keep` says what is kept of people's words, and what is wrong with which row goes to
+/// `complain`.
 ///
 /// # Errors
 /// A file cannot be read or the store not be written; wrong rows are none.
 pub async fn files(
     store: &Store,
     paths: &[PathBuf],
+    keep: &(dyn Fn(String) -> Option<String> + Sync),
     complain: &mut (dyn FnMut(String) + Send),
 ) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
@@ -78,7 +80,7 @@ pub async fn files(
             let row = rows.next()?;
             let is_last = row.is_none();
             if let Some(row) = row {
-                batch.push(row);
+                batch.push(row, keep);
             }
             if is_last || batch.is_full() {
                 batch.take_in(store, &mut imported, complain).await?;
@@ -106,9 +108,14 @@ struct Batch {
 }
 
 impl Batch {
-    fn push(&mut self, row: Read) {
-        match row.record {
-            Ok(record) => {
+    fn push(&mut self, row: Read, keep: &(dyn Fn(String) -> Option<String> + Sync)) {
+        let sound = row.record.and_then(|record| match record.flaw() {
+            Some(flaw) => Err(flaw.to_owned()),
+            None => Ok(record),
+        });
+        match sound {
+            Ok(mut record) => {
+                record.keep_said(keep);
                 self.bytes += record.bytes();
                 self.places.push(row.place);
                 self.records.push(record);

@@ -38,6 +38,8 @@ pub struct Column {
     pub kind: Kind,
     /// Whether it always holds something.
     pub required: bool,
+    /// Whether it holds people's words, of which no more is kept than is configured.
+    pub is_said: bool,
 }
 
 /// The columns of one table, in the order in which rows have them.
@@ -48,6 +50,7 @@ const fn required(name: &'static str, kind: Kind) -> Column {
         name,
         kind,
         required: true,
+        is_said: false,
     }
 }
 
@@ -56,6 +59,14 @@ const fn optional(name: &'static str, kind: Kind) -> Column {
         name,
         kind,
         required: false,
+        is_said: false,
+    }
+}
+
+const fn said(name: &'static str) -> Column {
+    Column {
+        is_said: true,
+        ..optional(name, Kind::Text)
     }
 }
 
@@ -66,7 +77,7 @@ pub const OUTCOMES: Table = &[
     optional("key_name", Kind::Text),
     required("model", Kind::Text),
     required("streamed", Kind::Truth),
-    optional("question", Kind::Text),
+    said("question"),
     optional("session", Kind::Text),
     optional("category", Kind::Text),
     optional("confidence", Kind::Number),
@@ -88,7 +99,7 @@ pub const OUTCOMES: Table = &[
     optional("cost_usd", Kind::Number),
     required("ending", Kind::Text),
     optional("error", Kind::Text),
-    optional("answer", Kind::Text),
+    said("answer"),
 ];
 
 /// Where [`OUTCOMES`] has the id.
@@ -100,7 +111,7 @@ pub const FEEDBACK: Table = &[
     optional("score", Kind::Number),
     optional("category", Kind::Text),
     optional("expert", Kind::Text),
-    optional("comment", Kind::Text),
+    said("comment"),
     optional("key_name", Kind::Text),
     optional("judged_by", Kind::Text),
 ];
@@ -161,6 +172,35 @@ impl Record {
     /// The outcome's id.
     pub fn id(&self) -> &str {
         self.outcome[ID].text().unwrap_or_default()
+    }
+
+    /// Leaves of people's words what `keep` does.
+    pub fn keep_said(&mut self, keep: impl Fn(String) -> Option<String>) {
+        let said = self.feedback.iter_mut().map(|row| (FEEDBACK, row));
+        for (table, row) in said.chain([(OUTCOMES, &mut self.outcome)]) {
+            for (column, cell) in table.iter().zip(row) {
+                if column.is_said
+                    && let Cell::Text(text) = cell
+                {
+                    *cell = keep(std::mem::take(text)).map_or(Cell::Null, Cell::Text);
+                }
+            }
+        }
+    }
+
+    /// What no outcome of ours could say; none where all may be true.
+    pub fn flaw(&self) -> Option<&'static str> {
+        let cell = |name: &str| OUTCOMES.iter().position(|column| column.name == name);
+        let cell = |name: &str| cell(name).and_then(|at| self.outcome.get(at));
+        if let Some(Cell::Number(propensity)) = cell("propensity")
+            && !(*propensity > 0.0 && *propensity <= 1.0)
+        {
+            return Some("`propensity` must be above 0 and at most 1");
+        }
+        match cell("asked_at_ms") {
+            Some(Cell::Whole(at_ms)) if *at_ms < 0 => Some("`asked_at_ms` must be at least 0"),
+            _ => None,
+        }
     }
 
     /// About how many bytes it takes in memory.

@@ -1,3 +1,5 @@
+mod kept;
+
 use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
@@ -44,7 +46,7 @@ fn write(folder: &TempDir, name: &str, lines: &[Value]) -> PathBuf {
 async fn bring_in(store: &Store, path: &PathBuf) -> (Imported, Vec<String>) {
     let mut complaints = Vec::new();
     let mut complain = |what| complaints.push(what);
-    let imported = import::files(store, std::slice::from_ref(path), &mut complain).await;
+    let imported = import::files(store, std::slice::from_ref(path), &Some, &mut complain).await;
     (imported.unwrap(), complaints)
 }
 
@@ -377,7 +379,7 @@ async fn a_damaged_parquet_file_is_told_from_wrong_rows() {
     .unwrap();
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let imported = import::files(&store, std::slice::from_ref(&path), &mut |_| {}).await;
+    let imported = import::files(&store, std::slice::from_ref(&path), &Some, &mut |_| {}).await;
     assert!(matches!(imported, Err(import::ImportError::Parquet { .. })));
 }
 

@@ -13,6 +13,7 @@ use crate::{
     causes::in_full,
     clock,
     config::{Config, Environment, ExpertConfig, Exposure, write_cards},
+    files,
     ids::{CategoryId, ExpertId},
     instruction::{
         ask::means,
@@ -25,7 +26,6 @@ use crate::{
     },
     progress,
     store::Store,
-    train::files,
 };
 
 /// The file of cards in a folder of routes.

@@ -12,6 +12,13 @@ struct Share {
     is_well: fn(&Row, Said) -> bool,
 }
 
+/// What is asked in the place of being better.
+const RIGHT: Share = Share {
+    subject: Subject::Better,
+    of: "right (the routes have changed since the champion was trained, so that no gain is asked for)",
+    is_well: |_, said| said.is_right,
+};
+
 /// Those of the newest rows that are right: of them nothing was known but what came before, as of tomorrow's.
 const NEWEST: Share = Share {
     subject: Subject::Newest,
@@ -38,6 +45,12 @@ const MISROUTED: Share = Share {
 
 /// How sure it must be that the champion misroutes more than may be.
 const BROKEN_LEVEL: f64 = 0.95;
+
+/// Whether the challenger is right about as often.
+pub(super) fn as_often_right(rows: &[Row], bounds: &Bounds) -> Check {
+    let all: Vec<&Row> = rows.iter().collect();
+    check(&RIGHT, &all, bounds)
+}
 
 /// One check for each share.
 pub(super) fn checks(rows: &[Row], bounds: &Bounds) -> [Check; 3] {

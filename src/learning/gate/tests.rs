@@ -262,6 +262,22 @@ fn what_is_done_at_the_threshold_is_judged_as_well() {
 }
 
 #[test]
+fn where_the_routes_have_changed_it_is_enough_to_be_no_worse() {
+    let as_good = World::new(Rates::even(0.05, 0.05)).rows(2000, 1);
+    let worse = World::new(Rates::even(0.03, 0.09)).rows(2000, 1);
+    let better = |rows: &[Row], needs_gain: bool| {
+        let bounds = Bounds {
+            needs_gain,
+            ..bounds()
+        };
+        ending(&judge(rows, Itself::default(), &bounds, 7), Subject::Better)
+    };
+    assert_eq!(better(&as_good, true), Ending::Failed);
+    assert_eq!(better(&as_good, false), Ending::Passed);
+    assert_eq!(better(&worse, false), Ending::Failed);
+}
+
+#[test]
 fn who_routes_twice_as_much_may_send_more_of_it_astray() {
     // Of two thousand rows the champion routes 500, 60 of them wrong; the challenger all, 200 of them wrong.
     let mut rows = much_better(2000);

@@ -10,6 +10,7 @@ use super::Retrained;
 use crate::{
     clock, composition,
     config::{Capability, Config},
+    files,
     ids::ExpertId,
     learning::{
         Origin,
@@ -18,7 +19,6 @@ use crate::{
         served,
     },
     store::{Store, StoreError},
-    train::files,
 };
 
 /// Most outcomes that are read, the newest: a kilobyte or two each.

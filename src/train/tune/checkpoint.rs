@@ -19,7 +19,7 @@ use super::{
     model::{Model, Parameter},
     optimiser::{AdamW, Moments},
 };
-use crate::train::files::write_whole;
+use crate::files::write_whole;
 
 const STATE: &str = "state.safetensors";
 const JOB: &str = "job";

@@ -16,15 +16,13 @@ use super::{
     model::{Parameter, written_scale},
 };
 use crate::{
+    files::write_whole,
     onnx::{self, Output, Weights},
     router::encoder::{
         adapter::{self, About, Adapter, AdapterError},
         metadata,
     },
-    train::{
-        base::{Base, COMPANIONS, WEIGHTS, floats},
-        files::write_whole,
-    },
+    train::base::{Base, COMPANIONS, WEIGHTS, floats},
 };
 
 const ADAPTER: &str = "adapter.safetensors";
