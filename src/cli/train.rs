@@ -8,6 +8,7 @@ use super::{CliError, ConfigArgs, asking, load, output};
 use crate::{
     clock,
     config::{Config, Environment, Exposure},
+    ids::CategoryId,
     learning::{retrain::STATEMENTS_MAX, teaching},
     outcome::Spending,
     registry,
@@ -116,6 +117,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
     };
     let prepared =
         Prepared::new(job, &config.router.encoder, &encoder).map_err(CliError::failed)?;
+    warn_of_odd_rows(prepared.dataset());
     warn_of_few_rows(prepared.dataset());
     let training = Box::pin(prepared.train(&encoder, &config.router.artefacts, &args.out));
     let manifest = training.await.map_err(CliError::failed)?;
@@ -158,6 +160,25 @@ async fn taught(config: &Config, rows_max: u32) -> Result<Vec<Labelled>, CliErro
         ));
     }
     Ok(teaching::rows(&gathered.evidence, &tier.given_by()))
+}
+
+/// What else the rows are that may not be meant.
+fn warn_of_odd_rows(dataset: &Dataset) {
+    if dataset.blank > 0 {
+        output::note(&format!(
+            "warning: {} rows have nothing in them to learn from and were left out",
+            dataset.blank
+        ));
+    }
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let is_odd = |category: &&CategoryId| !category.as_str().chars().all(is_word);
+    let odd: Vec<&CategoryId> = dataset.categories.iter().filter(is_odd).collect();
+    if let Some(first) = odd.first() {
+        output::note(&format!(
+            "warning: {} categories, `{first}` the first of them, can have no route and so no expert: a route is named with a to z, 0 to 9 and `_`",
+            odd.len()
+        ));
+    }
 }
 
 fn warn_of_few_rows(dataset: &Dataset) {

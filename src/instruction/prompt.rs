@@ -49,8 +49,10 @@ enum Words {
     Likelihood,
     /// A model that says a letter.
     Letter,
-    /// A model that says a name.
+    /// A model that says a name, between tags.
     Name,
+    /// The same, in JSON.
+    NameInJson,
     /// A model that describes.
     Describe,
 }
@@ -61,7 +63,8 @@ impl Words {
             (Mode::Describe, _) => Self::Describe,
             (Mode::Logprob | Mode::Name, Means::Local) => Self::Likelihood,
             (Mode::Logprob, _) => Self::Letter,
-            (Mode::Name, _) => Self::Name,
+            (Mode::Name, Means::Json) => Self::NameInJson,
+            (Mode::Name, Means::Words) => Self::Name,
         }
     }
 
@@ -71,6 +74,7 @@ impl Words {
             Self::Likelihood => "likelihood-v1",
             Self::Letter => "letter-v1",
             Self::Name => "name-v1",
+            Self::NameInJson => "name-json-v1",
             Self::Describe => "describe-v1",
         }
     }
@@ -81,6 +85,7 @@ impl Words {
             Self::Likelihood => include_str!("prompts/likelihood-v1.txt"),
             Self::Letter => include_str!("prompts/letter-v1.txt"),
             Self::Name => include_str!("prompts/name-v1.txt"),
+            Self::NameInJson => include_str!("prompts/name-json-v1.txt"),
             Self::Describe => include_str!("prompts/describe-v1.txt"),
         };
         words.split_once("---\n").unwrap_or(("", words))
@@ -104,11 +109,10 @@ pub fn body(mode: Mode, menu: &Menu, question: &str, means: Means) -> Value {
             body["logprobs"] = true.into();
             body["top_logprobs"] = LIKELIEST_TOLD.into();
         }
-        Words::Name => {
+        Words::Name => body["max_tokens"] = NAME_TOKENS_MAX.into(),
+        Words::NameInJson => {
             body["max_tokens"] = NAME_TOKENS_MAX.into();
-            if means == Means::Json {
-                body["response_format"] = one_of(menu);
-            }
+            body["response_format"] = one_of(menu);
         }
         Words::Describe => {
             body["max_tokens"] = DESCRIPTION_TOKENS_MAX.into();
@@ -310,6 +314,12 @@ mod tests {
         let names =
             &json["response_format"]["json_schema"]["schema"]["properties"]["category"]["enum"];
         assert_eq!(names, &json!(["law", "math", "none of these"]));
+        let (system, _) = texts(&json);
+        let asked_for = system.lines().last().unwrap();
+        assert!(
+            asked_for.ends_with(r#"{"category": "NAME"}"#),
+            "{asked_for}"
+        );
     }
 
     #[test]
@@ -383,6 +393,7 @@ mod tests {
             ),
             (include_str!("prompts/letter-v1.txt"), "0fb92c8e6eabd34a"),
             (include_str!("prompts/name-v1.txt"), "e910bcafc60db759"),
+            (include_str!("prompts/name-json-v1.txt"), "3871026c53734a25"),
             (include_str!("prompts/describe-v1.txt"), "5faef27134f8b0f6"),
             (include_str!("prompts/card-v1.txt"), "75679c7f529e17e7"),
         ] {

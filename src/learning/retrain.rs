@@ -130,7 +130,8 @@ pub async fn retrain(
     let (split, account) = rows(config, &gathered, options);
     if split.rows.len() < ROWS_MIN {
         let rows = split.rows.len();
-        return Err(RetrainError::TooFewRows { rows });
+        let left_out = account.left_out;
+        return Err(RetrainError::TooFewRows { rows, left_out });
     }
     let trained = challenger::train(
         config,

@@ -60,7 +60,15 @@ pub enum StoreError {
         /// The migration.
         version: i64,
     },
-    /// Anything else: the disk is full, another process holds the file for too long, the store is closed.
+    /// Another process holds the file for longer than is waited for.
+    #[error("{} is held by another process; end that (another server, a shell of sqlite3, a backup), and try again", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's own words.
+        source: sqlx::Error,
+    },
+    /// Anything else: the disk is full, the store is closed.
     #[error("{} failed", path.display())]
     Failed {
         /// The file.
@@ -72,6 +80,8 @@ pub enum StoreError {
 
 /// SQLite's primary result codes (sqlite.org/rescode.html); an extended code carries its primary one in the low byte.
 mod code {
+    pub(super) const BUSY: i32 = 5;
+    pub(super) const LOCKED: i32 = 6;
     pub(super) const READONLY: i32 = 8;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const CANTOPEN: i32 = 14;
@@ -84,6 +94,7 @@ impl StoreError {
         let path = path.to_owned();
         match primary_code(&source) {
             Some(code::READONLY | code::CANTOPEN) => Self::NoAccess { path, source },
+            Some(code::BUSY | code::LOCKED) => Self::Busy { path, source },
             Some(code::CORRUPT | code::NOTADB) => Self::Damaged { path, source },
             _ => Self::Failed { path, source },
         }

@@ -36,6 +36,8 @@ pub struct Dataset {
     pub origins: Vec<Option<Arc<str>>>,
     /// Texts that came with several categories; the one that came most often is taken, of equals the last.
     pub conflicts: usize,
+    /// Rows that were left out, since there is nothing in them to read.
+    pub blank: usize,
 }
 
 impl Dataset {
@@ -43,7 +45,12 @@ impl Dataset {
     pub fn new(rows: impl IntoIterator<Item = Labelled>, seed: u64) -> Self {
         let mut votes: HashMap<String, Vec<CategoryId>> = HashMap::new();
         let mut origins: HashMap<Key, Option<Arc<str>>> = HashMap::new();
-        for row in rows.into_iter().filter(|row| !row.query.is_empty()) {
+        let mut blank = 0;
+        for row in rows {
+            if row.query.is_empty() {
+                blank += 1;
+                continue;
+            }
             let text = row.query.likelier_reading();
             origins.insert(key(text), row.origin);
             votes.entry(text.to_owned()).or_default().push(row.category);
@@ -68,6 +75,7 @@ impl Dataset {
             origins: keys.iter().map(origin).collect(),
             keys,
             conflicts,
+            blank,
             silent: Vec::new(),
             texts: rows.into_iter().map(|(_, text, _)| text).collect(),
             categories,
@@ -85,6 +93,7 @@ impl Dataset {
             keys: rows.iter().map(|row| self.keys[*row]).collect(),
             origins: rows.iter().map(|row| self.origins[*row].clone()).collect(),
             conflicts: self.conflicts,
+            blank: self.blank,
         }
     }
 

@@ -18,6 +18,9 @@ use crate::{
     query::Query,
 };
 
+/// Longest name of a category.
+const CATEGORY_CHARS_MAX: usize = 100;
+
 /// A question and what it is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Labelled {
@@ -81,7 +84,7 @@ pub enum LabelError {
     #[error("`category` is missing; write the category's name, or `{OUT_OF_DOMAIN}` if none fits")]
     NoCategory,
     /// Its label is no name.
-    #[error("`category` is {found}; it must be a category's name, such as \"coding\"")]
+    #[error("`category` is {found}; it must be a category's name on one line, such as \"coding\"")]
     CategoryNotName {
         /// What stands there.
         found: Value,
@@ -124,7 +127,7 @@ impl Labelled {
         let mut row = fields::body(row)?;
         let id = row.remove("id").filter(|id| !id.is_null());
         let category = match row.remove("category") {
-            Some(Value::String(name)) if !name.trim().is_empty() => CategoryId::new(name.trim()),
+            Some(Value::String(name)) if is_name(name.trim()) => CategoryId::new(name.trim()),
             Some(Value::Null) | None => return Err(LabelError::NoCategory),
             Some(found) => return Err(LabelError::CategoryNotName { found }),
         };
@@ -174,6 +177,11 @@ fn read_file(path: &Path, rows: &mut Vec<Labelled>) -> Result<(), LabelsError> {
         }));
     }
     Ok(())
+}
+
+/// Whether a category may be called so: headers, metrics and terminals show it.
+fn is_name(name: &str) -> bool {
+    (1..=CATEGORY_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
 /// An id as text: a string itself, anything else as its JSON.

@@ -17,11 +17,14 @@ use crate::{
 pub enum RetrainError {
     /// There is too little to learn from.
     #[error(
-        "there are {rows} labelled questions to train on, and {ROWS_MIN} are needed; send feedback with a `category` (POST /v1/feedback), or label questions with `coterie label`"
+        "there are {rows} labelled questions to train on{}, and {ROWS_MIN} are needed; send feedback with a `category` (POST /v1/feedback), or label questions with `coterie label`",
+        match left_out { 0 => String::new(), left_out => format!(" besides {left_out} statements that --without leaves out") }
     )]
     TooFewRows {
         /// Rows to train on.
         rows: usize,
+        /// Statements of origins that were left out.
+        left_out: usize,
     },
     /// A promotion would change nothing.
     #[error(
