@@ -2,6 +2,7 @@
 //! while questions come.
 
 mod correcting;
+mod routes;
 mod swapping;
 
 use std::{fs, path::Path, time::Duration};
