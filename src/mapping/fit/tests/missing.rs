@@ -73,7 +73,10 @@ fn easy_alone(others: &[(&str, f64)], rows: usize) -> Outcomes {
 #[test]
 fn an_expert_without_any_score_neither_answers_nor_stands_by() {
     let row = |row: usize| {
-        let (big, mid) = (u8::from(row % 10 != 0), u8::from(row % 2 == 0));
+        let (big, mid) = (
+            u8::from(!row.is_multiple_of(10)),
+            u8::from(row.is_multiple_of(2)),
+        );
         format!(
             r#"{{"id": "{row}", "prompt": "{row}", "category": "c{}", "scores": {{"a-1": null, "big-70": {big}, "mid-7": {mid}}}}}"#,
             row % 3
