@@ -129,6 +129,7 @@ impl App {
             instruction = Some(tier.having_spent(usd));
         }
         let composition = Composition::new(&config, router).with_instruction(instruction);
+        mapping::warn_of(&config.mapping);
 
         let quotas = Quotas::new(&config.server, &spent_usd, now_ms, Instant::now);
         let spending = Spending::new(now_ms, spent_usd.values().sum());

@@ -201,7 +201,7 @@ async fn dispatch(command: Command, environment: &Environment) -> Result<ExitCod
                 .map_err(CliError::failed);
         }
         Command::Instruct(args) => Box::pin(instruct::run(args, environment)).await?,
-        Command::Encoder(args) => encoder::run(args).await?,
+        Command::Encoder(args) => encoder::run(args, environment).await?,
         Command::FaultServer(args) => fault_server::run(args).await?,
         Command::Models { config, args } => {
             let models = config::load_models(config.config.as_deref(), environment);

@@ -36,7 +36,9 @@ pub use delivery::{
     StreamRecovery,
 };
 pub use environment::Environment;
-pub use load::{DEFAULT_PATH, embedded_routes, load, load_models, load_routes, source_name};
+pub use load::{
+    DEFAULT_PATH, embedded_routes, load, load_models, load_routes, load_to_serve, source_name,
+};
 pub use mapping::{MappingSource, quality_named, read as read_mapping};
 pub use mistake::{Mistake, Mistakes};
 pub use schema::{cards_schema, config_schema, mapping_schema, route_schema};

@@ -39,6 +39,18 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Makes the folder, and sees whether files can be written there: what takes minutes to make had better find that out
+/// before.
+///
+/// # Errors
+/// They cannot.
+pub(crate) fn make_room(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let scratch = folder.join(format!(".{}.part", process::id()));
+    fs::write(&scratch, [])?;
+    fs::remove_file(&scratch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +83,16 @@ mod tests {
         fs::create_dir(folder.path().join("taken")).unwrap();
         assert!(write_whole(&folder.path().join("taken"), b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_known_before() {
+        let folder = tempfile::tempdir().unwrap();
+        make_room(&folder.path().join("new")).unwrap();
+        fs::write(folder.path().join("plain"), "").unwrap();
+        for taken in ["plain", "plain/below"] {
+            assert!(make_room(&folder.path().join(taken)).is_err());
+        }
+        assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 0);
     }
 }

@@ -56,3 +56,15 @@ id! {
 
 /// The reserved category of questions that no category covers.
 pub const OUT_OF_DOMAIN: &str = "out_of_domain";
+
+/// Whether an expert may be called so.
+pub fn is_expert_name(name: &str) -> bool {
+    let is_allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
+    !name.is_empty() && name.chars().all(is_allowed)
+}
+
+/// Whether a category may be called so: the names that begin with `_` are those of files that are no routes.
+pub fn is_category_name(name: &str) -> bool {
+    let is_allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_');
+    !name.is_empty() && !name.starts_with('_') && name.chars().all(is_allowed)
+}

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod app;
+mod bom;
 pub mod cache;
 pub mod catalogue;
 pub mod causes;

@@ -214,10 +214,10 @@ impl Mapping {
         })
     }
 
-    /// Takes an expert that the client named, whom the day's budget alone can rule out.
+    /// Takes an expert that the client named, whom what a question or the day may cost alone can rule out.
     ///
     /// # Errors
-    /// It would exceed that budget.
+    /// It would exceed that.
     pub fn named(
         &self,
         expert: ExpertId,
@@ -225,6 +225,7 @@ impl Mapping {
         today: Today,
     ) -> Result<Choice, OverBudget> {
         let usd_estimate = self.usd_estimate(&expert, demand);
+        self.within_question(usd_estimate)?;
         self.within_day(usd_estimate, today)?;
         Ok(Choice {
             expert,

@@ -141,6 +141,7 @@ impl App {
     }
 
     fn take_mapping(&self, config: MappingConfig) {
+        let warned = config.clone();
         let mapping = composition::open_mapping(config, &self.config.experts);
         let (old, new) = (
             self.composition.mapping().id().clone(),
@@ -149,11 +150,19 @@ impl App {
         if old == new {
             return;
         }
+        warn_of(&warned);
         self.composition.replace_mapping(mapping);
         counter!("coterie_mapping_changes_total", "result" => "taken").increment(1);
         show(&old, 0.0);
         show(&new, 1.0);
         info!(mapping = %new, before = %old, "the mapping {new} is in force");
+    }
+}
+
+/// Says what of a mapping will do nothing.
+pub(super) fn warn_of(config: &MappingConfig) {
+    for warning in config.warnings() {
+        warn!("{warning}");
     }
 }
 

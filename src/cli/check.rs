@@ -50,25 +50,39 @@ pub(super) fn run(
     } else {
         Exposure::Guarded
     };
-    let loaded = config::load(path, environment, exposure);
-    if args.json {
-        serde_json::to_writer_pretty(&mut *out, &report(path, &loaded))?;
-        writeln!(out)?;
-    } else {
-        match &loaded {
-            Ok(config) => {
-                summarise(path, config, out)?;
-                for flaw in flaws(config) {
-                    writeln!(err, "warning: {flaw}")?;
-                }
-            }
-            Err(mistakes) => complain(mistakes, err)?,
-        }
-    }
-    Ok(match loaded {
+    let loaded = config::load_to_serve(path, environment, exposure);
+    let code = match loaded {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(EXIT_WRONG),
-    })
+    };
+    match print(args, &loaded, out, err) {
+        // Whoever reads has read enough, as in `coterie check | head`.
+        Err(gone) if gone.kind() == io::ErrorKind::BrokenPipe => Ok(code),
+        printed => printed.map(|()| code),
+    }
+}
+
+fn print(
+    args: &CheckArgs,
+    loaded: &Result<Config, Mistakes>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<()> {
+    let path = args.config.as_deref();
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &report(path, loaded))?;
+        return writeln!(out);
+    }
+    match loaded {
+        Ok(config) => {
+            summarise(path, config, out)?;
+            for warning in warnings(config) {
+                writeln!(err, "warning: {warning}")?;
+            }
+            Ok(())
+        }
+        Err(mistakes) => complain(mistakes, err),
+    }
 }
 
 fn complain(mistakes: &Mistakes, err: &mut dyn Write) -> io::Result<()> {
@@ -113,7 +127,13 @@ fn summarise(path: Option<&Path>, config: &Config, out: &mut dyn Write) -> io::R
     writeln!(out, "  models   {}", config.models.dir.display())
 }
 
-/// What is wrong with instruction cards, where they are used: nothing that keeps a server from starting.
+/// What keeps no server from starting.
+fn warnings(config: &Config) -> Vec<String> {
+    let flaws = flaws(config).into_iter().map(|flaw| flaw.to_string());
+    config.mapping.warnings().into_iter().chain(flaws).collect()
+}
+
+/// What is wrong with instruction cards, where they are used.
 fn flaws(config: &Config) -> Vec<Flaw> {
     if config.router.instruction.is_none() {
         return Vec::new();
@@ -198,7 +218,7 @@ fn report(path: Option<&Path>, loaded: &Result<Config, Mistakes>) -> Value {
                 "ok": true,
                 "config": file,
                 "mistakes": [],
-                "warnings": flaws(config).iter().map(Flaw::to_string).collect::<Vec<_>>(),
+                "warnings": warnings(config),
                 "routes": config.catalogue.routes.len(),
                 "examples": examples(config),
                 "experts": experts,
@@ -237,6 +257,34 @@ mod tests {
 
     /// What a check of a configuration with these `experts` leaves behind: exit code, output and complaints.
     fn check(experts: &str, json: bool) -> (ExitCode, String, String) {
+        check_with(experts, "", json)
+    }
+
+    /// The same, with more of the mapping.
+    fn check_with(experts: &str, mapping: &str, json: bool) -> (ExitCode, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let dir = house(experts, mapping);
+        let code = run(
+            &args(&dir, json),
+            &Environment::default(),
+            &mut out,
+            &mut err,
+        )
+        .unwrap();
+        let here = format!("{}/", dir.path().display());
+        let text = |bytes| String::from_utf8(bytes).unwrap().replace(&here, "");
+        (code, text(out), text(err))
+    }
+
+    fn args(dir: &TempDir, json: bool) -> CheckArgs {
+        CheckArgs {
+            insecure: false,
+            config: Some(dir.path().join("coterie")),
+            json,
+        }
+    }
+
+    fn house(experts: &str, mapping: &str) -> TempDir {
         let dir = TempDir::new().unwrap();
         let path = |file: &str| dir.path().join(file).display().to_string();
         for (file, text) in [
@@ -245,7 +293,7 @@ mod tests {
             ("config.json", ""),
             ("special_tokens_map.json", ""),
             ("tokenizer_config.json", ""),
-            ("ort.so", ""),
+            ("ort.so", "\u{7f}ELF"),
             (
                 "coding.yaml",
                 "description: Code\nexamples: [Fix my loop, Name my crate]\n",
@@ -260,22 +308,39 @@ mod tests {
         let folder = path("");
         let config = format!(
             "experts: {experts}
-mapping: {{ default: big, coding: {{ expert: big, fallbacks: [small] }} }}
+mapping: {{ default: big, coding: {{ expert: big, fallbacks: [small] }}{mapping} }}
 models: {{ dir: '{folder}' }}
 router: {{ routes: '{folder}', encoder: {{ model: '{folder}', runtime: '{}' }} }}
 ",
             path("ort.so")
         );
-        let args = CheckArgs {
-            insecure: false,
-            config: Some(dir.path().join("coterie")),
-            json,
-        };
         fs::write(path("coterie"), config).unwrap();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = run(&args, &Environment::default(), &mut out, &mut err).unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap().replace(&path(""), "");
-        (code, text(out), text(err))
+        dir
+    }
+
+    /// A pipe whose reader has left.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_left_changes_nothing_about_how_it_ends() {
+        for (experts, code) in [(FINE, ExitCode::SUCCESS), (MISTAKEN, ExitCode::from(2))] {
+            for json in [false, true] {
+                let dir = house(experts, "");
+                let args = args(&dir, json);
+                let ended = run(&args, &Environment::default(), &mut Gone, &mut Gone);
+                assert_eq!(ended.unwrap(), code);
+            }
+        }
     }
 
     const FINE: &str = "{
@@ -289,6 +354,21 @@ router: {{ routes: '{folder}', encoder: {{ model: '{folder}', runtime: '{}' }} }
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
         assert!(out.contains("2 with 3 examples"), "{out}");
         assert!(out.contains("coding → big, else small"), "{out}");
+    }
+
+    #[test]
+    fn a_cascade_that_waits_for_a_quality_model_is_a_warning() {
+        let cascade =
+            ", cascade: { coding: { first: small, accept: { predicted_success_min: 0.5 } } }";
+        let (code, _, err) = check_with(FINE, cascade, false);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(
+            err.starts_with("warning: the cascade of `coding` never asks `small`: "),
+            "{err}"
+        );
+        let (_, out, _) = check_with(FINE, cascade, true);
+        let document: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["warnings"].as_array().unwrap().len(), 1);
     }
 
     #[test]

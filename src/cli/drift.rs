@@ -5,7 +5,11 @@ mod naming;
 use clap::Args;
 use serde::Serialize;
 
-use super::{CliError, ConfigArgs, export::moment, load, output};
+use super::{
+    CliError, ConfigArgs,
+    export::{in_order, moment},
+    load, output,
+};
 use crate::{
     clock,
     config::{Config, Environment, Exposure},
@@ -103,6 +107,7 @@ impl Done {
 }
 
 pub(super) async fn run(args: DriftArgs, environment: &Environment) -> Result<(), CliError> {
+    in_order(Some(args.since), args.until)?;
     let config = load(&args.config, environment, Exposure::Insecure)?;
     let store = Store::open(&config.store.path)
         .await

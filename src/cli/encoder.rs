@@ -6,11 +6,15 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::ProgressBar;
 use tokio::task::spawn_blocking;
 
-use super::{CliError, output};
-use crate::train::{
-    distill::{self, DistillError},
-    labels,
-    tune::{self, Job, Options, Processor, Progress, Report, TuneError},
+use super::{CliError, ConfigArgs, output};
+use crate::{
+    config::{self, Environment},
+    models,
+    train::{
+        distill::{self, DistillError},
+        labels,
+        tune::{self, Job, Options, Processor, Progress, Report, TuneError},
+    },
 };
 
 /// Dimensions of a static encoder unless others are asked for: nearly all the variance in two thirds of the bytes.
@@ -32,7 +36,7 @@ enum EncoderCommand {
 
 #[derive(Args)]
 struct DistillArgs {
-    /// The folder of the transformer.
+    /// The folder of the transformer; one that begins with `models/` is inside the model store.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// The folder to write the table and its tokenizer to.
@@ -44,11 +48,13 @@ struct DistillArgs {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 #[derive(Args)]
 struct TuneArgs {
-    /// The folder of the transformer to start from, such as all-MiniLM-L6-v2.
+    /// The folder of the transformer to start from, such as models/all-MiniLM-L6-v2, which is inside the model store.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Labelled questions: a JSON object a line with `text` or `messages`, and `category`.
@@ -76,6 +82,8 @@ struct TuneArgs {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -86,17 +94,35 @@ enum Device {
     Cuda,
 }
 
-pub(super) async fn run(args: EncoderArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: EncoderArgs, environment: &Environment) -> Result<(), CliError> {
     match args.command {
-        EncoderCommand::Tune(args) => tune(args).await,
-        EncoderCommand::Distill(args) => distill(args).await,
+        EncoderCommand::Tune(args) => tune(args, environment).await,
+        EncoderCommand::Distill(args) => distill(args, environment).await,
     }
 }
 
-async fn tune(args: TuneArgs) -> Result<(), CliError> {
+/// Where the transformer is; the configuration is read only for one that is inside the model store.
+fn resolved(
+    model: PathBuf,
+    config: &ConfigArgs,
+    environment: &Environment,
+) -> Result<PathBuf, CliError> {
+    match model.to_str() {
+        Some(reference) if models::inside_store(reference).is_some() => {
+            let store = config::load_models(config.config.as_deref(), environment);
+            Ok(models::resolve(
+                &store.map_err(CliError::Config)?.dir,
+                reference,
+            ))
+        }
+        _ => Ok(model),
+    }
+}
+
+async fn tune(args: TuneArgs, environment: &Environment) -> Result<(), CliError> {
     let rows = labels::read(&args.labels).map_err(CliError::usage)?;
     let job = Job {
-        model: args.model,
+        model: resolved(args.model, &args.config, environment)?,
         rows,
         out: args.out,
         options: Options {
@@ -128,9 +154,9 @@ async fn tune(args: TuneArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn distill(args: DistillArgs) -> Result<(), CliError> {
+async fn distill(args: DistillArgs, environment: &Environment) -> Result<(), CliError> {
     let job = distill::Job {
-        model: args.model,
+        model: resolved(args.model, &args.config, environment)?,
         out: args.out,
         dimensions: args.dimensions,
     };
@@ -218,7 +244,37 @@ mod tests {
             word => word.into(),
         });
         let call = ["encoder".into()].into_iter().chain(call);
-        run(Call::try_parse_from(call).unwrap().encoder).await
+        let store = folder.path().display().to_string();
+        let environment = Environment::of([("COTERIE_MODELS_DIR".to_owned(), store)]);
+        run(Call::try_parse_from(call).unwrap().encoder, &environment).await
+    }
+
+    #[tokio::test]
+    async fn a_model_of_the_store_is_found_there() {
+        let call = [
+            "distill",
+            "--model",
+            "models/base",
+            "--dimensions",
+            "8",
+            "--out",
+            "out",
+        ];
+        called(&call).await.unwrap();
+        let tune = [
+            "tune",
+            "--model",
+            "models/base",
+            "--labels",
+            "labels.jsonl",
+            "--out",
+            "out",
+        ];
+        let error = called(&tune).await.unwrap_err();
+        assert!(
+            error.to_string().contains("cooking"),
+            "it was read: {error}"
+        );
     }
 
     #[tokio::test]

@@ -56,6 +56,13 @@ pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result
         let tier = tier.ok_or_else(|| {
             CliError::Usage("the configuration has no `router.instruction`".into())
         })?;
+        if !tier.is_fitted_for(router) {
+            return Err(CliError::Failed(format!(
+                "the instruction tier is left alone beside router {}: what its expert's word is worth was not learnt for it; \
+                 run `coterie instruct fit`, or leave `--instruction` out",
+                router.id()
+            )));
+        }
         let known: Vec<CategoryId> = router
             .categories()
             .iter()

@@ -57,6 +57,7 @@ pub(super) async fn run(args: ExportArgs, environment: &Environment) -> Result<(
         let what = "Parquet is no text for a terminal or a pipe; name a file with --out";
         return Err(CliError::Usage(what.to_owned()));
     }
+    in_order(args.since, args.until)?;
     let config = load(&args.config, environment, Exposure::Insecure)?;
     let path = &config.store.path;
     if !path.exists() {
@@ -119,6 +120,18 @@ async fn export(
     }
 }
 
+/// Nothing lies between a moment and one before it: they are mostly in each other's place.
+pub(super) fn in_order(since: Option<i64>, until: Option<i64>) -> Result<(), CliError> {
+    match (since, until) {
+        (Some(since), Some(until)) if since >= until => Err(CliError::Usage(
+            "--since is no earlier than --until, so nothing lies between them; `--since \"2 days\" --until \"1 day\"` is \
+             the day before the last"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// A moment in milliseconds since 1970 UTC.
 pub(super) fn moment(text: &str) -> Result<i64, String> {
     moment_before(text, clock::now_ms())
@@ -155,6 +168,14 @@ fn in_ms(time: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_in_each_others_place_are_refused() {
+        assert_eq!(in_order(Some(2), Some(1)).unwrap_err().exit_code(), 2);
+        assert!(in_order(Some(1), Some(1)).is_err());
+        assert!(in_order(Some(1), Some(2)).is_ok());
+        assert!(in_order(Some(1), None).is_ok() && in_order(None, Some(1)).is_ok());
+    }
 
     #[test]
     fn moments_are_days_times_of_day_or_ages() {

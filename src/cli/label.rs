@@ -43,7 +43,7 @@ pub(super) struct LabelArgs {
     #[arg(long, conflicts_with = "judge")]
     neighbours: bool,
     /// Share of right labels among those taken over, proved on the labelled questions with 95 % confidence.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = precision, requires = "neighbours")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = precision, requires = "neighbours", conflicts_with = "judge")]
     agree: f64,
     /// With --judge and --neighbours: print what was done as one JSON document.
     #[arg(long)]
@@ -55,19 +55,25 @@ pub(super) struct LabelArgs {
 #[derive(Args)]
 struct JudgeArgs {
     /// What the judge says.
-    #[arg(long, value_enum, default_value_t = What::Category, requires = "judge")]
+    #[arg(long, value_enum, default_value_t = What::Category, requires = "judge", conflicts_with = "neighbours")]
     what: What,
     /// Outcomes, or pairs of them, that it is asked about at most.
-    #[arg(long, value_name = "N", default_value_t = 200, requires = "judge")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 200,
+        requires = "judge",
+        conflicts_with = "neighbours"
+    )]
     limit: u32,
     /// Dollars that it may cost at most.
-    #[arg(long, value_name = "D", value_parser = dollars, requires = "judge")]
+    #[arg(long, value_name = "D", value_parser = dollars, requires = "judge", conflicts_with = "neighbours")]
     usd_max: Option<f64>,
     /// Tokens of a reply at the most: a judge that thinks before it says needs more.
-    #[arg(long, value_name = "N", default_value_t = REPLY_TOKENS, value_parser = clap::value_parser!(u32).range(1..), requires = "judge")]
+    #[arg(long, value_name = "N", default_value_t = REPLY_TOKENS, value_parser = clap::value_parser!(u32).range(1..), requires = "judge", conflicts_with = "neighbours")]
     reply_tokens: u32,
     /// Questions that it is asked at once.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), requires = "judge")]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), requires = "judge", conflicts_with = "neighbours")]
     concurrent: u8,
 }
 
@@ -146,5 +152,40 @@ fn dollars(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(usd) if usd >= 0.0 && f64::is_finite(usd) => Ok(usd),
         _ => Err("write dollars, such as 2.50".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Call {
+        #[command(flatten)]
+        _label: LabelArgs,
+    }
+
+    #[test]
+    fn flags_that_would_do_nothing_are_refused() {
+        let is_taken = |call: &[&str]| Call::try_parse_from([&["label"], call].concat()).is_ok();
+        assert!(is_taken(&[
+            "--judge",
+            "big",
+            "--limit",
+            "5",
+            "--usd-max",
+            "1"
+        ]));
+        assert!(is_taken(&["--neighbours", "--agree", "0.95"]));
+        for more in [["--limit", "5"], ["--usd-max", "1"], ["--what", "answer"]] {
+            assert!(
+                !is_taken(&[&["--neighbours"], &more[..]].concat()),
+                "{more:?}"
+            );
+            assert!(!is_taken(&more), "{more:?}");
+        }
+        assert!(!is_taken(&["--judge", "big", "--agree", "0.95"]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{CliError, ConfigArgs, asking, load, output};
 use crate::{
+    bom,
     composition::{self, Composition, Wish},
     config::{Environment, Exposure},
     decision::{Explained, Reason},
@@ -74,9 +75,12 @@ pub(super) async fn run(args: RouteArgs, environment: &Environment) -> Result<()
 }
 
 async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Result<(), CliError> {
-    let file = File::open(path)
-        .map_err(|error| CliError::Usage(format!("{} cannot be read: {error}", path.display())))?;
-    let rows = BufReader::new(file).lines().enumerate();
+    let unreadable =
+        |error: io::Error| CliError::Usage(format!("{} cannot be read: {error}", path.display()));
+    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    bom::skip(&mut file).map_err(unreadable)?;
+    let rows = file.lines().enumerate();
+    let mut questions = 0_usize;
     let mut decided = stream::iter(rows)
         .map(|(at, line)| async move {
             let place =
@@ -93,13 +97,24 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
         })
         .buffered(ROWS_AT_ONCE);
     while let Some(decision) = decided.next().await {
-        match decision? {
+        let decision = decision?;
+        questions += usize::from(decision.is_some());
+        match decision {
             Some((id, explained)) if as_json => print_json(id, &explained)?,
             Some((_, explained)) => output::line(&summary(&explained)),
             None => {}
         }
     }
-    Ok(())
+    some(questions, path)
+}
+
+/// A file without questions is mostly another one than was meant.
+fn some(questions: usize, path: &Path) -> Result<(), CliError> {
+    if questions > 0 {
+        return Ok(());
+    }
+    let what = "holds no questions; write a JSON object a line, with `text` or `messages`";
+    Err(CliError::Usage(format!("{} {what}", path.display())))
 }
 
 async fn explain(composition: &Composition, row: Value) -> Result<Explained, String> {
@@ -296,4 +311,20 @@ fn limit_in_words(passed_over: &PassedOver) -> String {
         },
     };
     format!("{}: {why}", passed_over.expert)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_questions_is_refused() {
+        let error = some(0, Path::new("empty.jsonl")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("empty.jsonl holds no questions; write")
+        );
+        assert!(some(1, Path::new("one.jsonl")).is_ok());
+    }
 }

@@ -5,12 +5,12 @@ use std::{net::SocketAddr, sync::Arc};
 use clap::Args;
 
 use super::{
-    CliError, ConfigArgs, load, output,
+    CliError, ConfigArgs, output,
     signals::{Hangups, Signals},
 };
 use crate::{
     app::App,
-    config::{Environment, Exposure},
+    config::{self, Environment, Exposure},
     serve::{ServeError, Server},
 };
 
@@ -38,7 +38,8 @@ pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<()
     } else {
         exposure
     };
-    let mut config = load(&args.config, environment, judged)?;
+    let mut config = config::load_to_serve(args.config.config.as_deref(), environment, judged)
+        .map_err(CliError::Config)?;
     config.server.listen = args.listen.unwrap_or(config.server.listen);
     // Before anything is loaded: a SIGTERM during start-up must not be lost.
     let mut signals = Signals::listen().map_err(CliError::failed)?;

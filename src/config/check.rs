@@ -5,8 +5,14 @@ mod experts;
 mod instruction;
 mod learning;
 mod mapping;
+mod opened;
 
-use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsStr,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 
@@ -25,6 +31,7 @@ pub(super) use experts::experts;
 pub(super) use instruction::instruction;
 pub(super) use learning::learning;
 pub(super) use mapping::{Known, Layer, mapping};
+pub(super) use opened::Depth;
 
 /// What the encoder cannot do without: one of each list, the first for choice.
 pub(super) const ENCODER_FILES: [&[&str]; 5] = [
@@ -41,6 +48,8 @@ const DAY_S: u64 = 24 * 60 * 60;
 pub(super) struct Check<'a> {
     pub environment: &'a Environment,
     pub mistakes: &'a mut Mistakes,
+    /// How deep it looks.
+    pub depth: Depth,
     /// The model store; none where it is not known.
     pub models_dir: Option<PathBuf>,
 }
@@ -125,11 +134,14 @@ pub(super) fn store(
     place: Place<'_>,
     check: &mut Check<'_>,
 ) -> Option<StoreConfig> {
+    // A colon in front: SQLite's name for a store in memory, which every connection would have its own of.
     let path = raw
         .url
         .strip_prefix("sqlite://")
-        .filter(|path| !path.is_empty());
-    if path.is_none() {
+        .filter(|path| !path.is_empty() && !path.starts_with(':'));
+    if let Some(path) = path {
+        opened::store(Path::new(path), place.at("url"), check);
+    } else {
         let help = "write `sqlite://` and the path of a file, such as `sqlite://data/coterie.db`";
         check.wrong(place.at("url"), format!("`url` is `{}`", raw.url), help);
     }
@@ -236,7 +248,17 @@ pub(super) fn router(
             help,
         );
     }
+    if place.at("features").is_empty_list() {
+        let help = "name one of `sparse`, `static` and `transformer` at least, or leave it out for all three";
+        check.wrong(place.at("features"), "`features` is empty", help);
+    }
     let static_encoder = raw.static_encoder.as_deref().map(|dir| check.resolve(dir));
+    opened::router(
+        raw,
+        static_encoder.as_ref().and_then(Option::as_deref),
+        place,
+        check,
+    );
     Some(RouterConfig {
         encoder: encoder?,
         artefacts: PathBuf::from(&raw.artefacts),
@@ -277,6 +299,8 @@ fn encoder(raw: &raw::Encoder, place: Place<'_>, check: &mut Check<'_>) -> Optio
         let message = format!("the ONNX Runtime library `{}` is absent", library.display());
         let help = "`scripts/models onnxruntime` brings it; or name a library of your own here or in ORT_DYLIB_PATH";
         check.wrong(place.at("runtime"), message, help);
+    } else if let Some(library) = &runtime {
+        opened::library(library, place.at("runtime"), check);
     }
     let model_dir = model_dir?;
     Some(EncoderConfig {
@@ -305,6 +329,24 @@ impl Check<'_> {
             self.wrong(place.at(key), message, help);
         }
         duration
+    }
+
+    /// Refuses what is written under `key` and longer than what stands under `most`.
+    fn at_most(
+        &mut self,
+        (key, time): (&str, Option<Duration>),
+        (most, longest): (&str, Option<Duration>),
+        place: Place<'_>,
+    ) {
+        let at = place.at(key);
+        if let (Some(time), Some(longest)) = (time, longest)
+            && at.is_written()
+            && time > longest
+        {
+            let message = format!("`{key}` is longer than `{most}`, which is {longest:?}");
+            let help = format!("shorten it, or write a longer `{most}`");
+            self.wrong(at, message, help);
+        }
     }
 
     /// The size under `key` of the map at `place`, in bytes.

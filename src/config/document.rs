@@ -177,6 +177,17 @@ impl<'a> Place<'a> {
         matches!(self.node, Some(Node { value: Value::List(items), .. }) if items.is_empty())
     }
 
+    /// The text here, if one is.
+    pub(super) fn text(self) -> Option<&'a str> {
+        match self.node {
+            Some(Node {
+                value: Value::Text(text),
+                ..
+            }) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The keys of the map here, with mistaken values or not.
     pub(super) fn keys(self) -> impl Iterator<Item = &'a str> {
         self.entries().iter().map(|entry| entry.key.as_str())

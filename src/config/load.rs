@@ -6,7 +6,7 @@ use crate::catalogue::Catalogue;
 
 use super::{
     Config, Environment, Exposure, MappingSource, ModelsConfig, RouterConfig,
-    check::{self, Check},
+    check::{self, Check, Depth},
     defaults,
     document::{Document, Place},
     embedded,
@@ -19,19 +19,39 @@ use super::{
 /// Where the configuration is looked for unless a path is given.
 pub const DEFAULT_PATH: &str = "config/coterie.yaml";
 
-/// Reads and checks the configuration and its routes: exactly what `serve` needs before it binds.
+/// Reads and checks the configuration and its routes, for a command that may need only a part of what they name.
 ///
-/// Routes are read from `router.routes` if the file has that key, else from `routes` if there is such a folder, else they are
-/// the embedded ones. Without `path`, [`DEFAULT_PATH`] is read; where that file does not exist, the embedded default with the embedded
+/// Routes are read from `router.routes` if the file has that key, else from `routes` if there is that, else they are the
+/// embedded ones. Without `path`, [`DEFAULT_PATH`] is read; where that file does not exist, the embedded default with the embedded
 /// routes. A `path` that does not exist is a mistake.
 pub fn load(
     path: Option<&Path>,
     environment: &Environment,
     exposure: Exposure,
 ) -> Result<Config, Mistakes> {
+    loaded(path, environment, exposure, Depth::Named)
+}
+
+/// Reads and checks as [`load`] does, and looks into what a server opens at its start: `serve` and `check` do both.
+///
+/// Nothing is made, and nothing is changed.
+pub fn load_to_serve(
+    path: Option<&Path>,
+    environment: &Environment,
+    exposure: Exposure,
+) -> Result<Config, Mistakes> {
+    loaded(path, environment, exposure, Depth::Opened)
+}
+
+fn loaded(
+    path: Option<&Path>,
+    environment: &Environment,
+    exposure: Exposure,
+    depth: Depth,
+) -> Result<Config, Mistakes> {
     let source = Source::choose(path);
     let mut mistakes = Mistakes::default();
-    let config = source.config(environment, exposure, &mut mistakes);
+    let config = source.config(environment, (exposure, depth), &mut mistakes);
     mistakes.or(config)
 }
 
@@ -112,10 +132,10 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Where the routes are read from; none: they are built in.
+    /// Where the routes are read from; none: they are built in. What is there by that name and no folder is read, and refused.
     fn routes_folder(&self, folder: &str, named_at: Place<'_>) -> Option<PathBuf> {
         match self {
-            Self::File(_) if named_at.is_written() || Path::new(folder).is_dir() => {
+            Self::File(_) if named_at.is_written() || Path::new(folder).exists() => {
                 Some(PathBuf::from(folder))
             }
             Self::File(_) | Self::Embedded => None,
@@ -125,12 +145,12 @@ impl<'a> Source<'a> {
     fn config(
         &self,
         environment: &Environment,
-        exposure: Exposure,
+        (exposure, depth): (Exposure, Depth),
         mistakes: &mut Mistakes,
     ) -> Option<Config> {
         let Some(document) = self.document(mistakes) else {
             // The routes may be mistaken as well; where they are by default is the best guess.
-            if Path::new(defaults::ROUTES).is_dir() {
+            if Path::new(defaults::ROUTES).exists() {
                 self.routes(defaults::ROUTES, Place::start(&self.name()), mistakes);
             }
             return None;
@@ -144,6 +164,7 @@ impl<'a> Source<'a> {
         let mut check = Check {
             environment,
             mistakes,
+            depth,
             models_dir: check::models_dir(&raw.models, environment),
         };
         let server = check::server(&raw.server, place.at("server"), exposure, &mut check);
@@ -200,10 +221,30 @@ mod tests {
         house.write("store/smollm2-135m-instruct/model.gguf", "GGUF");
         house.write("store/qwen2.5-coder-0.5b-instruct/model.gguf", "GGUF");
         let mut mistakes = Mistakes::default();
-        let config = Source::Embedded.config(&house.environment, Exposure::Guarded, &mut mistakes);
+        let how = (Exposure::Guarded, Depth::Named);
+        let config = Source::Embedded.config(&house.environment, how, &mut mistakes);
         let config = mistakes.or(config).unwrap();
         assert_eq!(config.catalogue.routes.len(), embedded::ROUTES.len() - 1);
         assert!(!config.catalogue.out_of_domain.is_empty());
         assert_eq!(config.mapping.default.as_str(), "general");
+    }
+
+    #[test]
+    fn a_plain_file_named_as_the_routes_is_read_instead_of_those_built_in() {
+        let house = House::new();
+        house.write("routes-file", "");
+        let file = house.path("routes-file");
+        let (source, name) = (
+            Source::File(Path::new("coterie.yaml")),
+            file.to_string_lossy(),
+        );
+        let unwritten = Place::start("coterie.yaml");
+        assert_eq!(source.routes_folder(&name, unwritten), Some(file.clone()));
+        let mut mistakes = Mistakes::default();
+        source.routes(&name, unwritten, &mut mistakes);
+        let told = mistakes.iter().next().unwrap().to_string();
+        assert!(told.contains("routes-file` cannot be read: "), "{told}");
+        let absent = house.path("absent").display().to_string();
+        assert_eq!(source.routes_folder(&absent, unwritten), None);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    MappingConfig,
+    CascadeConfig, MappingConfig,
     check::{self, Known, Layer},
     document::Document,
     mistake::Mistakes,
@@ -138,4 +138,22 @@ pub fn quality_named(file: &Path, bytes: &[u8]) -> Option<PathBuf> {
     let text = std::str::from_utf8(bytes).ok()?;
     let naming: Naming = serde_saphyr::from_str(text).ok()?;
     Some(file.with_file_name(naming.quality))
+}
+
+impl MappingConfig {
+    /// What it says that will do nothing, and keeps no server from starting: a house may have a cascade that waits for a
+    /// quality model, which a fit leaves out as long as it does not pay.
+    pub fn warnings(&self) -> Vec<String> {
+        let waits = |cascade: &CascadeConfig| {
+            cascade.accept.predicted_success_min.is_some() && self.quality.is_none()
+        };
+        let idle = self.cascades.iter().filter(|(_, cascade)| waits(cascade));
+        idle.map(|(category, CascadeConfig { first, .. })| {
+            format!(
+                "the cascade of `{category}` never asks `{first}`: `predicted_success_min` needs a quality model, and the \
+                 mapping has none; `coterie map fit --per-question` makes one where it pays"
+            )
+        })
+        .collect()
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     catalogue::{Catalogue, Route},
-    ids::{CategoryId, OUT_OF_DOMAIN},
+    ids::{CategoryId, OUT_OF_DOMAIN, is_category_name},
 };
 
 use super::{
@@ -160,10 +160,15 @@ impl Routes {
     /// Takes the name of the category, once.
     fn claim(&mut self, stem: &str, file: &str, mistakes: &mut Mistakes) {
         let place = Place::start(file);
-        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if stem.is_empty() || !stem.chars().all(is_word) {
+        if !is_category_name(stem) {
             let message = format!("a category cannot be called `{stem}`");
-            let help = "name the file with a to z, 0 to 9 and `_` alone".to_owned();
+            let help = if stem.starts_with('_') {
+                format!(
+                    "of the names that begin with `_` there are `{OTHER}` and `{CARDS}`, which are no categories"
+                )
+            } else {
+                "name the file with a to z, 0 to 9 and `_` alone".to_owned()
+            };
             mistakes.add(place, message, help);
         } else if is_reserved(stem) {
             let message = format!("a category cannot be called `{stem}`: the name is reserved");

@@ -8,6 +8,7 @@ mod limits;
 mod mapping_file;
 mod mistaken_config;
 mod mistaken_routes;
+mod opened;
 
 use std::{fs, path::Path, time::Duration};
 

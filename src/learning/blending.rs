@@ -69,6 +69,20 @@ pub enum BlendingError {
     /// The encoder failed.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
+    /// Too few rows are put to the LLM to learn from, whatever it says; nobody was asked.
+    #[error(
+        "of {rows} labelled questions that a server would ask about, {asked} are put to the expert, and {} are the least to \
+         learn from; {remedy}",
+        fit::ROWS_MIN
+    )]
+    TooFewAsked {
+        /// Rows, those left out that are never put to it.
+        rows: usize,
+        /// Rows that would be put to the LLM.
+        asked: usize,
+        /// How many rows, or which share, would do.
+        remedy: String,
+    },
     /// Too few rows were left.
     #[error("of {asked} questions of which the router is least sure, the expert said something of too few{}", told(.last))]
     TooFew {
@@ -127,8 +141,10 @@ pub async fn learn(
     let below = below(&classified, options.share);
     let is_asked =
         |it: &Classified| options.when == When::Always || confidence(&it.verdict) < below;
+    let rows = classified.len();
     let (asked, others): (Vec<Classified>, Vec<Classified>) =
         classified.into_iter().partition(is_asked);
+    enough(asked.len(), rows, options)?;
     let near_min = alike(router, &asked).await?;
     let count = asked.len();
     let (mut rows, failures) = said(router, asker, asked, options).await;
@@ -159,6 +175,30 @@ pub async fn learn(
         blend: Blend::new(of, bounds, prior, fitted),
         asked: count,
         failed,
+    })
+}
+
+/// Whether enough rows are put to the LLM to learn from, if it says something of each.
+fn enough(asked: usize, rows: usize, options: &Options) -> Result<(), BlendingError> {
+    if asked >= fit::ROWS_MIN {
+        return Ok(());
+    }
+    let least = fit::ROWS_MIN as f64;
+    // In hundredths, rounded up: what is rounded down would be too little again.
+    let share = (100.0 * least / rows as f64).ceil() / 100.0;
+    let remedy = match options.when {
+        When::Always => format!("give {least} or more"),
+        _ if share > 1.0 => format!("give {:.0} or more", (least / options.share).ceil()),
+        _ => format!(
+            "with `--share {}` give {:.0} or more, or write `--share {share}` or more",
+            options.share,
+            (least / options.share).ceil()
+        ),
+    };
+    Err(BlendingError::TooFewAsked {
+        rows,
+        asked,
+        remedy,
     })
 }
 
@@ -269,6 +309,27 @@ mod tests {
     /// So many rows of a confidence, of which so many are wrong.
     fn rows(confidence: f32, count: usize, wrong: usize) -> Vec<(f32, bool)> {
         (0..count).map(|at| (confidence, at >= wrong)).collect()
+    }
+
+    #[test]
+    fn how_many_questions_or_which_share_would_do_is_told_before_anybody_is_asked() {
+        let options = |when, share| Options {
+            when,
+            share,
+            within: Duration::from_secs(1),
+            concurrent: 1,
+            misroute_max: 0.05,
+        };
+        let told = |asked, rows, options| enough(asked, rows, &options).unwrap_err().to_string();
+        let unsure = |share| options(When::Unsure, share);
+        assert_eq!(
+            told(15, 150, unsure(0.1)),
+            "of 150 labelled questions that a server would ask about, 15 are put to the expert, and 40 are the least to \
+             learn from; with `--share 0.1` give 400 or more, or write `--share 0.27` or more"
+        );
+        assert!(told(3, 30, unsure(0.1)).ends_with("; give 400 or more"));
+        assert!(told(30, 30, options(When::Always, 0.1)).ends_with("; give 40 or more"));
+        assert!(enough(40, 400, &unsure(0.1)).is_ok());
     }
 
     #[test]

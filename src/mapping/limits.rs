@@ -173,7 +173,7 @@ pub enum OverBudget {
          tokens"
     )]
     Question {
-        /// What the cheapest expert that can answer would cost, estimated, in dollars.
+        /// What the expert that was named, or the cheapest that can answer, would cost, estimated, in dollars.
         usd_estimate: f64,
         /// What a question may cost, in dollars.
         usd_max: f64,
@@ -278,12 +278,32 @@ impl Mapping {
             return Some(limit);
         }
         let usd_estimate = self.usd_estimate(expert, demand);
-        match self.config.usd_per_question_max {
-            Some(usd_max) if usd_estimate > usd_max => Some(Limit::UsdPerQuestion {
+        match self.over_question(usd_estimate) {
+            Some(usd_max) => Some(Limit::UsdPerQuestion {
                 usd_estimate,
                 usd_max,
             }),
-            _ => self.limit_of_day(usd_estimate, today),
+            None => self.limit_of_day(usd_estimate, today),
+        }
+    }
+
+    /// What a question may cost, where an estimated cost exceeds it.
+    fn over_question(&self, usd_estimate: f64) -> Option<f64> {
+        let usd_max = self.config.usd_per_question_max?;
+        (usd_estimate > usd_max).then_some(usd_max)
+    }
+
+    /// Whether a question may cost so much.
+    ///
+    /// # Errors
+    /// It may cost less.
+    pub(super) fn within_question(&self, usd_estimate: f64) -> Result<(), OverBudget> {
+        match self.over_question(usd_estimate) {
+            Some(usd_max) => Err(OverBudget::Question {
+                usd_estimate,
+                usd_max,
+            }),
+            None => Ok(()),
         }
     }
 

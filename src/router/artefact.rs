@@ -93,7 +93,7 @@ pub struct Draft<'d> {
 #[derive(Debug, thiserror::Error)]
 pub enum ArtefactError {
     /// A file or its folder.
-    #[error("{} could not be read or written", path.display())]
+    #[error("{}", untouched(path, source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -136,6 +136,18 @@ pub enum ArtefactError {
         #[from]
         source: StaticEncoderError,
     },
+}
+
+/// What could not be done; a folder without a manifest is mostly another one than was meant.
+fn untouched(path: &Path, source: &io::Error) -> String {
+    let is_absent = source.kind() == io::ErrorKind::NotFound && path.ends_with(MANIFEST_FILE);
+    match path.parent().filter(|_| is_absent) {
+        Some(folder) => format!(
+            "there is no router in {}; name a folder that `coterie train --out` wrote",
+            folder.display()
+        ),
+        None => format!("{} could not be read or written", path.display()),
+    }
 }
 
 impl ArtefactError {
@@ -351,5 +363,18 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(free(&file).is_err());
+    }
+
+    #[test]
+    fn a_folder_without_a_router_is_told_with_what_to_name_instead() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Artefact::read(&folder.path().join("nope")).err().unwrap();
+        let told = error.to_string();
+        assert!(
+            told.starts_with("there is no router in ")
+                && told.ends_with("nope; name a folder that `coterie train --out` wrote"),
+            "{told}"
+        );
+        assert!(error.is_absent());
     }
 }

@@ -31,7 +31,7 @@ pub enum PromotionError {
         id: RouterId,
     },
     /// There is no promotion to take back.
-    #[error("no router was promoted, so there is nothing to roll back")]
+    #[error("the router in force was not promoted: there is nothing left to roll back")]
     NothingToRollBack,
     /// Another was put in force since the caller looked.
     #[error("another router was put in force meanwhile; nothing was changed")]

@@ -26,7 +26,7 @@ use super::{
     transformer::{Batch, Noise, Transformer},
 };
 use crate::{
-    files::write_whole,
+    files::{make_room, write_whole},
     router::encoder::table::{self, About, Table, TableError},
 };
 
@@ -132,6 +132,10 @@ pub fn distill(job: &Job, observer: Observer<'_>) -> Result<Report, DistillError
             most,
         });
     }
+    make_room(&job.out).map_err(|source| DistillError::Io {
+        path: job.out.clone(),
+        source,
+    })?;
     let vectors = vectors(&base, observer)?;
     let words = words(&base, vectors.len() / most);
     let components = Components::of(words.iter().map(|id| &vectors[id * most..][..most]));
@@ -228,6 +232,22 @@ mod tests {
         tiny::write(&job.model);
         let report = distill(&job, &mut |_, _| {});
         (folder, report)
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told_before_anything_is_computed() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = Job {
+            model: folder.path().join("base"),
+            out: folder.path().join("plain/out"),
+            dimensions: 8,
+        };
+        tiny::write(&job.model);
+        fs::write(folder.path().join("plain"), "").unwrap();
+        let mut computed = 0;
+        let refused = distill(&job, &mut |done, _| computed = done).unwrap_err();
+        assert!(matches!(refused, DistillError::Io { path, .. } if path == job.out));
+        assert_eq!(computed, 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    bom,
     chat::{ChatRequest, InvalidRequest, fields},
     ids::{CategoryId, OUT_OF_DOMAIN},
     query::Query,
@@ -156,13 +157,15 @@ impl LabelError {
 }
 
 fn read_file(path: &Path, rows: &mut Vec<Labelled>) -> Result<(), LabelsError> {
-    let file = File::open(path).map_err(|source| LabelsError::Unreadable {
+    let unreadable = |source| LabelsError::Unreadable {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    bom::skip(&mut file).map_err(unreadable)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     let origin: Arc<str> = name.to_string_lossy().into();
-    for (at, line) in BufReader::new(file).lines().enumerate() {
+    for (at, line) in file.lines().enumerate() {
         let row = line
             .map_err(LabelError::from)
             .and_then(|line| Labelled::from_line(&line))
@@ -204,6 +207,22 @@ mod tests {
         let path = folder.path().join("labels.jsonl");
         fs::write(&path, lines).unwrap();
         read(&[path])
+    }
+
+    #[test]
+    fn a_mark_before_the_first_line_is_skipped_and_nowhere_else() {
+        let row = r#"{"text": "Fix my loop", "category": "coding"}"#;
+        assert_eq!(
+            read_lines(&format!("\u{feff}{row}\n{row}\n"))
+                .unwrap()
+                .len(),
+            2
+        );
+        let error = read_lines(&format!("{row}\n\u{feff}{row}\n")).unwrap_err();
+        assert!(
+            causes::in_full(&error).contains("labels.jsonl:2: "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::{
 use ::parquet::errors::ParquetError;
 
 use super::{Record, jsonl, parquet};
-use crate::store::{Refused, Store, StoreError, TakeInError};
+use crate::{
+    bom,
+    store::{Refused, Store, StoreError, TakeInError},
+};
 
 /// Most rows of one batch: a few milliseconds in which nobody else can write.
 pub const BATCH_ROWS_MAX: usize = 256;
@@ -192,7 +195,9 @@ impl Rows {
             let reader = parquet::Reader::open(file).map_err(|source| damaged(path, source))?;
             Source::Parquet(reader)
         } else {
-            Source::Jsonl(BufReader::new(file), Vec::new())
+            let mut file = BufReader::new(file);
+            bom::skip(&mut file).map_err(failed)?;
+            Source::Jsonl(file, Vec::new())
         };
         Ok(Self {
             path: path.to_owned(),

@@ -424,3 +424,14 @@ async fn the_columns_are_those_of_the_schema() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_mark_before_the_first_line_is_skipped() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder, "one.db").await;
+    let path = write(&folder, "lines.jsonl", &[line("a", 1, &[])]);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("\u{feff}{text}")).unwrap();
+    let (imported, complaints) = bring_in(&store, &path).await;
+    assert_eq!((imported.outcomes, complaints), (1, Vec::new()));
+}

@@ -155,6 +155,9 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     if let Some(folder) = &args.plots {
         draw(&report, folder)?;
     }
+    if let Some(why) = report.mapping.unloadable() {
+        output::note(&format!("warning: {why}"));
+    }
     if args.json {
         return output::json(&report).map_err(CliError::failed);
     }

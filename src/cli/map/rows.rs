@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::super::{CliError, ConfigArgs, load};
+use super::super::{CliError, ConfigArgs, load, output};
 use crate::{
     config::{Environment, Exposure},
     ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
@@ -65,6 +65,9 @@ impl RowsArgs {
         let texts = if is_routed { Texts::Keep } else { texts };
         let options = Options { by, experts, texts };
         let outcomes = outcomes::read(files, &options).map_err(CliError::usage)?;
+        for expert in outcomes.unscored() {
+            output::note(&format!("`{expert}` has no score: left out"));
+        }
         if !is_routed {
             return Ok(outcomes);
         }

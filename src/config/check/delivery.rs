@@ -78,6 +78,7 @@ pub(super) fn retries(
 ) -> Option<Retries> {
     let backoff = check.duration("backoff", &raw.backoff, place);
     let backoff_max = check.duration("backoff_max", &raw.backoff_max, place);
+    check.at_most(("backoff", backoff), ("backoff_max", backoff_max), place);
     let retry_after_max = check.duration("retry_after_max", &raw.retry_after_max, place);
     let budget = share("budget", &raw.budget, place, check);
     Some(Retries {
@@ -102,6 +103,7 @@ pub(super) fn breaker(
     let window = check.duration("window", &raw.window, place);
     let open = check.duration("open", &raw.open, place);
     let open_max = check.duration("open_max", &raw.open_max, place);
+    check.at_most(("open", open), ("open_max", open_max), place);
     Some(BreakerConfig {
         failures: raw.failures,
         error_rate: error_rate?,

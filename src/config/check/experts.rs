@@ -15,7 +15,7 @@ use crate::{
         Capability, Dialect, ExpertConfig, ExpertKind, Prefill, RemoteConfig, RemotePlace,
         Timeouts, defaults, document::Place, raw, suggest::quoted, units,
     },
-    ids::ExpertId,
+    ids::{ExpertId, is_expert_name},
     models::{self, ModelError},
 };
 
@@ -26,6 +26,9 @@ const ENDPOINTS: [&str; 2] = ["/completions", "/messages"];
 
 /// Model names that mean the whole composition.
 const RESERVED: [&str; 2] = ["coterie", "auto"];
+
+/// Capabilities that models in this process do not have.
+const BEYOND_LOCAL: [&str; 4] = ["tools", "images", "json", "embeddings"];
 
 /// The experts, in the order of the file; those that are mistaken are left out.
 pub(in crate::config) fn experts(
@@ -49,11 +52,10 @@ pub(in crate::config) fn experts(
 }
 
 fn check_id(id: &str, place: Place<'_>, check: &mut Check<'_>) {
-    let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
     if RESERVED.contains(&id) {
         let message = format!("an expert cannot be called `{id}`: the name stands for all of them");
         check.wrong(place, message, "choose another name");
-    } else if id.is_empty() || !id.chars().all(allowed) {
+    } else if !is_expert_name(id) {
         let message = format!("an expert cannot be called `{id}`");
         check.wrong(place, message, "use a to z, 0 to 9, `.`, `_` and `-` alone");
     }
@@ -103,6 +105,12 @@ fn expert(
 }
 
 fn local(raw: &raw::Local, place: Place<'_>, check: &mut Check<'_>) -> Option<ExpertKind> {
+    for place in place.at("capabilities").texts() {
+        if let Some(beyond) = place.text().filter(|text| BEYOND_LOCAL.contains(text)) {
+            let message = format!("a local expert has no `{beyond}`");
+            check.wrong(place, message, "it can `chat`; take the others out");
+        }
+    }
     let model = raw.model.as_deref()?;
     let path = check.resolve(model)?;
     let place = place.at("model");
@@ -288,6 +296,7 @@ fn timeouts(raw: &raw::Timeouts, place: Place<'_>, check: &mut Check<'_>) -> Opt
     let first_token = check.duration("first_token", &raw.first_token, place);
     let idle = check.duration("idle", &raw.idle, place);
     let total = check.duration("total", &raw.total, place);
+    check.at_most(("first_token", first_token), ("total", total), place);
     Some(Timeouts {
         connect: connect?,
         first_token: first_token?,

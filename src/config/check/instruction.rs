@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Check;
+use super::{Check, opened};
 use crate::{
     config::{
         Capability, Dialect, ExpertConfig, ExpertKind, defaults, document::Place, raw,
@@ -63,6 +63,8 @@ pub(in crate::config) fn instruction(
         ExpertKind::Local { .. } => defaults::INSTRUCTION_WITHIN_LOCAL,
         ExpertKind::Remote(_) => defaults::INSTRUCTION_WITHIN_REMOTE,
     };
+    let blend = PathBuf::from(&raw.blend);
+    opened::blend(&blend, place.at("blend"), check);
     Some(InstructionConfig {
         expert: expert.id.clone(),
         mode: raw.mode,
@@ -70,6 +72,6 @@ pub(in crate::config) fn instruction(
         within: within.unwrap_or(Some(by_default))?,
         concurrent_max: usize::try_from(raw.concurrent_max).ok()?,
         usd_per_day_max: raw.usd_per_day,
-        blend: PathBuf::from(&raw.blend),
+        blend,
     })
 }

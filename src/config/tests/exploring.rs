@@ -52,18 +52,6 @@ fn what_is_no_share_is_told_with_its_place() {
 }
 
 #[test]
-fn whoever_may_be_tried_out_needs_a_price_where_a_question_may_not_cost_more() {
-    let mapping = |more: &str| {
-        format!("mapping: {{ default: general, budget: {{ usd_per_question: 1 }}{more} }}")
-    };
-    assert_mistakes(&mapping(""), &[]);
-    let house = House::new();
-    let mistakes = house.config(&mapping(", explore: 2%")).mistakes();
-    assert_eq!(mistakes.len(), 1, "{mistakes:#?}");
-    assert!(mistakes[0].contains("`gpt` has no price"), "{mistakes:#?}");
-}
-
-#[test]
 fn the_house_explores_whatever_its_mappings_file_says() {
     let house = House::new();
     house.write("mapping.yaml", "default: general\nexplore: 50%\n");

@@ -4,7 +4,9 @@ use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
-use crate::config::{Config, Environment, Exposure, Mistakes, check::ENCODER_FILES, load};
+use crate::config::{
+    Config, Environment, Exposure, Mistakes, check::ENCODER_FILES, load, load_to_serve,
+};
 
 /// Two routes, placeholders for the models, and an environment that points at them.
 pub(in crate::config) struct House {
@@ -87,6 +89,16 @@ impl House {
         self
     }
 
+    /// The mistakes that keep a server from starting, as they are shown, with paths relative to the house.
+    pub(in crate::config) fn mistakes_to_serve(&self) -> Vec<String> {
+        let config = self.path("coterie.yaml");
+        self.shown(load_to_serve(
+            Some(&config),
+            &self.environment,
+            Exposure::Guarded,
+        ))
+    }
+
     pub(in crate::config) fn load(&self) -> Result<Config, Mistakes> {
         load(
             Some(&self.path("coterie.yaml")),
@@ -97,8 +109,12 @@ impl House {
 
     /// The mistakes as they are shown, with paths relative to the house.
     pub(in crate::config) fn mistakes(&self) -> Vec<String> {
+        self.shown(self.load())
+    }
+
+    fn shown(&self, loaded: Result<Config, Mistakes>) -> Vec<String> {
         let prefix = format!("{}/", self.dir.path().display());
-        match self.load() {
+        match loaded {
             Ok(_) => Vec::new(),
             Err(mistakes) => mistakes
                 .iter()

@@ -209,12 +209,16 @@ mapping:
             "coterie.yaml:4:22: `general` answers the category already; name a cheaper expert, or take the cascade out",
             "coterie.yaml:5:51: `likelihood_min` reads a local expert's answer, and `first` is remote; use `judge` or \
              `code_parses`, or name a local expert",
-            "coterie.yaml:5:80: `predicted_success_min` needs a quality model, and the mapping has none; `coterie map \
-             fit --per-question` makes one; or use another check",
             "coterie.yaml:5:92: there is no expert `gtp`; did you mean `gpt`?",
             "coterie.yaml:6:5: no route describes the category `maths`; did you mean `math`?",
             "coterie.yaml:6:34: `accept` checks nothing; write `likelihood_min`, `code_parses`, `judge` or \
              `predicted_success_min`",
+        ],
+    );
+    assert_mistakes(
+        "mapping: { default: general, cascade: { coding: { first: gpt, accept: { judge: gpt } } } }",
+        &[
+            "coterie.yaml:1:80: `gpt` would judge its own answers; name another expert as `judge`, or use another check",
         ],
     );
     assert_mistakes(

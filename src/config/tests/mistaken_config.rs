@@ -316,7 +316,7 @@ fn a_mapping_whose_experts_do_not_serve() {
     assert_mistakes(
         "
 experts:
-  general: { kind: local, model: models/small, capabilities: [embeddings] }
+  general: { kind: remote, base_url: 'https://api.example.com/v1', model: small, capabilities: [embeddings], usd_in: 1, usd_out: 1 }
   gpt: { kind: remote, base_url: nowhere, model: big, usd_in: 1 }
   unused: { kind: remote, base_url: 'https://api.example.com/v1', model: big }
 mapping:
@@ -329,6 +329,8 @@ mapping:
              dollars per million tokens",
             "coterie.yaml:3:34: `base_url` is not a web address; write the address up to and including `/v1`, such as \
              `https://api.example.com/v1`",
+            "coterie.yaml:4:3: `unused` has no price, and `mapping.budget` needs one; add `usd_in` and `usd_out`, \
+             dollars per million tokens",
             "coterie.yaml:6:12: `general` does not answer conversations; name another expert, or add `chat` to its \
              `capabilities`",
         ],
@@ -404,4 +406,54 @@ fn broken_yaml() {
         house.write("coterie.yaml", text);
         assert_eq!(house.mistakes(), [expected]);
     }
+}
+
+#[test]
+fn what_contradicts_itself_is_told_with_its_place() {
+    assert_mistakes(
+        "
+experts:
+  general: { kind: local, model: models/small, capabilities: [chat, embeddings, json] }
+  gpt:
+    kind: remote
+    base_url: 'https://api.example.com/v1'
+    model: big
+    timeouts: { first_token: 10min, total: 1s }
+    retries: { backoff: 10s, backoff_max: 1s }
+    breaker: { open: 30s }
+",
+        &[
+            "coterie.yaml:2:69: a local expert has no `embeddings`; it can `chat`; take the others out",
+            "coterie.yaml:2:81: a local expert has no `json`; it can `chat`; take the others out",
+            "coterie.yaml:7:30: `first_token` is longer than `total`, which is 1s; shorten it, or write a longer `total`",
+            "coterie.yaml:8:25: `backoff` is longer than `backoff_max`, which is 1s; shorten it, or write a longer \
+             `backoff_max`",
+            "coterie.yaml:9:22: `open` is longer than `open_max`, which is 20s; shorten it, or write a longer `open_max`",
+        ],
+    );
+    // A default that a shorter bound leaves behind is nobody's contradiction.
+    assert_mistakes(
+        "
+experts:
+  general: { kind: local, model: models/small, timeouts: { total: 10s }, retries: { backoff_max: 50ms } }
+  gpt: { kind: remote, base_url: 'https://api.example.com/v1', model: big, breaker: { open_max: 1s } }
+",
+        &[],
+    );
+}
+
+#[test]
+fn no_feature_and_a_store_that_is_no_file() {
+    assert_mistakes(
+        "
+router: { features: [], routes: ROUTES }
+store: { url: 'sqlite://:memory:' }
+",
+        &[
+            "coterie.yaml:1:21: `features` is empty; name one of `sparse`, `static` and `transformer` at least, or leave \
+             it out for all three",
+            "coterie.yaml:2:15: `url` is `sqlite://:memory:`; write `sqlite://` and the path of a file, such as \
+             `sqlite://data/coterie.db`",
+        ],
+    );
 }

@@ -182,3 +182,15 @@ fn mistakes_of_all_files_come_at_once_in_their_order() {
         ]
     );
 }
+
+#[test]
+fn names_that_begin_with_an_underscore_are_no_categories() {
+    let help =
+        "of the names that begin with `_` there are `_other` and `_cards`, which are no categories";
+    assert_eq!(
+        mistakes_with(&[("_othr.yaml", "description: O\nexamples: [One]\n")]),
+        [format!(
+            "routes/_othr.yaml:1:1: a category cannot be called `_othr`; {help}"
+        )]
+    );
+}

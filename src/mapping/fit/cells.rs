@@ -18,6 +18,9 @@ const ROUNDS: usize = 50;
 /// Change after which they have settled.
 const SETTLED: f64 = 1e-12;
 
+/// How far an expert that was not tried stands behind the worst of those that were: more than any search leaves open.
+const UNTRIED_BEHIND: f64 = 0.01;
+
 /// How much more a cell's mean is distrusted than its noise asks for; infinite: cells are not believed to differ.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Caution(pub f64);
@@ -30,8 +33,10 @@ impl Caution {
 /// What is known of the cells.
 #[derive(Clone, Debug)]
 pub struct Cells {
-    /// What an expert scores over a category's mean, whatever the category.
+    /// What an expert scores over a category's mean, whatever the category; the worst of all where it was not tried.
     pub level: Vec<f64>,
+    /// Whether an expert has any score.
+    is_tried: Vec<bool>,
     /// Mean of each category over the experts.
     base: Vec<f64>,
     /// What a cell has over both; zero where there is no score.
@@ -48,6 +53,8 @@ impl Cells {
         let means = sums
             .cells
             .mapv(|cell| (cell.scores > 0.0).then(|| cell.adjusted / cell.scores));
+        let rows = means.rows().into_iter();
+        let is_tried = rows.map(|row| row.iter().any(Option::is_some)).collect();
         let (level, base) = plane(&means, weights);
         let deviation = Array2::from_shape_fn(means.raw_dim(), |(e, c)| {
             means[[e, c]].map_or(0.0, |mean| mean - level[e] - base[c])
@@ -56,6 +63,7 @@ impl Cells {
         let spread = spread(&deviation, &noise);
         Self {
             level,
+            is_tried,
             base,
             deviation,
             noise,
@@ -63,9 +71,9 @@ impl Cells {
         }
     }
 
-    /// The scores that are to be expected, experts by categories.
+    /// The scores that are to be expected, experts by categories. Of an expert that was not tried, less than of any that was.
     pub fn scores(&self, caution: Caution) -> Array2<f64> {
-        Array2::from_shape_fn(self.deviation.raw_dim(), |(e, c)| {
+        let mut scores = Array2::from_shape_fn(self.deviation.raw_dim(), |(e, c)| {
             let doubt = caution.0 * self.noise[[e, c]];
             let trust = if doubt.is_finite() && self.spread > 0.0 {
                 self.spread / (self.spread + doubt)
@@ -73,14 +81,24 @@ impl Cells {
                 0.0
             };
             self.level[e] + self.base[c] + trust * self.deviation[[e, c]]
-        })
+        });
+        for mut column in scores.columns_mut() {
+            let worst = column.iter().copied().fold(f64::INFINITY, f64::min);
+            for (score, is_tried) in column.iter_mut().zip(&self.is_tried) {
+                if !is_tried {
+                    *score = worst - UNTRIED_BEHIND;
+                }
+            }
+        }
+        scores
     }
 
-    /// The expert that scores best over all categories, of those that are admitted; of all, if none is.
+    /// The expert that scores best over all categories, of those that were tried and are admitted; of all that were tried, if
+    /// none is.
     pub fn best_single(&self, is_admitted: impl Fn(usize) -> bool) -> usize {
         let best = |is_wanted: &dyn Fn(usize) -> bool| {
             let levels = self.level.iter().enumerate();
-            let wanted = levels.filter(|(expert, _)| is_wanted(*expert));
+            let wanted = levels.filter(|(e, _)| self.is_tried[*e] && is_wanted(*e));
             let best = wanted.reduce(|a, b| if b.1 > a.1 { b } else { a });
             best.map(|(expert, _)| expert)
         };
@@ -315,6 +333,9 @@ mod tests {
         );
         assert_eq!(cells.best_single(|_| true), 0);
         assert!(scores.iter().all(|score| score.is_finite()));
+        let behind = |c: usize| scores[[2, c]] < scores[[0, c]].min(scores[[1, c]]) - 100.0 * 1e-6;
+        assert!((0..3).all(behind), "{scores}");
+        assert_ne!(cells.best_single(|expert| expert == 2), 2);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A JSON object a line: `{"id", "prompt", "category", …, "scores": {expert: score}, "cost_usd"?: {expert: usd}}`. Other
 //! fields are let be, blank lines skipped; an expert that a line does not name, or names with `null`, was not tried on its
-//! question. Lines with the same `id` and `prompt` are one question, whose scores are put together.
+//! question. Lines with the same `id` and `prompt` are one question, whose scores are put together; an expert has one there.
 
 mod column;
 mod line;
@@ -21,6 +21,7 @@ use crate::ids::{CategoryId, ExpertId};
 #[derive(Clone, Debug, Default)]
 pub struct Outcomes {
     experts: Vec<ExpertId>,
+    unscored: Vec<ExpertId>,
     categories: Vec<CategoryId>,
     rows: Vec<Row>,
     prompts: Vec<Box<str>>,
@@ -43,6 +44,12 @@ impl Outcomes {
     /// The experts that were scored, in the order asked for, else by name.
     pub fn experts(&self) -> &[ExpertId] {
         &self.experts
+    }
+
+    /// The experts that rows name without any score, by name: nothing can be said of them, so they are none of
+    /// [`Self::experts`].
+    pub fn unscored(&self) -> &[ExpertId] {
+        &self.unscored
     }
 
     /// The categories, by name.

@@ -2,6 +2,8 @@
 
 mod read;
 
+use std::collections::BTreeSet;
+
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Prefer,
-    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
+    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN, is_category_name, is_expert_name},
 };
 
 pub use self::read::{WrittenError, read};
@@ -99,6 +101,39 @@ impl Written {
         &found
             .map_or(&self.default, |(_, answering)| answering)
             .expert
+    }
+
+    /// Why no configuration takes the file, where names are none that its experts and categories may have.
+    pub fn unloadable(&self) -> Option<String> {
+        let answering = self.categories.iter().map(|(_, answering)| answering);
+        let experts: BTreeSet<&str> = std::iter::once(&self.default)
+            .chain(answering)
+            .flat_map(|answering| std::iter::once(&answering.expert).chain(&answering.fallbacks))
+            .map(ExpertId::as_str)
+            .filter(|name| !is_expert_name(name))
+            .collect();
+        let categories = self
+            .categories
+            .iter()
+            .map(|(category, _)| category.as_str());
+        let categories = categories.filter(|name| !is_category_name(name)).collect();
+        let told = |what: &str, names: BTreeSet<&str>, letters: &str| {
+            let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            (!names.is_empty()).then(|| format!("{what} {} ({letters} alone)", quoted.join(", ")))
+        };
+        let unfit: Vec<String> = [
+            told("experts", experts, "a to z, 0 to 9, `.`, `_` and `-`"),
+            told("categories", categories, "a to z, 0 to 9 and `_`"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        (!unfit.is_empty()).then(|| {
+            format!(
+                "`mapping.file` takes this mapping only once these have names that a configuration can have: {}",
+                unfit.join("; ")
+            )
+        })
     }
 
     /// The file, below comments that say how it came about.
@@ -232,5 +267,29 @@ mod tests {
         ] {
             assert_eq!(scalar(name), written);
         }
+    }
+
+    #[test]
+    fn names_that_no_configuration_takes_are_told_once() {
+        let answering = |expert: &str| Answering {
+            expert: ExpertId::new(expert),
+            fallbacks: vec![ExpertId::new("Big-7B")],
+        };
+        let mapping = |category: &str, default: Answering| Written {
+            default,
+            categories: vec![(CategoryId::new(category), answering("small"))],
+            second_stage: None,
+        };
+        let told = mapping("computer science", answering("small")).unloadable();
+        let told = told.unwrap();
+        assert!(
+            told.contains("experts `Big-7B` (")
+                && told.contains("; categories `computer science` ("),
+            "{told}"
+        );
+        let mut fine = mapping("math", answering("small"));
+        fine.default.fallbacks.clear();
+        fine.categories[0].1.fallbacks.clear();
+        assert_eq!(fine.unloadable(), None);
     }
 }

@@ -27,6 +27,22 @@ fn a_budget_that_nobody_who_can_keeps_is_refused() {
 }
 
 #[test]
+fn a_named_expert_over_the_budget_is_refused_with_the_amount() {
+    let easy = demand(1_000, &[Capability::Chat]);
+    let named = |most| {
+        let named = ExpertId::new("large");
+        mapping(Some(most)).named(named, &easy, Today::default())
+    };
+    let over = named(0.1).unwrap_err();
+    assert!(
+        over.to_string().contains("about $0.200000")
+            && over.to_string().contains("$0.100000 at most"),
+        "{over}"
+    );
+    assert!(named(0.2).is_ok());
+}
+
+#[test]
 fn what_would_exceed_the_day_goes_to_cheaper_experts() {
     let config = MappingConfig {
         usd_per_day_max: Some(1.0),

@@ -63,5 +63,9 @@ async fn roll_backs_go_back_step_by_step_to_what_needs_no_registry() {
         assert_eq!(back.kind, PromotionKind::Rollback);
         assert_eq!(back.router.as_ref().map(RouterId::as_str), expected);
     }
-    assert!(store.roll_back(SOMEONE).await.is_err());
+    let refused = store.roll_back(SOMEONE).await.unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "the router in force was not promoted: there is nothing left to roll back"
+    );
 }

@@ -29,7 +29,7 @@ pub(super) fn cascades(
         let strong = strong.map_or(&config.default, |assigned| &assigned.expert);
         let place = place.at(category.as_str());
         let first = first(raw, place, strong, known, mistakes);
-        let accept = accept(raw, place.at("accept"), config, known, mistakes);
+        let accept = accept(raw, place.at("accept"), known, mistakes);
         let within = units::duration(&raw.within.0);
         if within.is_none() {
             let message = format!("`within` is `{}`", raw.within.0);
@@ -68,25 +68,23 @@ fn first(
 fn accept(
     raw: &raw::Cascade,
     place: Place<'_>,
-    config: &MappingConfig,
     known: Known<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Accept> {
     let accept = raw.accept.as_ref()?;
     if let Some(judge) = accept.judge.as_deref() {
         known.check_expert(judge, place.at("judge"), mistakes);
+        if raw.first.as_deref() == Some(judge) {
+            let message = format!("`{judge}` would judge its own answers");
+            let help = "name another expert as `judge`, or use another check".to_owned();
+            mistakes.add(place.at("judge"), message, help);
+        }
     }
     let first = raw.first.as_deref().and_then(|first| known.expert(first));
     if accept.likelihood_min.is_some() && matches!(first, Some(raw::Expert::Remote(_))) {
         let message = "`likelihood_min` reads a local expert's answer, and `first` is remote";
         let help = "use `judge` or `code_parses`, or name a local expert";
         let place = place.at("likelihood_min");
-        mistakes.add(place, message.to_owned(), help.to_owned());
-    }
-    if accept.predicted_success_min.is_some() && config.quality.is_none() {
-        let message = "`predicted_success_min` needs a quality model, and the mapping has none";
-        let help = "`coterie map fit --per-question` makes one; or use another check";
-        let place = place.at("predicted_success_min");
         mistakes.add(place, message.to_owned(), help.to_owned());
     }
     let accept = Accept {

@@ -6,7 +6,7 @@ use crate::{
     config::{
         Capability, MappingConfig, document::Place, mistake::Mistakes, raw, suggest::suggest,
     },
-    ids::{ExpertId, OUT_OF_DOMAIN},
+    ids::OUT_OF_DOMAIN,
 };
 
 /// What the mapping may name.
@@ -64,25 +64,18 @@ impl Known<'_> {
         }
     }
 
-    /// Whoever a budget counts must have a price: for a question, those of the mapping, and the whole house where anyone may
-    /// be tried out; for a day, the whole house.
+    /// Whoever a budget counts must have a price: all that answer conversations, since clients may name any of them.
     pub(super) fn check_prices(&self, config: &MappingConfig, mistakes: &mut Mistakes) {
-        let (per_question, per_day) = (
-            config.usd_per_question_max.is_some(),
-            config.usd_per_day_max.is_some(),
-        );
-        let used: Vec<&str> = used(config).map(ExpertId::as_str).collect();
-        for (id, expert) in self.experts.into_iter().flatten() {
-            let may_be_tried = config.explore.is_some() && is_chat(expert);
-            let in_budget = per_question && (used.contains(&id.as_str()) || may_be_tried)
-                || per_day && is_chat(expert);
-            let needs = if in_budget {
-                "`mapping.budget` needs one"
-            } else if self.clients_pay && is_chat(expert) {
-                "`usd_per_day` of `server` needs one"
-            } else {
-                continue;
-            };
+        let house_pays = config.usd_per_question_max.is_some() || config.usd_per_day_max.is_some();
+        let needs = if house_pays {
+            "`mapping.budget` needs one"
+        } else if self.clients_pay {
+            "`usd_per_day` of `server` needs one"
+        } else {
+            return;
+        };
+        let experts = self.experts.into_iter().flatten();
+        for (id, expert) in experts.filter(|(_, expert)| is_chat(expert)) {
             let (usd_in, usd_out) = expert.prices();
             if usd_in.is_none() || usd_out.is_none() {
                 let message = format!("`{id}` has no price, and {needs}");
@@ -95,22 +88,4 @@ impl Known<'_> {
 
 fn is_chat(expert: &raw::Expert) -> bool {
     expert.capabilities().contains(&Capability::Chat)
-}
-
-/// Everyone whom the mapping may ask.
-fn used(config: &MappingConfig) -> impl Iterator<Item = &ExpertId> {
-    let assigned = config.categories.iter().flat_map(|(_, assignment)| {
-        std::iter::once(&assignment.expert).chain(&assignment.fallbacks)
-    });
-    let first = config
-        .cascades
-        .iter()
-        .flat_map(|(_, cascade)| std::iter::once(&cascade.first).chain(&cascade.accept.judge));
-    let quality = config.quality.iter();
-    let predicted = quality.flat_map(|quality| quality.model.experts());
-    std::iter::once(&config.default)
-        .chain(&config.default_fallbacks)
-        .chain(assigned)
-        .chain(first)
-        .chain(predicted)
 }

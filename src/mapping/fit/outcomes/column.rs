@@ -1,5 +1,7 @@
 //! One expert's numbers over all rows, some of them missing.
 
+use std::collections::HashMap;
+
 /// Rows that one word of the mask covers.
 const WORD_BITS: usize = u64::BITS as usize;
 
@@ -20,7 +22,7 @@ pub(super) struct Builder {
     entries: Vec<f32>,
     known: Vec<u64>,
     /// Numbers of rows that others were given one after, or that had one.
-    late: Vec<(usize, f32)>,
+    late: HashMap<usize, f32>,
     /// The first row that no number was given to, nor to any after it.
     next: usize,
 }
@@ -54,12 +56,19 @@ impl Builder {
     /// Sets a row's number, over one that stood there.
     pub(super) fn set(&mut self, row: usize, value: f32) {
         if row < self.next {
-            self.late.push((row, value));
+            self.late.insert(row, value);
             return;
         }
         self.mark(row);
         self.entries.push(value);
         self.next = row + 1;
+    }
+
+    /// Whether a row has a number.
+    pub(super) fn is_known(&self, row: usize) -> bool {
+        let in_order = self.known.get(row / WORD_BITS);
+        in_order.is_some_and(|word| word >> (row % WORD_BITS) & 1 == 1)
+            || self.late.contains_key(&row)
     }
 
     pub(super) fn finish(mut self) -> Column {
@@ -90,8 +99,8 @@ impl Builder {
     /// All numbers in the order of their rows; the last that a row was given stands.
     fn merged(&mut self) -> Vec<f32> {
         let mut all: Vec<(usize, f32)> = rows(&self.known).zip(self.entries.drain(..)).collect();
-        all.append(&mut self.late);
-        // Stable: of a row's numbers the last stays last.
+        all.extend(self.late.drain());
+        // Stable: of a row's two numbers the later one stays last.
         all.sort_by_key(|(row, _)| *row);
         all.dedup_by(|later, kept| {
             let is_same = later.0 == kept.0;

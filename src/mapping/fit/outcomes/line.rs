@@ -1,6 +1,6 @@
 //! One line of an outcome file. Parsed without building the JSON in between: files have millions of scores.
 
-use std::{collections::HashMap, fmt, io};
+use std::{collections::HashMap, fmt, io, path::PathBuf};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
@@ -43,6 +43,21 @@ pub enum LineError {
     /// It has no text, where the category comes from that.
     #[error("`prompt` is missing; write the question as text")]
     NoPrompt,
+    /// An expert has a second score on the same question.
+    #[error(
+        "`{expert}` has a score already on this question (id `{id}`), which began at {}:{line}; give each question an `id` of its own",
+        file.display()
+    )]
+    ScoredAgain {
+        /// Who has two.
+        expert: ExpertId,
+        /// The question's id.
+        id: String,
+        /// Where the question came first.
+        file: PathBuf,
+        /// The line there, counted from 1.
+        line: u32,
+    },
     /// Too many different names in `scores`.
     #[error("`scores` has named more than {EXPERTS_MAX} experts by now; its keys must be experts")]
     TooManyExperts,
@@ -289,6 +304,9 @@ impl Visitor<'_> for NameKey<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Option<usize>, E> {
+        if name.is_empty() {
+            return Err(E::custom("an expert's name is empty"));
+        }
         Ok(self.0.number(name))
     }
 }

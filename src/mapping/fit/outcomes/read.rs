@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use super::{
@@ -12,7 +12,10 @@ use super::{
     column::{Builder, Column},
     line::{LineError, Names, RawRow},
 };
-use crate::ids::{CategoryId, ExpertId};
+use crate::{
+    bom,
+    ids::{CategoryId, ExpertId},
+};
 
 /// What a line may have: a question is a few kilobytes, a long conversation some megabytes.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -47,15 +50,15 @@ pub enum Texts {
     Keep,
 }
 
-/// Reads the outcomes of every file, in order. Later scores of a question win over earlier ones.
+/// Reads the outcomes of every file, in order. An expert that no row has a score of is left out.
 ///
 /// # Errors
-/// The first file that cannot be read or is empty, the first line that is no outcome, or an expert that was asked for and
-/// has no score.
+/// The first file that cannot be read or is empty, the first line that is no outcome or scores an expert again on the same
+/// question, or an expert that was asked for and has no score.
 pub fn read(paths: &[PathBuf], options: &Options) -> Result<Outcomes, OutcomesError> {
     let mut reader = Reader::new(options);
-    for path in paths {
-        reader.read_file(path)?;
+    for number in 0..paths.len() {
+        reader.read_file(paths, number)?;
     }
     reader.finish()
 }
@@ -66,6 +69,8 @@ struct Reader<'o> {
     categories: BTreeMap<String, u32>,
     /// The row of each question that was met, by a digest of id and prompt.
     row_of: HashMap<u64, usize>,
+    /// Where each row began: which of the files, and its line.
+    begun: Vec<(u32, u32)>,
     scores: Vec<Builder>,
     costs_usd: Vec<Builder>,
     outcomes: Outcomes,
@@ -78,27 +83,35 @@ impl<'o> Reader<'o> {
             names: Names::new(&options.experts),
             categories: BTreeMap::new(),
             row_of: HashMap::new(),
+            begun: Vec::new(),
             scores: Vec::new(),
             costs_usd: Vec::new(),
             outcomes: Outcomes::default(),
         }
     }
 
-    fn read_file(&mut self, path: &Path) -> Result<(), OutcomesError> {
-        let file = File::open(path).map_err(|source| OutcomesError::Unreadable {
+    /// Reads the file of this number.
+    fn read_file(&mut self, paths: &[PathBuf], file: usize) -> Result<(), OutcomesError> {
+        let path = &paths[file];
+        let at_file = u32::try_from(file).unwrap_or(u32::MAX);
+        let unreadable = |source| OutcomesError::Unreadable {
             path: path.to_owned(),
             source,
-        })?;
-        let mut file = BufReader::with_capacity(READ_BYTES, file);
+        };
+        let mut file = File::open(path)
+            .map(|file| BufReader::with_capacity(READ_BYTES, file))
+            .map_err(unreadable)?;
+        bom::skip(&mut file).map_err(unreadable)?;
         let (mut line, mut raw, mut rows) = (Vec::new(), RawRow::default(), 0);
-        for number in 1.. {
+        for number in 1_usize.. {
+            let at = (at_file, u32::try_from(number).unwrap_or(u32::MAX));
             let mut take_line = || -> Result<bool, LineError> {
                 if !next_line(&mut file, &mut line)? {
                     return Ok(false);
                 }
                 if !line.trim_ascii().is_empty() {
                     raw.read(&line, &mut self.names, self.options.by.as_deref())?;
-                    self.take(&mut raw)?;
+                    self.take(&mut raw, at, paths)?;
                     rows += 1;
                 }
                 Ok(true)
@@ -120,16 +133,34 @@ impl<'o> Reader<'o> {
         Ok(())
     }
 
-    fn take(&mut self, raw: &mut RawRow) -> Result<(), LineError> {
+    /// Takes the line at that place.
+    fn take(
+        &mut self,
+        raw: &mut RawRow,
+        at: (u32, u32),
+        paths: &[PathBuf],
+    ) -> Result<(), LineError> {
         let keep = self.options.texts == Texts::Keep;
         if keep && raw.prompt.is_none() {
             return Err(LineError::NoPrompt);
         }
         let row = self.row_for(raw);
+        if row == self.begun.len() {
+            self.begun.push(at);
+        }
         let experts = self.names.experts().len();
         self.scores.resize_with(experts, Builder::default);
         self.costs_usd.resize_with(experts, Builder::default);
         for (expert, score) in &raw.scores {
+            if self.scores[*expert].is_known(row) {
+                let (file, line) = self.begun[row];
+                return Err(LineError::ScoredAgain {
+                    expert: self.names.experts()[*expert].clone(),
+                    id: raw.id.take().unwrap_or_default(),
+                    file: paths[file as usize].clone(),
+                    line,
+                });
+            }
             self.scores[*expert].set(row, *score);
         }
         for (expert, usd) in &raw.costs_usd {
@@ -180,34 +211,36 @@ impl<'o> Reader<'o> {
         let names = self.categories.into_keys();
         outcomes.categories = names.map(CategoryId::new).collect();
         let experts = self.names.experts();
-        let mut order: Vec<usize> = (0..experts.len()).collect();
+        let (mut scores, mut costs_usd) = (finished(self.scores), finished(self.costs_usd));
+        // Where no row has been read of an expert that was asked for, its columns are missing.
+        for columns in [&mut scores, &mut costs_usd] {
+            columns.resize_with(experts.len(), Column::default);
+        }
+        let (mut order, mut unscored): (Vec<usize>, Vec<usize>) =
+            (0..experts.len()).partition(|at| scores[*at].count() > 0);
+        if let (Some(expert), false) = (unscored.first(), self.options.experts.is_empty()) {
+            let known = self.names.others().into_iter().take(KNOWN_SHOWN);
+            return Err(OutcomesError::UnknownExpert {
+                expert: experts[*expert].clone(),
+                known: known.map(str::to_owned).collect(),
+            });
+        }
+        if order.is_empty() {
+            return Err(OutcomesError::NoScores);
+        }
         if self.options.experts.is_empty() {
             order.sort_by(|a, b| experts[*a].cmp(&experts[*b]));
         }
-        let (mut scores, mut costs_usd) = (finished(self.scores), finished(self.costs_usd));
+        unscored.sort_by(|a, b| experts[*a].cmp(&experts[*b]));
         let sorted = |columns: &mut Vec<Column>| {
-            // Where no row has been read of an expert that was asked for, its columns are missing.
-            columns.resize_with(experts.len(), Column::default);
             let taken = order.iter().map(|at| std::mem::take(&mut columns[*at]));
             taken.collect::<Vec<_>>()
         };
         outcomes.scores = sorted(&mut scores);
         outcomes.costs_usd = sorted(&mut costs_usd);
-        outcomes.experts = order.iter().map(|at| experts[*at].clone()).collect();
-        let mut scored = outcomes.experts.iter().zip(&outcomes.scores);
-        match scored.find(|(_, column)| column.count() == 0) {
-            Some((expert, _)) if !self.options.experts.is_empty() => {
-                let known = self.names.others().into_iter().take(KNOWN_SHOWN);
-                Err(OutcomesError::UnknownExpert {
-                    expert: expert.clone(),
-                    known: known.map(str::to_owned).collect(),
-                })
-            }
-            _ if outcomes.scores.iter().all(|column| column.count() == 0) => {
-                Err(OutcomesError::NoScores)
-            }
-            _ => Ok(outcomes),
-        }
+        let named = |at: &Vec<usize>| at.iter().map(|at| experts[*at].clone()).collect();
+        (outcomes.experts, outcomes.unscored) = (named(&order), named(&unscored));
+        Ok(outcomes)
     }
 }
 
@@ -352,6 +385,10 @@ mod tests {
                 "expected a number in `scores`, or null",
             ),
             (r#"{"category": "a", "scores": {"x": NaN}}"#, "column 35: "),
+            (
+                r#"{"category": "a", "scores": {"": 1}}"#,
+                "an expert's name is empty",
+            ),
             (r#"{"category": "a", "scores": {"x": 1e300}}"#, "too large"),
             (
                 r#"{"task": "a", "scores": {"x": 1}}"#,
@@ -368,6 +405,35 @@ mod tests {
             assert!(error.contains("outcomes.jsonl:2: "), "{error}");
             assert!(error.contains(complaint), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn an_expert_without_any_score_is_left_out_and_told() {
+        let rows = r#"{"scores": {"new": null, "big": 1, "other": null}}"#;
+        let outcomes = read_lines(rows, &Options::default()).unwrap();
+        assert_eq!(names(outcomes.experts()), ["big"]);
+        assert_eq!(names(outcomes.unscored()), ["new", "other"]);
+        assert_eq!(outcomes.score(0, 0), Some(1.0));
+    }
+
+    #[test]
+    fn a_mark_before_the_first_line_is_skipped() {
+        let rows = "\u{feff}{\"scores\": {\"x\": 1}}\n";
+        assert_eq!(read_lines(rows, &Options::default()).unwrap().rows(), 1);
+    }
+
+    #[test]
+    fn a_second_score_of_the_same_question_is_refused_with_both_lines() {
+        let rows =
+            "{\"id\": 1, \"scores\": {\"x\": 1}}\n\n{\"id\": 1, \"scores\": {\"y\": 1, \"x\": 0}}";
+        let error = read_lines(rows, &Options::default()).unwrap_err();
+        let error = causes::in_full(&error);
+        assert!(error.contains("outcomes.jsonl:3: "), "{error}");
+        assert!(
+            error.contains("`x` has a score already on this question (id `1`), which began at ")
+                && error.contains("outcomes.jsonl:1;"),
+            "{error}"
+        );
     }
 
     #[test]

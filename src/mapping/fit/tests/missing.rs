@@ -71,6 +71,41 @@ fn easy_alone(others: &[(&str, f64)], rows: usize) -> Outcomes {
 }
 
 #[test]
+fn an_expert_without_any_score_neither_answers_nor_stands_by() {
+    let row = |row: usize| {
+        let (big, mid) = (
+            u8::from(!row.is_multiple_of(10)),
+            u8::from(row.is_multiple_of(2)),
+        );
+        format!(
+            r#"{{"id": "{row}", "prompt": "{row}", "category": "c{}", "scores": {{"a-1": null, "big-70": {big}, "mid-7": {mid}}}}}"#,
+            row % 3
+        )
+    };
+    let rows = outcomes(&(0..300).map(row).collect::<Vec<_>>());
+    for limits in [
+        Limits::default(),
+        Limits {
+            active_b: Some(10.0),
+            ..Limits::default()
+        },
+        Limits {
+            resident_b: Some(10.0),
+            ..Limits::default()
+        },
+    ] {
+        let options = Options {
+            limits,
+            ..Options::default()
+        };
+        let report = fit(&rows, &models(&["a-1", "big-70", "mid-7"]), &options).unwrap();
+        assert!(report.score.is_finite() && report.unscored == 0.0);
+        let yaml = report.mapping.yaml(&[]);
+        assert!(!yaml.contains("a-1"), "{yaml}");
+    }
+}
+
+#[test]
 fn of_two_experts_the_one_that_was_tried_on_easy_rows_alone_is_not_the_better() {
     let (rows, models) = (easy_alone(&[], 900), models(&["steady-70", "lucky-7"]));
     let report = fit(&rows, &models, &Options::default()).unwrap();
