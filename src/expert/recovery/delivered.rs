@@ -152,10 +152,14 @@ fn is_opaque(field: &str, value: &Value) -> bool {
     }
     let is_known = matches!(field, "role" | "content" | "refusal" | "tool_calls")
         || field.starts_with("reasoning");
-    let is_empty = value.is_null()
+    !is_known && !says_nothing(value)
+}
+
+/// Whether a field of a delta is there and adds nothing.
+pub(super) fn says_nothing(value: &Value) -> bool {
+    value.is_null()
         || value.as_str().is_some_and(str::is_empty)
-        || value.as_array().is_some_and(Vec::is_empty);
-    !is_known && !is_empty
+        || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Whether all that a piece of a call says is its function's name and arguments, as texts.

@@ -1,5 +1,6 @@
 //! Streams that break off, and who goes on with them; whole, from the registry down, over scripted experts.
 
+mod foreign;
 mod house;
 
 use serde_json::{Value, json};
