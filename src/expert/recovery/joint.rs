@@ -5,7 +5,10 @@ use std::mem;
 use serde_json::{Map, Value};
 
 use super::delivered::{Delivered, Track, says_nothing};
-use crate::{chat::Chunk, expert::ExpertError};
+use crate::{
+    chat::{Chunk, content},
+    expert::ExpertError,
+};
 
 /// Characters that an answer must have in common with what was delivered before it counts as that answer said anew, where
 /// it was to go on with it: fewer are alike by chance.
@@ -93,6 +96,12 @@ impl Joint {
         if let Some(delta) = delta {
             // The client knows whose turn it is, and what was thought before the answer began.
             delta.retain(|field, _| field != "role" && !field.starts_with("reasoning"));
+            if let Some(said) = delta.get_mut("content")
+                && said.is_array()
+                && !content::has_more_than_text(said)
+            {
+                *said = content::text_of(said).into();
+            }
             match self {
                 Self::Splice(anew) => splice(delta, &mut anew.rest)?,
                 Self::Continued(seam) => seam.join(delta, finishes)?,
@@ -227,12 +236,16 @@ fn beyond(text: &str, track: Track, rest: &mut [(Track, String)]) -> Result<Stri
 
 impl Seam {
     fn join(&mut self, delta: &mut Map<String, Value>, finishes: bool) -> Result<(), ExpertError> {
+        if self.held.is_none() && self.space.is_empty() {
+            return Ok(());
+        }
         let text = match delta.get("content") {
             Some(Value::String(text)) => text.as_str(),
-            _ => "",
+            None | Some(Value::Null) => "",
+            // Parts other than text cannot be what was delivered.
+            Some(_) => return Err(ExpertError::Diverged),
         };
         let new = match &mut self.held {
-            None if self.space.is_empty() => return Ok(()),
             None => text.to_owned(),
             Some(held) => {
                 held.push_str(text);
