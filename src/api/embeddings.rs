@@ -18,7 +18,7 @@ use crate::{
     composition::{MODEL_ALIAS, MODEL_NAME},
     ids::ExpertId,
     mapping::BYTES_PER_TOKEN,
-    outcome::{Reservations, Used},
+    outcome::{Reservations, Sum, Used},
     quota::{Admitted, Estimate, OverQuota, Quota},
     router::encoder::{Reading, TEXTS_MAX},
 };
@@ -39,8 +39,8 @@ pub(super) async fn embed(
         let tokens = counted(&answer);
         reserved.settle(Used {
             is_something: true,
-            usd: tokens.map(|tokens| state.app.usd_of_reading(&expert, tokens)),
-            tokens,
+            usd: Sum::of(tokens.map(|tokens| state.app.usd_of_reading(&expert, tokens))),
+            tokens: Sum::of(tokens),
             tokens_streamed: 0,
         });
         return Ok(Json(answer).into_response());
