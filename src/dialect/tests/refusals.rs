@@ -221,6 +221,9 @@ fn what_anthropic_cannot_say_is_refused_by_the_field_that_asks() {
         (json!({"frequency_penalty": 0.5}), "frequency_penalty"),
         (json!({"presence_penalty": -0.5}), "presence_penalty"),
         (json!({"functions": [{}]}), "functions"),
+        (json!({"modalities": ["text", "audio"]}), "modalities"),
+        (json!({"audio": {"voice": "alloy"}}), "audio"),
+        (json!({"web_search_options": {}}), "web_search_options"),
         (
             json!({"tools": [{"type": "custom", "custom": {}}]}),
             "tools",
