@@ -232,8 +232,13 @@ async fn a_stream_that_broke_off_never_looks_finished() {
     let (_upstreams, coterie) = over_each(breaks.into_iter().map(Reply::stream), "").await;
     for at in 0..count {
         for question in questions_of(&format!("e{at}"), true) {
-            let events = events(asked(&coterie, &question).await).await;
+            let response = asked(&coterie, &question).await;
+            let id = response.headers()["x-coterie-outcome"].clone();
+            let events = events(response).await;
             assert_unfinished(question.0, &events);
+            if question.0 == MESSAGES {
+                assert_eq!(id, events.last().unwrap()["request_id"].as_str().unwrap());
+            }
         }
     }
     let outcomes = coterie.stop().await.all().await;
