@@ -189,6 +189,7 @@ fn unknown_model() -> Told {
 fn of_undecided(undecided: &Undecided) -> Told {
     match undecided {
         Undecided::UnknownModel { .. } => unknown_model(),
+        Undecided::AnswersNothing { .. } => Told::invalid("unsupported_value").at("model"),
         Undecided::OverBudget(OverBudget::Question { .. }) => {
             Told::invalid("budget_exceeded").at("max_tokens")
         }

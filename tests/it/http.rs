@@ -45,7 +45,9 @@ const WRONG_REQUESTS: &str = r#"
 400 invalid_value stop /v1/chat/completions {"model": "coterie", "messages": [{"role": "user", "content": "hi"}], "stop": 7}
 404 model_not_found model /v1/chat/completions {"model": "nobody", "messages": [{"role": "user", "content": "hi"}]}
 404 model_not_found model /v1/chat/completions {"model": "coterie/poetry", "messages": [{"role": "user", "content": "hi"}]}
-404 model_not_found model /v1/chat/completions {"model": "vectors", "messages": [{"role": "user", "content": "hi"}]}
+400 unsupported_value model /v1/chat/completions {"model": "vectors", "messages": [{"role": "user", "content": "hi"}]}
+400 unsupported_value model /v1/route {"model": "vectors", "text": "hi"}
+400 unsupported_value model /v1/chat/completions {"model": "all-MiniLM-L6-v2", "messages": [{"role": "user", "content": "hi"}]}
 400 invalid_value prompt /v1/completions {"model": "coterie"}
 400 invalid_value suffix /v1/completions {"model": "coterie", "prompt": "a", "suffix": "b"}
 400 invalid_value input /v1/embeddings {"model": "coterie"}
