@@ -66,6 +66,8 @@ const WRONG_REQUESTS: &str = r#"
 400 invalid_value score /v1/feedback {"id": "x", "score": 2}
 400 invalid_value category /v1/feedback {"id": "x", "category": "poetry"}
 400 invalid_value expert /v1/feedback {"id": "x", "expert": "nobody"}
+400 invalid_value expert /v1/feedback {"id": "x", "expert": "vectors"}
+400 invalid_value expert /v1/feedback {"id": "x", "expert": "coterie"}
 404 outcome_not_found id /v1/feedback {"id": "x", "score": 1}
 "#;
 
