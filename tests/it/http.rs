@@ -339,6 +339,34 @@ async fn feedback_can_be_given_as_soon_as_the_answer_has_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_encoder_takes_more_texts_than_it_reads_at_once() {
+    let (_upstream, coterie) = over(Reply::answer(["never asked"])).await;
+    let texts = |count: usize| (0..count).map(|at| at.to_string()).collect::<Vec<_>>();
+    let embed = |input: Vec<String>| {
+        let body = json!({"model": "coterie", "input": input, "encoding_format": "base64"});
+        coterie.post("/v1/embeddings", &body).send()
+    };
+    let many = embed(texts(260)).await.unwrap();
+    assert_eq!(many.headers()["content-type"], "application/json");
+    let many: Value = many.json().await.unwrap();
+    let last = embed(vec!["259".into()]).await.unwrap();
+    let last: Value = last.json().await.unwrap();
+    assert_eq!(many["data"].as_array().unwrap().len(), 260);
+    assert_eq!(many["data"][259]["index"], 259);
+    let length = |told: &Value| told.as_str().unwrap().len();
+    assert_eq!(
+        length(&many["data"][259]["embedding"]),
+        length(&last["data"][0]["embedding"])
+    );
+    // Each is framed by two marks and has a piece at least.
+    assert!(many["usage"]["prompt_tokens"].as_u64().unwrap() >= 3 * 260);
+    let refused = embed(texts(2049)).await.unwrap();
+    assert_eq!(refused.status(), 400);
+    assert_eq!(code_of(refused).await, "invalid_value");
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_remote_embedding_model_is_asked_under_its_id() {
     let reply = json!({"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "far-vectors"});
     let (upstream, coterie) = over(Reply::json(reply)).await;
