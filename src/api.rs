@@ -48,7 +48,8 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// Everything that the endpoints need; `ready` turns false when the server begins to shut down.
+    /// Everything that the endpoints need; `ready` turns false when the server begins to shut down: no question is taken
+    /// from then on.
     pub fn new(app: Arc<App>, metrics: PrometheusHandle, ready: Arc<AtomicBool>) -> Self {
         Self {
             app,
@@ -62,12 +63,14 @@ impl ApiState {
 
 /// Every endpoint.
 pub fn endpoints(state: ApiState) -> Router {
+    let if_open = middleware::from_fn_with_state(state.clone(), health::refuse_unless_ready);
     let mut limited = Router::new()
         .route("/chat/completions", post(chat::answer))
         .route("/completions", post(completions::answer))
         .route("/messages", post(messages::answer))
         .route("/responses", post(responses::answer))
         .route("/embeddings", post(embeddings::embed))
+        .route_layer(if_open.clone())
         .route("/feedback", post(feedback::give));
     if !state.app.quotas.are_none() {
         limited = limited.route_layer(middleware::from_fn_with_state(state.clone(), quota::note));
@@ -75,7 +78,7 @@ pub fn endpoints(state: ApiState) -> Router {
     let v1 = limited
         .route("/models", get(models::list))
         .route("/models/{*id}", get(models::one))
-        .route("/route", post(route::decide))
+        .route("/route", post(route::decide).route_layer(if_open))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             auth::require_key,

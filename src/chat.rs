@@ -5,6 +5,7 @@
 
 mod answer;
 mod chunk;
+pub(crate) mod content;
 mod facts;
 pub(crate) mod fields;
 mod kept;

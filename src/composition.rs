@@ -38,7 +38,9 @@ pub struct Composition {
     posteriors: ArcSwap<Posteriors>,
     /// The router's last tier; none where nobody is asked what a question demands.
     instruction: Option<Tier>,
+    /// Those that answer conversations, and those that do not.
     experts: Vec<ExpertId>,
+    others: Vec<ExpertId>,
 }
 
 /// A router that decides for a share of the sessions instead of the one in force.
@@ -120,6 +122,15 @@ pub enum Undecided {
         /// The name asked for.
         model: String,
     },
+    /// What is served under the model name turns texts into vectors and answers nothing.
+    #[error(
+        "the model `{model}` embeds texts at `/v1/embeddings` and answers no conversations; ask `{MODEL_NAME}` or an \
+         expert that does"
+    )]
+    AnswersNothing {
+        /// The name asked for.
+        model: String,
+    },
     /// Nobody may answer.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
@@ -153,17 +164,21 @@ impl Composition {
     /// Joins a router with the configured mapping.
     pub fn new(config: &Config, router: Router) -> Self {
         let mapping = open_mapping(config.mapping.clone(), &config.experts);
-        let chat = config
-            .experts
-            .iter()
-            .filter(|expert| expert.capabilities.contains(&Capability::Chat));
+        let experts = config.experts.iter();
+        let (chat, others): (Vec<_>, Vec<_>) =
+            experts.partition(|expert| expert.capabilities.contains(&Capability::Chat));
+        let ids = |experts: Vec<&ExpertConfig>| {
+            let ids = experts.into_iter().map(|expert| expert.id.clone());
+            ids.collect()
+        };
         Self {
             router: ArcSwap::from_pointee(router),
             canary: ArcSwapOption::empty(),
             mapping: ArcSwap::from_pointee(mapping),
             posteriors: ArcSwap::default(),
             instruction: None,
-            experts: chat.map(|expert| expert.id.clone()).collect(),
+            experts: ids(chat),
+            others: ids(others),
         }
     }
 
@@ -257,11 +272,23 @@ impl Composition {
             .map(Target::Expert)
     }
 
+    /// Why nobody answers under a model name.
+    fn no_target(&self, router: &Router, model: &str) -> Undecided {
+        let mut embed = self.others.iter().map(ExpertId::as_str);
+        let embeds = model == router.encoder().name() || embed.any(|known| known == model);
+        let model = model.to_owned();
+        if embeds {
+            Undecided::AnswersNothing { model }
+        } else {
+            Undecided::UnknownModel { model }
+        }
+    }
+
     /// Step one: works out what the question is about. One that cannot be classified belongs to no category; one of a
     /// session that `held` a category may stay with it. `demand` is the request's.
     ///
     /// # Errors
-    /// Nothing is served under the model name, or the client may not prefer what it prefers.
+    /// Nobody answers under the model name, or the client may not prefer what it prefers.
     pub async fn rule(
         &self,
         query: &Query,
@@ -273,9 +300,7 @@ impl Composition {
         let (router, mapping) = (self.router(), self.mapping());
         let prefer = mapping.prefer(wish.prefer)?;
         let Some(target) = self.target_by(&router, &request.model) else {
-            return Err(Undecided::UnknownModel {
-                model: request.model.clone(),
-            });
+            return Err(self.no_target(&router, &request.model));
         };
         let router = self.canary_for(&target, wish.lot).unwrap_or(router);
         // A session may be older than the router: it may hold a category that is no more.

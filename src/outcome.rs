@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use feedback::{Feedback, FeedbackError};
 pub use recorder::{Behind, NoSlot, Prices, Recorder, RecorderOptions, Slot, Unrecorded};
-pub use reservations::{Reservations, Used};
+pub use reservations::{Reservations, Sum, Used};
 pub use spending::{Reserved, Spending};
 pub use tab::Tab;
 pub use ticket::Ticket;

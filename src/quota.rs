@@ -291,17 +291,14 @@ impl TokensTaken {
         self.taken.settle(used);
     }
 
-    /// The same where nobody counted them: those of the question, and of the answer as many as came, at most what was
-    /// taken.
-    pub fn settle_about(self, answer_tokens: u64) {
-        let used = self.prompt_tokens.saturating_add(answer_tokens);
-        let used = used.min(self.taken.amount());
-        self.taken.settle(used);
-    }
-
-    /// Counts all that was taken as used.
-    pub fn keep(self) {
-        self.taken.keep();
+    /// How many were used, about, where nobody counted them: those of the question, and of the answer as many as came, at
+    /// most what was taken; all of that where nothing came.
+    pub fn about(&self, answer_tokens: u64) -> u64 {
+        let taken = self.taken.amount();
+        if answer_tokens == 0 {
+            return taken;
+        }
+        self.prompt_tokens.saturating_add(answer_tokens).min(taken)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bind, serve, drain, shut down in order.
 //!
-//! The order of shutting down: not ready → stop accepting → wait for answers up to `server.grace` → cancel the rest
-//! (they end as `shutdown`) → write what was recorded → close SQLite → join the models' threads.
+//! The order of shutting down: not ready, so that new questions are refused → wait for answers up to `server.grace` → stop
+//! accepting → cancel the rest (they end as `shutdown`) → write what was recorded → close SQLite → join the models' threads.
 
 mod connections;
 mod patience;
@@ -25,7 +25,8 @@ use crate::{
 };
 use connections::{Connections, Patience};
 
-/// How long cancelled answers may take to say so to their clients before their connections are cut.
+/// How long cancelled answers may take to say so to their clients, and refusals to be read, before their connections are
+/// cut.
 const CANCELLED_MAX: Duration = Duration::from_secs(2);
 
 /// Why the server cannot start.
@@ -120,23 +121,29 @@ impl Server {
         connections.accept_until(&self.listener, stop).await;
 
         ready.store(false, Ordering::Relaxed);
-        drop(self.listener);
         let grace = self.app.config.server.grace;
         tracing::info!(
             open = connections.open(),
             ?grace,
             "no new questions; waiting for answers under way"
         );
-        if !connections.drain(grace).await {
+        // Whoever comes meanwhile hears that this server stops, a balancer by `/readyz`, instead of nothing.
+        let mut late = connections.another();
+        let mut all_done = false;
+        let drained = async { all_done = connections.drain(grace).await };
+        late.accept_until(&self.listener, drained).await;
+        drop(self.listener);
+        if !all_done {
             tracing::warn!(
                 open = connections.open(),
                 "answers outlived the grace; cancelling them"
             );
             self.app.cancel.cancel();
-            connections.drain(CANCELLED_MAX).await;
         }
+        tokio::join!(connections.drain(CANCELLED_MAX), late.drain(CANCELLED_MAX));
         connections.cut().await;
-        drop(connections);
+        late.cut().await;
+        drop((connections, late));
         self.app.close().await;
         tracing::info!("stopped");
     }

@@ -87,7 +87,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
             accuracies.push(told.await);
         }
     };
-    house.serve(replaying).await;
+    Box::pin(house.serve(replaying)).await;
     let learnt: Vec<Labelled> = asked
         .iter()
         .filter(|asked| asked.feedback.is_some())

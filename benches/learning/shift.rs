@@ -81,7 +81,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
         let is_soon = noticed.is_some_and(|(questions, _)| questions <= NOTICED_WITHIN);
         assert!(is_soon, "not noticed within {NOTICED_WITHIN} questions");
     };
-    house.serve(shifting).await;
+    Box::pin(house.serve(shifting)).await;
     accept(&house, &later, &unseen).await;
 }
 

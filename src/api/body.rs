@@ -20,6 +20,10 @@ const BODY_READ_MAX: Duration = Duration::from_secs(30);
 /// broken connection instead of the reason; beyond this, it has to live with that.
 const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
+/// Most lists and objects in each other that `serde_json` reads, and how it says that there are more.
+const LEVELS_MAX: usize = 127;
+const TOO_DEEP: &str = "recursion limit exceeded";
+
 /// A JSON body, and the moment at which its request came.
 pub(super) struct JsonBody {
     /// What was sent.
@@ -39,13 +43,22 @@ impl FromRequest<ApiState> for JsonBody {
             .map_err(|_elapsed| ApiError::BodyTooSlow {
                 waited: BODY_READ_MAX,
             })??;
-        let value = heavy::on(bytes.len(), || serde_json::from_slice(&bytes)).map_err(|error| {
-            ApiError::NotJson {
-                detail: error.to_string(),
-            }
-        })?;
+        let value = heavy::on(bytes.len(), || parse(&bytes))?;
         Ok(Self { value, at })
     }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let detail = error.to_string();
+        if detail.starts_with(TOO_DEEP) {
+            ApiError::BodyTooDeep {
+                levels_max: LEVELS_MAX,
+            }
+        } else {
+            ApiError::NotJson { detail }
+        }
+    })
 }
 
 async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
@@ -71,5 +84,20 @@ async fn discard(mut pieces: BodyDataStream) {
         if discarded_bytes > DISCARDED_BYTES_MAX {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_is_too_deep_is_not_called_no_json() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse(nested(LEVELS_MAX).as_bytes()).is_ok());
+        let refused = parse(nested(LEVELS_MAX + 1).as_bytes()).unwrap_err();
+        assert!(matches!(refused, ApiError::BodyTooDeep { .. }), "{refused}");
+        let refused = parse(b"[1").unwrap_err();
+        assert!(matches!(refused, ApiError::NotJson { .. }), "{refused}");
     }
 }

@@ -5,7 +5,7 @@ use axum::{extract::State, response::Response};
 use serde_json::{Map, Value, json};
 
 use super::{ApiError, ApiState, answer, body::JsonBody, claim::Claims};
-use crate::chat::{ChatRequest, InvalidRequest};
+use crate::chat::{ChatRequest, InvalidRequest, content};
 
 /// Fields that have no equal in a conversation; silently dropping them would answer another question.
 const UNSUPPORTED: [&str; 4] = ["suffix", "echo", "best_of", "logprobs"];
@@ -68,10 +68,8 @@ fn as_text_completion(mut object: Map<String, Value>, part: &str) -> Map<String,
         let Value::Object(choice) = choice else {
             continue;
         };
-        let text = choice
-            .remove(part)
-            .and_then(|part| part.get("content")?.as_str().map(str::to_owned));
-        choice.insert("text".into(), text.unwrap_or_default().into());
+        let said = choice.remove(part).unwrap_or_default();
+        choice.insert("text".into(), content::text_of(&said["content"]).into());
     }
     object
 }
@@ -121,9 +119,11 @@ mod tests {
         assert_eq!(whole["choices"][0]["text"], "hi");
         assert_eq!(whole["choices"][0]["finish_reason"], "stop");
         assert!(whole["choices"][0].get("message").is_none());
-        assert_eq!(
-            as_text_completion(head.text("hi").object(), "delta")["choices"][0]["text"],
-            "hi"
-        );
+        let parts = json!({"content": [{"type": "text", "text": "hi"}]});
+        let parts = json!({"choices": [{"index": 0, "delta": parts}]});
+        for chunk in [head.text("hi").object(), parts.as_object().unwrap().clone()] {
+            let written = as_text_completion(chunk, "delta");
+            assert_eq!(written["choices"][0]["text"], "hi");
+        }
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn answer<W: DialectWriter>(
         Answer::Whole(completion) => (headers, Json(writer.whole(&completion))).into_response(),
         Answer::Stream(pieces) => (
             headers,
-            events::respond(pieces, writer, W::DIALECT.failure()),
+            events::respond(pieces, reply.outcome_id, writer, W::DIALECT.failure()),
         )
             .into_response(),
     })

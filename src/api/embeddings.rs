@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{
     Extension, Json,
     extract::State,
+    http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -16,12 +17,16 @@ use crate::{
     app::App,
     chat::{InvalidRequest, Usage, fields},
     composition::{MODEL_ALIAS, MODEL_NAME},
+    heavy,
     ids::ExpertId,
     mapping::BYTES_PER_TOKEN,
-    outcome::{Reservations, Used},
+    outcome::{Reservations, Sum, Used},
     quota::{Admitted, Estimate, OverQuota, Quota},
-    router::encoder::{Reading, TEXTS_MAX},
+    router::encoder::Reading,
 };
+
+/// Most texts of one request, as many as OpenAI takes.
+const TEXTS_MAX: usize = 2048;
 
 /// Turns texts into vectors.
 pub(super) async fn embed(
@@ -39,8 +44,8 @@ pub(super) async fn embed(
         let tokens = counted(&answer);
         reserved.settle(Used {
             is_something: true,
-            usd: tokens.map(|tokens| state.app.usd_of_reading(&expert, tokens)),
-            tokens,
+            usd: Sum::of(tokens.map(|tokens| state.app.usd_of_reading(&expert, tokens))),
+            tokens: Sum::of(tokens),
             tokens_streamed: 0,
         });
         return Ok(Json(answer).into_response());
@@ -65,11 +70,14 @@ pub(super) async fn embed(
         return Err(InvalidRequest::at("dimensions", message).into());
     }
     let tokens = admit(quota, &body)?.begin();
-    let readings = encoder.embed(texts).await?;
+    let readings = encoder.embed_all(&texts).await?;
     if let Some(tokens) = tokens {
         tokens.settle(pieces(&readings) as u64);
     }
-    Ok(Json(response(encoder.name(), &readings, format)).into_response())
+    let bytes = readings.len() * dimensions * size_of::<f32>();
+    let write = || response(encoder.name(), &readings, format).to_string();
+    let written = heavy::on(bytes, write);
+    Ok(([(CONTENT_TYPE, "application/json")], written).into_response())
 }
 
 /// Takes what a request may use of its client's quota, where it has one: as many tokens as its input may have.

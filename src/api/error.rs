@@ -40,6 +40,10 @@ pub(super) enum ApiError {
     WrongKey,
     #[error("the body is no JSON: {detail}")]
     NotJson { detail: String },
+    #[error(
+        "the body has more than {levels_max} lists and objects in each other, the most that this server reads"
+    )]
+    BodyTooDeep { levels_max: usize },
     #[error("the body has more than {bytes_max} bytes, the most that this server reads")]
     BodyTooLong { bytes_max: usize },
     #[error("the body did not arrive within {waited:?}")]
@@ -119,7 +123,9 @@ impl ApiError {
         match self {
             Self::MissingKey => auth("missing_api_key"),
             Self::WrongKey => auth("invalid_api_key"),
-            Self::NotJson { .. } => Told::invalid("invalid_json").at("body"),
+            Self::NotJson { .. } | Self::BodyTooDeep { .. } => {
+                Told::invalid("invalid_json").at("body")
+            }
             Self::BodyTooLong { .. } => Told::new(
                 S::PAYLOAD_TOO_LARGE,
                 "invalid_request_error",
@@ -189,6 +195,7 @@ fn unknown_model() -> Told {
 fn of_undecided(undecided: &Undecided) -> Told {
     match undecided {
         Undecided::UnknownModel { .. } => unknown_model(),
+        Undecided::AnswersNothing { .. } => Told::invalid("unsupported_value").at("model"),
         Undecided::OverBudget(OverBudget::Question { .. }) => {
             Told::invalid("budget_exceeded").at("max_tokens")
         }

@@ -19,13 +19,18 @@ use crate::{
     expert::{AnswerStream, ExpertError},
 };
 
-/// Streams an answer as `writer` writes it; `failure` tells in the dialect's terms what broke it off.
+/// Streams the answer of an outcome as `writer` writes it; `failure` tells in the dialect's terms what broke it off.
 pub(super) fn respond<W: Writer>(
     pieces: AnswerStream,
+    outcome_id: String,
     writer: W,
     failure: fn(&ApiError) -> Failure,
 ) -> Response {
-    let told = Told { writer, failure };
+    let told = Told {
+        writer,
+        failure,
+        outcome_id,
+    };
     let bytes = stream::unfold(Some((pieces, told)), |state| async {
         let (mut pieces, mut told) = state?;
         let write = |piece, bytes: &mut Vec<u8>| told.write(piece, bytes);
@@ -43,6 +48,7 @@ pub(super) fn respond<W: Writer>(
 struct Told<W> {
     writer: W,
     failure: fn(&ApiError) -> Failure,
+    outcome_id: String,
 }
 
 impl<W: Writer> Told<W> {
@@ -71,7 +77,10 @@ impl<W: Writer> Told<W> {
     fn break_off(&mut self, failure: ExpertError, bytes: &mut Vec<u8>) {
         let failure = ApiError::BrokeOff(failure);
         error::log(&failure);
-        let event = self.writer.break_off(&(self.failure)(&failure));
+        let event = self.writer.break_off(&Failure {
+            outcome_id: Some(self.outcome_id.clone()),
+            ..(self.failure)(&failure)
+        });
         append(&[event], bytes);
     }
 }

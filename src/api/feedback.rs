@@ -8,6 +8,7 @@ use crate::{
     catalogue::Catalogue,
     chat::{InvalidRequest, fields},
     clock,
+    composition::Target,
     ids::{CategoryId, OUT_OF_DOMAIN},
     outcome::Feedback,
 };
@@ -77,15 +78,14 @@ fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
         ));
     }
     if let Some(expert) = expert
-        && !state
-            .app
-            .experts
-            .ids()
-            .any(|known| known.as_str() == expert)
+        && !matches!(
+            state.app.composition.target(expert),
+            Some(Target::Expert(_))
+        )
     {
         return Err(InvalidRequest::at(
             "expert",
-            format!("there is no expert `{expert}`"),
+            format!("there is no expert `{expert}` that answers"),
         ));
     }
     if comment

@@ -6,9 +6,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
-use crate::chat::Usage;
+use crate::chat::{Usage, content};
 
 /// What is known of an object without taking it apart.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -163,7 +163,12 @@ impl<'de> Visitor<'de> for DeltaVisitor {
                 _ if is_nothing(value) => {}
                 DeltaField::Content => {
                     delta.text = read(value);
-                    delta.has_more |= delta.text.is_none();
+                    if delta.text.is_none() {
+                        let parts: Value = read(value).unwrap_or_default();
+                        let text = content::text_of(&parts);
+                        delta.text = (!text.is_empty()).then(|| text.into_owned());
+                        delta.has_more |= content::has_more_than_text(&parts);
+                    }
                 }
                 DeltaField::Call => {
                     delta.has_more = true;

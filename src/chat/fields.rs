@@ -103,7 +103,11 @@ pub(crate) fn integer(body: &Body, name: &str) -> Result<Option<i64>, InvalidReq
         Some(number) => Ok(Some(number)),
         None => Err(InvalidRequest::at(
             name,
-            format!("`{name}` must be a whole number"),
+            format!(
+                "`{name}` must be a whole number from {} to {}",
+                i64::MIN,
+                i64::MAX
+            ),
         )),
     }
 }
@@ -116,7 +120,7 @@ pub(crate) fn count(body: &Body, name: &str) -> Result<Option<u32>, InvalidReque
         Some(number) if number > 0 => Ok(Some(number)),
         _ => Err(InvalidRequest::at(
             name,
-            format!("`{name}` must be a whole number above 0"),
+            format!("`{name}` must be a whole number from 1 to {}", u32::MAX),
         )),
     }
 }

@@ -406,6 +406,22 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_told_their_bounds() {
+        for (change, message) in [
+            (
+                json!({"seed": 1_u64 << 63}),
+                "`seed` must be a whole number from -9223372036854775808 to 9223372036854775807",
+            ),
+            (
+                json!({"max_tokens": 1_u64 << 32}),
+                "`max_tokens` must be a whole number from 1 to 4294967295",
+            ),
+        ] {
+            assert_eq!(refused(change).message, message);
+        }
+    }
+
+    #[test]
     fn an_empty_text_is_a_text() {
         let body = json!({"model": "coterie", "messages": [{"role": "user", "content": ""}]});
         assert_eq!(ChatRequest::parse(body).unwrap().messages[0].text, "");

@@ -10,13 +10,13 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{CliError, ConfigArgs, load, output, signals::Signals};
+use super::{CliError, ConfigArgs, asking, load, output, signals::Signals};
 use crate::{
     app::{App, Asked, Reply},
     cache::CacheWish,
     chat::{ChatRequest, Usage},
     composition::MODEL_NAME,
-    config::{Config, Environment, Exposure, Sticky},
+    config::{Environment, Exposure, Sticky},
     decision::{Decision, Reason},
     expert::{Answer, AnswerStream},
     mapping::Consent,
@@ -63,7 +63,8 @@ pub(super) async fn run(args: AskArgs, environment: &Environment) -> Result<(), 
     let request = request(&args)?;
     let config = load(&args.config, environment, Exposure::Insecure)?;
     if let Some(id) = &args.expert {
-        must_be_configured(id, &config)?;
+        // Said before the models are loaded.
+        asking::find(&config, id)?;
     }
     let mut signals = Signals::listen().map_err(CliError::failed)?;
     let app = App::open(config).await.map_err(CliError::failed)?;
@@ -74,22 +75,6 @@ pub(super) async fn run(args: AskArgs, environment: &Environment) -> Result<(), 
     };
     app.close().await;
     told
-}
-
-/// Said before the models are loaded.
-fn must_be_configured(id: &str, config: &Config) -> Result<(), CliError> {
-    let known: Vec<&str> = config
-        .experts
-        .iter()
-        .map(|expert| expert.id.as_str())
-        .collect();
-    if known.contains(&id) {
-        return Ok(());
-    }
-    let known = known.join(", ");
-    Err(CliError::Usage(format!(
-        "there is no expert `{id}`; the configuration has {known}"
-    )))
 }
 
 fn request(args: &AskArgs) -> Result<ChatRequest, CliError> {

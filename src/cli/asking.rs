@@ -1,4 +1,4 @@
-//! An expert of the configuration that a command asks, outside any conversation.
+//! The expert of the configuration that a command asks.
 
 use std::{sync::Arc, time::Duration};
 

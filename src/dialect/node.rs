@@ -73,10 +73,19 @@ impl<'v> Node<'v> {
 
     /// The items of this list; none where it is absent.
     pub(super) fn items(&self) -> Result<Vec<Self>, InvalidRequest> {
+        self.list("a list")
+    }
+
+    /// The same of what may also be written as [a text](Self::as_text), and is none.
+    pub(super) fn parts(&self) -> Result<Vec<Self>, InvalidRequest> {
+        self.list("a text or a list")
+    }
+
+    fn list(&self, must_be: &str) -> Result<Vec<Self>, InvalidRequest> {
         let list = match self.value {
             None => return Ok(Vec::new()),
             Some(Value::Array(list)) => list,
-            Some(_) => return Err(self.must_be("a list")),
+            Some(_) => return Err(self.must_be(must_be)),
         };
         Ok(list
             .iter()

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::Untellable;
-use crate::chat::{Chunk, Completion};
+use crate::chat::{Chunk, Completion, content};
 
 /// One part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,8 +120,8 @@ pub(super) fn of_completion(completion: &Completion) -> Vec<Part> {
 /// it under both names.
 fn texts(message: &Map<String, Value>) -> impl Iterator<Item = Part> {
     let text = |name: &str| {
-        let text = message.get(name)?.as_str()?;
-        (!text.is_empty()).then(|| text.to_owned())
+        let text = content::text_of(message.get(name)?);
+        (!text.is_empty()).then(|| text.into_owned())
     };
     let reasoning = text("reasoning_content").or_else(|| text("reasoning"));
     [

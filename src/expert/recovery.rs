@@ -36,6 +36,8 @@ pub(super) struct Recovery {
     delivered: Delivered,
     /// How the chunks of whoever took over are joined to what was delivered before; none for the first expert's own.
     joint: Option<Joint>,
+    /// What was held back of that answer and is to be sent now, in order.
+    released: VecDeque<Chunk>,
 }
 
 struct State {
@@ -53,6 +55,7 @@ impl Recovery {
             call,
             attempt,
             joint: None,
+            released: VecDeque::new(),
         }
     }
 
@@ -82,6 +85,9 @@ impl Recovery {
 impl State {
     async fn next(&mut self) -> Result<Option<Chunk>, ExpertError> {
         loop {
+            if let Some(chunk) = self.recovery.released.pop_front() {
+                return Ok(Some(chunk));
+            }
             let error = match self.pieces.next().await {
                 Some(Ok(chunk)) => match self.recovery.take_in(chunk) {
                     Ok(Some(chunk)) => return Ok(Some(chunk)),
@@ -100,18 +106,18 @@ impl State {
 }
 
 impl Recovery {
-    /// What of a chunk the client has not seen yet.
+    /// What is to be sent next, now that a chunk has come.
     fn take_in(&mut self, chunk: Chunk) -> Result<Option<Chunk>, ExpertError> {
-        let chunk = match &mut self.joint {
-            Some(joint) => joint
-                .fit(chunk)?
-                .map(|chunk| self.delivered.under_one_head(chunk)),
-            None => Some(chunk),
+        let Some(joint) = &mut self.joint else {
+            self.delivered.saw(&chunk);
+            return Ok(Some(chunk));
         };
-        if let Some(chunk) = &chunk {
-            self.delivered.saw(chunk);
+        for chunk in joint.fit(chunk)? {
+            let chunk = self.delivered.under_one_head(chunk);
+            self.delivered.saw(&chunk);
+            self.released.push_back(chunk);
         }
-        Ok(chunk)
+        Ok(self.released.pop_front())
     }
 
     fn end(&self) -> Result<(), ExpertError> {

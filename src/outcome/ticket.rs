@@ -21,7 +21,7 @@ use crate::{
     expert::{AnswerStream, Attempt, AttemptId, Attempts, ExpertError, Role},
     ids::ExpertId,
     mapping::BYTES_PER_TOKEN,
-    outcome::{Ask, Ending, Outcome, Reservations, Used},
+    outcome::{Ask, Ending, Outcome, Reservations, Sum, Used},
 };
 
 /// Stands for one question from its decision to its end. Whatever ends it, one outcome goes to the writer.
@@ -182,16 +182,16 @@ impl Ticket {
     }
 
     /// Completes the attempts by what their tokens cost, adds up all that was paid for, and settles what was reserved.
-    /// Everyone is paid to whom the question was sent, for an unknown count where nobody told it. Who failed is paid
-    /// nothing, unless the client has a part of that answer.
+    /// Everyone is paid to whom the question was sent, for an unknown count where nobody told it: what others are paid is
+    /// known all the same. Who failed is paid nothing, unless the client has a part of that answer.
     fn settle(&mut self, attempts: &mut [Attempt], answering: Option<AttemptId>) -> Spent {
-        let mut spent = Spent::default();
+        let mut spent = Spent::nothing();
         let answering = answering.map(AttemptId::index);
         for (index, attempt) in attempts.iter_mut().enumerate() {
             let is_the_answer = answering == Some(index);
             if attempt.role == Role::Cache {
                 attempt.cost_usd = Some(0.0);
-                spent = spent.and(Spent::on_nothing());
+                spent = spent.and(Spent::on_what_was_kept());
                 continue;
             }
             if is_the_answer {
@@ -233,7 +233,7 @@ impl Drop for Ticket {
         let spent = self.settle(&mut attempts, answering);
         let answered_by = answering.and_then(|it| attempts.get(it.index()));
         let outcome = Outcome {
-            cost_usd: spent.cost_usd,
+            cost_usd: spent.usd.known,
             ending: self.ending.unwrap_or_else(|| self.default_ending()),
             id: mem::take(&mut self.id),
             asked_at_ms: opened.asked_at_ms,
@@ -257,30 +257,40 @@ fn tokens_about(chunk: &Chunk) -> u64 {
     (text.len() / BYTES_PER_TOKEN).max(1) as u64
 }
 
-/// What was spent on a question: nothing, or a sum in which one unknown part makes the whole unknown.
-#[derive(Clone, Copy, Default)]
+/// What was spent on a question.
+#[derive(Clone, Copy)]
 struct Spent {
     is_something: bool,
+    /// Of the answers that were counted.
     usage: Option<Usage>,
     /// The sum of the usage; of an answer from the cache 0, although it has no usage.
-    tokens: Option<u64>,
-    cost_usd: Option<f64>,
+    tokens: Sum<u64>,
+    usd: Sum<f64>,
 }
 
 impl Spent {
+    fn nothing() -> Self {
+        Self {
+            is_something: false,
+            usage: None,
+            tokens: Sum::empty(),
+            usd: Sum::empty(),
+        }
+    }
+
     fn on(usage: Option<Usage>, cost_usd: Option<f64>) -> Self {
         Self {
             is_something: true,
             usage,
-            tokens: usage.map(|usage| usage.tokens()),
-            cost_usd,
+            tokens: Sum::of(usage.map(Usage::tokens)),
+            usd: Sum::of(cost_usd),
         }
     }
 
     /// On an answer that was at hand.
-    fn on_nothing() -> Self {
+    fn on_what_was_kept() -> Self {
         Self {
-            tokens: Some(0),
+            tokens: Sum::of(Some(0)),
             ..Self::on(None, Some(0.0))
         }
     }
@@ -288,28 +298,22 @@ impl Spent {
     fn used(self, tokens_streamed: u64) -> Used {
         Used {
             is_something: self.is_something,
-            usd: self.cost_usd,
+            usd: self.usd,
             tokens: self.tokens,
             tokens_streamed,
         }
     }
 
     fn and(self, more: Self) -> Self {
-        if !self.is_something {
-            return more;
-        }
-        let add = |(a, b): (Usage, Usage)| Usage {
-            prompt_tokens: a.prompt_tokens + b.prompt_tokens,
-            completion_tokens: a.completion_tokens + b.completion_tokens,
+        let add = |a: Usage, b: Usage| Usage {
+            prompt_tokens: a.prompt_tokens.saturating_add(b.prompt_tokens),
+            completion_tokens: a.completion_tokens.saturating_add(b.completion_tokens),
         };
         Self {
-            is_something: true,
-            usage: self.usage.zip(more.usage).map(add),
-            tokens: self
-                .tokens
-                .zip(more.tokens)
-                .map(|(a, b)| a.saturating_add(b)),
-            cost_usd: self.cost_usd.zip(more.cost_usd).map(|(a, b)| a + b),
+            is_something: self.is_something || more.is_something,
+            usage: Sum::of(self.usage).and(Sum::of(more.usage), add).known,
+            tokens: self.tokens.and(more.tokens, u64::saturating_add),
+            usd: self.usd.and(more.usd, |a, b| a + b),
         }
     }
 }

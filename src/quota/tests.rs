@@ -60,7 +60,7 @@ fn remaining(quota: &Quota) -> Vec<u64> {
 fn a_request_without_tokens_counts_as_one_and_needs_none_of_them() {
     let quota = first(Some(2), Some(10));
     let admitted = quota.admit(tokens(10, 0)).unwrap();
-    admitted.begin().unwrap().keep();
+    admitted.begin().unwrap().settle(10);
     assert_eq!(remaining(&quota), [1, 0]);
     quota.take_request().unwrap();
     let over = quota.take_request().unwrap_err();
@@ -151,21 +151,12 @@ fn tokens_are_settled_by_what_was_used() {
     let begin = || quota.admit(tokens(2, 6)).unwrap().begin().unwrap();
     begin().settle(1);
     assert_eq!(remaining(&quota), [9]);
-    begin().settle_about(3);
-    assert_eq!(remaining(&quota), [4]);
-    let quota = first(None, Some(10));
-    let begin = || quota.admit(tokens(2, 6)).unwrap().begin().unwrap();
     drop(begin());
-    assert_eq!(remaining(&quota), [10], "what failed costs nothing");
-    begin().settle_about(99);
-    assert_eq!(
-        remaining(&quota),
-        [2],
-        "what nobody counted is no more than was taken"
-    );
-    let quota = first(None, Some(10));
-    quota.admit(tokens(2, 6)).unwrap().begin().unwrap().keep();
-    assert_eq!(remaining(&quota), [2]);
+    assert_eq!(remaining(&quota), [9], "what failed costs nothing");
+    let taken = begin();
+    assert_eq!(taken.about(3), 5);
+    assert_eq!(taken.about(99), 8, "no more than was taken");
+    assert_eq!(taken.about(0), 8, "nobody knows what was used");
 }
 
 #[test]

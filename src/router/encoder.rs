@@ -266,12 +266,21 @@ impl Encoder {
     /// # Errors
     /// As [`embed`](Self::embed).
     pub async fn vectors(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EncoderError> {
-        let mut vectors = Vec::with_capacity(texts.len());
+        let readings = self.embed_all(texts).await?.into_iter();
+        Ok(readings.map(|reading| reading.vector).collect())
+    }
+
+    /// Reads any number of texts by one call after the other; the readings are in their order. Between the calls, others have
+    /// their turn.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    pub async fn embed_all(&self, texts: &[String]) -> Result<Vec<Reading>, EncoderError> {
+        let mut readings = Vec::with_capacity(texts.len());
         for some in texts.chunks(TEXTS_MAX) {
-            let readings = self.embed(some.to_vec()).await?;
-            vectors.extend(readings.into_iter().map(|reading| reading.vector));
+            readings.extend(self.embed(some.to_vec()).await?);
         }
-        Ok(vectors)
+        Ok(readings)
     }
 
     /// Reads at most [`TEXTS_MAX`] texts; the readings are in their order. Dropping the future takes the texts out of the queue.

@@ -72,6 +72,18 @@ impl Connections {
         }
     }
 
+    /// None yet, to the same endpoints; those of both together are bounded.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            endpoints: self.endpoints.clone(),
+            builder: self.builder.clone(),
+            patience: self.patience,
+            graceful: Some(GracefulShutdown::new()),
+            tasks: JoinSet::new(),
+            seats: Arc::clone(&self.seats),
+        }
+    }
+
     /// How many are open.
     pub(super) fn open(&self) -> usize {
         self.tasks.len()

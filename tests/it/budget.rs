@@ -77,6 +77,38 @@ async fn what_would_exceed_the_day_is_answered_more_cheaply_also_after_a_restart
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_slow_first_expert_cost_hides_nothing_of_what_the_other_did() {
+    let (dear, folder) = (dollar_a_question().await, tempfile::tempdir().unwrap());
+    let late = Upstream::always(Reply::silence()).await;
+    let yaml = format!(
+        "experts:\n\
+         \x20 dear: {{ kind: remote, base_url: '{}', model: d, usd_in: 1000, usd_out: 1000 }}\n\
+         \x20 late: {{ kind: remote, base_url: '{}', model: l, usd_in: 0.001, usd_out: 0.001 }}\n\
+         mapping:\n\
+         \x20 default: dear\n\
+         \x20 cascade: {{ coding: {{ first: late, accept: {{ code_parses: true }}, within: 200ms }} }}\n\
+         store: {{ url: 'sqlite://{}/coterie.db' }}\n",
+        dear.base_url(),
+        late.base_url(),
+        folder.path().display()
+    );
+    let coterie = Coterie::serve(&yaml).await;
+    let question = serde_json::json!({"model": "coterie/coding", "stream": true, "max_tokens": 1,
+        "messages": [{"role": "user", "content": "Why?"}]});
+    let asked = coterie.post("/v1/chat/completions", &question);
+    let answer = asked.send().await.unwrap().text().await.unwrap();
+    assert!(answer.ends_with("data: [DONE]\n\n"), "{answer}");
+    assert_eq!(late.requests().len(), 1);
+    let spent = "coterie_spent_today_usd 1\n";
+    assert!(coterie.read("/metrics").await.contains(spent));
+    coterie.begin_stop().closed().await;
+
+    let coterie = Coterie::serve(&yaml).await;
+    assert!(coterie.read("/metrics").await.contains(spent));
+    coterie.begin_stop().closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_no_cheaper_expert_is_left_the_client_hears_when_to_come_back() {
     let (dear, folder) = (dollar_a_question().await, tempfile::tempdir().unwrap());
     let coterie = Coterie::serve(&house(&dear, None, &folder)).await;

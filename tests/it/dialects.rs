@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::{
     coterie::Coterie,
-    upstream::{Part, Reply, Upstream, close, done, event, reset, role, text},
+    upstream::{Part, Reply, Upstream, close, delta, done, event, finish, reset, role, text},
 };
 
 const MESSAGES: &str = "/v1/messages";
@@ -94,6 +94,37 @@ fn names(events: &[Value]) -> Vec<&str> {
         .iter()
         .map(|event| event["type"].as_str().unwrap())
         .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_parts_is_told_in_every_dialect() {
+    let parts =
+        |text: &str| json!({"role": "assistant", "content": [{"type": "text", "text": text}]});
+    let message = json!({"index": 0, "message": parts("in parts"), "finish_reason": "stop"});
+    let whole = Reply::json(json!({"id": "a", "object": "chat.completion", "choices": [message]}));
+    let streamed = [parts("in "), parts("parts")].map(delta);
+    let streamed = Reply::stream(streamed.into_iter().chain([finish("stop"), done()]));
+    let (_upstreams, coterie) = over_each([whole, streamed], "").await;
+    for (model, stream) in [("e0", false), ("e1", true)] {
+        let [messages, responses] = questions_of(model, stream);
+        let chat = json!({"model": model, "stream": stream, "messages": messages.1["messages"]});
+        let prompt = json!({"model": model, "stream": stream, "prompt": "Hi?"});
+        for (path, body) in [
+            messages,
+            responses,
+            ("/v1/chat/completions", chat),
+            ("/v1/completions", prompt),
+        ] {
+            let told = asked(&coterie, &(path, body)).await.text().await.unwrap();
+            let said = if stream { "\"in \"" } else { "in parts" };
+            assert!(told.contains(said), "{path}: {told}");
+        }
+    }
+    let record = coterie.stop().await;
+    for outcome in record.all().await {
+        assert_eq!(outcome.answer.as_deref(), Some("in parts"));
+        assert_eq!(outcome.ending, "completed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,8 +232,13 @@ async fn a_stream_that_broke_off_never_looks_finished() {
     let (_upstreams, coterie) = over_each(breaks.into_iter().map(Reply::stream), "").await;
     for at in 0..count {
         for question in questions_of(&format!("e{at}"), true) {
-            let events = events(asked(&coterie, &question).await).await;
+            let response = asked(&coterie, &question).await;
+            let id = response.headers()["x-coterie-outcome"].clone();
+            let events = events(response).await;
             assert_unfinished(question.0, &events);
+            if question.0 == MESSAGES {
+                assert_eq!(id, events.last().unwrap()["request_id"].as_str().unwrap());
+            }
         }
     }
     let outcomes = coterie.stop().await.all().await;

@@ -242,6 +242,49 @@ async fn shutdown_lets_an_answer_finish() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_an_answer_finishes_a_balancer_and_new_questions_hear_of_the_shutdown() {
+    let hold = Hold::new();
+    let parts = [role(), text("Hel"), hold.wait(), finish("stop"), done()];
+    let (upstream, coterie) = alone(Reply::stream(parts)).await;
+    let mut body = coterie.ask_streamed("second", "Hi?").await.bytes_stream();
+    body.next().await.unwrap().unwrap();
+    let ready = coterie.get("/readyz");
+    let question = |path: &str, body: &Value| coterie.post(path, body);
+    let chat = question("/v1/chat/completions", &chat("second", "Hi?", false));
+    let route = question("/v1/route", &json!({"text": "Hi?"}));
+    let feedback = question("/v1/feedback", &json!({"id": "nobody", "score": 1}));
+    let stopping = coterie.begin_stop();
+    loop {
+        let response = match ready.try_clone().unwrap().send().await {
+            Ok(response) => response,
+            // An idle connection was closed just now.
+            Err(error) if !error.is_connect() => continue,
+            Err(error) => panic!("nobody answers: {error}"),
+        };
+        let status = response.status();
+        let told: Value = response.json().await.unwrap();
+        assert_eq!(told["ready"], status == 200);
+        if status == 503 {
+            break;
+        }
+    }
+    for refused in [chat, route] {
+        let response = refused.send().await.unwrap();
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key("retry-after"));
+        let told: Value = response.json().await.unwrap();
+        assert_eq!(told["error"]["code"], "shutting_down");
+    }
+    assert_eq!(feedback.send().await.unwrap().status(), 404, "it is taken");
+    assert_eq!(upstream.requests().len(), 1);
+    hold.release();
+    while let Some(bytes) = body.next().await {
+        bytes.unwrap();
+    }
+    assert_eq!(stopping.ended().await.only().await.ending, "completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shutdown_ends_an_answer_that_outlives_the_grace() {
     let hold = Hold::new();
     let upstream =

@@ -45,7 +45,9 @@ const WRONG_REQUESTS: &str = r#"
 400 invalid_value stop /v1/chat/completions {"model": "coterie", "messages": [{"role": "user", "content": "hi"}], "stop": 7}
 404 model_not_found model /v1/chat/completions {"model": "nobody", "messages": [{"role": "user", "content": "hi"}]}
 404 model_not_found model /v1/chat/completions {"model": "coterie/poetry", "messages": [{"role": "user", "content": "hi"}]}
-404 model_not_found model /v1/chat/completions {"model": "vectors", "messages": [{"role": "user", "content": "hi"}]}
+400 unsupported_value model /v1/chat/completions {"model": "vectors", "messages": [{"role": "user", "content": "hi"}]}
+400 unsupported_value model /v1/route {"model": "vectors", "text": "hi"}
+400 unsupported_value model /v1/chat/completions {"model": "all-MiniLM-L6-v2", "messages": [{"role": "user", "content": "hi"}]}
 400 invalid_value prompt /v1/completions {"model": "coterie"}
 400 invalid_value suffix /v1/completions {"model": "coterie", "prompt": "a", "suffix": "b"}
 400 invalid_value input /v1/embeddings {"model": "coterie"}
@@ -64,6 +66,8 @@ const WRONG_REQUESTS: &str = r#"
 400 invalid_value score /v1/feedback {"id": "x", "score": 2}
 400 invalid_value category /v1/feedback {"id": "x", "category": "poetry"}
 400 invalid_value expert /v1/feedback {"id": "x", "expert": "nobody"}
+400 invalid_value expert /v1/feedback {"id": "x", "expert": "vectors"}
+400 invalid_value expert /v1/feedback {"id": "x", "expert": "coterie"}
 404 outcome_not_found id /v1/feedback {"id": "x", "score": 1}
 "#;
 
@@ -331,6 +335,34 @@ async fn feedback_can_be_given_as_soon_as_the_answer_has_come() {
             .unwrap();
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
     }
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_encoder_takes_more_texts_than_it_reads_at_once() {
+    let (_upstream, coterie) = over(Reply::answer(["never asked"])).await;
+    let texts = |count: usize| (0..count).map(|at| at.to_string()).collect::<Vec<_>>();
+    let embed = |input: Vec<String>| {
+        let body = json!({"model": "coterie", "input": input, "encoding_format": "base64"});
+        coterie.post("/v1/embeddings", &body).send()
+    };
+    let many = embed(texts(260)).await.unwrap();
+    assert_eq!(many.headers()["content-type"], "application/json");
+    let many: Value = many.json().await.unwrap();
+    let last = embed(vec!["259".into()]).await.unwrap();
+    let last: Value = last.json().await.unwrap();
+    assert_eq!(many["data"].as_array().unwrap().len(), 260);
+    assert_eq!(many["data"][259]["index"], 259);
+    let length = |told: &Value| told.as_str().unwrap().len();
+    assert_eq!(
+        length(&many["data"][259]["embedding"]),
+        length(&last["data"][0]["embedding"])
+    );
+    // Each is framed by two marks and has a piece at least.
+    assert!(many["usage"]["prompt_tokens"].as_u64().unwrap() >= 3 * 260);
+    let refused = embed(texts(2049)).await.unwrap();
+    assert_eq!(refused.status(), 400);
+    assert_eq!(code_of(refused).await, "invalid_value");
     coterie.stop().await;
 }
 

@@ -401,19 +401,24 @@ fn exit_codes_tell_a_wrong_call_from_failed_work() {
         Some(2)
     );
 
-    let nobody = "experts: { only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: far } }\nmapping: { default: only }\n";
+    let nobody = "experts:\n  only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: far }\n  \
+         vectors: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: v, capabilities: [embeddings] }\n\
+         mapping: { default: only }\n";
     let config = write_config(folder.path(), nobody);
     assert_eq!(
         ask(&config, &["ask", "hi"]).status.code(),
         Some(1),
         "nobody answers"
     );
-    assert_eq!(
-        ask(&config, &["ask", "hi", "--expert", "nobody"])
-            .status
-            .code(),
-        Some(2)
-    );
+    for expert in ["nobody", "vectors"] {
+        let refused = ask(&config, &["ask", "hi", "--expert", expert]);
+        assert_eq!(refused.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(
+            said.trim_end().ends_with("the configuration has only"),
+            "{said}"
+        );
+    }
     assert_eq!(
         ask(&config, &["route", "hi", "--log", "coterie=loud"])
             .status

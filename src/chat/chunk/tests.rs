@@ -33,6 +33,27 @@ fn an_answer_is_complete_when_every_choice_has_ended() {
     assert!(choices.are_complete());
 }
 
+#[test]
+fn a_text_in_parts_is_a_text() {
+    let part = r#"{"type":"text","text":"hi"}"#;
+    let picture = r#"{"type":"image_url","image_url":{"url":"data:"}}"#;
+    let of = |parts: &str| {
+        parsed(&format!(
+            r#"{{"choices":[{{"delta":{{"content":[{parts}]}}}}]}}"#
+        ))
+    };
+    let text = of(part);
+    assert_eq!(
+        (text.text(), text.has_more_than_text()),
+        (Some("hi"), false)
+    );
+    let both = of(&format!("{part},{picture}"));
+    assert_eq!((both.text(), both.has_more_than_text()), (Some("hi"), true));
+    let neither = of(picture);
+    assert_eq!((neither.text(), neither.has_more_than_text()), (None, true));
+    assert!(!of(r#"{"type":"text","text":""}"#).carries_token());
+}
+
 fn parsed(json: &str) -> Chunk {
     Chunk::parse(json.into()).unwrap()
 }

@@ -109,7 +109,7 @@ fn texts(content: &Node<'_>) -> Result<Vec<Value>, InvalidRequest> {
         return Ok(vec![text_part(text)]);
     }
     let mut parts = Vec::new();
-    for block in content.items()? {
+    for block in content.parts()? {
         let kind = block.at("type");
         if kind.required_text()? != "text" {
             return Err(kind.must_be("`text`"));

@@ -143,7 +143,7 @@ fn conversation(body: &Map<String, Value>) -> Result<Vec<Value>, InvalidRequest>
         conversation.say("user", vec![text_part(text)]);
         return Ok(conversation.into_messages());
     }
-    let items = list.items()?;
+    let items = list.parts()?;
     if items.is_empty() {
         return Err(list.must_be("a text or a list of at least one item"));
     }

@@ -113,7 +113,7 @@ fn broken(message: &str) -> Failure {
         code: Some("expert_broken".into()),
         param: None,
         message: message.to_owned(),
-        outcome_id: None,
+        outcome_id: Some("o-1".into()),
     }
 }
 

@@ -206,6 +206,28 @@ fn every_wrong_field_of_a_responses_request_is_named() {
 }
 
 #[test]
+fn where_a_text_may_be_that_is_said() {
+    let message = |content: Value| json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": content}]});
+    let result = json!([{"type": "tool_result", "tool_use_id": "a", "content": 7}]);
+    let mut with_system = message(json!("hi"));
+    with_system["system"] = json!(7);
+    let messages = [message(json!(7)), message(result), with_system];
+    let input = |input: Value| json!({"model": "m", "input": input});
+    let output = json!([{"type": "function_call_output", "call_id": "a", "output": 7}]);
+    let responses = [
+        input(json!(7)),
+        input(json!([{"role": "user", "content": 7}])),
+        input(output),
+    ];
+    let messages = messages.map(|body| MessagesRequest::parse(body).unwrap_err());
+    let responses = responses.map(|body| ResponsesRequest::parse(body).unwrap_err());
+    for refused in messages.into_iter().chain(responses) {
+        let expected = format!("`{}` must be a text or a list", refused.param);
+        assert_eq!(refused.message, expected);
+    }
+}
+
+#[test]
 fn what_anthropic_cannot_say_is_refused_by_the_field_that_asks() {
     let image = |url: &str| {
         let part = json!({"type": "image_url", "image_url": {"url": url}});
@@ -221,6 +243,9 @@ fn what_anthropic_cannot_say_is_refused_by_the_field_that_asks() {
         (json!({"frequency_penalty": 0.5}), "frequency_penalty"),
         (json!({"presence_penalty": -0.5}), "presence_penalty"),
         (json!({"functions": [{}]}), "functions"),
+        (json!({"modalities": ["text", "audio"]}), "modalities"),
+        (json!({"audio": {"voice": "alloy"}}), "audio"),
+        (json!({"web_search_options": {}}), "web_search_options"),
         (
             json!({"tools": [{"type": "custom", "custom": {}}]}),
             "tools",

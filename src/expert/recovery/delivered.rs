@@ -1,8 +1,10 @@
 //! What a client has of an answer.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
-use crate::chat::{Choices, Chunk};
+use crate::chat::{Choices, Chunk, content};
 
 /// Most that is kept of what was delivered, in bytes: longer than nearly every answer. One that is longer is not recovered.
 const DELIVERED_BYTES_MAX: usize = 1 << 20;
@@ -78,7 +80,7 @@ impl Delivered {
         self.is_opaque =
             delta.is_empty() || delta.iter().any(|(field, value)| is_opaque(field, value));
         for (track, text) in texts(&delta) {
-            self.grow(track, text);
+            self.grow(track, &text);
         }
     }
 
@@ -122,15 +124,15 @@ fn head(mut chunk: Map<String, Value>) -> Option<(Value, Value)> {
 }
 
 /// The texts that a chunk adds to.
-fn texts(delta: &Map<String, Value>) -> Vec<(Track, &str)> {
+fn texts(delta: &Map<String, Value>) -> Vec<(Track, Cow<'_, str>)> {
     let mut texts = Vec::new();
     for (field, track) in [("content", Track::Content), ("refusal", Track::Refusal)] {
-        texts.extend(delta.get(field).and_then(Value::as_str).map(|t| (track, t)));
+        texts.extend(delta.get(field).map(|text| (track, content::text_of(text))));
     }
     let calls = delta.get("tool_calls").and_then(Value::as_array);
     for call in calls.into_iter().flatten() {
         let index = call.get("index").and_then(Value::as_u64).unwrap_or(0);
-        let text = |field| call.get("function")?.get(field)?.as_str();
+        let text = |field| Some(Cow::from(call.get("function")?.get(field)?.as_str()?));
         texts.extend(text("name").map(|text| (Track::ToolName(index), text)));
         texts.extend(text("arguments").map(|text| (Track::ToolArguments(index), text)));
     }
@@ -141,21 +143,23 @@ fn texts(delta: &Map<String, Value>) -> Vec<(Track, &str)> {
 /// Whether a field of a delta is part of the answer and none of its texts: sound, pictures, calls of the old kind. What a
 /// model thinks aloud before it answers is not part of the answer.
 fn is_opaque(field: &str, value: &Value) -> bool {
-    let is_text = value.is_string() || value.is_null();
     match field {
-        "content" | "refusal" if !is_text => return true,
+        "content" | "refusal" => return content::has_more_than_text(value),
         "tool_calls" => {
             let calls = value.as_array().into_iter().flatten();
             return calls.into_iter().any(|call| !is_call_in_text(call));
         }
         _ => {}
     }
-    let is_known = matches!(field, "role" | "content" | "refusal" | "tool_calls")
-        || field.starts_with("reasoning");
-    let is_empty = value.is_null()
+    let is_known = matches!(field, "role" | "tool_calls") || field.starts_with("reasoning");
+    !is_known && !says_nothing(value)
+}
+
+/// Whether a field of a delta is there and adds nothing.
+pub(super) fn says_nothing(value: &Value) -> bool {
+    value.is_null()
         || value.as_str().is_some_and(str::is_empty)
-        || value.as_array().is_some_and(Vec::is_empty);
-    !is_known && !is_empty
+        || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Whether all that a piece of a call says is its function's name and arguments, as texts.

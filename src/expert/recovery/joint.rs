@@ -1,9 +1,14 @@
 //! Where the chunks of another answer are joined to what was delivered: what was delivered already is taken out of them.
 
+use std::mem;
+
 use serde_json::{Map, Value};
 
-use super::delivered::{Delivered, Track};
-use crate::{chat::Chunk, expert::ExpertError};
+use super::delivered::{Delivered, Track, says_nothing};
+use crate::{
+    chat::{Chunk, content},
+    expert::ExpertError,
+};
 
 /// Characters that an answer must have in common with what was delivered before it counts as that answer said anew, where
 /// it was to go on with it: fewer are alike by chance.
@@ -11,6 +16,10 @@ const ECHO_CHARS_MIN: usize = 16;
 
 /// How much of what was delivered is looked at for repetitions, in bytes: a text that repeats itself does so early.
 const REPETITION_BYTES_MAX: usize = 4 << 10;
+
+/// Most of a new answer that is held back until it has said all that was delivered, in bytes of its JSON: a few tool calls
+/// that come before a text.
+pub(super) const HELD_BYTES_MAX: usize = 64 << 10;
 
 /// Whether an answer that goes on from `delivered` can be told from one that says it anew. After `1`, a `1` may be either,
 /// and so may anything after a text that says one thing again and again; what is taken for said anew wrongly is lost.
@@ -29,10 +38,20 @@ fn repeats_itself(text: &str) -> bool {
 /// How another answer meets what was delivered.
 #[derive(Debug)]
 pub(super) enum Joint {
-    /// It must begin with what was delivered: the rest of each text that is still to be met.
-    Splice(Vec<(Track, String)>),
+    /// It must begin with what was delivered.
+    Splice(Anew),
     /// It goes on from there.
     Continued(Seam),
+}
+
+/// The beginning of an answer that was asked for anew.
+#[derive(Debug)]
+pub(super) struct Anew {
+    /// The rest of each text that is still to be met.
+    rest: Vec<(Track, String)>,
+    /// What it says beside them, until all of them are met: before that it may be another answer.
+    held: Vec<Chunk>,
+    held_bytes: usize,
 }
 
 /// The beginning of a continued answer.
@@ -48,7 +67,11 @@ pub(super) struct Seam {
 
 impl Joint {
     pub(super) fn splice(delivered: &Delivered) -> Self {
-        Self::Splice(delivered.tracks().to_vec())
+        Self::Splice(Anew {
+            rest: delivered.tracks().to_vec(),
+            held: Vec::new(),
+            held_bytes: 0,
+        })
     }
 
     pub(super) fn continued(delivered: &str) -> Self {
@@ -60,11 +83,11 @@ impl Joint {
         })
     }
 
-    /// What of a chunk is new; none where nothing is.
+    /// What of the answer is new and may be sent, now that this chunk has come.
     ///
     /// # Errors
     /// The answer is another one.
-    pub(super) fn fit(&mut self, chunk: Chunk) -> Result<Option<Chunk>, ExpertError> {
+    pub(super) fn fit(&mut self, chunk: Chunk) -> Result<Vec<Chunk>, ExpertError> {
         let finishes = chunk.finishes();
         let counts = chunk.usage().is_some();
         let mut object = chunk.object();
@@ -73,8 +96,14 @@ impl Joint {
         if let Some(delta) = delta {
             // The client knows whose turn it is, and what was thought before the answer began.
             delta.retain(|field, _| field != "role" && !field.starts_with("reasoning"));
+            if let Some(said) = delta.get_mut("content")
+                && said.is_array()
+                && !content::has_more_than_text(said)
+            {
+                *said = content::text_of(said).into();
+            }
             match self {
-                Self::Splice(rest) => splice(delta, rest)?,
+                Self::Splice(anew) => splice(delta, &mut anew.rest)?,
                 Self::Continued(seam) => seam.join(delta, finishes)?,
             }
         }
@@ -83,7 +112,14 @@ impl Joint {
         }
         let chunk = Chunk::from_object(object);
         let is_new = finishes || counts || !has_choice || chunk.carries_token();
-        Ok(is_new.then_some(chunk))
+        match self {
+            Self::Splice(anew) if !anew.is_met() => anew.hold(chunk).map(|()| Vec::new()),
+            Self::Splice(anew) => {
+                let held = mem::take(&mut anew.held).into_iter();
+                Ok(held.chain(is_new.then_some(chunk)).collect())
+            }
+            Self::Continued(_) => Ok(is_new.then_some(chunk).into_iter().collect()),
+        }
     }
 
     /// The answer is at its end.
@@ -92,15 +128,33 @@ impl Joint {
     /// It ended before what was delivered did.
     pub(super) fn end(&self) -> Result<(), ExpertError> {
         match self {
-            Self::Splice(rest) if rest.iter().any(|(_, rest)| !rest.is_empty()) => {
-                Err(ExpertError::Diverged)
-            }
+            Self::Splice(anew) if !anew.is_met() => Err(ExpertError::Diverged),
             // It ended before it was clear whether it went on or began anew.
             Self::Continued(seam) if seam.held.as_ref().is_some_and(|held| !held.is_empty()) => {
                 Err(ExpertError::Diverged)
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Anew {
+    /// Whether it has said all that was delivered.
+    fn is_met(&self) -> bool {
+        self.rest.iter().all(|(_, rest)| rest.is_empty())
+    }
+
+    /// Keeps a chunk until that is so. What carries nothing of the answer is not kept: a count that comes so early is not
+    /// the last.
+    fn hold(&mut self, chunk: Chunk) -> Result<(), ExpertError> {
+        if chunk.carries_token() {
+            self.held_bytes += chunk.json().len();
+            self.held.push(chunk);
+        }
+        if self.held_bytes > HELD_BYTES_MAX {
+            return Err(ExpertError::Diverged);
+        }
+        Ok(())
     }
 }
 
@@ -150,6 +204,10 @@ fn splice_call(call: &mut Value, rest: &mut [(Track, String)]) -> Result<(), Exp
         }
     }
     if was_delivered {
+        if function.get("name").is_some_and(|name| !says_nothing(name)) {
+            // The call has its name; one that goes on is another function's.
+            return Err(ExpertError::Diverged);
+        }
         function.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
         if function.is_empty() {
             call.remove("function");
@@ -178,16 +236,23 @@ fn beyond(text: &str, track: Track, rest: &mut [(Track, String)]) -> Result<Stri
 
 impl Seam {
     fn join(&mut self, delta: &mut Map<String, Value>, finishes: bool) -> Result<(), ExpertError> {
+        if self.held.is_none() && self.space.is_empty() {
+            return Ok(());
+        }
         let text = match delta.get("content") {
             Some(Value::String(text)) => text.as_str(),
-            _ => "",
+            None | Some(Value::Null) => "",
+            // Parts other than text cannot be what was delivered.
+            Some(_) => return Err(ExpertError::Diverged),
         };
         let new = match &mut self.held {
-            None if self.space.is_empty() => return Ok(()),
             None => text.to_owned(),
             Some(held) => {
                 held.push_str(text);
-                let new = self.told_apart(finishes)?;
+                // Where a call or a refusal begins, the text before it has ended.
+                let begins = |field| delta.get(field).is_some_and(|it| !says_nothing(it));
+                let is_over = finishes || ["refusal", "tool_calls"].into_iter().any(begins);
+                let new = self.told_apart(is_over)?;
                 if new.is_some() {
                     self.held = None;
                 }
@@ -201,13 +266,13 @@ impl Seam {
         Ok(())
     }
 
-    /// What is new of what is held, once it is clear whether the answer goes on or begins anew.
-    fn told_apart(&self, finishes: bool) -> Result<Option<String>, ExpertError> {
+    /// What is new of what is held, once it is clear whether the answer goes on or begins anew; at its end it must be.
+    fn told_apart(&self, is_over: bool) -> Result<Option<String>, ExpertError> {
         let held = self.held.as_deref().unwrap_or_default();
         if let Some(new) = held.strip_prefix(self.delivered.as_str()) {
             return Ok(Some(new.to_owned()));
         }
-        if self.delivered.starts_with(held) && !finishes {
+        if self.delivered.starts_with(held) && !is_over {
             return Ok(None);
         }
         if alike_chars(held, &self.delivered) >= ECHO_CHARS_MIN {

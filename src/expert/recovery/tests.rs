@@ -1,5 +1,6 @@
 //! Streams that break off, and who goes on with them; whole, from the registry down, over scripted experts.
 
+mod foreign;
 mod house;
 
 use serde_json::{Value, json};
@@ -323,7 +324,8 @@ async fn white_space_at_the_seam_is_told_once_however_it_is_cut() {
 #[tokio::test(start_paused = true)]
 async fn what_is_no_text_is_not_recovered() {
     let custom = json!({"tool_calls": [{"index": 0, "type": "custom", "custom": {"input": "a"}}]});
-    for delta in [custom, json!({"content": [{"type": "text", "text": "a"}]})] {
+    let picture = json!({"content": [{"type": "image_url", "image_url": {"url": "data:"}}]});
+    for delta in [custom, picture] {
         let told = House::new(StreamRecovery::Continue)
             .with("a", Prefill::None, &[vec![Piece::Delta(delta), Piece::Cut]])
             .with("b", Prefill::LastMessage, &[whole(&["b"])])
@@ -331,6 +333,33 @@ async fn what_is_no_text_is_not_recovered() {
             .await;
         assert_eq!(told.error, Some("broken"));
         assert!(told.asked[1].is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_of_text_are_text() {
+    let parts = |text: &str| Piece::Delta(json!({"content": [{"type": "text", "text": text}]}));
+    let begun = vec![parts("One elephant and "), Piece::Cut];
+    for (prefill, rest) in [
+        (Prefill::LastMessage, vec![parts("two mice.")]),
+        (
+            Prefill::LastMessage,
+            vec![parts("One elephant and two mice.")],
+        ),
+        (
+            Prefill::None,
+            vec![parts("One"), parts(" elephant and two mice.")],
+        ),
+    ] {
+        let told = House::new(StreamRecovery::Continue)
+            .with("a", Prefill::None, std::slice::from_ref(&begun))
+            .with("b", prefill, &[[rest, vec![Piece::Finish]].concat()])
+            .told()
+            .await;
+        assert_eq!(
+            (told.text.as_str(), told.error),
+            ("One elephant and two mice.", None)
+        );
     }
 }
 

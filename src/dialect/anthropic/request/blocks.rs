@@ -57,7 +57,7 @@ pub(super) fn assistant(content: &Node<'_>, into: &mut Conversation) -> Result<(
 }
 
 fn blocks<'v>(content: &Node<'v>) -> Result<Vec<Node<'v>>, InvalidRequest> {
-    let blocks = content.items()?;
+    let blocks = content.parts()?;
     if blocks.is_empty() {
         return Err(content.must_be("a text or a list of at least one block"));
     }
@@ -111,7 +111,7 @@ fn tool_result(block: &Node<'_>, into: &mut Conversation) -> Result<(), InvalidR
     if let Some(text) = content.as_text() {
         texts.push(text.to_owned());
     } else {
-        for part in content.items()? {
+        for part in content.parts()? {
             let kind = part.at("type");
             match kind.required_text()? {
                 "text" => texts.push(part.at("text").required_text()?.to_owned()),

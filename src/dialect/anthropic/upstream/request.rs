@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 const ANSWER_TOKENS_UNLESS_SAID: u64 = 4096;
 
 /// Fields of a chat request that are written anew, or that change nothing of the answer as Anthropic gives it: hints for
-/// OpenAI's own caches and records, and a seed, which does not promise anything.
-const TAKEN: [&str; 21] = [
+/// OpenAI's own caches, records and speed, and a seed and a verbosity, which do not promise anything.
+const TAKEN: [&str; 25] = [
     "model",
     "messages",
     "max_tokens",
@@ -31,11 +31,15 @@ const TAKEN: [&str; 21] = [
     "metadata",
     "service_tier",
     "prompt_cache_key",
+    "prompt_cache_retention",
     "safety_identifier",
+    "verbosity",
+    "prediction",
+    "modalities",
 ];
 
 /// Fields that Anthropic has no equal for: whether they ask for anything, and what.
-const WITHOUT_EQUAL: [(&str, &str); 7] = [
+const WITHOUT_EQUAL: [(&str, &str); 9] = [
     ("functions", "functions; send `tools`"),
     ("function_call", "functions; send `tools`"),
     ("logprobs", "log probabilities"),
@@ -43,7 +47,19 @@ const WITHOUT_EQUAL: [(&str, &str); 7] = [
     ("logit_bias", "biased tokens"),
     ("frequency_penalty", "penalties for repetition"),
     ("presence_penalty", "penalties for repetition"),
+    ("audio", SOUND),
+    (WEB_SEARCH, "web search of this kind"),
 ];
+
+/// What is asked for by `audio`, and by `modalities` that are more than text.
+const SOUND: &str = "answers in sound";
+
+/// The field that asks for a web search by being there, even where it is empty.
+const WEB_SEARCH: &str = "web_search_options";
+
+/// Less effort than Anthropic knows, and its least.
+const MINIMAL_EFFORT: &str = "minimal";
+const LEAST_EFFORT: &str = "low";
 
 /// A request asks for something that Anthropic's dialect cannot say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,17 +126,21 @@ fn refuse_what_has_no_equal(chat: &Map<String, Value>) -> Result<(), NoEqual> {
     if chat.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1) {
         return Err(NoEqual::at("n", "more than one answer"));
     }
-    let asks = |value: &Value| match value {
+    let modalities = chat.get("modalities").and_then(Value::as_array);
+    if modalities.into_iter().flatten().any(|it| it != "text") {
+        return Err(NoEqual::at("modalities", SOUND));
+    }
+    let asks = |name: &str, value: &Value| match value {
         Value::Null | Value::Bool(false) => false,
         Value::Number(number) => number.as_f64() != Some(0.0),
         Value::Array(items) => !items.is_empty(),
-        Value::Object(entries) => !entries.is_empty(),
+        Value::Object(entries) => !entries.is_empty() || name == WEB_SEARCH,
         Value::String(word) => word != "none",
         Value::Bool(true) => true,
     };
     match WITHOUT_EQUAL
         .into_iter()
-        .find(|(name, _)| chat.get(*name).is_some_and(asks))
+        .find(|(name, _)| chat.get(*name).is_some_and(|value| asks(name, value)))
     {
         Some((param, what)) => Err(NoEqual { what, param }),
         None => Ok(()),
@@ -190,11 +210,15 @@ fn output_config(
     request: &mut Map<String, Value>,
 ) -> Result<(), NoEqual> {
     let mut config = Map::new();
-    if let Some(effort) = chat
-        .get("reasoning_effort")
-        .filter(|effort| effort.is_string())
-    {
-        config.insert("effort".into(), effort.clone());
+    match chat.get("reasoning_effort").and_then(Value::as_str) {
+        // It does not think unless it is asked to.
+        None | Some("none") => {}
+        Some(MINIMAL_EFFORT) => {
+            config.insert("effort".into(), LEAST_EFFORT.into());
+        }
+        Some(effort) => {
+            config.insert("effort".into(), effort.into());
+        }
     }
     let format = chat.get("response_format").unwrap_or(&Value::Null);
     match format["type"].as_str() {

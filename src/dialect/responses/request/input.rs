@@ -45,7 +45,7 @@ fn message(item: &Node<'_>, into: &mut Conversation) -> Result<(), InvalidReques
         into.say(role, vec![text_part(text)]);
         return Ok(());
     }
-    let parts = content.items()?;
+    let parts = content.parts()?;
     if parts.is_empty() {
         return Err(content.must_be("a text or a list of at least one part"));
     }
@@ -106,7 +106,7 @@ fn output(item: &Node<'_>, into: &mut Conversation) -> Result<(), InvalidRequest
     if let Some(text) = output.as_text() {
         texts.push(text);
     } else {
-        for part in output.items()? {
+        for part in output.parts()? {
             let kind = part.at("type");
             match kind.required_text()? {
                 "input_text" => texts.push(part.at("text").required_text()?),

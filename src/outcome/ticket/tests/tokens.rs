@@ -139,6 +139,30 @@ async fn dollars_keep_the_estimate_where_nobody_counted() {
 }
 
 #[tokio::test]
+async fn where_a_part_was_not_counted_the_estimate_stays_unless_what_is_known_is_more() {
+    for (estimate, expected) in [(1.0, 6.0), (9.0, 9.0)] {
+        let (house, quota) = (House::keeping(ContentPolicy::None).await, quota());
+        let spent = Arc::new(Spending::new(0, 0.0));
+        let choose = |_today| Ok::<_, ()>(((), estimate));
+        let (_, dollars) = spent.admit(0, choose).unwrap();
+        let ticket = house.answered().await.reserving(Reservations {
+            house: Some(dollars),
+            tokens: quota.admit(ESTIMATE).unwrap().begin(),
+            ..Reservations::default()
+        });
+        // A cascade's first expert that was too slow: its tokens are never told.
+        let attempts = ticket.attempts();
+        let slow = sent(&attempts, Role::First);
+        attempts.update(slow, |attempt| attempt.rejected = Some("too slow".into()));
+        let stream = ticket.watch(Box::pin(stream::iter(answer())), Choices::new(1));
+        assert_eq!(stream.count().await, answer().len());
+        assert_eq!(spent.today(0).usd_spent, expected);
+        // The question's four million and the seven that were streamed are more than the three million that were counted.
+        assert_eq!(used(&quota), 4_000_007);
+    }
+}
+
+#[tokio::test]
 async fn a_whole_answer_settles_to_its_count_and_keeps_the_estimate_without_one() {
     let (house, quota) = (House::keeping(ContentPolicy::None).await, quota());
     let completion = head().completion("Hello", FinishReason::Stop, USAGE);
