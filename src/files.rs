@@ -18,10 +18,10 @@ pub(crate) fn behind_links(path: &Path) -> PathBuf {
 /// The folder cannot be made or the file cannot be written; what was there before is then still there.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = &behind_links(path);
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    if is_stream(path) {
+        return fs::write(path, bytes);
+    }
+    let folder = folder_of(path);
     fs::create_dir_all(folder)?;
     let mut scratch = path.as_os_str().to_owned();
     scratch.push(format!(".{}.part", process::id()));
@@ -37,6 +37,30 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::remove_file(scratch).ok();
     }
     written
+}
+
+/// Whether there is something that is neither a file nor a folder: a pipe, a device. Such a thing is written to as it is.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// The same as [`make_room`] for one file.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn make_room_for(path: &Path) -> io::Result<()> {
+    let path = &behind_links(path);
+    match is_stream(path) {
+        true => Ok(()),
+        false => make_room(folder_of(path)),
+    }
 }
 
 /// Makes the folder, and sees whether files can be written there: what takes minutes to make had better find that out

@@ -112,7 +112,7 @@ pub async fn to_file(
         source,
     };
     let path = &files::behind_links(path);
-    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+    if files::is_stream(path) {
         let stream = OpenOptions::new().write(true).open(path).map_err(failed)?;
         let out = BufWriter::with_capacity(WRITE_BYTES, stream);
         return to_writer(store, selection, format, out, on_rows).await;

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     config::{Environment, Prefer, Preference},
+    files,
     ids::{CategoryId, ExpertId},
     mapping::{
         fit::{
@@ -151,7 +152,7 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
         report.per_question = Some(worth);
     }
     let yaml = report.mapping.yaml(&args.comments(&report));
-    write_whole(&args.out, yaml.as_bytes()).map_err(|error| unwritten(&args.out, &error))?;
+    files::write_whole(&args.out, yaml.as_bytes()).map_err(|error| unwritten(&args.out, &error))?;
     if let Some(folder) = &args.plots {
         draw(&report, folder)?;
     }
@@ -214,7 +215,7 @@ impl FitArgs {
         let path = self
             .out
             .with_extension(format!("quality-{digest}.safetensors"));
-        write_whole(&path, &bytes).map_err(|error| unwritten(&path, &error))?;
+        files::write_whole(&path, &bytes).map_err(|error| unwritten(&path, &error))?;
         output::note(&format!("wrote {}", path.display()));
         let name = path.file_name().unwrap_or_default();
         Ok(SecondStage {
@@ -282,34 +283,11 @@ fn draw(report: &Report, folder: &Path) -> Result<(), CliError> {
 }
 
 fn check_writable(path: &Path) -> Result<(), CliError> {
-    let scratch = scratch(path);
-    let tried = || {
-        if path.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        create_parent(path)?;
-        fs::write(&scratch, [])?;
-        fs::remove_file(&scratch)
+    let tried = match path.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => files::make_room_for(path),
     };
-    tried().map_err(|error| unwritten(path, &error))
-}
-
-/// Writes beside the file and renames: a server that watches it finds the old mapping or the new one.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    create_parent(path)?;
-    let scratch = scratch(path);
-    fs::write(&scratch, bytes)?;
-    fs::rename(&scratch, path)
-}
-
-fn create_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
-}
-
-fn scratch(path: &Path) -> PathBuf {
-    let mut scratch = path.as_os_str().to_owned();
-    scratch.push(".part");
-    scratch.into()
+    tried.map_err(|error| unwritten(path, &error))
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> CliError {
