@@ -37,6 +37,8 @@ pub struct Row {
     pub conversation: u64,
     /// Whether it is of the newest rows, of which nothing was known but what came before.
     pub is_newest: bool,
+    /// Whether the challenger takes it for a category that the champion does not know, and so could not take it for.
+    pub is_taken: bool,
     /// What the router in force says.
     pub champion: Said,
     /// What the router says that is to replace it.

@@ -28,8 +28,8 @@ pub use mapping::MappingError;
 use crate::{
     causes, clock,
     config::Config,
-    evaluate::Evaluation,
-    ids::{CategoryId, RouterId},
+    evaluate::{Evaluation, Judged},
+    ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
     registry::{self, Promotion, Registered},
     router::Router,
     store::{Promoter, PromotionError, Store, StoreError},
@@ -239,7 +239,7 @@ pub async fn compare(
         latency: judging::latency(champion.router, challenger, &labelled()).await?,
         accuracy: (!rows.is_empty()).then(|| right as f64 / rows.len() as f64),
     };
-    let rows = gate_rows(&rows, &heard);
+    let rows = gate_rows(&rows, &heard, champion.router.categories());
     let bounds = Bounds {
         // Whoever changes the routes wants a router that knows them, though no traffic speaks of what is new.
         needs_gain: options.bounds.needs_gain && !has_other_routes(champion.router, challenger),
@@ -285,8 +285,12 @@ fn rows(config: &Config, gathered: &Gathered, options: &Options) -> (Split, Acco
     (split::split(rows, &examples), account)
 }
 
-/// The rows as the gate has them.
-fn gate_rows(rows: &[&Row], heard: &Heard) -> Vec<gate::Row> {
+/// The rows as the gate has them; `known`: the champion's categories.
+fn gate_rows(rows: &[&Row], heard: &Heard, known: &[CategoryId]) -> Vec<gate::Row> {
+    let is_new = |judged: &Judged| {
+        let said = judged.scores.first().map(|score| &score.category);
+        said.is_some_and(|said| said.as_str() != OUT_OF_DOMAIN && !known.contains(said))
+    };
     let older = rows.len() - heard.newest;
     rows.iter()
         .zip(heard.champion.iter().zip(&heard.challenger))
@@ -295,6 +299,7 @@ fn gate_rows(rows: &[&Row], heard: &Heard) -> Vec<gate::Row> {
             label: row.category.clone(),
             conversation: conversation::number(&row.conversation),
             is_newest: at >= older,
+            is_taken: is_new(challenger),
             champion: gate::Said::of(champion),
             challenger: gate::Said::of(challenger),
         })

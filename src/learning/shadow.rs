@@ -221,6 +221,7 @@ pub fn gate_row(row: &Compared, label: &CategoryId, conversation: u64) -> Option
         label: label.clone(),
         conversation,
         is_newest: false,
+        is_taken: false,
         champion: row.real.said(label)?,
         challenger: row.shadow.said(label)?,
     })

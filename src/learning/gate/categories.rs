@@ -43,11 +43,14 @@ pub(super) fn checks(sample: &Sample<'_>, bootstrap: &Bootstrap, bounds: &Bounds
 
 /// For each group, in how many conversations each router did better in it. A conversation counts once, however many rows
 /// it has, by what is left when its gains and losses cancel out; where it has one row, these are the rows.
+///
+/// What a new category takes away is left out: whoever adds one wants it to have questions that were others' before, and how
+/// many of them wrongly shows in the measure over all rows.
 fn witnesses(sample: &Sample<'_>) -> Vec<Pairs> {
     let mut nets: Vec<BTreeMap<usize, i64>> = vec![BTreeMap::new(); sample.groups().len()];
     for (at, row) in sample.rows().iter().enumerate() {
         let of_conversation = nets[sample.group_of(at)].entry(sample.conversation_of(at));
-        *of_conversation.or_default() += row.net();
+        *of_conversation.or_default() += if row.is_taken { 0 } else { row.net() };
     }
     nets.into_iter()
         .map(|nets| Pairs::of(nets.into_values()))
@@ -68,6 +71,7 @@ fn check(
         .enumerate()
         .filter(|(at, _)| sample.group_of(*at) == number)
         .map(|(_, row)| row);
+    let taken = rows.clone().filter(|row| row.is_taken).count();
     let interval = interval(sample, bootstrap, bounds.confidence, (number, rows.clone()));
     let accuracies = better::accuracies(rows);
     let [champion, challenger] = accuracies;
@@ -80,10 +84,14 @@ fn check(
         (false, _) => "loses no more than its margin",
     };
     let words = format!(
-        "{} {said}: {} on {} rows (p of a loss = {p_value:.4}, corrected for all categories)",
+        "{} {said}: {} on {} rows{} (p of a loss = {p_value:.4}, corrected for all categories)",
         group.in_words(),
         better::in_words(accuracies, interval),
-        group.rows
+        group.rows,
+        match taken {
+            0 => String::new(),
+            taken => format!(", of which categories that are new take {taken}"),
+        }
     );
     group
         .check(ending, bounds, words)

@@ -278,6 +278,28 @@ fn where_the_routes_have_changed_it_is_enough_to_be_no_worse() {
 }
 
 #[test]
+fn what_a_new_category_takes_is_held_against_no_other() {
+    let mut rows = much_better(2000);
+    let label = rows[0].label.clone();
+    let of_category = rows.iter_mut().filter(|row| row.label == label);
+    for row in of_category.step_by(3) {
+        (row.champion.is_right, row.challenger.is_right) = (true, false);
+        row.is_taken = true;
+    }
+    let loses = |rows: &[Row]| {
+        let judgement = judge(rows, Itself::default(), &bounds(), 7);
+        let mut checks = judgement.checks.into_iter();
+        let check = checks.find(|check| check.category.as_ref() == Some(&label));
+        check.map(|check| (check.ending, check.words)).unwrap()
+    };
+    let (ending, words) = loses(&rows);
+    assert_eq!(ending, Ending::Passed, "{words}");
+    assert!(words.contains("categories that are new take"), "{words}");
+    rows.iter_mut().for_each(|row| row.is_taken = false);
+    assert_eq!(loses(&rows).0, Ending::Failed);
+}
+
+#[test]
 fn who_routes_twice_as_much_may_send_more_of_it_astray() {
     // Of two thousand rows the champion routes 500, 60 of them wrong; the challenger all, 200 of them wrong.
     let mut rows = much_better(2000);

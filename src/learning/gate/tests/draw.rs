@@ -131,6 +131,7 @@ impl World {
             label: self.labels[class].clone(),
             conversation,
             is_newest: false,
+            is_taken: false,
             champion,
             challenger: Said {
                 confidence: if is_alike {
