@@ -382,7 +382,8 @@ async fn what_feedback_teaches_is_promoted_served_and_taken_back_while_the_serve
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expert_that_does_better_takes_over_its_category_in_the_mapping_of_a_running_server() {
     let house = House::with_two_experts().await;
-    for at in 0..120 {
+    // Of so many each expert has the twenty rewards that a proposal needs, however the draws fall.
+    for at in 0..180 {
         for (name, words) in WORDS {
             let known = &words[..KNOWN_WORDS];
             let (one, other) = (known[at % KNOWN_WORDS], known[at / 5 % KNOWN_WORDS]);
