@@ -1,6 +1,7 @@
 //! Router and mapping together: request → decision. What is served under the model name `coterie`.
 
 mod ruling;
+mod target;
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,9 +10,9 @@ use serde_json::Value;
 
 use crate::{
     chat::{ChatRequest, InvalidRequest, fields},
-    config::{Capability, Config, ExpertConfig, MappingConfig, Prefer, Preference},
+    config::{Config, ExpertConfig, MappingConfig, Prefer, Preference},
     decision::{Decision, Explained, Features, Reason},
-    ids::{CategoryId, ExpertId, OUT_OF_DOMAIN},
+    ids::{CategoryId, OUT_OF_DOMAIN},
     instruction::{Instructed, tier::Tier},
     mapping::{
         Chance, Demand, Mapping, OverBudget, Posteriors, Predicted, PreferNotAllowed, Quality,
@@ -24,11 +25,8 @@ use crate::{
     trial::Trial,
 };
 use ruling::Ruling;
-
-/// The model name under which the composition is served.
-pub const MODEL_NAME: &str = "coterie";
-/// Its other name, the one that peers use.
-pub const MODEL_ALIAS: &str = "auto";
+use target::Names;
+pub use target::{MODEL_ALIAS, MODEL_NAME, Target};
 
 /// A router and a mapping, which may be replaced while questions are decided.
 pub struct Composition {
@@ -38,9 +36,7 @@ pub struct Composition {
     posteriors: ArcSwap<Posteriors>,
     /// The router's last tier; none where nobody is asked what a question demands.
     instruction: Option<Tier>,
-    /// Those that answer conversations, and those that do not.
-    experts: Vec<ExpertId>,
-    others: Vec<ExpertId>,
+    names: Names,
 }
 
 /// A router that decides for a share of the sessions instead of the one in force.
@@ -102,17 +98,6 @@ pub struct Ruled {
     started: Instant,
 }
 
-/// Who is to answer, by the model name that the client sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// `coterie`, `auto`: whoever the router and the mapping choose.
-    Composition,
-    /// `coterie/<category>`: whoever the mapping chooses for the category.
-    Category(CategoryId),
-    /// An expert's id.
-    Expert(ExpertId),
-}
-
 /// Why there is no decision on a question.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Undecided {
@@ -164,21 +149,13 @@ impl Composition {
     /// Joins a router with the configured mapping.
     pub fn new(config: &Config, router: Router) -> Self {
         let mapping = open_mapping(config.mapping.clone(), &config.experts);
-        let experts = config.experts.iter();
-        let (chat, others): (Vec<_>, Vec<_>) =
-            experts.partition(|expert| expert.capabilities.contains(&Capability::Chat));
-        let ids = |experts: Vec<&ExpertConfig>| {
-            let ids = experts.into_iter().map(|expert| expert.id.clone());
-            ids.collect()
-        };
         Self {
             router: ArcSwap::from_pointee(router),
             canary: ArcSwapOption::empty(),
             mapping: ArcSwap::from_pointee(mapping),
             posteriors: ArcSwap::default(),
             instruction: None,
-            experts: ids(chat),
-            others: ids(others),
+            names: Names::of(&config.experts),
         }
     }
 
@@ -248,40 +225,7 @@ impl Composition {
 
     /// Reads a model name; none if nothing is served under it.
     pub fn target(&self, model: &str) -> Option<Target> {
-        self.target_by(&self.router.load(), model)
-    }
-
-    fn target_by(&self, router: &Router, model: &str) -> Option<Target> {
-        if model == MODEL_NAME || model == MODEL_ALIAS {
-            return Some(Target::Composition);
-        }
-        if let Some(category) = model
-            .strip_prefix(MODEL_NAME)
-            .and_then(|rest| rest.strip_prefix('/'))
-        {
-            let known = router
-                .categories()
-                .iter()
-                .find(|known| known.as_str() == category);
-            return known.cloned().map(Target::Category);
-        }
-        self.experts
-            .iter()
-            .find(|expert| expert.as_str() == model)
-            .cloned()
-            .map(Target::Expert)
-    }
-
-    /// Why nobody answers under a model name.
-    fn no_target(&self, router: &Router, model: &str) -> Undecided {
-        let mut embed = self.others.iter().map(ExpertId::as_str);
-        let embeds = model == router.encoder().name() || embed.any(|known| known == model);
-        let model = model.to_owned();
-        if embeds {
-            Undecided::AnswersNothing { model }
-        } else {
-            Undecided::UnknownModel { model }
-        }
+        self.names.target(&self.router.load(), model)
     }
 
     /// Step one: works out what the question is about. One that cannot be classified belongs to no category; one of a
@@ -299,8 +243,8 @@ impl Composition {
         let started = Instant::now();
         let (router, mapping) = (self.router(), self.mapping());
         let prefer = mapping.prefer(wish.prefer)?;
-        let Some(target) = self.target_by(&router, &request.model) else {
-            return Err(self.no_target(&router, &request.model));
+        let Some(target) = self.names.target(&router, &request.model) else {
+            return Err(self.names.nobody(&router, &request.model));
         };
         let router = self.canary_for(&target, wish.lot).unwrap_or(router);
         // A session may be older than the router: it may hold a category that is no more.

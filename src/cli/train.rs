@@ -8,7 +8,7 @@ use super::{CliError, ConfigArgs, asking, load, output};
 use crate::{
     clock,
     config::{Config, Environment, Exposure},
-    ids::CategoryId,
+    ids::{CategoryId, is_category_name},
     learning::{retrain::STATEMENTS_MAX, teaching},
     outcome::Spending,
     registry,
@@ -170,8 +170,7 @@ fn warn_of_odd_rows(dataset: &Dataset) {
             dataset.blank
         ));
     }
-    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let is_odd = |category: &&CategoryId| !category.as_str().chars().all(is_word);
+    let is_odd = |category: &&CategoryId| !is_category_name(category.as_str());
     let odd: Vec<&CategoryId> = dataset.categories.iter().filter(is_odd).collect();
     if let Some(first) = odd.first() {
         output::note(&format!(

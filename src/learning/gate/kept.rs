@@ -63,22 +63,24 @@ pub(super) fn checks(rows: &[Row], bounds: &Bounds) -> [Check; 3] {
     ]
 }
 
+/// How many rows a router routes, and how many of these rightly.
+fn routed(rows: &[Row], said: fn(&Row) -> Said) -> (usize, usize) {
+    let routed = rows.iter().map(said).filter(|said| said.is_routed);
+    let right = routed.clone().filter(|said| said.is_right).count();
+    (routed.count(), right)
+}
+
 /// The share of what a router routes that is wrong; none where it routes nothing.
-fn misrouted_of_routed(rows: &[Row], said: impl Fn(&Row) -> Said) -> Option<f64> {
-    let routed: Vec<Said> = rows
-        .iter()
-        .map(said)
-        .filter(|said| said.is_routed)
-        .collect();
-    let wrong = routed.iter().filter(|said| !said.is_right).count();
-    (!routed.is_empty()).then(|| wrong as f64 / routed.len() as f64)
+fn misrouted(rows: &[Row], said: fn(&Row) -> Said) -> Option<f64> {
+    let (routed, right) = routed(rows, said);
+    (routed > 0).then(|| (routed - right) as f64 / routed as f64)
 }
 
 /// What stands in the place of what is misrouted where no more is wrong of what the challenger routes than of what the champion
 /// does: who routes twice as many questions sends more of them astray, and keeps the promise no worse.
 fn no_bolder(rows: &[Row], bounds: &Bounds) -> Option<Check> {
-    let champion = misrouted_of_routed(rows, |row| row.champion)?;
-    let challenger = misrouted_of_routed(rows, |row| row.challenger)?;
+    let champion = misrouted(rows, |row| row.champion)?;
+    let challenger = misrouted(rows, |row| row.challenger)?;
     if challenger > champion {
         return None;
     }
@@ -100,9 +102,7 @@ fn no_bolder(rows: &[Row], bounds: &Bounds) -> Option<Check> {
 /// What stands in the place of what is settled where the champion misroutes more of what it routes than may be: a challenger
 /// that keeps the promise must refuse some of that.
 fn broken_promise(rows: &[Row], bounds: &Bounds) -> Option<Check> {
-    let routed = rows.iter().filter(|row| row.champion.is_routed);
-    let right = routed.clone().filter(|row| row.champion.is_right).count();
-    let routed = routed.count();
+    let (routed, right) = routed(rows, |row| row.champion);
     let misrouted_at_least = 1.0 - misroute_upper(right, routed, BROKEN_LEVEL);
     if routed == 0 || misrouted_at_least <= bounds.misroute_max {
         return None;
