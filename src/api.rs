@@ -23,7 +23,10 @@ mod route;
 mod sse;
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -32,14 +35,15 @@ use axum::{
     routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{app::App, clock};
+use crate::{app::App, clock, expert::ExpertError};
 use error::ApiError;
 
-/// What the handlers share.
-#[derive(Clone)]
-pub struct ApiState {
+/// What the handlers share. Every request clones it, so that it is behind one count.
+pub type ApiState = Arc<Shared>;
+
+/// The parts of [`ApiState`].
+pub struct Shared {
     app: Arc<App>,
     metrics: PrometheusHandle,
     ready: Arc<AtomicBool>,
@@ -47,50 +51,56 @@ pub struct ApiState {
     started_at_s: i64,
 }
 
-impl ApiState {
+impl Shared {
     /// Everything that the endpoints need; `ready` turns false when the server begins to shut down: no question is taken
     /// from then on.
-    pub fn new(app: Arc<App>, metrics: PrometheusHandle, ready: Arc<AtomicBool>) -> Self {
-        Self {
+    pub fn new(app: Arc<App>, metrics: PrometheusHandle, ready: Arc<AtomicBool>) -> ApiState {
+        Arc::new(Self {
             app,
             metrics,
             ready,
             started: Instant::now(),
             started_at_s: clock::now_ms() / 1000,
+        })
+    }
+
+    /// Refuses a question once the server shuts down: it would be cut off in the middle.
+    fn refuse_unless_ready(&self) -> Result<(), ApiError> {
+        if self.ready.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(ExpertError::ShuttingDown.into())
         }
     }
 }
 
-/// Every endpoint.
+/// Every endpoint. Each layer is paid for by every request, with a copy of all that is below it.
 pub fn endpoints(state: ApiState) -> Router {
-    let if_open = middleware::from_fn_with_state(state.clone(), health::refuse_unless_ready);
     let mut limited = Router::new()
-        .route("/chat/completions", post(chat::answer))
-        .route("/completions", post(completions::answer))
-        .route("/messages", post(messages::answer))
-        .route("/responses", post(responses::answer))
-        .route("/embeddings", post(embeddings::embed))
-        .route_layer(if_open.clone())
-        .route("/feedback", post(feedback::give));
+        .route("/v1/chat/completions", post(chat::answer))
+        .route("/v1/completions", post(completions::answer))
+        .route("/v1/messages", post(messages::answer))
+        .route("/v1/responses", post(responses::answer))
+        .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/feedback", post(feedback::give));
     if !state.app.quotas.are_none() {
         limited = limited.route_layer(middleware::from_fn_with_state(state.clone(), quota::note));
     }
-    let v1 = limited
-        .route("/models", get(models::list))
-        .route("/models/{*id}", get(models::one))
-        .route("/route", post(route::decide).route_layer(if_open))
-        .layer(middleware::from_fn_with_state(
+    let for_callers = limited
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .route("/v1/route", post(route::decide))
+        .route_layer(middleware::from_fn_with_state(
             state.clone(),
             auth::require_key,
         ));
     Router::new()
-        .nest("/v1", v1)
+        .merge(for_callers)
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .fallback(error::no_such_endpoint)
         .method_not_allowed_fallback(error::wrong_method)
-        .layer(CatchPanicLayer::custom(error::panicked))
         .layer(middleware::from_fn(dialect::tell_in_its_own))
         .with_state(state)
 }

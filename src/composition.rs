@@ -372,9 +372,9 @@ impl Composition {
         let router = Arc::clone(&ruled.router);
         let (decision, usd_estimate) = self.choose(ruled, wish.today, &wish.resting)?;
         let features = Features {
+            leaning: query.leaning(),
             question: query.text,
             context: query.context,
-            leaning: query.leaning,
             encoder: router.encoder().name().to_owned(),
             prompt_tokens_estimate: demand.prompt_tokens,
             usd_estimate,

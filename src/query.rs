@@ -39,8 +39,8 @@ pub struct Query {
     pub text: String,
     /// The ask behind what it may lean on; none where nothing came before, or where it leans on none of it.
     pub context: Option<String>,
-    /// The probability that the ask keeps to the topic of what came before it, 0 to 1, from its words.
-    pub leaning: f32,
+    /// See [`leaning`](Self::leaning); none where nothing came before: then it is told when somebody asks.
+    leaning: Option<f32>,
 }
 
 impl Query {
@@ -60,7 +60,7 @@ impl Query {
         Self {
             text,
             context,
-            leaning,
+            leaning: Some(leaning),
         }
     }
 
@@ -70,11 +70,24 @@ impl Query {
     }
 
     fn alone(ask: &str) -> Self {
-        let text = length::cut(ask);
         Self {
+            text: length::cut(ask),
             context: None,
-            leaning: leaning::of(&text, ""),
-            text,
+            leaning: None,
+        }
+    }
+
+    /// The probability that the ask keeps to the topic of what came before it, 0 to 1, from its words.
+    pub fn leaning(&self) -> f32 {
+        self.leaning.unwrap_or_else(|| leaning::of(&self.text, ""))
+    }
+
+    /// A question of which it is known how much it leans.
+    #[cfg(test)]
+    pub(crate) fn leaning_by(text: &str, leaning: f32) -> Self {
+        Self {
+            leaning: Some(leaning),
+            ..Self::alone(text)
         }
     }
 
@@ -86,7 +99,7 @@ impl Query {
     /// The reading by which the ask is likelier understood: what is kept of a question, for people and for training.
     pub fn likelier_reading(&self) -> &str {
         match &self.context {
-            Some(context) if self.leaning >= LEANING_LIKELY => context,
+            Some(context) if self.leaning() >= LEANING_LIKELY => context,
             _ => &self.text,
         }
     }
@@ -357,7 +370,7 @@ mod tests {
                 prop_assert!(text.len() <= 4 * 1024);
                 prop_assert_eq!(text.trim(), text.as_str());
             }
-            prop_assert!((0.0..=1.0).contains(&query.leaning));
+            prop_assert!((0.0..=1.0).contains(&query.leaning()));
         }
 
         #[test]

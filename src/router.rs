@@ -222,7 +222,7 @@ impl Router {
         }
         let alone = self.read(&query.text).await?;
         let said = match &query.context {
-            Some(context) => conversation::pool(alone, &self.read(context).await?, query.leaning),
+            Some(context) => conversation::pool(alone, &self.read(context).await?, query.leaning()),
             None => alone,
         };
         Ok(match self.doubted(&query.text, &said) {

@@ -18,7 +18,7 @@ use std::{
 use tokio::net::TcpListener;
 
 use crate::{
-    api::{self, ApiState},
+    api,
     app::{App, AppError},
     config::{Config, Exposure},
     telemetry,
@@ -116,7 +116,7 @@ impl Server {
         self.app.spawn(Arc::clone(&self.app).watch_for_drift());
         self.app.spawn(Arc::clone(&self.app).warm_up());
         self.app.spawn(Arc::clone(&self.app).follow_rewards());
-        let state = ApiState::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
+        let state = api::Shared::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
         let mut connections = Connections::new(api::endpoints(state), Patience::default());
         connections.accept_until(&self.listener, stop).await;
 

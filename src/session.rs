@@ -114,7 +114,8 @@ impl Stickiness {
 
 /// How many times likelier it is that the ask keeps to the session's topic than that it does not.
 fn odds(query: &Query) -> f32 {
-    let odds = query.leaning / (1.0 - query.leaning).max(f32::EPSILON);
+    let leaning = query.leaning();
+    let odds = leaning / (1.0 - leaning).max(f32::EPSILON);
     match query.context {
         Some(_) => ODDS_WITH_CONTEXT * odds,
         None => odds,
@@ -154,11 +155,7 @@ mod tests {
     }
 
     fn leaning(leaning: f32) -> Query {
-        Query {
-            text: "…".into(),
-            context: None,
-            leaning,
-        }
+        Query::leaning_by("…", leaning)
     }
 
     fn why(standing: Standing, probabilities: &[(&str, f32)], query: &Query) -> Why {

@@ -51,7 +51,8 @@ impl Claims {
 impl FromRequestParts<ApiState> for Claims {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &ApiState) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        state.refuse_unless_ready()?;
         let sticky = if is_on(&parts.headers, &STICKY)? {
             Sticky::On
         } else {

@@ -1,6 +1,8 @@
 //! What the endpoints of other dialects share: the path of a question, which is that of chat completions, and errors in
 //! the shape that the clients of a path know.
 
+use std::panic::AssertUnwindSafe;
+
 use axum::{
     Json,
     extract::Request,
@@ -8,6 +10,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -50,10 +53,12 @@ pub(super) async fn answer<W: DialectWriter>(
 }
 
 /// Gives an error the shape that the path's clients know, whoever refused: a handler, the check of the key, the reader of
-/// the body, the table of endpoints. And tells of the client's quota in the names that they know.
+/// the body, the table of endpoints; a handler that panicked is one more. And tells of the client's quota in the names that
+/// they know.
 pub(super) async fn tell_in_its_own(request: Request, next: Next) -> Response {
     let dialect = Dialect::of_path(request.uri().path());
-    let mut response = next.run(request).await;
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(error::panicked);
     quota::tell(dialect, &mut response);
     let Some(dialect) = dialect else {
         return response;

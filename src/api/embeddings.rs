@@ -34,6 +34,7 @@ pub(super) async fn embed(
     Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
+    state.refuse_unless_ready()?;
     let body = fields::body(body.value)?;
     let model = fields::required_string(&body, "model")?;
     let quota = state.app.quotas.of(caller.key_name.as_deref());

@@ -4,15 +4,13 @@ use std::sync::atomic::Ordering;
 
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 
-use super::{ApiError, ApiState};
-use crate::expert::ExpertError;
+use super::ApiState;
 
 /// The process lives.
 pub(super) async fn live() -> &'static str {
@@ -36,19 +34,6 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
     });
     (status, Json(body)).into_response()
-}
-
-/// Takes no question once the server shuts down: it would be cut off in the middle.
-pub(super) async fn refuse_unless_ready(
-    State(state): State<ApiState>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    if state.ready.load(Ordering::Relaxed) {
-        Ok(next.run(request).await)
-    } else {
-        Err(ExpertError::ShuttingDown.into())
-    }
 }
 
 /// Prometheus' text format.

@@ -194,7 +194,10 @@ impl Mask {
         let mut masked = String::new();
         let mut copied_to = 0;
         let mut search_from = 0;
-        while let Some(hit) = self.pattern.captures_at(text, search_from) {
+        // Whether there is a hit is told without any memory, and mostly there is none.
+        while self.pattern.is_match_at(text, search_from)
+            && let Some(hit) = self.pattern.captures_at(text, search_from)
+        {
             let secret = hit.name("secret").unwrap_or_else(|| hit.get_match());
             if let Some(length) = (self.length)(secret.as_str()) {
                 masked.push_str(&text[copied_to..secret.start()]);

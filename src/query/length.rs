@@ -37,6 +37,9 @@ pub(super) fn beginning(text: &str, pieces_max: usize) -> &str {
 /// `text` without control and formatting characters, each run of white space reduced to one space, or to one line
 /// break if it had any.
 pub(super) fn tidy(text: &str) -> String {
+    if is_tidy(text) {
+        return text.to_owned();
+    }
     let mut tidy = String::with_capacity(text.len());
     let mut gap = None;
     for c in text.chars() {
@@ -55,6 +58,16 @@ pub(super) fn tidy(text: &str) -> String {
         }
     }
     tidy
+}
+
+/// Whether a text is plain letters and signs with single spaces between them, as most are: then nothing is to be done.
+fn is_tidy(text: &str) -> bool {
+    let mut gap = true;
+    let no_gap_follows_another = text.bytes().all(|byte| {
+        let was_gap = std::mem::replace(&mut gap, byte == b' ');
+        byte.is_ascii_graphic() || (gap && !was_gap)
+    });
+    no_gap_follows_another && (text.is_empty() || !gap)
 }
 
 /// Characters that nobody sees: joiners, marks of direction, byte order marks, tags.
@@ -95,6 +108,12 @@ mod tests {
             ("\u{feff}\u{202e}x", "x"),
             ("a\u{3000}b", "a b"),
             (" \u{200b} ", ""),
+            ("", ""),
+            ("a b", "a b"),
+            ("a  b", "a b"),
+            (" a", "a"),
+            ("a ", "a"),
+            ("é  b", "é b"),
         ];
         for (text, expected) in cases {
             assert_eq!(tidy(text), expected, "{text:?}");

@@ -10,10 +10,10 @@ use crate::{
     },
 };
 
-/// Rows of the statements that insert, of which the largest that fits is taken: each statement is a way to SQLite's thread
-/// and back, which on a busy machine costs more than the rows, and few sizes are few statements to prepare and keep.
-/// SQLite takes at most 32766 values in one.
-pub(super) const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
+/// Rows of the statements that insert, of which the largest that fits is taken. Each statement is a way to SQLite's thread
+/// and back, so that few rows cost more; but for as long as one takes, a core of a small machine is taken from the answers,
+/// which the slowest of them feel. Few sizes are few statements to prepare and keep.
+pub(super) const INSERT_ROWS: [usize; 3] = [32, 8, 1];
 
 impl Store {
     /// Writes outcomes, all or none. One that is there already is left as it is, so a batch whose fate is unknown may be
@@ -29,7 +29,7 @@ impl Store {
 
     async fn try_write(&self, outcomes: &[Outcome]) -> sqlx::Result<()> {
         // The write lock is taken at once: a transaction that starts as a reader can be refused it half way.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.outcomes.begin_with("BEGIN IMMEDIATE").await?;
         let mut rest = outcomes;
         for rows in INSERT_ROWS {
             while let Some((next, others)) = rest.split_at_checked(rows) {

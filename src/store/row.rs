@@ -17,6 +17,9 @@ use crate::{
     outcome::Outcome,
 };
 
+/// Length that the JSON of one column seldom exceeds: a text that grows is copied several times.
+const JSON_BYTES_USUAL: usize = 1024;
+
 /// An outcome as it lies in the store; the columns of `outcomes`, explained in the migrations.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the schema explains every column")]
@@ -174,7 +177,11 @@ impl<'a> AttemptRow<'a> {
 
 /// These types have no keys that are not texts, so nothing in them can fail to be JSON.
 pub(super) fn json_text(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    let mut text = Vec::with_capacity(JSON_BYTES_USUAL);
+    let written = serde_json::to_writer(&mut text, value).ok();
+    written
+        .and_then(|()| String::from_utf8(text).ok())
+        .unwrap_or_default()
 }
 
 fn probability(value: f64) -> Option<f64> {

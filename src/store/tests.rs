@@ -206,6 +206,12 @@ proptest! {
             store.write(&[outcome]).await.unwrap();
             let stored = store.outcome("a").await.unwrap().unwrap();
             assert_eq!(stored.confidence.is_none(), confidence.is_nan());
+            // CHECKs are not looked at when outcomes are written.
+            let found: String = sqlx::query_scalar("PRAGMA integrity_check")
+                .fetch_one(&store.pool)
+                .await
+                .unwrap();
+            assert_eq!(found, "ok");
         });
     }
 }

@@ -118,8 +118,15 @@ fn letters(bordered: &str, each: &mut impl FnMut(Gram<'_>, u64)) {
         begun.copy_within(1.., 0);
         begun[*LETTERS.end() - 1] = (at, HASH_OF_NOTHING);
         let end = at + c.len_utf8();
-        for (_, hash) in &mut begun {
-            *hash = hash_on(*hash, &bordered.as_bytes()[at..end]);
+        let letter = &bordered.as_bytes()[at..end];
+        match letter {
+            // Of a length that is known, all four are worked on at once.
+            [byte] => begun
+                .iter_mut()
+                .for_each(|(_, hash)| *hash = hash_on(*hash, &[*byte])),
+            _ => begun
+                .iter_mut()
+                .for_each(|(_, hash)| *hash = hash_on(*hash, letter)),
         }
         for letters in LETTERS {
             if count + 1 >= letters {
