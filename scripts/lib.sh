@@ -15,6 +15,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 need_rust() {
   command -v cc >/dev/null || install_package gcc
+  command -v make >/dev/null || install_package make
   command -v cargo >/dev/null && return
   say "installing Rust"
   if command -v apt-get >/dev/null && apt-cache show rustup >/dev/null 2>&1; then

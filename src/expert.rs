@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 
 pub use attempts::{Attempt, AttemptId, Attempts, Role};
 pub use breaker::{Circuit, Why};
-pub use call::{Call, Tried};
+pub use call::{Affinity, Call, Tried};
 pub use class::{ErrorClass, Next};
 pub use error::{ExpertError, Refused};
 pub use gate::{Gate, Limits};

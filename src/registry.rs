@@ -227,7 +227,7 @@ async fn open_registered(
 
 /// Where a router lies: among the artefacts, else where it was registered. The artefacts may have been moved or copied since,
 /// with all that is around them.
-fn folder_of(config: &Config, registered: &Registered) -> PathBuf {
+pub(crate) fn folder_of(config: &Config, registered: &Registered) -> PathBuf {
     let among = config.router.artefacts.join(registered.id.as_str());
     match among.join(MANIFEST_FILE).exists() {
         true => among,

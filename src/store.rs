@@ -58,7 +58,11 @@ const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for a free connection: longer than any connection waits for the file itself.
 const CONNECTION_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Size to which the write-ahead log is cut back after a checkpoint, so that one large prune does not leave it large.
+/// Pages of the write-ahead log from which on it is moved into the file: 16 MiB. A page that is written again and again, as those
+/// of indexes are, is moved once.
+const WAL_PAGES_MAX: &str = "4096";
+
+/// Size to which the write-ahead log is cut back after that, so that one large prune does not leave it large.
 const WAL_BYTES_MAX: &str = "16777216";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -148,6 +152,7 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         // Pruned text is overwritten, not only unlinked.
         .pragma("secure_delete", "ON")
+        .pragma("wal_autocheckpoint", WAL_PAGES_MAX)
         .pragma("journal_size_limit", WAL_BYTES_MAX)
 }
 

@@ -17,6 +17,9 @@ use crate::{
 
 const RUNS: usize = 200;
 
+/// Runs between two lines that say how it goes: all take an hour where nothing else runs.
+const TOLD_EVERY: usize = 20;
+
 /// Labelled questions.
 const LABELLED: usize = 400;
 
@@ -121,6 +124,9 @@ pub(crate) async fn run(files: &[PathBuf]) {
             serve(&house);
             served += 1;
         }
+        if (run + 1) % TOLD_EVERY == 0 {
+            println!("after {} runs: the registry is whole", run + 1);
+        }
     }
     println!(
         "{RUNS} retrainings, promotions and roll-backs killed at a random moment ({cut_short} before their end): the registry \
@@ -166,6 +172,7 @@ fn check(listed: &Value) {
         .unwrap();
     let folder = PathBuf::from(router["folder"].as_str().unwrap());
     coterie::router::artefact::Artefact::read(&folder).unwrap();
+    coterie::learning::learnt::Learnt::read(&folder).unwrap();
 }
 
 /// Questions go by the router that is in force, and by no other in its place.

@@ -5,7 +5,8 @@
 //!   of it wrong, and four retrainings; the accuracy on rows that nobody has seen after each.
 //! - `shift`: the same server, until two categories are asked for no more and one that no route covers is: how soon that is
 //!   noticed, what is proposed, and whether it is routed once it was accepted and learnt.
-//! - `adversary`: a hundred times the same in small, where three tenths of the feedback are one client's lies.
+//! - `adversary`: a hundred times the same in small, where three tenths of the feedback are one client's lies. `--runs 20..40`
+//!   does some of them: all take hours.
 //! - `kill`: two hundred retrainings, promotions and roll-backs that are killed at a random moment of their own duration; the
 //!   registry must be whole after each.
 #![expect(
@@ -21,7 +22,7 @@ mod replay;
 mod rows;
 mod shift;
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,9 +51,18 @@ fn main() {
         runtime.block_on(shift::run(&labels));
     }
     if is_wanted("adversary") {
-        runtime.block_on(adversary::run(&labels));
+        runtime.block_on(adversary::run(&labels, runs(&arguments)));
     }
     if is_wanted("kill") {
         runtime.block_on(kill::run(&labels));
     }
+}
+
+/// The runs that were asked for; without a word all of them.
+fn runs(arguments: &[String]) -> Range<u64> {
+    let Some(at) = arguments.iter().position(|argument| argument == "--runs") else {
+        return adversary::RUNS;
+    };
+    let (first, end) = arguments[at + 1].split_once("..").unwrap();
+    first.parse().unwrap()..end.parse().unwrap()
 }

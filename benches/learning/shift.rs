@@ -33,6 +33,9 @@ const LOOK_EVERY: usize = 25;
 /// Rows of the new category that nobody sees.
 const UNSEEN: usize = 100;
 
+/// One in 20,000 is promised.
+const FALSE_ALARMS_MAX: usize = 1;
+
 /// After how many questions a change has to be noticed.
 const NOTICED_WITHIN: usize = 300;
 
@@ -75,6 +78,7 @@ pub(crate) async fn run(files: &[PathBuf]) {
             "{} questions without a change: {before} alarms",
             quiet.len()
         );
+        assert!(before <= FALSE_ALARMS_MAX, "{before} false alarms");
         let asked = unsaid_where(asked(&later, &classes), is_new);
         let noticed = noticed(&house, base, &asked, before).await;
         println!("noticed after {noticed:?} questions");

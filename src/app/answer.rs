@@ -14,7 +14,7 @@ use crate::{
     composition::{Undecided, Wish},
     config::{Preference, Sticky},
     decision::{Decision, Explained, Reason},
-    expert::{Answer, Answered, Attempts, Call, ExpertError, Role},
+    expert::{Affinity, Answer, Answered, Attempts, Call, ExpertError, Role},
     heavy,
     ids::ExpertId,
     instruction::{HEARD, Instructed},
@@ -102,9 +102,7 @@ impl App {
             let query = Query::from_messages(&request.messages);
             (query, asked.claim.membership(&request))
         });
-        // A conversation that begins has nothing in a provider's cache: it goes where there is room.
-        let goes_on = membership.as_ref().filter(|session| !session.begins);
-        let endpoint_of = goes_on.map(|session| session.key.hash64());
+        let affinity = affinity(membership.as_ref());
         let tag = membership.as_ref().map(|it| self.sessions.tag(&it.key));
         let lot = lot(membership.as_ref()).unwrap_or_else(rand::random);
         let session = self.sticky(membership);
@@ -130,7 +128,7 @@ impl App {
         self.show_to_shadow(ticket.id(), query, &decision);
         let choices = Choices::new(request.choices_wanted);
         let call = Call {
-            session: endpoint_of,
+            session: affinity,
             attempts: ticket.attempts(),
             ..self.call(request, &decision, asked.at)
         };
@@ -303,6 +301,14 @@ impl App {
             }
         }
     }
+}
+
+/// By what an endpoint is chosen; none where nothing tells the session.
+fn affinity(membership: Option<&Membership>) -> Option<Affinity> {
+    membership.map(|session| Affinity {
+        key: session.key.hash64(),
+        begins: session.begins,
+    })
 }
 
 /// By what a session is drawn for a canary; none where nothing tells the session.

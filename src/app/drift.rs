@@ -6,7 +6,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use metrics::counter;
 use tokio::{
     select,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, sleep},
 };
 use tracing::warn;
 
@@ -21,6 +21,13 @@ use crate::{
 /// Time between two looks; a change shows after hundreds of questions.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Pages that one look reads: some tenths of a second. What is left is for the next ones.
+const PAGES_MAX: usize = 5;
+
+/// While there is something left, answers have the machine for so many times as long as a look took: of a million outcomes, all
+/// are read within minutes, and of more than a core can look at, the watch is behind until there are fewer.
+const LEFT_ALONE: u32 = 9;
+
 /// Looks after which the tests are kept, though there was no alarm: what is read again after a crash is some minutes' worth.
 const LOOKS_PER_KEEP: u32 = 10;
 
@@ -33,28 +40,34 @@ impl App {
     pub async fn watch_for_drift(self: Arc<Self>) {
         let started_ms = clock::now_ms();
         let mut watching = None;
-        let mut tick = interval(LOOK_INTERVAL);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            select! {
-                () = self.cancel.cancelled() => return,
-                _ = tick.tick() => {}
-            }
+            let began = Instant::now();
             let looked = select! {
                 () = self.cancel.cancelled() => return,
                 looked = self.look_for_drift(&mut watching, started_ms) => looked,
             };
-            if let Err(error) = looked {
+            let is_at_end = looked.unwrap_or_else(|error| {
                 tell_unread(&error);
+                true
+            });
+            let pause = if is_at_end {
+                LOOK_INTERVAL
+            } else {
+                LOOK_INTERVAL.min(began.elapsed() * LEFT_ALONE)
+            };
+            select! {
+                () = self.cancel.cancelled() => return,
+                () = sleep(pause) => {}
             }
         }
     }
 
+    /// Looks at some of what came; whether that was all.
     async fn look_for_drift(
         &self,
         watching: &mut Option<Watching>,
         started_ms: i64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let now_ms = clock::now_ms();
         let watching = match watching {
             Some(watching) => watching,
@@ -62,10 +75,11 @@ impl App {
         };
         let router = self.composition.router();
         let encoder = router.artefact().static_encoder.as_ref();
-        let caught_up = watching.watch.catch_up(&self.store, encoder, now_ms).await;
+        let some = (&self.store, PAGES_MAX);
+        let caught_up = watching.watch.read_on(some, encoder, now_ms).await;
         let tells_from_ms = watching.tells_from_ms(started_ms);
         tell(&caught_up.alarms, tells_from_ms, started_ms);
-        watching.is_caught_up |= caught_up.error.is_none();
+        watching.is_caught_up |= caught_up.is_at_end;
         watching.looks += 1;
         // What was told is not to be told again, and what was not is not to be lost.
         let is_due = !caught_up.alarms.is_empty() || watching.looks >= LOOKS_PER_KEEP;
@@ -75,7 +89,7 @@ impl App {
                 tell_unkept(&error);
             }
         }
-        caught_up.error.map_or(Ok(()), Err)
+        caught_up.error.map_or(Ok(caught_up.is_at_end), Err)
     }
 
     async fn begin_watching(&self, now_ms: i64) -> Result<Watching, StoreError> {

@@ -163,7 +163,7 @@ async fn watched(config: &Config, store: &Store, router: &Router) -> Result<Watc
     let watch = Watch::begin(store, questions, now_ms).await;
     let mut watch = watch.map_err(CliError::failed)?;
     let encoder = router.artefact().static_encoder.as_ref();
-    let CaughtUp { alarms, error } = watch.catch_up(store, encoder, now_ms).await;
+    let CaughtUp { alarms, error, .. } = watch.catch_up(store, encoder, now_ms).await;
     if let Some(error) = error {
         return Err(CliError::failed(error));
     }

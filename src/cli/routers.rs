@@ -13,7 +13,7 @@ use crate::{
     clock,
     config::{Config, Environment, Exposure},
     ids::RouterId,
-    registry::{Promotion, Registered},
+    registry::{self, Promotion, Registered},
     router::artefact::Artefact,
     store::{Promoter, PromotionError, Store},
     trial::{Share, TrialKind},
@@ -136,7 +136,7 @@ impl ChangeArgs {
             expected: None,
         };
         let made = match &id {
-            Some(id) => match openable(&store, id).await {
+            Some(id) => match openable(&config, &store, id).await {
                 Ok(()) => store.promote(id, promoter).await,
                 Err(error) => {
                     store.close().await.map_err(CliError::failed)?;
@@ -161,13 +161,14 @@ impl ChangeArgs {
     }
 }
 
-/// Whether the artefact of a registered router is there and whole: a server would refuse any other.
-async fn openable(store: &Store, id: &RouterId) -> Result<(), CliError> {
+/// Whether the artefact of a registered router is where a server looks for it, and whole: a server would refuse any other.
+async fn openable(config: &Config, store: &Store, id: &RouterId) -> Result<(), CliError> {
     let Some(registered) = store.router(id).await.map_err(CliError::failed)? else {
         // What is made of it says so.
         return Ok(());
     };
-    let read = tokio::task::spawn_blocking(move || Artefact::read(&registered.folder).map(drop));
+    let folder = registry::folder_of(config, &registered);
+    let read = tokio::task::spawn_blocking(move || Artefact::read(&folder).map(drop));
     let read = read.await.map_err(CliError::failed)?;
     read.map_err(CliError::failed)
 }

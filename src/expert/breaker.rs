@@ -15,7 +15,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::config::BreakerConfig;
-use speed::Speed;
+use speed::Speeds;
+pub(super) use speed::Took;
 use window::Window;
 
 /// How much a time open may differ from what is configured, so that many servers do not probe in the same moment.
@@ -43,7 +44,8 @@ struct Inner {
     probes_before: u64,
     failures_in_a_row: u32,
     window: Window,
-    speed: Speed,
+    /// Of first tokens, and of whole answers.
+    speeds: Speeds,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +144,7 @@ impl Breaker {
                 probes_before: 0,
                 failures_in_a_row: 0,
                 window: Window::new(config.window),
-                speed: Speed::default(),
+                speeds: Speeds::default(),
             }),
         }
     }
@@ -204,19 +206,17 @@ impl Breaker {
         }
     }
 
-    /// The answer began after `first_token`, where that is known. A probe that comes as far closes the breaker, also one
-    /// in whose place another was sent meanwhile: where answers take long, it is always an older one that comes first.
-    pub(super) fn began(&self, pass: Pass, first_token: Option<Duration>, now: Instant) {
+    /// The answer began after a time, where that tells something. A probe that comes as far closes the breaker, also one in
+    /// whose place another was sent meanwhile: where answers take long, it is always an older one that comes first.
+    pub(super) fn began(&self, pass: Pass, took: Option<Took>, now: Instant) {
         let mut inner = self.inner(now);
         if inner.has_probed(pass) {
             inner.close();
         }
-        let Some(first_token) = first_token else {
+        let Some(took) = took else {
             return;
         };
-        if inner.speed.saw(first_token, self.config.slow_factor)
-            && matches!(inner.phase, Phase::Closed)
-        {
+        if inner.speeds.saw(took, self.config.slow_factor) && matches!(inner.phase, Phase::Closed) {
             self.open(&mut inner, now, 0, Why::Slow);
         }
     }
@@ -353,7 +353,7 @@ impl Inner {
         self.phase = Phase::Closed;
         self.failures_in_a_row = 0;
         self.window.clear();
-        self.speed.forgive();
+        self.speeds.forgive();
     }
 }
 

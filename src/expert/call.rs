@@ -21,7 +21,7 @@ pub struct Call {
     /// What its route wants.
     pub delivery: Arc<Delivery>,
     /// Which of an expert's endpoints it would rather go to: questions of one session to the same; none: any.
-    pub session: Option<u64>,
+    pub session: Option<Affinity>,
     /// When nobody waits for the answer any more; none: whenever it comes.
     pub deadline: Option<Instant>,
     /// What experts are asked for.
@@ -30,6 +30,15 @@ pub struct Call {
     pub attempts: Attempts,
     /// Where it failed already.
     pub tried: Tried,
+}
+
+/// The session of a question, as far as endpoints are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    /// Which one.
+    pub key: u64,
+    /// Whether this is its first question, of which nothing is in a provider's cache yet.
+    pub begins: bool,
 }
 
 /// Endpoints at which a question failed; copies share them.

@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, AttemptId, Call, ExpertError, Tried,
+    Affinity, Answer, AttemptId, Call, ExpertError, Tried,
+    breaker::Took,
     pool::{EndpointState, Lease, Pool},
     quantile::Recent,
     seats::{Concurrency, Seats, Taken},
@@ -104,7 +105,11 @@ impl Gate {
         let begun = seat.within(patience, begin(lease.expert(), call)).await;
         match begun.and_then(|begun| begun) {
             Ok(answer) => {
-                lease.began(is_streamed);
+                lease.began(Some(if is_streamed {
+                    Took::FirstToken
+                } else {
+                    Took::Whole
+                }));
                 Ok(self.begun(answer, Held { seat, lease }, timeouts.idle, call))
             }
             Err(error) => {
@@ -132,7 +137,8 @@ impl Gate {
         let mut held = Held { seat, lease };
         match &embedded {
             Ok(_) => {
-                held.lease.began(false);
+                // Few texts take a moment, thousands take long.
+                held.lease.began(None);
                 held.completed();
             }
             Err(error) => {
@@ -183,7 +189,7 @@ impl Gate {
     async fn admit(
         &self,
         deadline: Option<Instant>,
-        session: Option<u64>,
+        session: Option<Affinity>,
         tried: &Tried,
     ) -> Result<(Seat, Lease), ExpertError> {
         // Nobody waits for a seat at an expert that would not be asked then.
@@ -225,8 +231,10 @@ impl Gate {
         let patience = deadline.map_or(self.timeouts.total, |deadline| {
             deadline.saturating_duration_since(Instant::now())
         });
-        // Who would only be told in the end that it took too long is told now, and somebody else has the place.
-        if self.expected_wait() > patience {
+        // Who would only be told in the end that it took too long is told now, and somebody else has the place. By a deadline
+        // the answer has to be there, not only its seat.
+        let answer = deadline.map_or(0, |_| self.seat_time.micros());
+        if self.expected_wait() + Duration::from_micros(answer) > patience {
             counter!("coterie_expert_shed_total", "expert" => self.id.to_string()).increment(1);
             return Err(self.busy());
         }

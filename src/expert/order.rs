@@ -1,6 +1,6 @@
 //! The order in which experts are tried for one question, and how often each.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use metrics::counter;
 use serde_json::{Map, Value};
@@ -12,7 +12,11 @@ use super::{
     registry::Member,
     retry::{after_pause, wait_here},
 };
-use crate::{causes::in_full, config::StreamRecovery, ids::ExpertId};
+use crate::{
+    causes::in_full,
+    config::{Delivery, StreamRecovery},
+    ids::ExpertId,
+};
 
 /// Who answers, and the answer.
 pub struct Answered {
@@ -156,58 +160,76 @@ impl Member {
     /// Asks the expert, and asks again where its failure and its budget allow.
     pub(super) async fn ask(&self, call: &Call) -> Result<Begun, ExpertError> {
         self.retry_budget.deposit(self.retries.budget);
-        let retries_max = call.delivery.retries_max.unwrap_or(self.retries.max);
         let mut tries_before = 0;
         loop {
             let error = match self.attempt(call).await {
                 Ok(begun) => return Ok(begun),
                 Err(error) => error,
             };
-            // Another endpoint of the same model is the same expert, without a wait.
-            if error.class().blames_the_endpoint()
-                && self.gate.has_untried(&call.tried)
-                && tries_before < ENDPOINT_TRIES_MAX
-                && self.retry_budget.withdraw()
-            {
-                self.count_retry();
-                tries_before += 1;
-                continue;
-            }
-            let is_for_here = error.class().next(call.delivery.policy_refusals) == Next::RetryHere;
-            if !is_for_here || tries_before >= retries_max {
-                return Err(error);
-            }
-            let Some(wait) = wait_here(&self.retries, &error, tries_before) else {
-                return Err(error);
-            };
-            if wait >= call.left(Instant::now()) || !self.retry_budget.withdraw() {
-                return Err(error);
-            }
-            self.count_retry();
-            sleep(wait).await;
+            let wait = self.wait_for_another_try(&error, &call.tried, &call.delivery, tries_before);
+            let wait = wait.filter(|wait| *wait < call.left(Instant::now()));
+            self.wait_or_give_up(wait, error).await?;
             tries_before += 1;
         }
     }
 
-    /// Turns texts into vectors, at another endpoint where one fails.
+    /// Turns texts into vectors, and tries again likewise.
     pub(super) async fn embed(
         &self,
         body: &Map<String, Value>,
     ) -> Result<Map<String, Value>, ExpertError> {
         self.retry_budget.deposit(self.retries.budget);
-        let tried = Tried::default();
-        for _try in 0..ENDPOINT_TRIES_MAX {
+        let (tried, delivery) = (Tried::default(), Delivery::default());
+        let mut tries_before = 0;
+        loop {
             let error = match self.gate.embed(body, &tried).await {
                 Ok(embedded) => return Ok(embedded),
                 Err(error) => error,
             };
-            let goes_on = error.class().blames_the_endpoint() && self.gate.has_untried(&tried);
-            if !goes_on || !self.retry_budget.withdraw() {
-                return Err(error);
-            }
-            self.count_retry();
+            let wait = self.wait_for_another_try(&error, &tried, &delivery, tries_before);
+            self.wait_or_give_up(wait, error).await?;
+            tries_before += 1;
         }
-        self.gate.embed(body, &tried).await
+    }
+
+    /// How long to wait before the expert is asked again after a failure; none where that is no use.
+    fn wait_for_another_try(
+        &self,
+        error: &ExpertError,
+        tried: &Tried,
+        delivery: &Delivery,
+        tries_before: u32,
+    ) -> Option<Duration> {
+        let class = error.class();
+        // Another endpoint of the same model is the same expert, without a wait.
+        if class.blames_the_endpoint()
+            && self.gate.has_untried(tried)
+            && tries_before < ENDPOINT_TRIES_MAX
+        {
+            return Some(Duration::ZERO);
+        }
+        let retries_max = delivery.retries_max.unwrap_or(self.retries.max);
+        let is_for_here = class.next(delivery.policy_refusals) == Next::RetryHere;
+        if !is_for_here || tries_before >= retries_max {
+            return None;
+        }
+        wait_here(&self.retries, error, tries_before)
+    }
+
+    /// Waits before another try, if there is to be one and the budget pays for it.
+    async fn wait_or_give_up(
+        &self,
+        wait: Option<Duration>,
+        error: ExpertError,
+    ) -> Result<(), ExpertError> {
+        let Some(wait) = wait.filter(|_| self.retry_budget.withdraw()) else {
+            return Err(error);
+        };
+        self.count_retry();
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        Ok(())
     }
 
     /// Asks the expert once.

@@ -1,8 +1,8 @@
 //! The endpoints of one expert: which of them a question goes to, and what was learned of it there.
 //!
-//! A question of a session goes where the session went before, as long as that endpoint is healthy, so that the provider's
-//! prompt cache stays warm (rendezvous hashing: Thaler and Ravishankar, 1998). Others go to the less burdened of two that
-//! are drawn ("the power of two choices", Mitzenmacher, 2001), by their peak-sensitive latency times what they have under
+//! A question of a session goes where the session began, as long as that endpoint is healthy, so that the provider's prompt
+//! cache stays warm; where that is not known, to the one that its key says (rendezvous hashing: Thaler and Ravishankar, 1998).
+//! Others, and the first of a session, go to the less burdened of two that are drawn ("the power of two choices", Mitzenmacher, 2001), by their peak-sensitive latency times what they have under
 //! way (peak EWMA, as in Finagle).
 
 mod load;
@@ -13,13 +13,14 @@ use std::{
     time::Duration,
 };
 
+use moka::sync::Cache;
 use rand::RngExt;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    Expert, ExpertError, Tried,
-    breaker::{Breaker, Circuit, Pass, Why},
+    Affinity, Expert, ExpertError, Tried,
+    breaker::{Breaker, Circuit, Pass, Took, Why},
     class::ErrorClass,
 };
 use crate::config::BreakerConfig;
@@ -28,9 +29,15 @@ use load::{Load, UnderWay};
 /// How slow an answer a failure counts as, where the less burdened endpoint is looked for.
 const FAILURE_COUNTS_AS: Duration = Duration::from_secs(10);
 
+/// Sessions of which it is known where they began, the newest: a megabyte. Providers forget a prompt within the hour.
+const HOMES_MAX: u64 = 16_384;
+const HOME_KEPT: Duration = Duration::from_hours(1);
+
 /// One expert's endpoints, at least one.
 pub(super) struct Pool {
     endpoints: Vec<Arc<Endpoint>>,
+    /// Where sessions began, by their keys: the places of endpoints.
+    homes: Cache<u64, usize>,
 }
 
 /// One place where an expert answers.
@@ -78,6 +85,10 @@ impl Pool {
         });
         Self {
             endpoints: endpoints.collect(),
+            homes: Cache::builder()
+                .max_capacity(HOMES_MAX)
+                .time_to_idle(HOME_KEPT)
+                .build(),
         }
     }
 
@@ -108,7 +119,7 @@ impl Pool {
     /// None of them lets a question through now.
     pub(super) fn lease(
         &self,
-        session: Option<u64>,
+        session: Option<Affinity>,
         tried: &Tried,
         now: Instant,
     ) -> Result<Lease, ExpertError> {
@@ -123,6 +134,7 @@ impl Pool {
         for endpoint in order {
             match endpoint.breaker.admit(now) {
                 Ok(pass) => {
+                    self.remember(session, endpoint);
                     return Ok(Lease {
                         endpoint: Arc::clone(endpoint),
                         pass: Some(pass),
@@ -164,17 +176,35 @@ impl Pool {
         self.endpoints.iter().map(state).collect()
     }
 
+    /// Takes note of where a session began.
+    fn remember(&self, session: Option<Affinity>, endpoint: &Arc<Endpoint>) {
+        let Some(begun) = session.filter(|session| session.begins) else {
+            return;
+        };
+        let place = self
+            .endpoints
+            .iter()
+            .position(|it| Arc::ptr_eq(it, endpoint));
+        if let Some(place) = place.filter(|_| self.endpoints.len() > 1) {
+            self.homes.insert(begun.key, place);
+        }
+    }
+
     /// The endpoints in the order in which they are to be tried.
-    fn by_preference(&self, session: Option<u64>, now: Instant) -> Vec<&Arc<Endpoint>> {
+    fn by_preference(&self, session: Option<Affinity>, now: Instant) -> Vec<&Arc<Endpoint>> {
         let mut order: Vec<&Arc<Endpoint>> = self.endpoints.iter().collect();
         if order.len() == 1 {
             return order;
         }
         match session {
-            Some(session) => {
-                order.sort_by_key(|endpoint| std::cmp::Reverse(weight(session, &endpoint.name)));
+            Some(Affinity { key, begins: false }) => {
+                order.sort_by_key(|endpoint| std::cmp::Reverse(weight(key, &endpoint.name)));
+                let home = self.homes.get(&key).map(|place| &self.endpoints[place]);
+                if let Some(home) = home {
+                    order.sort_by_key(|endpoint| !Arc::ptr_eq(endpoint, home));
+                }
             }
-            None => draw_two(&mut order, now),
+            Some(Affinity { begins: true, .. }) | None => draw_two(&mut order, now),
         }
         order
     }
@@ -215,14 +245,14 @@ impl Lease {
         self.endpoint.expert.as_ref()
     }
 
-    /// The answer began; `is_first_token` where the time until now is that of a first token.
-    pub(super) fn began(&self, is_first_token: bool) {
+    /// The answer began, or came whole; `as_what` the time until now tells of the endpoint, where it does.
+    pub(super) fn began(&self, as_what: Option<fn(Duration) -> Took>) {
         let now = Instant::now();
         let took = now - self.started;
         self.endpoint.load.saw(took, now);
         if let Some(pass) = self.pass {
-            let first_token = is_first_token.then_some(took);
-            self.endpoint.breaker.began(pass, first_token, now);
+            let took = as_what.map(|of| of(took));
+            self.endpoint.breaker.began(pass, took, now);
         }
     }
 

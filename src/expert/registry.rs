@@ -11,7 +11,7 @@ use super::{
     gate::Limits,
     local::{self, LocalExpert},
     pool::{EndpointState, Pool},
-    remote::{Connect, Endpoint, RemoteExpert, SetupError},
+    remote::{Clocks, Endpoint, RemoteExpert, SetupError},
     retry::Budget,
     seats::Concurrency,
 };
@@ -243,9 +243,9 @@ fn open_remote(
     delivery: &DeliveryConfig,
 ) -> Result<Endpoints, OpenError> {
     let usual = config.timeouts.connect;
-    let connect = Connect {
-        usual,
-        longest: delivery.connect_max().map_or(usual, |it| it.max(usual)),
+    let clocks = Clocks {
+        usual: config.timeouts,
+        connect_max: delivery.connect_max().map_or(usual, |it| it.max(usual)),
     };
     let places = remote.places.iter();
     let opened = places.map(|place| {
@@ -255,7 +255,7 @@ fn open_remote(
             model: remote.model.clone(),
             api_key: place.api_key.clone(),
         };
-        let expert = RemoteExpert::new(config.id.clone(), endpoint, connect);
+        let expert = RemoteExpert::new(config.id.clone(), endpoint, clocks);
         let expert = expert.map_err(|source| OpenError::Remote {
             expert: config.id.clone(),
             source,

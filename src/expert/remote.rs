@@ -22,13 +22,14 @@ use hyper::{
 };
 use secrecy::SecretString;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 use url::{Position, Url};
 
 use crate::{
     causes::in_full,
     chat::{Choices, Completion},
     clock,
-    config::Dialect,
+    config::{Dialect, Timeouts},
     expert::{Answer, Call, Expert, ExpertError},
     heavy,
     ids::ExpertId,
@@ -55,13 +56,31 @@ pub struct Endpoint {
     pub api_key: Option<SecretString>,
 }
 
-/// How long a connection may take.
+/// How long the parts of an answer may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Connect {
+pub struct Clocks {
     /// Where a route says nothing.
-    pub usual: Duration,
-    /// Whatever a route says.
-    pub longest: Duration,
+    pub usual: Timeouts,
+    /// The longest that a connection may take, whatever a route says.
+    pub connect_max: Duration,
+}
+
+/// How long a body may be silent.
+#[derive(Clone, Copy)]
+struct Silence {
+    /// Before its first byte: some send the head at once, and think then.
+    first: Duration,
+    /// Between two pieces.
+    idle: Duration,
+}
+
+impl Silence {
+    fn of(timeouts: &Timeouts) -> Self {
+        Self {
+            first: timeouts.first_token.max(timeouts.idle),
+            idle: timeouts.idle,
+        }
+    }
 }
 
 /// A model behind an endpoint.
@@ -73,7 +92,7 @@ pub struct RemoteExpert {
     chat_path: PathAndQuery,
     embeddings_path: PathAndQuery,
     http: Http,
-    connect: Connect,
+    clocks: Clocks,
 }
 
 /// Why a remote expert cannot be set up.
@@ -98,14 +117,14 @@ impl RemoteExpert {
     ///
     /// # Errors
     /// The endpoint cannot be used as it stands.
-    pub fn new(id: ExpertId, endpoint: Endpoint, connect: Connect) -> Result<Self, SetupError> {
+    pub fn new(id: ExpertId, endpoint: Endpoint, clocks: Clocks) -> Result<Self, SetupError> {
         let headers = endpoint.dialect.headers(endpoint.api_key.as_ref())?;
         Ok(Self {
             dialect: endpoint.dialect,
             chat_path: path_below(&endpoint.base_url, endpoint.dialect.chat_path())?,
             embeddings_path: path_below(&endpoint.base_url, &["embeddings"])?,
-            http: Http::new(&endpoint.base_url, headers, connect.longest)?,
-            connect,
+            http: Http::new(&endpoint.base_url, headers, clocks.connect_max)?,
+            clocks,
             model: endpoint.model,
             id,
         })
@@ -117,10 +136,9 @@ impl RemoteExpert {
     ) -> Result<Map<String, Value>, ExpertError> {
         let outgoing = Outgoing::plain(body, &self.model);
         let path = &self.embeddings_path;
-        let response = self
-            .post(path, outgoing.to_json(), self.connect.usual)
-            .await?;
-        let bytes = whole_body(response).await?;
+        let timeouts = self.clocks.usual;
+        let response = self.post(path, outgoing.to_json(), &timeouts).await?;
+        let bytes = whole_body(response, Silence::of(&timeouts)).await?;
         let read = heavy::on(bytes.len(), || serde_json::from_slice(&bytes));
         let mut answer: Map<String, Value> =
             read.map_err(|error| broken(format!("not a JSON object: {error}")))?;
@@ -134,19 +152,19 @@ impl RemoteExpert {
 
     async fn chat(&self, call: &Call) -> Result<Answer, ExpertError> {
         let request = &call.request;
-        let of_route = call.delivery.timeouts.connect;
-        let connect_max = of_route.unwrap_or(self.connect.usual);
+        let timeouts = call.delivery.timeouts.over(self.clocks.usual);
+        let silence = Silence::of(&timeouts);
         let json = heavy::on(request.bytes(), || {
             let outgoing = self.dialect.outgoing(request, &self.model)?;
             Ok::<_, ExpertError>(outgoing.to_json())
         })?;
-        let response = self.post(&self.chat_path, json, connect_max).await?;
+        let response = self.post(&self.chat_path, json, &timeouts).await?;
         if !request.stream {
-            return Ok(Answer::Whole(self.completion(response).await?));
+            return Ok(Answer::Whole(self.completion(response, silence).await?));
         }
         Ok(Answer::Stream(if is_json(&response) {
             // Some providers do not stream everything that they are asked to stream.
-            stream::of_whole(self.completion(response).await?)
+            stream::of_whole(self.completion(response, silence).await?)
         } else {
             stream::of_events(
                 self.id.clone(),
@@ -157,8 +175,12 @@ impl RemoteExpert {
         }))
     }
 
-    async fn completion(&self, response: Response) -> Result<Completion, ExpertError> {
-        let bytes = whole_body(response).await?;
+    async fn completion(
+        &self,
+        response: Response,
+        silence: Silence,
+    ) -> Result<Completion, ExpertError> {
+        let bytes = whole_body(response, silence).await?;
         let read = heavy::on(bytes.len(), || self.dialect.completion(&bytes));
         let completion = read.map_err(|error| {
             serde_json::from_slice(&bytes)
@@ -179,16 +201,16 @@ impl RemoteExpert {
         &self,
         path: &PathAndQuery,
         json: Vec<u8>,
-        connect_max: Duration,
+        timeouts: &Timeouts,
     ) -> Result<Response, ExpertError> {
-        let posted = self.http.post(path, json, connect_max).await;
+        let posted = self.http.post(path, json, timeouts.connect).await;
         let response = posted.map_err(|error| ExpertError::Unreachable {
             source: error.into(),
         })?;
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
-        Err(failure(response).await)
+        Err(failure(response, Silence::of(timeouts)).await)
     }
 }
 
@@ -233,11 +255,10 @@ fn is_json(response: &Response) -> bool {
     })
 }
 
-async fn whole_body(response: Response) -> Result<Vec<u8>, ExpertError> {
-    match body_up_to(response, ANSWER_BYTES_MAX).await {
-        Ok((bytes, true)) => Ok(bytes),
-        Ok((_, false)) => Err(broken(format!("it has more than {ANSWER_BYTES_MAX} bytes"))),
-        Err(error) => Err(broken(in_full(&error))),
+async fn whole_body(response: Response, silence: Silence) -> Result<Vec<u8>, ExpertError> {
+    match body_up_to(response, ANSWER_BYTES_MAX, silence).await? {
+        (bytes, true) => Ok(bytes),
+        (_, false) => Err(broken(format!("it has more than {ANSWER_BYTES_MAX} bytes"))),
     }
 }
 
@@ -245,9 +266,18 @@ async fn whole_body(response: Response) -> Result<Vec<u8>, ExpertError> {
 async fn body_up_to(
     mut response: Response,
     bytes_max: usize,
-) -> Result<(Vec<u8>, bool), BodyError> {
+    silence: Silence,
+) -> Result<(Vec<u8>, bool), ExpertError> {
     let mut bytes = Vec::new();
-    while let Some(piece) = response.next().await? {
+    let mut patience = silence.first;
+    loop {
+        let Ok(next) = timeout(patience, response.next()).await else {
+            return Err(ExpertError::TimedOut { waited: patience });
+        };
+        let Some(piece) = next.map_err(|error: BodyError| broken(in_full(&error)))? else {
+            break;
+        };
+        patience = silence.idle;
         let room = bytes_max - bytes.len();
         bytes.extend_from_slice(&piece[..piece.len().min(room)]);
         if piece.len() > room {
@@ -258,14 +288,14 @@ async fn body_up_to(
 }
 
 /// What an unsuccessful response means.
-async fn failure(response: Response) -> ExpertError {
+async fn failure(response: Response, silence: Silence) -> ExpertError {
     let code = response.status;
     let retry_after = response
         .headers
         .get(RETRY_AFTER)
         .and_then(|value| status::retry_after(value.to_str().ok()?, clock::now_ms()));
     // The status says enough where its body does not come.
-    let (body, _) = body_up_to(response, ERROR_BYTES_MAX)
+    let (body, _) = body_up_to(response, ERROR_BYTES_MAX, silence)
         .await
         .unwrap_or_default();
     status::error_of(code, retry_after, &body)
@@ -293,16 +323,25 @@ mod tests {
     };
 
     fn expert(base_url: &str, api_key: Option<&str>) -> Result<RemoteExpert, SetupError> {
-        let second = Duration::from_secs(1);
-        let connect = Connect {
-            usual: second,
-            longest: second,
-        };
-        expert_within(connect, base_url, api_key)
+        expert_within(clocks(Duration::from_secs(1)), base_url, api_key)
+    }
+
+    /// A connection may take so long, all else half a minute.
+    fn clocks(connect: Duration) -> Clocks {
+        let long = Duration::from_secs(30);
+        Clocks {
+            usual: Timeouts {
+                connect,
+                first_token: long,
+                idle: long,
+                total: long,
+            },
+            connect_max: connect,
+        }
     }
 
     fn expert_within(
-        connect: Connect,
+        clocks: Clocks,
         base_url: &str,
         api_key: Option<&str>,
     ) -> Result<RemoteExpert, SetupError> {
@@ -312,7 +351,7 @@ mod tests {
             model: "gpt".into(),
             api_key: api_key.map(SecretString::from),
         };
-        RemoteExpert::new(ExpertId::new("far"), endpoint, connect)
+        RemoteExpert::new(ExpertId::new("far"), endpoint, clocks)
     }
 
     /// A host that takes no connection as long as it accepts none of those that wait, which come with it.
@@ -347,24 +386,24 @@ mod tests {
     #[tokio::test]
     async fn a_route_may_wait_longer_for_a_connection_than_the_expert_does() {
         let (listener, waiting) = full_host().await;
-        let connect = Connect {
-            usual: Duration::from_millis(50),
-            longest: Duration::from_secs(60),
+        let clocks = Clocks {
+            connect_max: Duration::from_secs(60),
+            ..clocks(Duration::from_millis(50))
         };
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let expert = expert_within(connect, &base_url, None).unwrap();
+        let expert = expert_within(clocks, &base_url, None).unwrap();
         let body = json!({"model": "coterie", "messages": [{"role": "user", "content": "hi"}]});
         let request = Arc::new(ChatRequest::parse(body).unwrap());
         let delivery = Delivery {
             timeouts: RouteTimeouts {
-                connect: Some(connect.longest),
+                connect: Some(clocks.connect_max),
                 ..RouteTimeouts::default()
             },
             ..Delivery::default()
         };
         let call = Call::new(request, Arc::new(delivery));
         let serving = async {
-            sleep(4 * connect.usual).await;
+            sleep(4 * clocks.usual.connect).await;
             drop(waiting);
             answer_one(listener).await;
         };

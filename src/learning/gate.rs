@@ -120,7 +120,7 @@ pub enum Measure {
 pub struct Bounds {
     /// By what it has to be better.
     pub measure: Measure,
-    /// Whether the challenger must be better; else it may not be worse. It need not where the routes have changed since the champion
+    /// Whether the challenger must be better; else it may not be worse. It need not where it knows other categories than the champion
     /// was trained.
     pub needs_gain: bool,
     /// How sure it must be that the challenger is better, as the level of a two-sided interval that excludes zero; and,

@@ -4,7 +4,7 @@ mod error;
 mod mapping;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
 };
@@ -29,6 +29,7 @@ use crate::{
     causes, clock,
     config::Config,
     evaluate::{Evaluation, Judged},
+    files::write_whole,
     ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
     registry::{self, Promotion, Registered},
     router::Router,
@@ -241,17 +242,18 @@ pub async fn compare(
     };
     let rows = gate_rows(&rows, &heard, champion.router.categories());
     let bounds = Bounds {
-        // Whoever changes the routes wants a router that knows them, though no traffic speaks of what is new.
-        needs_gain: options.bounds.needs_gain && !has_other_routes(champion.router, challenger),
+        // Whoever adds a category wants a router that knows it, though no traffic speaks of it yet.
+        needs_gain: options.bounds.needs_gain && has_same_categories(champion.router, challenger),
         ..options.bounds
     };
     let judgement = gate::judge(&rows, itself, &bounds, options.seed);
     Ok(Compared { heard, judgement })
 }
 
-fn has_other_routes(one: &Router, other: &Router) -> bool {
-    let [one, other] = [one, other].map(|router| &router.artefact().manifest.training);
-    one.routes_sha256 != other.routes_sha256
+fn has_same_categories(one: &Router, other: &Router) -> bool {
+    let [one, other] =
+        [one, other].map(|router| router.categories().iter().collect::<BTreeSet<_>>());
+    one == other
 }
 
 fn knowing<'c>(
@@ -317,7 +319,7 @@ fn figures(heard: &Heard, champion: &Router, challenger: &Router) -> Option<[Eva
 fn keep(retrained: &Retrained, learnt: &Learnt) -> Result<(), RetrainError> {
     let write = |name: &str, bytes: &[u8]| {
         let path = retrained.folder.join(name);
-        fs::write(&path, bytes).map_err(|source| RetrainError::Report { path, source })
+        write_whole(&path, bytes).map_err(|source| RetrainError::Report { path, source })
     };
     write(LEARNT_FILE, &learnt.to_json()?)?;
     write(JUDGEMENT_FILE, &serde_json::to_vec_pretty(retrained)?)?;

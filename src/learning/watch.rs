@@ -76,7 +76,9 @@ pub struct Unplaced {
 pub struct CaughtUp {
     /// The alarms that were set off; what was read before an error counts.
     pub alarms: Vec<Alarm>,
-    /// Why the store could not be read further; none where it was read to its end.
+    /// Whether the store was read to its end.
+    pub is_at_end: bool,
+    /// Why it could not be read further.
     pub error: Option<StoreError>,
 }
 
@@ -177,11 +179,21 @@ impl Watch {
         router.map_or_else(Vec::new, |router| self.drift.references(router))
     }
 
-    /// Reads what has come since the last time, a page after the other. Vectors are those of `encoder`, whichever router
-    /// decided; where it is another than the last time, their tests begin anew.
+    /// Reads what has come since the last time, to its end. Vectors are those of `encoder`, whichever router decided; where it
+    /// is another than the last time, their tests begin anew.
     pub async fn catch_up(
         &mut self,
         store: &Store,
+        encoder: Option<&StaticEncoder>,
+        now_ms: i64,
+    ) -> CaughtUp {
+        self.read_on((store, usize::MAX), encoder, now_ms).await
+    }
+
+    /// The same, but no more than so many pages of what was decided, and of what became of it.
+    pub async fn read_on(
+        &mut self,
+        (store, pages_max): (&Store, usize),
         encoder: Option<&StaticEncoder>,
         now_ms: i64,
     ) -> CaughtUp {
@@ -190,24 +202,34 @@ impl Watch {
             self.encoder = fingerprint.map(str::to_owned);
             self.drift.see_anew(fingerprint.is_some());
         }
-        let mut alarms = Vec::new();
-        let read = self.read(store, encoder, now_ms, &mut alarms).await;
-        CaughtUp {
-            alarms,
-            error: read.err(),
+        let mut caught_up = CaughtUp::default();
+        let of = (store, pages_max);
+        let read = async {
+            let decided = self
+                .read_decided(of, encoder, &mut caught_up.alarms)
+                .await?;
+            let ended = self.read_ended(of, now_ms, &mut caught_up.alarms).await?;
+            Ok(decided && ended)
+        };
+        match read.await {
+            Ok(is_at_end) => caught_up.is_at_end = is_at_end,
+            Err(error) => caught_up.error = Some(error),
         }
+        caught_up
     }
 
-    async fn read(
+    /// Whether that was all.
+    async fn read_decided(
         &mut self,
-        store: &Store,
+        (store, pages_max): (&Store, usize),
         encoder: Option<&StaticEncoder>,
-        now_ms: i64,
         alarms: &mut Vec<Alarm>,
-    ) -> Result<(), StoreError> {
-        loop {
+    ) -> Result<bool, StoreError> {
+        for _page in 0..pages_max {
             let page = store.decided_after(self.decided_up_to).await?;
-            let Some(last) = page.last() else { break };
+            let Some(last) = page.last() else {
+                return Ok(true);
+            };
             self.decided_up_to = last.place;
             // To make vectors of a page takes some hundredths of a second, however short the texts are.
             heavy::on(usize::MAX, || {
@@ -216,11 +238,23 @@ impl Watch {
                 }
             });
         }
-        loop {
+        Ok(false)
+    }
+
+    /// Whether that was all.
+    async fn read_ended(
+        &mut self,
+        (store, pages_max): (&Store, usize),
+        now_ms: i64,
+        alarms: &mut Vec<Alarm>,
+    ) -> Result<bool, StoreError> {
+        for _page in 0..pages_max {
             let page = store.became_after(self.judged_up_to).await?;
             let ripe = page.iter().take_while(|it| is_ripe(&it.served, now_ms));
             let ripe = &page[..ripe.count()];
-            let Some(last) = ripe.last() else { break };
+            let Some(last) = ripe.last() else {
+                return Ok(true);
+            };
             self.judged_up_to = last.place;
             heavy::on(usize::MAX, || {
                 for outcome in ripe {
@@ -228,7 +262,7 @@ impl Watch {
                 }
             });
         }
-        Ok(())
+        Ok(false)
     }
 
     fn observe(&mut self, outcome: &Decided, encoder: Option<&StaticEncoder>) -> Vec<Alarm> {

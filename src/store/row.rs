@@ -60,10 +60,12 @@ pub struct StoredOutcome {
 
 /// The statement that writes some outcomes; at least one.
 ///
-/// Only a row with the same id is passed over: `INSERT OR IGNORE` would pass over a row that breaks a CHECK as well.
+/// Only a row with the same id is passed over: `INSERT OR IGNORE` would pass over a row that breaks a CHECK as well. Where
+/// anything else is wrong, the statement stops where it is, and whoever runs it rolls back all: were it to undo its own rows
+/// alone, SQLite would keep a copy of every page that it touches.
 pub(super) fn insert(outcomes: &[Outcome]) -> QueryBuilder<Sqlite> {
     let mut insert = QueryBuilder::new(
-        "INSERT INTO outcomes (
+        "INSERT OR FAIL INTO outcomes (
             id, asked_at_ms, key_name, model, streamed, question, session,
             category, confidence, scores, router, reason, reason_detail, expert, fallbacks, propensity, strangeness,
             decision_us,

@@ -188,6 +188,16 @@ async fn an_expert_that_falls_silent_is_timed_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_whole_answer_that_falls_silent_is_not_waited_for_to_the_end_of_all_time() {
+    let (_upstream, coterie) = alone(Reply::stream([role(), text("Hel"), silence()])).await;
+    let response = coterie.ask("first", "Hi?").await;
+    assert_eq!(response.status(), 504);
+    let told = response.text().await.unwrap();
+    assert!(told.contains("300ms"), "not the 20 s of the whole: {told}");
+    assert_eq!(coterie.stop().await.only().await.ending, "timed_out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fallback_answers_unseen_and_both_attempts_are_kept() {
     let first = Upstream::always(Reply::status(401, json!({}))).await;
     let second = Upstream::always(Reply::answer(["fine"])).await;

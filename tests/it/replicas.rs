@@ -89,3 +89,49 @@ async fn embeddings_go_to_another_endpoint_as_well() {
     assert!(failing.requests().len() <= 2, "then its breaker opened");
     coterie.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embeddings_are_tried_again_where_there_is_one_endpoint() {
+    let vectors = json!({"object": "list", "data": [{"index": 0, "embedding": [0.5]}]});
+    let replies = [Reply::status(500, json!({})), Reply::json(vectors)];
+    let upstream = Upstream::in_turn(replies).await;
+    let coterie = Coterie::serve(&format!(
+        "experts:\n\
+         \x20 only: {{ kind: remote, base_url: '{}', model: m, capabilities: [chat, embeddings], retries: {{ backoff: 1ms }} }}\n\
+         mapping: {{ default: only }}\n",
+        upstream.base_url()
+    ))
+    .await;
+    let body = json!({"model": "only", "input": "Hi?"});
+    let told = coterie.told("/v1/embeddings", &body).await;
+    assert_eq!(told["data"][0]["embedding"], json!([0.5]), "{told}");
+    assert_eq!(upstream.requests().len(), 2);
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_without_an_id_goes_on_where_it_began() {
+    let (first, second) = (
+        Upstream::always(Reply::answer(["a"])).await,
+        Upstream::always(Reply::answer(["b"])).await,
+    );
+    let coterie = house(&first, &second).await;
+    for number in 0..16 {
+        let before = (first.requests().len(), second.requests().len());
+        let question = json!({"role": "user", "content": format!("What is {number}?")});
+        let turns = [
+            question,
+            json!({"role": "assistant", "content": "A number."}),
+            json!({"role": "user", "content": "And then?"}),
+        ];
+        for messages in [&turns[..1], &turns[..]] {
+            let body = json!({"model": "only", "messages": messages});
+            coterie.told("/v1/chat/completions", &body).await;
+        }
+        let after = (first.requests().len(), second.requests().len());
+        let asked = (after.0 - before.0, after.1 - before.1);
+        assert!(asked == (2, 0) || asked == (0, 2), "{asked:?}");
+    }
+    assert!(!first.requests().is_empty() && !second.requests().is_empty());
+    coterie.stop().await;
+}

@@ -590,3 +590,17 @@ async fn a_trial_that_begins_and_ends_under_load_fails_no_request_and_splits_no_
     let compared = store.compared(&house.bad, 0, None).await.unwrap();
     assert!(compared.iter().all(|row| row.router != house.bad));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_moved_with_the_artefacts_is_promoted_from_there() {
+    let house = House::new().await;
+    let good = house.good.as_str();
+    let (registered, _) = house.folders_of("good");
+    let artefacts = house.folder.path().join("routers");
+    fs::rename(registered, artefacts.join(good)).unwrap();
+    house.begin_canary(&house.good, "90%").await;
+    house.coterie.printed(&["routers", "promote", good]);
+    house.coterie.look_at_registry();
+    let line = format!("coterie_router_in_force{{router=\"{good}\"}} 1");
+    house.wait_for_metric(&line).await;
+}

@@ -81,7 +81,7 @@ pub(super) async fn make(
                 by,
                 why,
             };
-            begin(&store, new).await
+            begin(&config, &store, new).await
         }
         Change::Stop(kind) => store.stop_trial(*kind, by, why).await.map_err(refused),
     };
@@ -101,8 +101,8 @@ pub(super) async fn make(
 }
 
 /// A router that no server could open is not tried.
-async fn begin(store: &Store, new: NewTrial<'_>) -> Result<Trial, CliError> {
-    openable(store, new.router).await?;
+async fn begin(config: &Config, store: &Store, new: NewTrial<'_>) -> Result<Trial, CliError> {
+    openable(config, store, new.router).await?;
     store.begin_trial(new).await.map_err(refused)
 }
 

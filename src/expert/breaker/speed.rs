@@ -1,4 +1,4 @@
-//! Whether first tokens come far slower than usual.
+//! Whether answers come far slower than usual.
 
 use std::time::Duration;
 
@@ -21,10 +21,42 @@ const ANSWERS_AFTER: u32 = 5;
 /// Nothing faster is called slow, however fast it is otherwise.
 const SLOW_MIN: Duration = Duration::from_secs(1);
 
-/// Two exponential averages of the logarithm of times to the first token: one of the last few, one of the last many. In
+/// How long something took.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::expert) enum Took {
+    /// Until the first token of a stream came.
+    FirstToken(Duration),
+    /// Until an answer was there that came whole. Its length tells on it, but seldom by a factor of ten.
+    Whole(Duration),
+}
+
+/// What is usual of streams, and of whole answers.
+#[derive(Debug, Default)]
+pub(super) struct Speeds {
+    first_tokens: Speed,
+    whole: Speed,
+}
+
+impl Speeds {
+    /// Takes note of a time; whether such times are at least `factor` times as long as usual.
+    pub(super) fn saw(&mut self, took: Took, factor: f64) -> bool {
+        match took {
+            Took::FirstToken(took) => self.first_tokens.saw(took, factor),
+            Took::Whole(took) => self.whole.saw(took, factor),
+        }
+    }
+
+    /// Begins to judge anew from what is usual.
+    pub(super) fn forgive(&mut self) {
+        self.first_tokens.forgive();
+        self.whole.forgive();
+    }
+}
+
+/// Two exponential averages of the logarithm of times: one of the last few, one of the last many. In
 /// logarithms, because such times differ by factors: one outlier moves neither far.
 #[derive(Debug, Default)]
-pub(super) struct Speed {
+struct Speed {
     answers: u32,
     /// Answers that must come before the next ejection.
     grace: u32,
@@ -33,9 +65,8 @@ pub(super) struct Speed {
 }
 
 impl Speed {
-    /// Takes note of a time to a first token; whether they come at least `factor` times as slow as usual.
-    pub(super) fn saw(&mut self, first_token: Duration, factor: f64) -> bool {
-        let ln_s = first_token.as_secs_f64().max(1e-6).ln();
+    fn saw(&mut self, took: Duration, factor: f64) -> bool {
+        let ln_s = took.as_secs_f64().max(1e-6).ln();
         self.answers = self.answers.saturating_add(1);
         // The first answers are a plain mean, which an average from nothing would not be.
         let share = |least: f64| least.max(1.0 / f64::from(self.answers));
@@ -60,8 +91,7 @@ impl Speed {
         is_slow
     }
 
-    /// Begins to judge anew from what is usual.
-    pub(super) fn forgive(&mut self) {
+    fn forgive(&mut self) {
         self.now_ln_s = self.usual_ln_s;
     }
 }

@@ -138,19 +138,36 @@ async fn it_rests_as_long_as_the_provider_asks_within_its_cap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn far_slower_first_tokens_than_usual_open_it() {
+async fn far_slower_answers_than_usual_open_it_streamed_or_whole() {
+    let now = Instant::now();
+    for took in [Took::FirstToken as fn(Duration) -> Took, Took::Whole] {
+        let breaker = Breaker::new(config());
+        for _ in 0..50 {
+            breaker.began(passed(&breaker, now), Some(took(SECOND / 4)), now);
+        }
+        for _ in 0..4 {
+            breaker.began(passed(&breaker, now), Some(took(30 * SECOND)), now);
+        }
+        assert!(matches!(
+            breaker.circuit(now),
+            Circuit::Open { why: Why::Slow, .. }
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whole_answers_are_not_held_against_first_tokens() {
     let now = Instant::now();
     let breaker = Breaker::new(config());
     for _ in 0..50 {
-        breaker.began(passed(&breaker, now), Some(SECOND / 4), now);
+        breaker.began(
+            passed(&breaker, now),
+            Some(Took::FirstToken(SECOND / 4)),
+            now,
+        );
+        breaker.began(passed(&breaker, now), Some(Took::Whole(30 * SECOND)), now);
     }
-    for _ in 0..4 {
-        breaker.began(passed(&breaker, now), Some(30 * SECOND), now);
-    }
-    assert!(matches!(
-        breaker.circuit(now),
-        Circuit::Open { why: Why::Slow, .. }
-    ));
+    assert!(matches!(breaker.circuit(now), Circuit::Closed));
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,10 +257,18 @@ async fn while_a_question_probes_others_are_told_to_wait_for_it_and_not_for_the_
 fn slow(now: Instant) -> Breaker {
     let breaker = Breaker::new(config());
     for _ in 0..50 {
-        breaker.began(passed(&breaker, now), Some(SECOND / 4), now);
+        breaker.began(
+            passed(&breaker, now),
+            Some(Took::FirstToken(SECOND / 4)),
+            now,
+        );
     }
     while breaker.circuit(now) == Circuit::Closed {
-        breaker.began(passed(&breaker, now), Some(30 * SECOND), now);
+        breaker.began(
+            passed(&breaker, now),
+            Some(Took::FirstToken(30 * SECOND)),
+            now,
+        );
     }
     breaker
 }
@@ -261,7 +286,7 @@ async fn what_is_slow_stands_behind_others_and_answers_all_the_same() {
     let probe = passed(&breaker, later);
     assert!(breaker.closed_for(later).is_some());
     assert!(passed(&breaker, later).probe.is_none());
-    breaker.began(probe, Some(SECOND / 4), later);
+    breaker.began(probe, Some(Took::FirstToken(SECOND / 4)), later);
     assert_eq!(breaker.circuit(later), Circuit::Closed);
 }
 

@@ -27,7 +27,9 @@ fn leased(pool: &Pool, session: Option<u64>) -> Lease {
 }
 
 fn leased_untried(pool: &Pool, session: Option<u64>, tried: &Tried) -> Lease {
-    pool.lease(session, tried, Instant::now()).ok().unwrap()
+    let goes_on = |key| Affinity { key, begins: false };
+    let lease = pool.lease(session.map(goes_on), tried, Instant::now());
+    lease.ok().unwrap()
 }
 
 fn name(lease: &Lease) -> String {
@@ -70,6 +72,17 @@ async fn a_session_keeps_its_endpoint_while_that_is_healthy_and_comes_back_to_it
     );
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(name(&leased(&pool, Some(7))), home);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_stays_where_it_began() {
+    let pool = pool(&["a", "b", "c"]);
+    for key in 0..50 {
+        let began = Affinity { key, begins: true };
+        let first = pool.lease(Some(began), &Tried::default(), Instant::now());
+        let home = name(&first.ok().unwrap());
+        assert_eq!(name(&leased(&pool, Some(key))), home, "{key}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

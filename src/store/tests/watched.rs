@@ -31,7 +31,7 @@ async fn begin(store: &Store) -> Watch {
 
 /// Reads on at a time; nothing goes wrong.
 async fn read(watch: &mut Watch, store: &Store, now_ms: i64) {
-    let CaughtUp { alarms, error } = watch.catch_up(store, None, now_ms).await;
+    let CaughtUp { alarms, error, .. } = watch.catch_up(store, None, now_ms).await;
     assert!(alarms.is_empty() && error.is_none(), "{alarms:?} {error:?}");
 }
 
@@ -65,6 +65,29 @@ async fn an_answer_that_took_long_is_seen_though_later_questions_were_read() {
     read(&mut watch, &store, NOW_MS + 2 * HOUR_MS).await;
     assert_eq!(judged(&watch), [("coder".to_owned(), 3)]);
     assert_eq!(begin(&store).await.newest_ms(), Some(NOW_MS - MINUTE_MS));
+}
+
+#[tokio::test]
+async fn a_look_reads_no_more_than_it_may_and_the_next_one_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let asked: Vec<Outcome> = (0..2_500)
+        .map(|at| routed(&format!("{at:04}"), NOW_MS - 3 * HOUR_MS + at))
+        .collect();
+    store.write(&asked).await.unwrap();
+    let mut whole = begin(&store).await;
+    read(&mut whole, &store, NOW_MS).await;
+    let mut watch = begin(&store).await;
+    let mut seen = Vec::new();
+    loop {
+        let caught_up = watch.read_on((&store, 1), None, NOW_MS).await;
+        seen.push(watch.questions());
+        if caught_up.is_at_end {
+            break;
+        }
+    }
+    assert_eq!(seen, [2_000, 2_500, 2_500]);
+    assert_eq!(watch, whole);
 }
 
 #[tokio::test]
@@ -285,7 +308,7 @@ async fn alarms_of_earlier_pages_come_with_the_error_of_a_later_one() {
         .await
         .unwrap();
     let mut watch = begin(&store).await;
-    let CaughtUp { alarms, error } = watch.catch_up(&store, None, NOW_MS).await;
+    let CaughtUp { alarms, error, .. } = watch.catch_up(&store, None, NOW_MS).await;
     assert!(error.is_some());
     let signals: Vec<&Signal> = alarms.iter().map(|alarm| &alarm.signal).collect();
     assert_eq!(signals, [&Signal::OutOfDomain], "{alarms:?}");
