@@ -17,7 +17,7 @@ use crate::{
 
 const RUNS: usize = 200;
 
-/// Runs between two lines that say how it goes: all take an hour where nothing else runs.
+/// Runs between two lines that say how it goes: all take hours beside other work.
 const TOLD_EVERY: usize = 20;
 
 /// Labelled questions.

@@ -75,8 +75,10 @@ impl App {
         };
         let router = self.composition.router();
         let encoder = router.artefact().static_encoder.as_ref();
-        let some = (&self.store, PAGES_MAX);
-        let caught_up = watching.watch.read_on(some, encoder, now_ms).await;
+        let caught_up = watching
+            .watch
+            .read_on(&self.store, PAGES_MAX, encoder, now_ms)
+            .await;
         let tells_from_ms = watching.tells_from_ms(started_ms);
         tell(&caught_up.alarms, tells_from_ms, started_ms);
         watching.is_caught_up |= caught_up.is_at_end;

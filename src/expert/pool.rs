@@ -2,8 +2,8 @@
 //!
 //! A question of a session goes where the session began, as long as that endpoint is healthy, so that the provider's prompt
 //! cache stays warm; where that is not known, to the one that its key says (rendezvous hashing: Thaler and Ravishankar, 1998).
-//! Others, and the first of a session, go to the less burdened of two that are drawn ("the power of two choices", Mitzenmacher, 2001), by their peak-sensitive latency times what they have under
-//! way (peak EWMA, as in Finagle).
+//! Others, and the first of a session, go to the less burdened of two that are drawn ("the power of two choices",
+//! Mitzenmacher, 2001), by their peak-sensitive latency times what they have under way (peak EWMA, as in Finagle).
 
 mod load;
 

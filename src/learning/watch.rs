@@ -187,13 +187,14 @@ impl Watch {
         encoder: Option<&StaticEncoder>,
         now_ms: i64,
     ) -> CaughtUp {
-        self.read_on((store, usize::MAX), encoder, now_ms).await
+        self.read_on(store, usize::MAX, encoder, now_ms).await
     }
 
     /// The same, but no more than so many pages of what was decided, and of what became of it.
     pub async fn read_on(
         &mut self,
-        (store, pages_max): (&Store, usize),
+        store: &Store,
+        pages_max: usize,
         encoder: Option<&StaticEncoder>,
         now_ms: i64,
     ) -> CaughtUp {
@@ -203,12 +204,13 @@ impl Watch {
             self.drift.see_anew(fingerprint.is_some());
         }
         let mut caught_up = CaughtUp::default();
-        let of = (store, pages_max);
         let read = async {
             let decided = self
-                .read_decided(of, encoder, &mut caught_up.alarms)
+                .read_decided(store, pages_max, encoder, &mut caught_up.alarms)
                 .await?;
-            let ended = self.read_ended(of, now_ms, &mut caught_up.alarms).await?;
+            let ended = self
+                .read_ended(store, pages_max, now_ms, &mut caught_up.alarms)
+                .await?;
             Ok(decided && ended)
         };
         match read.await {
@@ -221,7 +223,8 @@ impl Watch {
     /// Whether that was all.
     async fn read_decided(
         &mut self,
-        (store, pages_max): (&Store, usize),
+        store: &Store,
+        pages_max: usize,
         encoder: Option<&StaticEncoder>,
         alarms: &mut Vec<Alarm>,
     ) -> Result<bool, StoreError> {
@@ -244,7 +247,8 @@ impl Watch {
     /// Whether that was all.
     async fn read_ended(
         &mut self,
-        (store, pages_max): (&Store, usize),
+        store: &Store,
+        pages_max: usize,
         now_ms: i64,
         alarms: &mut Vec<Alarm>,
     ) -> Result<bool, StoreError> {

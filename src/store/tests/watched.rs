@@ -80,7 +80,7 @@ async fn a_look_reads_no_more_than_it_may_and_the_next_one_goes_on() {
     let mut watch = begin(&store).await;
     let mut seen = Vec::new();
     loop {
-        let caught_up = watch.read_on((&store, 1), None, NOW_MS).await;
+        let caught_up = watch.read_on(&store, 1, None, NOW_MS).await;
         seen.push(watch.questions());
         if caught_up.is_at_end {
             break;
