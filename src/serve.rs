@@ -4,6 +4,8 @@
 //! accepting → cancel the rest (they end as `shutdown`) → write what was recorded → close SQLite → join the models' threads.
 
 mod connections;
+mod endpoints;
+mod lanes;
 mod patience;
 
 use std::{
@@ -24,6 +26,8 @@ use crate::{
     telemetry,
 };
 use connections::{Connections, Patience};
+use endpoints::Endpoints;
+use lanes::Lanes;
 
 /// How long cancelled answers may take to say so to their clients, and refusals to be read, before their connections are
 /// cut.
@@ -49,6 +53,12 @@ pub enum ServeError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The system gives no threads that would serve.
+    #[error("the threads that serve connections cannot be started: {source}")]
+    Lanes {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A part cannot be opened.
     #[error(transparent)]
     App(#[from] AppError),
@@ -57,6 +67,7 @@ pub enum ServeError {
 /// A server that listens but does not yet serve.
 pub struct Server {
     app: Arc<App>,
+    lanes: Lanes,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -74,6 +85,7 @@ impl Server {
         {
             return Err(ServeError::OpenToAll { listen });
         }
+        let lanes = Lanes::start().map_err(|source| ServeError::Lanes { source })?;
         let app = App::open(config).await?;
         let bound = TcpListener::bind(listen).await.and_then(|listener| {
             let address = listener.local_addr()?;
@@ -82,6 +94,7 @@ impl Server {
         match bound {
             Ok((listener, address)) => Ok(Self {
                 app,
+                lanes,
                 listener,
                 address,
             }),
@@ -117,7 +130,9 @@ impl Server {
         self.app.spawn(Arc::clone(&self.app).warm_up());
         self.app.spawn(Arc::clone(&self.app).follow_rewards());
         let state = api::Shared::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
-        let mut connections = Connections::new(api::endpoints(state), Patience::default());
+        let lanes = Arc::new(self.lanes);
+        let endpoints = Endpoints::new(api::endpoints(state));
+        let mut connections = Connections::new(Arc::clone(&lanes), endpoints, Patience::default());
         connections.accept_until(&self.listener, stop).await;
 
         ready.store(false, Ordering::Relaxed);
@@ -145,6 +160,8 @@ impl Server {
         late.cut().await;
         drop((connections, late));
         self.app.close().await;
+        // What the app still did for answers that had begun may have been done on them.
+        drop(lanes);
         tracing::info!("stopped");
     }
 }

@@ -8,20 +8,27 @@ use std::{
     time::Duration,
 };
 
-use crate::load::{Kind, Load, Measured};
+use crate::load::{Arrivals, Kind, Load, Measured};
 
 /// Length of the huge prompt.
 const HUGE_BYTES: usize = 10 << 20;
 
 /// Small requests alone and beside huge ones, one after another, in turn.
-pub(crate) fn run(address: SocketAddr, model: &'static str, time: Duration) -> [Measured; 2] {
+pub(crate) fn run(
+    small_to: SocketAddr,
+    huge_to: SocketAddr,
+    model: &'static str,
+    time: Duration,
+) -> [Measured; 2] {
     let load = Load {
-        address,
+        address: small_to,
         model,
         kind: Kind::Plain,
         connections: 4,
+        arrivals: Arrivals::WhenAnswered,
         time,
     };
+    let huge = huge(model);
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _round in 0..crate::ROUNDS {
         alone.push(load.run());
@@ -29,7 +36,7 @@ pub(crate) fn run(address: SocketAddr, model: &'static str, time: Duration) -> [
         beside.push(thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    ask_hugely(address, model);
+                    ask_hugely(huge_to, &huge);
                 }
             });
             let measured = load.run();
@@ -40,8 +47,8 @@ pub(crate) fn run(address: SocketAddr, model: &'static str, time: Duration) -> [
     [Measured::median(alone), Measured::median(beside)]
 }
 
-fn ask_hugely(address: SocketAddr, model: &str) {
-    let mut stream = TcpStream::connect(address).expect("a connection");
+/// A request of such a length, made once: what it takes to make it is not the server's.
+fn huge(model: &str) -> Vec<u8> {
     let prompt = "All work and no play. ".repeat(HUGE_BYTES / 22);
     let body =
         format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"{prompt}"}}]}}"#);
@@ -49,12 +56,12 @@ fn ask_hugely(address: SocketAddr, model: &str) {
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    stream
-        .write_all(head.as_bytes())
-        .expect("the head is taken");
-    stream
-        .write_all(body.as_bytes())
-        .expect("the body is taken");
+    (head + &body).into_bytes()
+}
+
+fn ask_hugely(address: SocketAddr, huge: &[u8]) {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.write_all(huge).expect("the request is taken");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(

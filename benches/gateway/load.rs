@@ -1,10 +1,14 @@
-//! Load from keep-alive connections that each ask again as soon as they were answered.
+//! Load from keep-alive connections: closed loop, where each asks again as soon as it was answered, or open loop, where
+//! questions come when they come.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    thread,
     time::{Duration, Instant},
 };
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// The form of the answer.
 #[derive(Clone, Copy)]
@@ -22,12 +26,24 @@ impl Kind {
     }
 }
 
+/// When a connection asks.
+#[derive(Clone, Copy)]
+pub(crate) enum Arrivals {
+    /// As soon as it was answered: a server that is slow is asked less.
+    WhenAnswered,
+    /// So often on all connections together, at random moments (a Poisson process). An answer's time runs from the moment at
+    /// which its question was due, also where the one before was not answered by then: who queues behind a slow answer is
+    /// not left out, as it is in a closed loop ("coordinated omission", Gil Tene).
+    PerSecond(u32),
+}
+
 /// One run.
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     pub(crate) model: &'static str,
     pub(crate) kind: Kind,
     pub(crate) connections: usize,
+    pub(crate) arrivals: Arrivals,
     pub(crate) time: Duration,
 }
 
@@ -36,6 +52,7 @@ pub(crate) struct Load {
 pub(crate) struct Measured {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
     pub(crate) per_second: f64,
     pub(crate) requests: usize,
 }
@@ -51,6 +68,7 @@ impl Measured {
         Self {
             p50_us: middle(|run| run.p50_us),
             p99_us: middle(|run| run.p99_us),
+            p999_us: middle(|run| run.p999_us),
             per_second: middle(|run| run.per_second),
             requests: runs.iter().map(|run| run.requests).sum(),
         }
@@ -61,9 +79,9 @@ impl Load {
     /// Asks until the time is over. A wrong answer ends the bench: figures of errors are worth nothing.
     pub(crate) fn run(&self) -> Measured {
         let end = Instant::now() + self.time;
-        let mut times: Vec<Duration> = std::thread::scope(|scope| {
+        let mut times: Vec<Duration> = thread::scope(|scope| {
             let clients: Vec<_> = (0..self.connections)
-                .map(|_| scope.spawn(|| self.client(end)))
+                .map(|number| scope.spawn(move || self.client(number, end)))
                 .collect();
             clients
                 .into_iter()
@@ -71,30 +89,46 @@ impl Load {
                 .collect()
         });
         times.sort_unstable();
-        let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e6;
+        let at = |permille: usize| times[(times.len() - 1) * permille / 1000].as_secs_f64() * 1e6;
         Measured {
-            p50_us: at(50),
-            p99_us: at(99),
+            p50_us: at(500),
+            p99_us: at(990),
+            p999_us: at(999),
             per_second: times.len() as f64 / self.time.as_secs_f64(),
             requests: times.len(),
         }
     }
 
-    fn client(&self, end: Instant) -> Vec<Duration> {
+    fn client(&self, number: usize, end: Instant) -> Vec<Duration> {
         let stream = TcpStream::connect(self.address).expect("a connection");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         let mut writer = stream.try_clone().expect("a second handle");
         let mut reader = BufReader::new(stream);
         let request = self.request();
+        let mut random = StdRng::seed_from_u64(number as u64);
+        let mut due = Instant::now();
         let mut times = Vec::new();
-        while Instant::now() < end {
-            let started = Instant::now();
+        loop {
+            due = match self.arrivals {
+                Arrivals::WhenAnswered => Instant::now(),
+                Arrivals::PerSecond(all) => due + self.gap(all, &mut random),
+            };
+            if due >= end {
+                return times;
+            }
+            wait_until(due);
             writer.write_all(&request).expect("the request is taken");
             let body = read_answer(&mut reader);
-            times.push(started.elapsed());
+            times.push(due.elapsed());
             self.verify(&body);
         }
-        times
+    }
+
+    /// Time between two questions on one connection.
+    fn gap(&self, per_second: u32, random: &mut StdRng) -> Duration {
+        let mean = self.connections as f64 / f64::from(per_second);
+        let left = 1.0 - random.random::<f64>();
+        Duration::from_secs_f64(-left.ln() * mean)
     }
 
     fn request(&self) -> Vec<u8> {
@@ -122,6 +156,16 @@ impl Load {
             "not a whole answer: {}",
             String::from_utf8_lossy(body)
         );
+    }
+}
+
+fn wait_until(due: Instant) {
+    while let Some(left) = due.checked_duration_since(Instant::now()) {
+        if left.is_zero() {
+            return;
+        }
+        // It may come back early.
+        thread::park_timeout(left);
     }
 }
 

@@ -21,7 +21,16 @@ pub(crate) enum Tiers {
     Full,
 }
 
-/// A running Coterie in front of the mock.
+/// The providers.
+#[derive(Clone, Copy)]
+pub(crate) struct Mocks {
+    /// Of all that has no more tokens than models commonly take.
+    pub(crate) usual: SocketAddr,
+    /// Of the rest.
+    pub(crate) long: SocketAddr,
+}
+
+/// A running Coterie in front of the mocks.
 pub(crate) struct Subject {
     pub(crate) address: SocketAddr,
     child: Child,
@@ -30,18 +39,23 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// Starts it and waits until it is ready.
-    pub(crate) fn start(mock: SocketAddr, tiers: Tiers) -> Self {
+    ///
+    /// Prompts that are too long for the mock go to another one: one that reads ten megabytes keeps its others waiting.
+    pub(crate) fn start(mocks: Mocks, tiers: Tiers) -> Self {
         let features = match tiers {
             Tiers::Cheap => "[sparse, static]",
             Tiers::Full => "[sparse, static, transformer]",
         };
+        let Mocks { usual, long } = mocks;
         let folder = tempfile::tempdir().expect("a folder");
         let config = format!(
             "store: {{ url: 'sqlite://{0}/coterie.db' }}\n\
              server: {{ body_max: 16 MiB }}\n\
              router: {{ artefacts: '{0}/routers', features: {features} }}\n\
-             experts:\n  mock: {{ kind: remote, base_url: 'http://{mock}/v1', model: mock, concurrent_max: 1024, queue_max: 256 }}\n\
-             mapping: {{ default: mock }}\n",
+             experts:\n\
+             \x20 mock: {{ kind: remote, base_url: 'http://{usual}/v1', model: mock, concurrent_max: 1024, queue_max: 256, context_tokens: 200000 }}\n\
+             \x20 long: {{ kind: remote, base_url: 'http://{long}/v1', model: mock }}\n\
+             mapping: {{ default: {{ expert: mock, fallbacks: [long] }} }}\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("coterie.yaml"), config).expect("a configuration");

@@ -1,7 +1,10 @@
 //! `POST /v1/feedback`: what a client thinks of an answer, attached to its outcome.
 
+use std::path::Path;
+
 use axum::{Extension, Json, extract::State};
 use serde_json::{Value, json};
+use tokio::fs;
 
 use super::{ApiError, ApiState, auth::Caller, body::JsonBody};
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
     chat::{InvalidRequest, fields},
     clock,
     composition::Target,
-    ids::{CategoryId, OUT_OF_DOMAIN},
+    ids::{CategoryId, OUT_OF_DOMAIN, is_category_name},
     outcome::Feedback,
 };
 
@@ -22,7 +25,7 @@ pub(super) async fn give(
     Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
-    let feedback = parse(&state, body.value)?;
+    let feedback = parse(&state, body.value).await?;
     // What is said is kept as a question is, and learnt from: whoever may ask so often may say so often.
     if let Some(quota) = state.app.quotas.of(caller.key_name.as_deref()) {
         quota.take_request()?;
@@ -36,7 +39,7 @@ pub(super) async fn give(
     Ok(Json(json!({"object": "feedback", "id": id})))
 }
 
-fn parse(state: &ApiState, body: Value) -> Result<Feedback, InvalidRequest> {
+async fn parse(state: &ApiState, body: Value) -> Result<Feedback, InvalidRequest> {
     let body = fields::body(body)?;
     let feedback = Feedback {
         outcome_id: fields::required_string(&body, "id")?,
@@ -48,11 +51,11 @@ fn parse(state: &ApiState, body: Value) -> Result<Feedback, InvalidRequest> {
         key_name: None,
         judged_by: None,
     };
-    check(state, &feedback)?;
+    check(state, &feedback).await?;
     Ok(feedback)
 }
 
-fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
+async fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
     let Feedback {
         score,
         category,
@@ -65,12 +68,14 @@ fn check(state: &ApiState, feedback: &Feedback) -> Result<(), InvalidRequest> {
             "give at least one of `score`, `category`, `expert` and `comment`",
         ));
     }
+    let config = &state.app.config;
     if let Some(category) = category
         && !is_known(
             category,
             state.app.composition.router().categories(),
-            &state.app.config.catalogue,
+            &config.catalogue,
         )
+        && !has_been_written(category, config.routes_folder.as_deref()).await
     {
         return Err(InvalidRequest::at(
             "category",
@@ -107,6 +112,16 @@ fn is_known(category: &str, learnt: &[CategoryId], catalogue: &Catalogue) -> boo
     category == OUT_OF_DOMAIN || known.any(|known| known.as_str() == category)
 }
 
+/// Whether there is a route of that name by now, which the next retraining learns: one that was accepted since the start.
+async fn has_been_written(category: &str, routes_folder: Option<&Path>) -> bool {
+    // Nothing but a name is ever looked for.
+    let Some(folder) = routes_folder.filter(|_| is_category_name(category)) else {
+        return false;
+    };
+    let file = folder.join(format!("{category}.yaml"));
+    fs::try_exists(file).await.unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +145,20 @@ mod tests {
             assert!(is_known(known, &learnt, &catalogue), "{known}");
         }
         assert!(!is_known("poetry", &learnt, &catalogue));
+    }
+
+    #[tokio::test]
+    async fn a_route_that_is_written_meanwhile_is_known_and_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let routes = folder.path().join("routes");
+        std::fs::create_dir(&routes).unwrap();
+        for file in ["routes/accepted.yaml", "routes/_other.yaml", "outside.yaml"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        assert!(has_been_written("accepted", Some(&routes)).await);
+        assert!(!has_been_written("accepted", None).await);
+        for unknown in ["law", "_other", "../outside", ""] {
+            assert!(!has_been_written(unknown, Some(&routes)).await, "{unknown}");
+        }
     }
 }

@@ -105,7 +105,7 @@ impl App {
         let affinity = affinity(membership.as_ref());
         let tag = membership.as_ref().map(|it| self.sessions.tag(&it.key));
         let lot = lot(membership.as_ref()).unwrap_or_else(rand::random);
-        let session = self.sticky(membership);
+        let session = self.sticky(membership, &asked);
         let wish = self.wish(session.as_ref(), &request, &asked, quota);
         let wish = wish.drawing(rand::random()).by_lot(Some(lot));
         let ruled = self.composition.rule(&query, &request, demand, &wish);
@@ -171,7 +171,7 @@ impl App {
     ) -> Result<Explained, Undecided> {
         let membership = asked.claim.membership(request);
         let lot = lot(membership.as_ref());
-        let session = self.sticky(membership);
+        let session = self.sticky(membership, asked);
         let quota = self.quota(asked);
         let wish = self.wish(session.as_ref(), request, asked, quota);
         let wish = Wish {
@@ -229,11 +229,12 @@ impl App {
         quota.map(Arc::as_ref)
     }
 
-    /// The session that a question may stay with.
-    fn sticky(&self, session: Option<Membership>) -> Option<Membership> {
-        match self.config.router.sticky {
-            Sticky::On => session,
-            Sticky::Off => None,
+    /// The session whose category a question may stay with. That it may not does not take it from the endpoint that has read
+    /// the conversation.
+    fn sticky(&self, session: Option<Membership>, asked: &Asked) -> Option<Membership> {
+        match (self.config.router.sticky, asked.claim.sticky) {
+            (Sticky::On, Sticky::On) => session,
+            (Sticky::Off, _) | (_, Sticky::Off) => None,
         }
     }
 

@@ -26,7 +26,7 @@ const PAGES_MAX: usize = 5;
 
 /// While there is something left, answers have the machine for so many times as long as a look took: of a million outcomes, all
 /// are read within minutes, and of more than a core can look at, the watch is behind until there are fewer.
-const LEFT_ALONE: u32 = 9;
+const LEFT_ALONE: u32 = 19;
 
 /// Looks after which the tests are kept, though there was no alarm: what is read again after a crash is some minutes' worth.
 const LOOKS_PER_KEEP: u32 = 10;

@@ -48,7 +48,9 @@ pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<()
         .await
         .map_err(|error| match error {
             ServeError::OpenToAll { .. } => CliError::Usage(error.to_string()),
-            ServeError::Bind { .. } | ServeError::App(_) => CliError::failed(error),
+            ServeError::Bind { .. } | ServeError::Lanes { .. } | ServeError::App(_) => {
+                CliError::failed(error)
+            }
         })?;
     output::note(&format!("coterie listens on http://{}", server.address()));
     let app = Arc::clone(server.app());

@@ -15,15 +15,21 @@ pub fn project(vector: &[f32], seed: u64) -> [f32; SKETCH] {
     let mut sums = [0.0; SKETCH];
     for number in vector {
         let signs: u64 = random.random();
-        for (at, sum) in sums.iter_mut().enumerate() {
-            *sum += if signs >> at & 1 == 1 {
-                *number
-            } else {
-                -*number
-            };
-        }
+        add_signed(&mut sums, *number, signs);
     }
     sums.map(|sum| sum * scale)
+}
+
+/// Adds a number, or its negative where the bit of `signs` is not set; eight directions at a time, with bits that do not move.
+fn add_signed(sums: &mut [f32; SKETCH], number: f32, signs: u64) {
+    const BITS: [u32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+    let (eights, _) = sums.as_chunks_mut::<8>();
+    for (sums, signs) in eights.iter_mut().zip(signs.to_le_bytes()) {
+        for (sum, bit) in sums.iter_mut().zip(BITS) {
+            let flip = u32::from(u32::from(signs) & bit == 0) << 31;
+            *sum += f32::from_bits(number.to_bits() ^ flip);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -37,6 +43,17 @@ mod tests {
         assert_eq!(seen, project(&vector, 1));
         assert_ne!(seen, project(&vector, 2));
         assert!(seen.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn each_bit_is_the_sign_of_one_direction() {
+        let signs = 0x8000_0001_0000_0002;
+        let mut sums = [1.0; SKETCH];
+        add_signed(&mut sums, 2.5, signs);
+        for (at, sum) in sums.into_iter().enumerate() {
+            let expected = if signs >> at & 1 == 1 { 3.5 } else { -1.5 };
+            assert_eq!(sum, expected, "{at}");
+        }
     }
 
     #[test]

@@ -228,22 +228,33 @@ impl Gate {
         let Ok(_place) = self.queue.try_acquire() else {
             return Err(self.busy());
         };
-        let patience = deadline.map_or(self.timeouts.total, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        });
-        // Who would only be told in the end that it took too long is told now, and somebody else has the place. By a deadline
-        // the answer has to be there, not only its seat.
-        let answer = deadline.map_or(0, |_| self.seat_time.micros());
-        if self.expected_wait() + Duration::from_micros(answer) > patience {
-            counter!("coterie_expert_shed_total", "expert" => self.id.to_string()).increment(1);
-            return Err(self.busy());
+        // Who would only be told in the end that it took too long is told now, and somebody else has the place.
+        if !self.is_in_time(self.expected_wait(), deadline) {
+            return Err(self.shed());
         }
         let _waiting = Counted::one("coterie_expert_waiting", &self.id);
+        let patience = deadline.map_or(FOR_EVER, |it| it.saturating_duration_since(Instant::now()));
         match timeout(patience.min(self.timeouts.total), self.seats.take()).await {
+            // What was expected may not have come about: then the seat is for whoever has the time.
+            Ok(Ok(_)) if !self.is_in_time(Duration::ZERO, deadline) => Err(self.shed()),
             Ok(Ok(taken)) => Ok(self.taken(taken, deadline)),
             // It waited as long as a whole answer may take, and nothing was sent.
             _ => Err(self.busy()),
         }
+    }
+
+    /// Whether there is an answer in time after a wait, as answers go. By a deadline it has to be there, not only its seat.
+    fn is_in_time(&self, wait: Duration, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else {
+            return wait <= self.timeouts.total;
+        };
+        let answer = Duration::from_micros(self.seat_time.micros());
+        wait + answer <= deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn shed(&self) -> ExpertError {
+        counter!("coterie_expert_shed_total", "expert" => self.id.to_string()).increment(1);
+        self.busy()
     }
 
     fn taken(&self, taken: Taken, deadline: Option<Instant>) -> Seat {

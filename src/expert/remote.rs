@@ -181,13 +181,9 @@ impl RemoteExpert {
         silence: Silence,
     ) -> Result<Completion, ExpertError> {
         let bytes = whole_body(response, silence).await?;
-        let read = heavy::on(bytes.len(), || self.dialect.completion(&bytes));
-        let completion = read.map_err(|error| {
-            serde_json::from_slice(&bytes)
-                .ok()
-                .and_then(|object| status::error_in(&object))
-                .unwrap_or_else(|| broken(error.to_string()))
-        })?;
+        let dialect = self.dialect;
+        let read = heavy::apart(bytes.len(), move || completion_in(&bytes, dialect));
+        let completion = read.await?;
         if !completion.is_finished() {
             return Err(broken(
                 "it has no finish reason, as if it had been cut".into(),
@@ -252,6 +248,16 @@ fn is_json(response: &Response) -> bool {
     response.headers.get(CONTENT_TYPE).is_some_and(|kind| {
         let kind = kind.as_bytes().to_ascii_lowercase();
         kind.starts_with(b"application/json")
+    })
+}
+
+/// The completion that a body is, or what it says instead.
+fn completion_in(bytes: &[u8], dialect: Dialect) -> Result<Completion, ExpertError> {
+    dialect.completion(bytes).map_err(|error| {
+        serde_json::from_slice(bytes)
+            .ok()
+            .and_then(|object| status::error_in(&object))
+            .unwrap_or_else(|| broken(error.to_string()))
     })
 }
 

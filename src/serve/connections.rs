@@ -3,14 +3,12 @@
 //! `axum::serve` detaches its connections; a client that reads nothing would then keep its question's outcome from
 //! ever being recorded. Here every connection is a task that can be ended, and ending it drops what it holds.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -19,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::patience::Impatient;
+use super::{endpoints::Endpoints, lanes::Lanes, patience::Impatient};
 
 /// Most connections at once; more wait in the system's backlog. Each costs a task, two buffers and a descriptor.
 const CONNECTIONS_MAX: usize = 4096;
@@ -46,9 +44,12 @@ impl Default for Patience {
     }
 }
 
+type BoxError = Box<dyn Error + Send + Sync>;
+
 /// The open connections.
 pub(super) struct Connections {
-    endpoints: TowerToHyperService<Router>,
+    lanes: Arc<Lanes>,
+    endpoints: Endpoints,
     builder: http1::Builder,
     patience: Patience,
     graceful: Option<GracefulShutdown>,
@@ -57,13 +58,14 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(endpoints: Router, patience: Patience) -> Self {
+    pub(super) fn new(lanes: Arc<Lanes>, endpoints: Endpoints, patience: Patience) -> Self {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(patience.head);
         Self {
-            endpoints: TowerToHyperService::new(endpoints),
+            lanes,
+            endpoints,
             builder,
             patience,
             graceful: Some(GracefulShutdown::new()),
@@ -75,6 +77,7 @@ impl Connections {
     /// None yet, to the same endpoints; those of both together are bounded.
     pub(super) fn another(&self) -> Self {
         Self {
+            lanes: Arc::clone(&self.lanes),
             endpoints: self.endpoints.clone(),
             builder: self.builder.clone(),
             patience: self.patience,
@@ -110,20 +113,27 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let Some(graceful) = &self.graceful else {
+        let (Some(graceful), Some((lane, place))) = (&self.graceful, self.lanes.place()) else {
             return;
         };
-        let stream = TokioIo::new(Impatient::new(stream, self.patience.write));
-        let connection = self
-            .builder
-            .serve_connection(stream, self.endpoints.clone());
-        let connection = graceful.watch(connection);
-        self.tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+        let watcher = graceful.watcher();
+        let (builder, endpoints) = (self.builder.clone(), self.endpoints.clone());
+        let patience = self.patience.write;
+        let served = async move {
+            // From here on the lane's scheduler hears of what comes over it.
+            let stream = TcpStream::from_std(stream.into_std()?)?;
+            let stream = TokioIo::new(Impatient::new(stream, patience));
+            let connection = builder.serve_connection(stream, endpoints);
+            watcher.watch(connection).await?;
+            Ok::<_, BoxError>(())
+        };
+        let served = async move {
+            if let Err(error) = served.await {
+                tracing::debug!(error, "a connection ended early");
             }
-            drop(seat);
-        });
+            drop((seat, place));
+        };
+        self.tasks.spawn_on(served, lane);
     }
 
     /// Tells clients to leave after the answers under way and waits for that; false if time ran out.
@@ -141,6 +151,7 @@ impl Connections {
     /// Cuts what is still open and waits until it has let go of what it held.
     pub(super) async fn cut(&mut self) {
         self.tasks.shutdown().await;
+        self.endpoints.settled().await;
     }
 }
 
@@ -164,7 +175,7 @@ async fn accept(
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, routing::get};
+    use axum::{Router, body::Body, routing::get};
     use futures_util::stream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -182,7 +193,9 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap())
             .await
             .unwrap();
-        (Connections::new(endpoints, patience), listener, client)
+        let lanes = Arc::new(Lanes::start().unwrap());
+        let connections = Connections::new(lanes, Endpoints::new(endpoints), patience);
+        (connections, listener, client)
     }
 
     #[tokio::test]

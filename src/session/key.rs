@@ -34,15 +34,12 @@ pub struct Membership {
 }
 
 impl Claim {
-    /// The session of a question; none if it shall not be in one, or if nothing tells it.
+    /// The session of a question, whether or not it may hold on to its category; none if nothing tells it.
     ///
     /// The client's id names the session; without one the `user` field does. Without both, the conversation is known by its first
     /// human turn. Questions that begin alike are then told apart by nothing, so the first question of such a conversation
     /// never goes on with an earlier one.
     pub fn membership(&self, request: &ChatRequest) -> Option<Membership> {
-        if self.sticky == Sticky::Off {
-            return None;
-        }
         let client = self.client.as_deref();
         if let Some(id) = &self.id {
             let key = SessionKey::of("id", client, &[id]);
@@ -168,12 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_is_switched_off_or_nobody_speaks_there_is_no_session() {
-        let off = Claim {
-            sticky: Sticky::Off,
-            ..claim("a", Some("1"))
-        };
-        assert_eq!(off.membership(&request(None, &["Hello!"])), None);
+    fn where_nobody_speaks_there_is_no_session() {
         assert_eq!(claim("a", None).membership(&request(None, &[" "])), None);
     }
 }

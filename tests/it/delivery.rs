@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::coterie::{Coterie, chat};
-use table::{Asked, By, Expected, ROWS, Row};
+use table::{Asked, By, Expected, HEALTHY, REJECTS, REJECTS_AND_DIFFERS, ROWS, Row};
 
 /// Waits that belong to a fault last a twentieth: twenty seconds are one.
 const TIME_SCALE: f64 = 0.05;
@@ -67,17 +67,19 @@ const TAKES_PREFILL: &str = ", prefill: continue_final_message";
 
 /// A house in which each row's expert has a category and a fallback.
 fn house(rows: &[Row], faults: &FaultServer) -> String {
-    let mut experts = expert("healthy", faults, "healthy#fallback", TAKES_PREFILL);
-    experts += &expert(
-        "other",
-        faults,
-        "reject-prefill?text=other#fallback",
-        TAKES_PREFILL,
-    );
+    let fallbacks = [
+        (HEALTHY, "healthy#fallback"),
+        (REJECTS, "reject-prefill#fallback"),
+        (REJECTS_AND_DIFFERS, "reject-prefill?text=other#fallback"),
+    ];
+    let mut experts: String = fallbacks
+        .into_iter()
+        .map(|(id, model)| expert(id, faults, model, TAKES_PREFILL))
+        .collect();
     let mut mapping = String::new();
     for (at, (row, category)) in rows.iter().zip(CATEGORIES).enumerate() {
         experts += &expert(&format!("e{at}"), faults, row.model, "");
-        let fallback = if row.other_words { "other" } else { "healthy" };
+        let fallback = row.fallback;
         mapping += &format!("\x20 {category}: {{ expert: e{at}, fallbacks: [{fallback}] }}\n");
     }
     format!("experts:\n{experts}mapping:\n\x20 default: healthy\n{mapping}")
@@ -219,8 +221,8 @@ fn is_right(row: &Row, own: &str, expected: Expected, got: &Got, texts: &Texts) 
         Expected::Whole(by) => {
             let is_named_and_counted = match by {
                 By::Own => got.models == [own] && texts.is_counted(row.text, got),
-                By::Fallback => got.models == ["healthy"] && texts.is_counted(row.text, got),
-                By::Both(tokens) => got.models == [own, "healthy"] && counts(got, tokens),
+                By::Fallback => got.models == [row.fallback] && texts.is_counted(row.text, got),
+                By::Both(tokens) => got.models == [own, row.fallback] && counts(got, tokens),
             };
             texts.is_whole(row.text, got) && is_named_and_counted
         }
@@ -259,7 +261,7 @@ fn is_right(row: &Row, own: &str, expected: Expected, got: &Got, texts: &Texts) 
         Expected::Other => {
             texts.is_whole("other", got)
                 && texts.is_counted("other", got)
-                && got.models == ["other"]
+                && got.models == [row.fallback]
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What passing an answer on costs, in counts that are the same on every machine: allocations, and instructions where
-//! valgrind is at hand. Times are for `benches/`.
+//! What routing a question and passing an answer on cost, in counts that are the same on every machine: allocations, and
+//! instructions where valgrind is at hand. Times are for `benches/`.
 //!
 //! A bound here is what was counted when the path was last worked on and a little more. What raises a count should be
 //! worth it, and then raises the bound.
@@ -25,6 +25,8 @@ use coterie::{
 use futures_util::StreamExt;
 use serde_json::json;
 
+use crate::support::coterie::Coterie;
+
 /// Longer than any test takes.
 const HUNG: Duration = Duration::from_secs(60);
 
@@ -36,6 +38,13 @@ const INSTRUCTIONS_PER_CHUNK_MAX: u64 = 100_000;
 
 const FEW_CHUNKS: u64 = 100;
 const MANY_CHUNKS: u64 = 1100;
+
+/// Instructions for a whole question in a build for tests: read, routed by the cheap tier, answered and recorded, those of the
+/// client and the provider included.
+const INSTRUCTIONS_PER_QUESTION_MAX: u64 = 2_000_000;
+
+const FEW_QUESTIONS: u64 = 50;
+const MANY_QUESTIONS: u64 = 450;
 
 #[test]
 fn a_chunk_takes_few_allocations() {
@@ -71,6 +80,36 @@ fn few_chunks() {
 #[ignore = "counted by `a_chunk_takes_few_instructions`"]
 fn many_chunks() {
     Path::new(MANY_CHUNKS).walk();
+}
+
+#[test]
+fn a_routed_question_takes_few_instructions() {
+    // The router that is counted is one that was trained before.
+    House::new().ask(1);
+    let (Some(few), Some(many)) = (
+        instructions_of("hot_path::few_questions"),
+        instructions_of("hot_path::many_questions"),
+    ) else {
+        eprintln!("valgrind is missing: instructions are not counted");
+        return;
+    };
+    let per_question = (many - few) / (MANY_QUESTIONS - FEW_QUESTIONS);
+    assert!(
+        per_question <= INSTRUCTIONS_PER_QUESTION_MAX,
+        "{per_question}"
+    );
+}
+
+#[test]
+#[ignore = "counted by `a_routed_question_takes_few_instructions`"]
+fn few_questions() {
+    House::new().ask(FEW_QUESTIONS);
+}
+
+#[test]
+#[ignore = "counted by `a_routed_question_takes_few_instructions`"]
+fn many_questions() {
+    House::new().ask(MANY_QUESTIONS);
 }
 
 /// The instructions of a test of this binary, all threads together; none without valgrind.
@@ -124,15 +163,92 @@ impl Path {
     }
 }
 
-/// A provider on threads of its own, whose answer is there at once.
+/// A whole server in front of a provider, and one client.
+struct House {
+    runtime: tokio::runtime::Runtime,
+    coterie: Coterie,
+}
+
+impl House {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let provider = answering(COMPLETION.into(), "application/json");
+        let routes = tempfile::tempdir().unwrap();
+        for (category, words) in ROUTES {
+            let examples: String = words
+                .iter()
+                .flat_map(|word| FRAMES.map(|frame| frame.replace("it", word)))
+                .map(|example| format!("  - {example}\n"))
+                .collect();
+            let route = format!("description: {category}\nexamples:\n{examples}");
+            std::fs::write(routes.path().join(format!("{category}.yaml")), route).unwrap();
+        }
+        let yaml = format!(
+            "experts: {{ far: {{ kind: remote, base_url: 'http://{provider}/v1', model: mock }} }}\n\
+             mapping: {{ default: far }}\n\
+             router: {{ artefacts: '{}/routers', routes: '{}', features: [sparse, static] }}\n",
+            env!("CARGO_TARGET_TMPDIR"),
+            routes.path().display()
+        );
+        let coterie = runtime.block_on(Coterie::serve(&yaml));
+        Self { runtime, coterie }
+    }
+
+    fn ask(self, questions: u64) {
+        let stream = TcpStream::connect(self.coterie.address()).unwrap();
+        let mut writer = stream.try_clone().unwrap();
+        let mut reader = BufReader::new(stream);
+        let body = json!({"model": "coterie", "messages": [
+            {"role": "user", "content": "Write a function that reverses a string and explain how it works."},
+        ]});
+        let body = body.to_string();
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        for _ in 0..questions {
+            writer.write_all(request.as_bytes()).unwrap();
+            let (head, body) = message(&mut reader).unwrap();
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            assert!(body.ends_with(b"}"));
+        }
+        drop((writer, reader));
+        self.runtime.block_on(self.coterie.stop());
+    }
+}
+
+/// Routes that are soon learnt, and what their examples are made of.
+const ROUTES: [(&str, [&str; 4]); 2] = [
+    ("coding", ["a function", "a parser", "a loop", "a class"]),
+    ("baking", ["a loaf", "a dough", "a crust", "a cake"]),
+];
+const FRAMES: [&str; 4] = [
+    "How do I make it",
+    "Explain it",
+    "What is wrong with it",
+    "Show me how it works",
+];
+
+const COMPLETION: &str = r#"{"id":"m","object":"chat.completion","created":1,"model":"mock","choices":[{"index":0,"message":{"role":"assistant","content":"Hello."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#;
+
+/// A provider whose answer streams so many chunks.
 fn provider(chunks: u64) -> SocketAddr {
     let mut body: String = (1..chunks)
         .map(|_| event(r#"{"content":"word "}"#, "null"))
         .collect();
     body += &event("{}", r#""stop""#);
     body += "data: [DONE]\n\n";
+    answering(body, "text/event-stream")
+}
+
+/// A provider on threads of its own, whose answer is there at once.
+fn answering(body: String, content_type: &str) -> SocketAddr {
     let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n{body}",
+        "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -156,18 +272,30 @@ fn event(delta: &str, finish_reason: &str) -> String {
 fn serve(stream: TcpStream, answer: &[u8]) {
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
-    let (mut line, mut length) = (String::new(), 0);
-    while reader.read_line(&mut line).unwrap_or(0) > 0 {
-        let header = line.trim_end().to_ascii_lowercase();
+    while message(&mut reader).is_some() {
+        writer.write_all(answer).unwrap();
+    }
+}
+
+/// The next request or response, head and body; none once the connection is closed.
+fn message(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let start = head.len();
+        if reader.read_line(&mut head).unwrap_or(0) == 0 {
+            return None;
+        }
+        let header = head[start..].trim_end().to_ascii_lowercase();
         if let Some(value) = header.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
         if header.is_empty() {
-            reader.read_exact(&mut vec![0; length]).unwrap();
-            writer.write_all(answer).unwrap();
+            break;
         }
-        line.clear();
     }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    Some((head, body))
 }
 
 fn expert(address: SocketAddr) -> ExpertConfig {

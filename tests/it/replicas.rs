@@ -26,9 +26,15 @@ async fn house(first: &Upstream, second: &Upstream) -> Coterie {
 }
 
 async fn ask(coterie: &Coterie, session: &str) {
+    ask_sticking(coterie, session, "on").await;
+}
+
+/// `sticky`: whether the session may hold on to its category.
+async fn ask_sticking(coterie: &Coterie, session: &str, sticky: &str) {
     let response = coterie
         .post("/v1/chat/completions", &chat("only", "Hi?", false))
         .header("x-session-id", session)
+        .header("x-coterie-sticky", sticky)
         .send()
         .await
         .unwrap();
@@ -45,8 +51,8 @@ async fn a_session_stays_with_its_endpoint_and_sessions_spread() {
     let coterie = house(&first, &second).await;
     for session in 0..16 {
         let before = (first.requests().len(), second.requests().len());
-        for _ in 0..4 {
-            ask(&coterie, &format!("session-{session}")).await;
+        for sticky in ["on", "off", "on", "off"] {
+            ask_sticking(&coterie, &format!("session-{session}"), sticky).await;
         }
         let after = (first.requests().len(), second.requests().len());
         let asked = (after.0 - before.0, after.1 - before.1);

@@ -58,6 +58,14 @@ fn gate(concurrent_max: usize, queue_max: usize, scripts: Scripts) -> Gate {
     Gate::new(ExpertId::new("scripted"), pool, limits)
 }
 
+/// A question that must be answered within so many seconds.
+fn within(seconds: u32) -> Call {
+    Call {
+        deadline: Some(Instant::now() + seconds * SECOND),
+        ..call(false)
+    }
+}
+
 fn call(stream: bool) -> Call {
     let body = json!({
         "model": "coterie",
@@ -406,26 +414,40 @@ async fn embeddings_take_a_seat_and_have_the_clock_for_the_whole() {
 async fn who_would_wait_beyond_its_deadline_is_told_at_once() {
     let scripts = (0..3).map(|_| (9 * SECOND, Ok(whole()))).collect();
     let gate = gate(1, 4, scripts);
-    let now = || Instant::now();
-    let within = |seconds: u32| Call {
-        deadline: Some(now() + seconds * SECOND),
-        ..call(false)
-    };
     answer(&gate, &call(false)).await.unwrap();
     let patient = within(30);
     let mut under_way = Box::pin(answer(&gate, &patient));
     assert!(poll!(&mut under_way).is_pending());
 
-    let started = now();
+    let started = Instant::now();
     let error = answer(&gate, &within(5)).await.err().unwrap();
     assert_eq!(error.kind(), "busy", "the last answer took nine seconds");
-    assert_eq!(started, now(), "nobody waited");
+    assert_eq!(started, Instant::now(), "nobody waited");
 
     let in_time = within(20);
     let mut waiting = Box::pin(answer(&gate, &in_time));
     assert!(poll!(&mut waiting).is_pending());
     under_way.await.unwrap();
     waiting.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seat_that_comes_free_too_late_is_left_to_the_next() {
+    let scripts = [4, 9, 4].map(|seconds| (seconds * SECOND, Ok(whole())));
+    let gate = gate(1, 4, scripts.into());
+    answer(&gate, &call(false)).await.unwrap();
+    let (slow, patient) = (call(false), call(false));
+    let mut under_way = Box::pin(answer(&gate, &slow));
+    assert!(poll!(&mut under_way).is_pending());
+    let hasty = within(10);
+    let mut hasty = Box::pin(answer(&gate, &hasty));
+    assert!(poll!(&mut hasty).is_pending(), "four seconds and four");
+    let mut patient = Box::pin(answer(&gate, &patient));
+    assert!(poll!(&mut patient).is_pending());
+
+    under_way.await.unwrap();
+    assert_eq!(hasty.await.err().unwrap().kind(), "busy");
+    patient.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,14 +34,19 @@ use Expected::{BrokeOff, Finished, Long, Other, Told, Whole};
 /// Tokens of the whole answer.
 const TOKENS: u64 = 17;
 
+/// A fallback that takes a prefill; one that rejects it and says the same; one that rejects it and says something else.
+pub(super) const HEALTHY: &str = "healthy";
+pub(super) const REJECTS: &str = "rejects";
+pub(super) const REJECTS_AND_DIFFERS: &str = "other";
+
 /// A fault, and what comes of it.
 pub(super) struct Row {
     /// The model's name at the fault server.
     pub(super) model: &'static str,
     /// The text that a healthy provider would give.
     pub(super) text: &'static str,
-    /// Whether the fallback is one that rejects a prefill and says something else.
-    pub(super) other_words: bool,
+    /// Which fallback it has, where it has one.
+    pub(super) fallback: &'static str,
     /// Who else is asked, and how often the own expert.
     pub(super) asked: Asked,
     /// Alone: plain, streamed.
@@ -77,7 +82,7 @@ const fn row(model: &'static str, alone: [Expected; 2], with_fallback: [Expected
     Row {
         model,
         text: "trees",
-        other_words: false,
+        fallback: HEALTHY,
         asked: Asked::Any,
         alone,
         with_fallback,
@@ -135,12 +140,16 @@ pub(super) const ROWS: &[Row] = &[
     )
     .asking(Asked::Alone),
     Row {
-        other_words: true,
+        fallback: REJECTS_AND_DIFFERS,
         ..row(
             "cut@5#rejected",
             [Told(502, "expert_broken"), BrokeOff(5, "expert_broken")],
             [Other, BrokeOff(5, "expert_broken")],
         )
+    },
+    Row {
+        fallback: REJECTS,
+        ..breaks("cut@5#spliced", 502, "expert_broken").after(5, TOKENS)
     },
     // For as long as a busy machine may need to ask all of its retries.
     needs_fallback("down?for=600s", 503, "expert_overloaded"),

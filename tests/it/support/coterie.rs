@@ -102,6 +102,11 @@ impl Coterie {
         Store::open(&path).await.unwrap()
     }
 
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     /// The address with a path behind it.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)

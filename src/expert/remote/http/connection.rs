@@ -4,6 +4,7 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -96,6 +97,7 @@ impl Connector {
         Ok(Connection(Box::new(Inner {
             sender,
             driver: Some(driver),
+            made_on: thread::current().id(),
         })))
     }
 }
@@ -121,6 +123,7 @@ struct Inner {
     sender: http1::SendRequest<Body>,
     /// None once it has ended: only when it is dropped a request that waits for it is told.
     driver: Option<http1::Connection<Stream, Body>>,
+    made_on: ThreadId,
 }
 
 /// What became of a request.
@@ -145,6 +148,11 @@ impl Inner {
 }
 
 impl Connection {
+    /// The thread whose scheduler wakes whoever waits for it.
+    pub(super) fn made_on(&self) -> ThreadId {
+        self.0.made_on
+    }
+
     /// Whether another request can go over it, as far as is known without waiting.
     pub(super) fn is_usable(&mut self) -> bool {
         let inner = &mut self.0;

@@ -2,6 +2,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -19,14 +20,25 @@ const KEPT: Duration = Duration::from_secs(50);
 pub(super) struct Idle(Mutex<Vec<(Instant, Connection)>>);
 
 impl Idle {
-    /// The connection that was used last and can be used again.
+    /// The connection that was used last and can be used again; rather one of this thread's, whose scheduler hears of what
+    /// comes over it.
     pub(super) fn take(&self) -> Option<Connection> {
+        let here = thread::current().id();
         loop {
-            let (since, mut connection) = self.connections().pop()?;
+            let (since, mut connection) = self.latest(here)?;
             if since.elapsed() < KEPT && connection.is_usable() {
                 return Some(connection);
             }
         }
+    }
+
+    fn latest(&self, here: ThreadId) -> Option<(Instant, Connection)> {
+        let mut connections = self.connections();
+        let of_here = connections
+            .iter()
+            .rposition(|(_, connection)| connection.made_on() == here);
+        let latest = of_here.or_else(|| connections.len().checked_sub(1))?;
+        Some(connections.remove(latest))
     }
 
     /// Keeps a connection for the next request.
