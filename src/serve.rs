@@ -1,7 +1,8 @@
 //! Bind, serve, drain, shut down in order.
 //!
 //! The order of shutting down: not ready, so that new questions are refused → wait for answers up to `server.grace` → stop
-//! accepting → cancel the rest (they end as `shutdown`) → write what was recorded → close SQLite → join the models' threads.
+//! accepting → cancel the rest (they end as `shutdown`) → write what was recorded → close SQLite → join the models' threads,
+//! then those that serve.
 
 mod connections;
 mod endpoints;
@@ -55,7 +56,7 @@ pub enum ServeError {
     },
     /// The system gives no threads that would serve.
     #[error("the threads that serve connections cannot be started: {source}")]
-    Lanes {
+    NoThreads {
         /// The system's reason.
         source: std::io::Error,
     },
@@ -85,7 +86,7 @@ impl Server {
         {
             return Err(ServeError::OpenToAll { listen });
         }
-        let lanes = Lanes::start().map_err(|source| ServeError::Lanes { source })?;
+        let lanes = Lanes::start().map_err(|source| ServeError::NoThreads { source })?;
         let app = App::open(config).await?;
         let bound = TcpListener::bind(listen).await.and_then(|listener| {
             let address = listener.local_addr()?;
@@ -132,7 +133,8 @@ impl Server {
         let state = api::Shared::new(Arc::clone(&self.app), metrics, Arc::clone(&ready));
         let lanes = Arc::new(self.lanes);
         let endpoints = Endpoints::new(api::endpoints(state));
-        let mut connections = Connections::new(Arc::clone(&lanes), endpoints, Patience::default());
+        let mut connections =
+            Connections::new(Arc::clone(&lanes), endpoints.clone(), Patience::default());
         connections.accept_until(&self.listener, stop).await;
 
         ready.store(false, Ordering::Relaxed);
@@ -158,7 +160,8 @@ impl Server {
         tokio::join!(connections.drain(CANCELLED_MAX), late.drain(CANCELLED_MAX));
         connections.cut().await;
         late.cut().await;
-        drop((connections, late));
+        endpoints.settled().await;
+        drop((connections, late, endpoints));
         self.app.close().await;
         // What the app still did for answers that had begun may have been done on them.
         drop(lanes);

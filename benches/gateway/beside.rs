@@ -5,13 +5,16 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crate::load::{Arrivals, Kind, Load, Measured};
+use crate::load::{Arrivals, Kind, Load, Measured, wait_until};
 
 /// Length of the huge prompt.
 const HUGE_BYTES: usize = 10 << 20;
+
+/// Time from one to the next: ten a second, of which each keeps a core for half of that.
+const HUGE_EVERY: Duration = Duration::from_millis(100);
 
 /// Small requests alone and beside huge ones, one after another, in turn.
 pub(crate) fn run(
@@ -35,8 +38,12 @@ pub(crate) fn run(
         let over = AtomicBool::new(false);
         beside.push(thread::scope(|scope| {
             scope.spawn(|| {
+                let mut due = Instant::now();
                 while !over.load(Ordering::Relaxed) {
                     ask_hugely(huge_to, &huge);
+                    // At a pace of their own: whoever is done with one sooner does not get more of them.
+                    due += HUGE_EVERY;
+                    wait_until(due);
                 }
             });
             let measured = load.run();

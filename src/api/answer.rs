@@ -11,6 +11,7 @@ use crate::{
     app::Asked,
     chat::{ChatRequest, Chunk},
     expert::Answer,
+    heavy,
 };
 
 /// Turns a chat object into an endpoint's own; the second argument is where a choice keeps its text. None: as it is.
@@ -28,8 +29,13 @@ pub(super) async fn answer(
     let headers = headers::of(&reply);
     Ok(match reply.answer {
         Answer::Whole(completion) => {
+            let bytes = completion.json().len();
             let json = match shape {
-                Some(shape) => Value::Object(shape(completion.object(), "message")).to_string(),
+                Some(shape) => {
+                    let write =
+                        move || Value::Object(shape(completion.object(), "message")).to_string();
+                    heavy::apart(bytes, write).await
+                }
                 None => completion.into_json(),
             };
             (headers, [(CONTENT_TYPE, "application/json")], json).into_response()

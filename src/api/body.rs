@@ -7,6 +7,7 @@ use axum::{
     extract::{FromRequest, Request},
 };
 use futures_util::StreamExt;
+use hyper::body::Body as _;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -62,8 +63,11 @@ fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
 }
 
 async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
-    let mut pieces = body.into_data_stream();
+    // What is told of the length is not believed beyond what is read anyway, and takes no memory before there is something in it.
+    let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
+    bytes.try_reserve_exact(told.min(bytes_max)).ok();
+    let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| ApiError::BodyUnread {
             detail: error.to_string(),

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use axum::{
     Json,
     extract::Request,
-    http::{HeaderName, StatusCode},
+    http::{HeaderName, StatusCode, header::CONTENT_TYPE},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -23,6 +23,7 @@ use crate::{
     chat::ChatRequest,
     dialect::{Failure, Writer, anthropic, responses},
     expert::Answer,
+    heavy,
 };
 
 /// Where Anthropic's clients look for an answer's id.
@@ -43,7 +44,12 @@ pub(super) async fn answer<W: DialectWriter>(
     let headers = headers::of(&reply);
     let writer = writer(&reply.outcome_id, reply.expert.to_string());
     Ok(match reply.answer {
-        Answer::Whole(completion) => (headers, Json(writer.whole(&completion))).into_response(),
+        Answer::Whole(completion) => {
+            let bytes = completion.json().len();
+            let write = move || Value::Object(writer.whole(&completion)).to_string();
+            let json = heavy::apart(bytes, write).await;
+            (headers, [(CONTENT_TYPE, "application/json")], json).into_response()
+        }
         Answer::Stream(pieces) => (
             headers,
             events::respond(pieces, reply.outcome_id, writer, W::DIALECT.failure()),

@@ -103,9 +103,10 @@ impl App {
             (query, asked.claim.membership(&request))
         });
         let affinity = affinity(membership.as_ref());
+        let membership = membership.filter(|_| asked.claim.sticky == Sticky::On);
         let tag = membership.as_ref().map(|it| self.sessions.tag(&it.key));
         let lot = lot(membership.as_ref()).unwrap_or_else(rand::random);
-        let session = self.sticky(membership, &asked);
+        let session = self.sticky(membership);
         let wish = self.wish(session.as_ref(), &request, &asked, quota);
         let wish = wish.drawing(rand::random()).by_lot(Some(lot));
         let ruled = self.composition.rule(&query, &request, demand, &wish);
@@ -170,8 +171,9 @@ impl App {
         asked: &Asked,
     ) -> Result<Explained, Undecided> {
         let membership = asked.claim.membership(request);
+        let membership = membership.filter(|_| asked.claim.sticky == Sticky::On);
         let lot = lot(membership.as_ref());
-        let session = self.sticky(membership, asked);
+        let session = self.sticky(membership);
         let quota = self.quota(asked);
         let wish = self.wish(session.as_ref(), request, asked, quota);
         let wish = Wish {
@@ -229,12 +231,11 @@ impl App {
         quota.map(Arc::as_ref)
     }
 
-    /// The session whose category a question may stay with. That it may not does not take it from the endpoint that has read
-    /// the conversation.
-    fn sticky(&self, session: Option<Membership>, asked: &Asked) -> Option<Membership> {
-        match (self.config.router.sticky, asked.claim.sticky) {
-            (Sticky::On, Sticky::On) => session,
-            (Sticky::Off, _) | (_, Sticky::Off) => None,
+    /// The session that a question may stay with.
+    fn sticky(&self, session: Option<Membership>) -> Option<Membership> {
+        match self.config.router.sticky {
+            Sticky::On => session,
+            Sticky::Off => None,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     expert::{
         Answer, AnswerStream, Answered, Attempt, AttemptId, Call, ExpertError, Experts, Role,
     },
+    heavy,
 };
 use code::CodeFault;
 use judge::JudgeFault;
@@ -144,7 +145,9 @@ impl Cascade<'_> {
             }
         }
         if accept.code_parses {
-            code::check(&held.text)?;
+            // However short an answer is, to parse it as code may take long.
+            let text = held.text.clone();
+            heavy::apart(usize::MAX, move || code::check(&text)).await?;
         }
         if let Some(judge) = &accept.judge {
             let request = judge::request(judge, &self.call.request, &held.text)?;

@@ -48,7 +48,7 @@ pub(super) async fn run(args: ServeArgs, environment: &Environment) -> Result<()
         .await
         .map_err(|error| match error {
             ServeError::OpenToAll { .. } => CliError::Usage(error.to_string()),
-            ServeError::Bind { .. } | ServeError::Lanes { .. } | ServeError::App(_) => {
+            ServeError::Bind { .. } | ServeError::NoThreads { .. } | ServeError::App(_) => {
                 CliError::failed(error)
             }
         })?;

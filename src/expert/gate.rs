@@ -236,11 +236,18 @@ impl Gate {
         let patience = deadline.map_or(FOR_EVER, |it| it.saturating_duration_since(Instant::now()));
         match timeout(patience.min(self.timeouts.total), self.seats.take()).await {
             // What was expected may not have come about: then the seat is for whoever has the time.
-            Ok(Ok(_)) if !self.is_in_time(Duration::ZERO, deadline) => Err(self.shed()),
+            Ok(Ok(_)) if self.others_wait() && !self.is_in_time(Duration::ZERO, deadline) => {
+                Err(self.shed())
+            }
             Ok(Ok(taken)) => Ok(self.taken(taken, deadline)),
             // It waited as long as a whole answer may take, and nothing was sent.
             _ => Err(self.busy()),
         }
+    }
+
+    /// Whether somebody waits for a seat beside the one who asks.
+    fn others_wait(&self) -> bool {
+        self.queue.available_permits() + 1 < self.queue_max
     }
 
     /// Whether there is an answer in time after a wait, as answers go. By a deadline it has to be there, not only its seat.

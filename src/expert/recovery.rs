@@ -22,6 +22,7 @@ use crate::{
     causes::in_full,
     chat::Chunk,
     config::{Prefill, StreamRecovery},
+    heavy,
     ids::ExpertId,
 };
 use delivered::Delivered;
@@ -163,7 +164,7 @@ impl Recovery {
 
     /// Asks one expert to go on: from what was delivered if it can, else from the beginning.
     async fn ask(&mut self, member: &Member) -> Option<AnswerStream> {
-        if let Some((call, joint)) = self.continuing(member) {
+        if let Some((call, joint)) = self.continuing(member).await {
             match member.ask(&call).await {
                 Ok(begun) => return self.joined(begun, joint, "continue"),
                 // It may take the question, if not its beginning.
@@ -178,7 +179,7 @@ impl Recovery {
     }
 
     /// The question with what was delivered as the beginning of its answer, where the expert and the route take that.
-    fn continuing(&self, member: &Member) -> Option<(Call, Joint)> {
+    async fn continuing(&self, member: &Member) -> Option<(Call, Joint)> {
         if self.call.delivery.stream_recovery != StreamRecovery::Continue
             || member.prefill == Prefill::None
         {
@@ -186,12 +187,10 @@ impl Recovery {
         }
         let text = self.delivered.plain_text();
         let text = text.filter(|text| joint::can_be_continued(text))?;
-        let request = prefill::request(
-            &self.call.request,
-            member.prefill,
-            text,
-            self.delivered.tokens(),
-        )?;
+        let (prefill, tokens) = (member.prefill, self.delivered.tokens());
+        let (request, begun) = (Arc::clone(&self.call.request), text.to_owned());
+        let write = move || prefill::request(&request, prefill, &begun, tokens);
+        let request = heavy::apart(self.call.request.bytes(), write).await?;
         let call = self.call.in_role(Role::Continue).with(Arc::new(request));
         Some((call, Joint::continued(text)))
     }

@@ -13,7 +13,7 @@ mod status;
 mod stream;
 mod wire;
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hyper::{
@@ -27,7 +27,7 @@ use url::{Position, Url};
 
 use crate::{
     causes::in_full,
-    chat::{Choices, Completion},
+    chat::{ChatRequest, Choices, Completion},
     clock,
     config::{Dialect, Timeouts},
     expert::{Answer, Call, Expert, ExpertError},
@@ -88,7 +88,7 @@ pub struct RemoteExpert {
     id: ExpertId,
     dialect: Dialect,
     /// The provider's name for the model.
-    model: String,
+    model: Arc<str>,
     chat_path: PathAndQuery,
     embeddings_path: PathAndQuery,
     http: Http,
@@ -125,7 +125,7 @@ impl RemoteExpert {
             embeddings_path: path_below(&endpoint.base_url, &["embeddings"])?,
             http: Http::new(&endpoint.base_url, headers, clocks.connect_max)?,
             clocks,
-            model: endpoint.model,
+            model: endpoint.model.into(),
             id,
         })
     }
@@ -154,10 +154,7 @@ impl RemoteExpert {
         let request = &call.request;
         let timeouts = call.delivery.timeouts.over(self.clocks.usual);
         let silence = Silence::of(&timeouts);
-        let json = heavy::on(request.bytes(), || {
-            let outgoing = self.dialect.outgoing(request, &self.model)?;
-            Ok::<_, ExpertError>(outgoing.to_json())
-        })?;
+        let json = self.json(request).await?;
         let response = self.post(&self.chat_path, json, &timeouts).await?;
         if !request.stream {
             return Ok(Answer::Whole(self.completion(response, silence).await?));
@@ -173,6 +170,14 @@ impl RemoteExpert {
                 Choices::new(request.choices_wanted),
             )
         }))
+    }
+
+    /// The body to send.
+    async fn json(&self, request: &Arc<ChatRequest>) -> Result<Vec<u8>, ExpertError> {
+        let (dialect, bytes) = (self.dialect, request.bytes());
+        let (request, model) = (Arc::clone(request), Arc::clone(&self.model));
+        let write = move || Ok(dialect.outgoing(&request, &model)?.to_json());
+        heavy::apart(bytes, write).await
     }
 
     async fn completion(

@@ -12,18 +12,33 @@ const TAIL_PIECES: usize = PIECES_MAX - HEAD_PIECES;
 /// Letters of a piece: a longer word counts as several.
 const PIECE_LETTERS: usize = 7;
 
+/// Bytes of a piece and the space before it, at most, in a text that is [`tidy`].
+const PIECE_BYTES: usize = PIECE_LETTERS + 1;
+
 /// What stands in the place of a text's middle.
 const ELLIPSIS: &str = "\n…\n";
 
 /// `text` with its middle taken out if it is longer than [`PIECES_MAX`].
 pub(super) fn cut(text: &str) -> String {
-    let starts: Vec<usize> = piece_starts(text).collect();
-    if starts.len() <= PIECES_MAX {
+    if piece_starts(text).nth(PIECES_MAX).is_none() {
         return text.to_owned();
     }
-    let head = text[..starts[HEAD_PIECES]].trim_end();
-    let tail = &text[starts[starts.len() - TAIL_PIECES]..];
-    [head, tail].join(ELLIPSIS)
+    [beginning(text, HEAD_PIECES), ending(text)].join(ELLIPSIS)
+}
+
+/// The last [`TAIL_PIECES`] pieces of `text`, which has more. What lies before them is not looked at: it may be megabytes.
+fn ending(text: &str) -> &str {
+    let window = text.floor_char_boundary(text.len().saturating_sub(TAIL_PIECES * PIECE_BYTES));
+    // The pieces of a word are counted from its beginning.
+    let word = text[..window].rfind(|c: char| !c.is_ascii_alphanumeric());
+    [word.unwrap_or(0), 0]
+        .into_iter()
+        .find_map(|from| {
+            let starts: Vec<usize> = piece_starts(&text[from..]).collect();
+            let first = starts.len().checked_sub(TAIL_PIECES)?;
+            Some(&text[from + starts[first]..])
+        })
+        .unwrap_or(text)
 }
 
 /// The first `pieces_max` pieces of `text`.
@@ -37,37 +52,53 @@ pub(super) fn beginning(text: &str, pieces_max: usize) -> &str {
 /// `text` without control and formatting characters, each run of white space reduced to one space, or to one line
 /// break if it had any.
 pub(super) fn tidy(text: &str) -> String {
-    if is_tidy(text) {
-        return text.to_owned();
-    }
     let mut tidy = String::with_capacity(text.len());
     let mut gap = None;
-    for c in text.chars() {
-        if c.is_whitespace() {
-            gap = Some(if c == '\n' || gap == Some('\n') {
-                '\n'
-            } else {
-                ' '
-            });
-        } else if !c.is_control() && !is_format(c) {
-            match gap.take() {
-                Some(gap) if !tidy.is_empty() => tidy.push(gap),
-                _ => {}
-            }
-            tidy.push(c);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (run, after) = rest.split_at(tidy_already(rest));
+        if !run.is_empty() {
+            push(&mut tidy, &mut gap, run);
         }
+        let mut chars = after.chars();
+        match chars.next() {
+            Some(c) if c.is_whitespace() => {
+                let breaks = c == '\n' || gap == Some('\n');
+                gap = Some(if breaks { '\n' } else { ' ' });
+            }
+            Some(c) if !c.is_control() && !is_format(c) => {
+                push(&mut tidy, &mut gap, c.encode_utf8(&mut [0; 4]));
+            }
+            _ => {}
+        }
+        rest = chars.as_str();
     }
     tidy
 }
 
-/// Whether a text is plain letters and signs with single spaces between them, as most are: then nothing is to be done.
-fn is_tidy(text: &str) -> bool {
-    let mut gap = true;
-    let no_gap_follows_another = text.bytes().all(|byte| {
-        let was_gap = std::mem::replace(&mut gap, byte == b' ');
-        byte.is_ascii_graphic() || (gap && !was_gap)
-    });
-    no_gap_follows_another && (text.is_empty() || !gap)
+/// Adds what is to be seen, behind the gap before it unless it is the first.
+fn push(tidy: &mut String, gap: &mut Option<char>, seen: &str) {
+    if let Some(gap) = gap.take().filter(|_| !tidy.is_empty()) {
+        tidy.push(gap);
+    }
+    tidy.push_str(seen);
+}
+
+/// Bytes at the beginning of a text that are plain letters and signs with single spaces between them, as most texts are
+/// throughout: there nothing is to be done.
+fn tidy_already(text: &str) -> usize {
+    let (mut end, mut gap) = (0, true);
+    for (at, byte) in text.bytes().enumerate() {
+        if byte.is_ascii_graphic() {
+            end = at + 1;
+            gap = false;
+        } else if byte == b' ' && !gap {
+            gap = true;
+        } else {
+            break;
+        }
+    }
+    end
 }
 
 /// Characters that nobody sees: joiners, marks of direction, byte order marks, tags.
@@ -155,6 +186,42 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_kept_is_what_reading_all_of_it_would_keep(
+            text in "[a-z ]{0,4000}|[a-z]{3000}|( |\n|é|漢|a){0,3000}|\\PC{0,2000}",
+            spaces in 0..3000_usize,
+        ) {
+            for text in [tidy(&text), format!("{text}{}end", " ".repeat(spaces))] {
+                let starts: Vec<usize> = piece_starts(&text).collect();
+                let kept = if starts.len() > PIECES_MAX {
+                    let head = text[..starts[HEAD_PIECES]].trim_end();
+                    let tail = &text[starts[starts.len() - TAIL_PIECES]..];
+                    [head, tail].join(ELLIPSIS)
+                } else {
+                    text.clone()
+                };
+                prop_assert_eq!(cut(&text), kept);
+            }
+        }
+
+        #[test]
+        fn runs_are_tidied_as_single_characters_would_be(
+            text in "([ab \n]|\\PC|\\s|\u{200b}|\u{7}){0,60}",
+        ) {
+            let mut expected = String::new();
+            let mut gap = None;
+            for c in text.chars() {
+                if c.is_whitespace() {
+                    let breaks = c == '\n' || gap == Some('\n');
+                    gap = Some(if breaks { '\n' } else { ' ' });
+                } else if !c.is_control() && !is_format(c) {
+                    expected.extend(gap.take().filter(|_| !expected.is_empty()));
+                    expected.push(c);
+                }
+            }
+            prop_assert_eq!(tidy(&text), expected);
+        }
+
         #[test]
         fn any_text_is_cut_to_its_bound(text in "\\PC{0,2000}|[a-z]{0,4000}|(é|漢|🦀|\n){0,900}") {
             let short = cut(&tidy(&text));

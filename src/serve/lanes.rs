@@ -36,13 +36,14 @@ impl Lanes {
     /// # Errors
     /// The system gives none.
     pub(super) fn start() -> io::Result<Self> {
-        let stop = CancellationToken::new();
-        let count = thread::available_parallelism().map_or(1, usize::from);
-        let lanes = (0..count).map(|number| Lane::start(number, stop.clone()));
-        Ok(Self {
-            lanes: lanes.collect::<io::Result<_>>()?,
-            stop,
-        })
+        let mut all = Self {
+            lanes: Vec::new(),
+            stop: CancellationToken::new(),
+        };
+        for number in 0..thread::available_parallelism().map_or(1, usize::from) {
+            all.lanes.push(Lane::start(number, all.stop.clone())?);
+        }
+        Ok(all)
     }
 
     /// The lane with the fewest connections, and a place on it.

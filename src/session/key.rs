@@ -16,7 +16,7 @@ pub struct Claim {
     pub client: Option<String>,
     /// The session's id (`x-session-id`), as it came.
     pub id: Option<Vec<u8>>,
-    /// Whether the session may hold on to its category.
+    /// Off: the question has nothing of the session but the endpoint at which the conversation is known.
     pub sticky: Sticky,
 }
 
@@ -34,7 +34,7 @@ pub struct Membership {
 }
 
 impl Claim {
-    /// The session of a question, whether or not it may hold on to its category; none if nothing tells it.
+    /// The session of a question, whether or not it may stay with that; none if nothing tells it.
     ///
     /// The client's id names the session; without one the `user` field does. Without both, the conversation is known by its first
     /// human turn. Questions that begin alike are then told apart by nothing, so the first question of such a conversation

@@ -433,8 +433,7 @@ async fn who_would_wait_beyond_its_deadline_is_told_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_seat_that_comes_free_too_late_is_left_to_the_next() {
-    let scripts = [4, 9, 4].map(|seconds| (seconds * SECOND, Ok(whole())));
-    let gate = gate(1, 4, scripts.into());
+    let gate = gate(1, 4, [4, 9, 4].map(|s| (s * SECOND, Ok(whole()))).into());
     answer(&gate, &call(false)).await.unwrap();
     let (slow, patient) = (call(false), call(false));
     let mut under_way = Box::pin(answer(&gate, &slow));
@@ -444,7 +443,6 @@ async fn a_seat_that_comes_free_too_late_is_left_to_the_next() {
     assert!(poll!(&mut hasty).is_pending(), "four seconds and four");
     let mut patient = Box::pin(answer(&gate, &patient));
     assert!(poll!(&mut patient).is_pending());
-
     under_way.await.unwrap();
     assert_eq!(hasty.await.err().unwrap().kind(), "busy");
     patient.await.unwrap();
