@@ -28,7 +28,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _}
 const ITERATIONS: usize = 500;
 
 /// Decisions before the clock starts.
-const WARM_UP: usize = 20;
+const WARM_UP: usize = 500;
 
 /// Tokens of the questions that are timed.
 const LENGTHS: [usize; 3] = [20, 100, 400];

@@ -29,7 +29,7 @@ pub use attempts::{Attempt, AttemptId, Attempts, Role};
 pub use breaker::{Circuit, Why};
 pub use call::{Affinity, Call, Tried};
 pub use class::{ErrorClass, Next};
-pub use error::{ExpertError, Refused};
+pub use error::{Crowd, ExpertError, Refused};
 pub use gate::{Gate, Limits};
 pub use order::Answered;
 pub use pool::EndpointState;

@@ -31,6 +31,14 @@ pub(super) struct JsonBody {
     pub(super) value: Value,
     /// When the request's head had been read.
     pub(super) at: Instant,
+    bytes: usize,
+}
+
+impl JsonBody {
+    /// Makes of it what it stands for; of a long one, others go on meanwhile.
+    pub(super) fn read<T: Send>(self, parse: impl FnOnce(Value) -> T + Send) -> T {
+        heavy::on(self.bytes, || parse(self.value))
+    }
 }
 
 impl FromRequest<ApiState> for JsonBody {
@@ -45,7 +53,11 @@ impl FromRequest<ApiState> for JsonBody {
                 waited: BODY_READ_MAX,
             })??;
         let value = heavy::on(bytes.len(), || parse(&bytes))?;
-        Ok(Self { value, at })
+        Ok(Self {
+            value,
+            at,
+            bytes: bytes.len(),
+        })
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) async fn answer(
     claims: Claims,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let request = ChatRequest::parse(body.value)?;
     let asked = claims.asked(body.at);
+    let request = body.read(ChatRequest::parse)?;
     answer::answer(&state, asked, request, None).await
 }

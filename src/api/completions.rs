@@ -16,8 +16,8 @@ pub(super) async fn answer(
     claims: Claims,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let request = ChatRequest::parse(as_conversation(body.value)?)?;
     let asked = claims.asked(body.at);
+    let request = body.read(|value| ChatRequest::parse(as_conversation(value)?))?;
     answer::answer(&state, asked, request, Some(as_text_completion)).await
 }
 

@@ -36,10 +36,9 @@ const OVERLOADED: u16 = 529;
 pub(super) async fn answer<W: DialectWriter>(
     state: &ApiState,
     asked: Asked,
-    chat: Value,
+    request: ChatRequest,
     writer: impl FnOnce(&str, String) -> W,
 ) -> Result<Response, ApiError> {
-    let request = ChatRequest::parse(chat)?;
     let reply = state.app.answer(request, asked).await?;
     let headers = headers::of(&reply);
     let writer = writer(&reply.outcome_id, reply.expert.to_string());

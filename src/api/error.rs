@@ -246,7 +246,7 @@ fn of_expert(error: &ExpertError) -> Told {
     use StatusCode as S;
     let server = |status, code| Told::new(status, "server_error", code);
     match error {
-        ExpertError::Busy { retry_after } => {
+        ExpertError::Busy { retry_after, .. } => {
             Told::new(S::TOO_MANY_REQUESTS, "rate_limit_error", "overloaded")
                 .retry_after(Some(*retry_after))
         }
@@ -283,7 +283,9 @@ fn of_expert(error: &ExpertError) -> Told {
         ExpertError::Failed { retry_after, .. } => {
             server(S::BAD_GATEWAY, "expert_failed").retry_after(*retry_after)
         }
-        ExpertError::Broken { .. } => server(S::BAD_GATEWAY, "expert_broken"),
+        ExpertError::Broken { .. } | ExpertError::TooLong { .. } => {
+            server(S::BAD_GATEWAY, "expert_broken")
+        }
         ExpertError::ContextTooLong { .. } => {
             Told::invalid("context_length_exceeded").at("messages")
         }

@@ -3,7 +3,10 @@
 use axum::{extract::State, response::Response};
 
 use super::{ApiError, ApiState, body::JsonBody, claim::Claims, dialect};
-use crate::dialect::anthropic::{MessageHead, MessageWriter, MessagesRequest};
+use crate::{
+    chat::ChatRequest,
+    dialect::anthropic::{MessageHead, MessageWriter, MessagesRequest},
+};
 
 /// Answers a conversation, whole or in events.
 pub(super) async fn answer(
@@ -11,8 +14,11 @@ pub(super) async fn answer(
     claims: Claims,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let MessagesRequest { chat, thinking } = MessagesRequest::parse(body.value)?;
     let asked = claims.asked(body.at);
+    let (request, thinking) = body.read(|value| {
+        let MessagesRequest { chat, thinking } = MessagesRequest::parse(value)?;
+        Ok::<_, ApiError>((ChatRequest::parse(chat)?, thinking))
+    })?;
     let writer = |outcome_id: &str, model: String| {
         MessageWriter::new(MessageHead {
             id: format!("msg_{outcome_id}"),
@@ -20,5 +26,5 @@ pub(super) async fn answer(
             thinking,
         })
     };
-    dialect::answer(&state, asked, chat, writer).await
+    dialect::answer(&state, asked, request, writer).await
 }

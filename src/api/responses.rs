@@ -5,6 +5,7 @@ use axum::{extract::State, response::Response};
 
 use super::{ApiError, ApiState, body::JsonBody, claim::Claims, dialect};
 use crate::{
+    chat::ChatRequest,
     clock,
     dialect::responses::{ResponseHead, ResponseWriter, ResponsesRequest},
 };
@@ -15,8 +16,11 @@ pub(super) async fn answer(
     claims: Claims,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let ResponsesRequest { chat, echo } = ResponsesRequest::parse(body.value)?;
     let asked = claims.asked(body.at);
+    let (request, echo) = body.read(|value| {
+        let ResponsesRequest { chat, echo } = ResponsesRequest::parse(value)?;
+        Ok::<_, ApiError>((ChatRequest::parse(chat)?, echo))
+    })?;
     let writer = |outcome_id: &str, model: String| {
         ResponseWriter::new(ResponseHead {
             id: format!("resp_{outcome_id}"),
@@ -25,5 +29,5 @@ pub(super) async fn answer(
             echo,
         })
     };
-    dialect::answer(&state, asked, chat, writer).await
+    dialect::answer(&state, asked, request, writer).await
 }

@@ -11,7 +11,7 @@ pub(super) async fn decide(
     claims: Claims,
     body: JsonBody,
 ) -> Result<Json<Explained>, ApiError> {
-    let request = composition::dry_run(body.value)?;
     let asked = claims.asked(body.at);
+    let request = body.read(composition::dry_run)?;
     Ok(Json(state.app.explain(&request, &asked).await?))
 }

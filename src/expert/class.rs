@@ -24,6 +24,8 @@ pub enum ErrorClass {
     Authentication,
     /// The answer broke off, or is none.
     BrokenStream,
+    /// The answer is longer than what is held of one.
+    AnswerTooLong,
     /// It does not do what is asked.
     Unable,
     /// It is left alone for a while.
@@ -55,9 +57,11 @@ impl ErrorClass {
                 Next::RetryHere
             }
             // A second wait as long as the first is not what anybody hopes for.
-            Self::TimedOut | Self::Authentication | Self::Unable | Self::Resting => {
-                Next::AnotherExpert
-            }
+            Self::TimedOut
+            | Self::AnswerTooLong
+            | Self::Authentication
+            | Self::Unable
+            | Self::Resting => Next::AnotherExpert,
             Self::ContextTooLong => Next::LongerContext,
             Self::PolicyRefused => match policy_refusals {
                 PolicyRefusals::Tell => Next::TellCaller,
@@ -77,6 +81,7 @@ impl ErrorClass {
             | Self::Authentication
             | Self::BrokenStream => true,
             Self::ContextTooLong
+            | Self::AnswerTooLong
             | Self::PolicyRefused
             | Self::BadRequest
             | Self::Unable
@@ -99,6 +104,7 @@ impl ExpertError {
             Self::Refused { why, .. } => why.class(),
             Self::RateLimited { .. } => ErrorClass::RateLimited,
             Self::Broken { .. } | Self::Diverged => ErrorClass::BrokenStream,
+            Self::TooLong { .. } => ErrorClass::AnswerTooLong,
             Self::ContextTooLong { .. } => ErrorClass::ContextTooLong,
             Self::Unsupported { .. } | Self::Model { .. } => ErrorClass::Unable,
             Self::ShuttingDown | Self::Outrun => ErrorClass::Stopping,

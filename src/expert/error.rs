@@ -9,11 +9,13 @@ use super::{ErrorClass, Why};
 /// Why an expert gave no answer, or not all of one.
 #[derive(Debug, thiserror::Error)]
 pub enum ExpertError {
-    /// Its queue is full; nothing was sent.
-    #[error("the expert's queue is full; try again in {} s", whole_s(*retry_after))]
+    /// It has too many questions already; nothing was sent.
+    #[error("{}; try again in {} s", crowd.in_words(), whole_s(*retry_after))]
     Busy {
-        /// A fair time to wait.
+        /// How long, as answers go, until there is room.
         retry_after: Duration,
+        /// What there is no room for.
+        crowd: Crowd,
     },
     /// It failed too often of late, was slow, or asked for a pause, and is left alone; nothing was sent.
     #[error("{}; try again in {} s", why.in_words(), whole_s(*retry_after))]
@@ -79,6 +81,14 @@ pub enum ExpertError {
         /// What was wrong with it.
         detail: String,
     },
+    /// More of the answer would have to be held at once than is held of any.
+    #[error("the answer has more than {bytes_max} bytes {in_what}")]
+    TooLong {
+        /// As much is held.
+        bytes_max: usize,
+        /// Of what.
+        in_what: &'static str,
+    },
     /// The answer does not begin with what was delivered of the one whose place it was to take.
     #[error("the answer is another one than that which was begun")]
     Diverged,
@@ -112,6 +122,24 @@ pub enum ExpertError {
         /// What failed.
         detail: String,
     },
+}
+
+/// Why whoever asks cannot wait for an expert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// As many wait as may.
+    Full,
+    /// There would be no answer by the deadline.
+    TooSlow,
+}
+
+impl Crowd {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Full => "the expert's queue is full",
+            Self::TooSlow => "the expert has too many questions to answer this one in time",
+        }
+    }
 }
 
 /// Seconds that a caller is told to wait, rounded up as in `Retry-After`: who comes back early is only refused again.
@@ -162,6 +190,7 @@ impl ExpertError {
             Self::Overloaded { .. } => "overloaded",
             Self::Failed { .. } => "failed",
             Self::Broken { .. } => "broken",
+            Self::TooLong { .. } => "answer_too_long",
             Self::Diverged => "diverged",
             Self::Outrun => "outrun",
             Self::ContextTooLong { .. } => "context_too_long",
@@ -174,7 +203,7 @@ impl ExpertError {
     /// When to come back, where that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { retry_after } | Self::CircuitOpen { retry_after, .. } => {
+            Self::Busy { retry_after, .. } | Self::CircuitOpen { retry_after, .. } => {
                 Some(*retry_after)
             }
             Self::RateLimited { retry_after }
@@ -213,7 +242,12 @@ mod tests {
             assert_eq!(error.to_string(), sentence);
         }
         let retry_after = Duration::from_millis(1500);
-        let busy = ExpertError::Busy { retry_after };
-        assert!(busy.to_string().ends_with("try again in 2 s"), "{busy}");
+        for (crowd, why) in [(Crowd::Full, "full"), (Crowd::TooSlow, "in time")] {
+            let busy = ExpertError::Busy { retry_after, crowd }.to_string();
+            assert!(
+                busy.ends_with(&format!("{why}; try again in 2 s")),
+                "{busy}"
+            );
+        }
     }
 }

@@ -22,10 +22,10 @@ use tokio::{
 };
 
 use super::{
-    Affinity, Answer, AttemptId, Call, ExpertError, Tried,
+    Affinity, Answer, AttemptId, Call, Crowd, ExpertError, Tried,
     breaker::Took,
     pool::{EndpointState, Lease, Pool},
-    quantile::Recent,
+    quantile::{Recent, Unanswered},
     seats::{Concurrency, Seats, Taken},
 };
 use crate::{chat::Choices, config::Timeouts, ids::ExpertId};
@@ -102,7 +102,10 @@ impl Gate {
             // The first token of a whole answer is not to be seen.
             timeouts.total
         };
+        let recent = self.recent(is_streamed);
+        let unanswered = Unanswered::since(seat.taken, recent);
         let begun = seat.within(patience, begin(lease.expert(), call)).await;
+        unanswered.ended();
         match begun.and_then(|begun| begun) {
             Ok(answer) => {
                 lease.began(Some(if is_streamed {
@@ -177,12 +180,15 @@ impl Gate {
 
     /// How long nineteen in twenty of the last answers took to begin; none while too few are known.
     pub(super) fn p95(&self, streamed: bool) -> Option<Duration> {
-        let recent = if streamed {
+        self.recent(streamed).p95()
+    }
+
+    fn recent(&self, streamed: bool) -> &Recent {
+        if streamed {
             &self.first_tokens
         } else {
             &self.whole_answers
-        };
-        recent.p95()
+        }
     }
 
     /// A seat, and an endpoint to ask.
@@ -226,22 +232,23 @@ impl Gate {
             return Ok(self.taken(taken, deadline));
         }
         let Ok(_place) = self.queue.try_acquire() else {
-            return Err(self.busy());
+            return Err(self.busy(Crowd::Full, self.free_in(self.queue_max + 1)));
         };
         // Who would only be told in the end that it took too long is told now, and somebody else has the place.
-        if !self.is_in_time(self.expected_wait(), deadline) {
-            return Err(self.shed());
+        let wait = self.expected_wait();
+        if !self.is_in_time(wait, deadline) {
+            return Err(self.shed(wait));
         }
         let _waiting = Counted::one("coterie_expert_waiting", &self.id);
         let patience = deadline.map_or(FOR_EVER, |it| it.saturating_duration_since(Instant::now()));
         match timeout(patience.min(self.timeouts.total), self.seats.take()).await {
             // What was expected may not have come about: then the seat is for whoever has the time.
             Ok(Ok(_)) if self.others_wait() && !self.is_in_time(Duration::ZERO, deadline) => {
-                Err(self.shed())
+                Err(self.shed(self.expected_wait()))
             }
             Ok(Ok(taken)) => Ok(self.taken(taken, deadline)),
             // It waited as long as a whole answer may take, and nothing was sent.
-            _ => Err(self.busy()),
+            _ => Err(self.busy(Crowd::TooSlow, self.expected_wait())),
         }
     }
 
@@ -259,9 +266,10 @@ impl Gate {
         wait + answer <= deadline.saturating_duration_since(Instant::now())
     }
 
-    fn shed(&self) -> ExpertError {
+    /// Turns away who would wait so long for a seat, and in vain: as long it is until those ahead are answered.
+    fn shed(&self, wait: Duration) -> ExpertError {
         counter!("coterie_expert_shed_total", "expert" => self.id.to_string()).increment(1);
-        self.busy()
+        self.busy(Crowd::TooSlow, wait)
     }
 
     fn taken(&self, taken: Taken, deadline: Option<Instant>) -> Seat {
@@ -283,13 +291,21 @@ impl Gate {
         Duration::from_micros(self.seat_time.micros().saturating_mul(rounds))
     }
 
-    /// Tells to come back when, as answers go, the next seat comes free.
-    fn busy(&self) -> ExpertError {
+    /// How long, as answers go, until so many have had a seat.
+    fn free_in(&self, answers: usize) -> Duration {
+        let answers = u64::try_from(answers).unwrap_or(u64::MAX);
         let seats = u64::try_from(self.seats.limit()).unwrap_or(u64::MAX);
-        let next_free_s = (self.seat_time.micros() / seats.max(1)).div_ceil(1_000_000);
+        Duration::from_micros(self.seat_time.micros().saturating_mul(answers) / seats.max(1))
+    }
+
+    /// Tells to come back when there is room.
+    fn busy(&self, crowd: Crowd, room_in: Duration) -> ExpertError {
         let (least, most) = RETRY_AFTER_S;
+        let seconds = room_in.as_micros().div_ceil(1_000_000);
+        let seconds = u64::try_from(seconds).unwrap_or(most);
         ExpertError::Busy {
-            retry_after: Duration::from_secs(next_free_s.clamp(least, most)),
+            retry_after: Duration::from_secs(seconds.clamp(least, most)),
+            crowd,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 /// Times that are kept: enough for the slowest in twenty to be several, few enough to follow the day.
 const KEPT: usize = 128;
 
@@ -50,9 +52,64 @@ impl Recent {
     }
 }
 
+/// An answer that has not begun. Whoever gives it up, because another was faster or the client left, knows at least that it takes
+/// longer than that; where that is longer than usual, it counts: else what is usual would be the time of the fast ones alone.
+pub(super) struct Unanswered<'a> {
+    since: Instant,
+    recent: Option<&'a Recent>,
+}
+
+impl<'a> Unanswered<'a> {
+    pub(super) fn since(since: Instant, recent: &'a Recent) -> Self {
+        Self {
+            since,
+            recent: Some(recent),
+        }
+    }
+
+    /// It began, or failed.
+    pub(super) fn ended(mut self) {
+        self.recent = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let Some(recent) = self.recent else {
+            return;
+        };
+        let waited = self.since.elapsed();
+        if recent.p95().is_some_and(|usual| waited > usual) {
+            recent.add(waited);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_given_up_counts_where_it_is_slower_than_usual() {
+        let recent = Recent::default();
+        for _ in 0..KEPT_MIN {
+            recent.add(Duration::from_millis(10));
+        }
+        let given_up_after = async |ms| {
+            let unanswered = Unanswered::since(Instant::now(), &recent);
+            advance(Duration::from_millis(ms)).await;
+            drop(unanswered);
+        };
+        given_up_after(5).await;
+        assert_eq!(recent.p95(), Some(Duration::from_millis(10)));
+        for _ in 0..3 {
+            given_up_after(50).await;
+        }
+        assert_eq!(recent.p95(), Some(Duration::from_millis(50)));
+        Unanswered::since(Instant::now(), &recent).ended();
+    }
 
     #[test]
     fn the_last_times_count_and_too_few_say_nothing() {

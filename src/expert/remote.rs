@@ -269,7 +269,10 @@ fn completion_in(bytes: &[u8], dialect: Dialect) -> Result<Completion, ExpertErr
 async fn whole_body(response: Response, silence: Silence) -> Result<Vec<u8>, ExpertError> {
     match body_up_to(response, ANSWER_BYTES_MAX, silence).await? {
         (bytes, true) => Ok(bytes),
-        (_, false) => Err(broken(format!("it has more than {ANSWER_BYTES_MAX} bytes"))),
+        (_, false) => Err(ExpertError::TooLong {
+            bytes_max: ANSWER_BYTES_MAX,
+            in_what: "as a whole",
+        }),
     }
 }
 

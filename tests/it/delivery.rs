@@ -258,6 +258,9 @@ fn is_right(row: &Row, own: &str, expected: Expected, got: &Got, texts: &Texts) 
                 && got.models == [own]
                 && counts(got, pieces as u64)
         }
+        Expected::Uncounted => {
+            texts.is_whole(row.text, got) && got.usage.is_empty() && got.models == [own]
+        }
         Expected::Other => {
             texts.is_whole("other", got)
                 && texts.is_counted("other", got)

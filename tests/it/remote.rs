@@ -517,7 +517,7 @@ async fn a_full_queue_is_busy_until_an_answer_ends() {
     let mut second = Box::pin(pieces(&experts));
     assert!(futures_util::poll!(&mut second).is_pending());
     let error = failure(&experts, streamed()).await;
-    assert!(matches!(error, ExpertError::Busy { retry_after } if !retry_after.is_zero()));
+    assert!(matches!(error, ExpertError::Busy { retry_after, .. } if !retry_after.is_zero()));
 
     hold.release();
     assert_eq!(first.count().await, 2);

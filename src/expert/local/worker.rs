@@ -19,7 +19,11 @@ use super::{
     generator::{Generator, Unfinished},
     reader::{PieceSender, Pieces, Waiting, pieces},
 };
-use crate::{chat::ChatRequest, expert::ExpertError, ids::ExpertId};
+use crate::{
+    chat::ChatRequest,
+    expert::{Crowd, ExpertError},
+    ids::ExpertId,
+};
 
 /// What an answer is taken to cost before any has been timed.
 const ANSWER_TIME_GUESS: Duration = Duration::from_secs(5);
@@ -91,6 +95,7 @@ impl Worker {
         jobs.try_send(job).map_err(|refused| match refused {
             TrySendError::Full(_) => ExpertError::Busy {
                 retry_after: self.pace.retry_after(),
+                crowd: Crowd::Full,
             },
             TrySendError::Closed(_) => stopped(),
         })?;

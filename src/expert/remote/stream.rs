@@ -9,7 +9,7 @@ use super::{
     broken,
     dialect::Incoming,
     http::Response,
-    sse::{Decoder, Event},
+    sse::{Decoder, Event, EventTooLong},
     status,
     wire::chunks_of,
 };
@@ -104,10 +104,13 @@ impl Reader {
             if let Some(chunk) = self.read.pop_front() {
                 return Ok(Some(self.ours(chunk)));
             }
-            if let Some(event) = self
-                .decoder
-                .next_event()
-                .map_err(|error| broken(error.to_string()))?
+            if let Some(event) =
+                self.decoder
+                    .next_event()
+                    .map_err(|EventTooLong { bytes_max }| ExpertError::TooLong {
+                        bytes_max,
+                        in_what: "in one event",
+                    })?
             {
                 let bytes = event.data.len();
                 match self.incoming.read(event) {

@@ -26,10 +26,12 @@ pub(super) enum Expected {
     Long(usize),
     /// All of what the fallback that uses other words says.
     Other,
+    /// All of the own expert's answer, whose tokens nobody counted.
+    Uncounted,
 }
 
 use By::{Both, Fallback, Own};
-use Expected::{BrokeOff, Finished, Long, Other, Told, Whole};
+use Expected::{BrokeOff, Finished, Long, Other, Told, Uncounted, Whole};
 
 /// Tokens of the whole answer.
 const TOKENS: u64 = 17;
@@ -170,6 +172,16 @@ pub(super) const ROWS: &[Row] = &[
     breaks("cut@1#early", 502, "expert_broken").after(1, TOKENS),
     breaks("cut@16#late", 502, "expert_broken").after(16, 1),
     breaks("torn@5", 502, "expert_broken"),
+    // All was said, and what counts it is lost.
+    row(
+        "torn@17",
+        [Told(502, "expert_broken"), Uncounted],
+        [Whole(Fallback), Uncounted],
+    ),
+    breaks("no-done@5", 502, "expert_broken"),
+    breaks("reset@5", 502, "expert_broken"),
+    breaks("close@5", 502, "expert_broken"),
+    breaks("silent@5", 504, "expert_timeout"),
     needs_fallback("close", 502, "expert_unreachable"),
     needs_fallback("auth", 502, "expert_refused_us").asking(Asked::Once),
     needs_fallback("header-only", 504, "expert_timeout"),
@@ -214,13 +226,15 @@ pub(super) const ROWS: &[Row] = &[
         "huge?bytes=34000000",
         [Told(502, "expert_broken"), Long(34_000_000)],
         [Whole(Fallback), Long(34_000_000)],
-    ),
+    )
+    .asking(Asked::Once),
     row(
         "huge-event?bytes=17000000",
         // As one document it fits; as one event of a stream it does not.
         [Long(17_000_000), Told(502, "expert_broken")],
         [Long(17_000_000), Whole(Fallback)],
-    ),
+    )
+    .asking(Asked::Once),
 ];
 
 impl Row {

@@ -75,7 +75,7 @@ async fn a_full_queue_says_when_to_come_back_and_a_reader_that_leaves_makes_room
         "it waits in the queue"
     );
     match expert.answer(&call(endless())).await {
-        Err(ExpertError::Busy { retry_after }) => assert!(retry_after.as_secs() >= 1),
+        Err(ExpertError::Busy { retry_after, .. }) => assert!(retry_after.as_secs() >= 1),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("there is no room"),
     }
