@@ -2,6 +2,7 @@
 //!
 //! The providers are Coterie's own fault server; waits are scaled down, and so are the clocks.
 
+mod dialects;
 mod table;
 
 use std::collections::HashMap;
@@ -197,6 +198,11 @@ impl Texts {
         got.usage == self.0[name].usage && got.usage.len() == 1
     }
 
+    /// A text.
+    fn text(&self, name: &str) -> &str {
+        &self.0[name].text
+    }
+
     /// The first words.
     fn first(&self, words: usize) -> String {
         let trees = self.0["trees"].text.split(' ').take(words);
@@ -278,24 +284,27 @@ fn judge(row: &Row, own: &str, how: &str, got: &Got, is_right: bool) -> Option<S
     })
 }
 
+/// What a healthy provider answers.
+async fn texts(faults: &FaultServer) -> Texts {
+    let experts: String = [
+        ("trees", "healthy"),
+        ("accents", "healthy?text=accents"),
+        ("tools", "tools"),
+        ("other", "healthy?text=other"),
+    ]
+    .map(|(id, model)| expert(id, faults, model, ""))
+    .concat();
+    let house = format!("experts:\n{experts}mapping:\n\x20 default: trees\n");
+    let coterie = Coterie::serve(&house).await;
+    let texts = Texts::of(&coterie).await;
+    coterie.stop().await;
+    texts
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_has_its_right_end() {
     let faults = faults().await;
-    let house_of_texts = {
-        let experts: String = [
-            ("trees", "healthy"),
-            ("accents", "healthy?text=accents"),
-            ("tools", "tools"),
-            ("other", "healthy?text=other"),
-        ]
-        .map(|(id, model)| expert(id, &faults, model, ""))
-        .concat();
-        format!("experts:\n{experts}mapping:\n\x20 default: trees\n")
-    };
-    let coterie = Coterie::serve(&house_of_texts).await;
-    let texts = Texts::of(&coterie).await;
-    coterie.stop().await;
-
+    let texts = texts(&faults).await;
     let mut wrong = Vec::new();
     for rows in ROWS.chunks(CATEGORIES.len()) {
         let coterie = Coterie::serve(&house(rows, &faults)).await;

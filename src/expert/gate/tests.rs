@@ -359,7 +359,7 @@ async fn one_more_than_may_wait_is_told_to_come_back() {
     let mut third = Box::pin(answer(&gate, &call));
     assert!(poll!(&mut third).is_pending(), "its place is free again");
     let error = failure(&gate, false).await;
-    assert_eq!(error.retry_after(), Some(9 * SECOND), "as the first took");
+    assert_eq!(error.retry_after(), Some(18 * SECOND), "two are ahead");
 }
 
 #[tokio::test(start_paused = true)]
