@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::coterie::{Coterie, chat};
-use table::{Asked, By, Expected, HEALTHY, REJECTS, REJECTS_AND_DIFFERS, ROWS, Row};
+use table::{Asked, By, Expected, HEALTHY, LONG_ROWS, REJECTS, REJECTS_AND_DIFFERS, ROWS, Row};
 
 /// Waits that belong to a fault last a twentieth: twenty seconds are one.
 const TIME_SCALE: f64 = 0.05;
@@ -306,7 +306,7 @@ async fn every_fault_has_its_right_end() {
     let faults = faults().await;
     let texts = texts(&faults).await;
     let mut wrong = Vec::new();
-    for rows in ROWS.chunks(CATEGORIES.len()) {
+    for rows in ROWS.chunks(CATEGORIES.len()).chain([LONG_ROWS]) {
         let coterie = Coterie::serve(&house(rows, &faults)).await;
         for stream in [false, true] {
             for has_fallback in [false, true] {
