@@ -63,7 +63,12 @@ pub async fn apart<T: Send + 'static>(
     if bytes < HEAVY_BYTES {
         return work();
     }
-    match spawn_blocking(move || in_turn(bytes, work)).await {
+    on_another_thread(move || in_turn(bytes, work)).await
+}
+
+/// Does work that may take long however little it is done on, on another thread, and other tasks go on here.
+pub async fn on_another_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

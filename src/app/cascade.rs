@@ -145,9 +145,8 @@ impl Cascade<'_> {
             }
         }
         if accept.code_parses {
-            // However short an answer is, to parse it as code may take long.
             let text = held.text.clone();
-            heavy::apart(usize::MAX, move || code::check(&text)).await?;
+            heavy::on_another_thread(move || code::check(&text)).await?;
         }
         if let Some(judge) = &accept.judge {
             let request = judge::request(judge, &self.call.request, &held.text)?;

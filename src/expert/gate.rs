@@ -232,7 +232,7 @@ impl Gate {
             return Ok(self.taken(taken, deadline));
         }
         let Ok(_place) = self.queue.try_acquire() else {
-            return Err(self.busy(Crowd::Full, self.free_in(self.queue_max + 1)));
+            return Err(self.busy(Crowd::Full, self.wait_at(self.queue_max + 1)));
         };
         // Who would only be told in the end that it took too long is told now, and somebody else has the place.
         let wait = self.expected_wait();
@@ -284,18 +284,15 @@ impl Gate {
         }
     }
 
-    /// How long, as answers go, whoever joins the queue now waits for a seat.
+    /// How long, as answers go, whoever stands last in the queue waits for a seat.
     fn expected_wait(&self) -> Duration {
-        let ahead = self.queue_max - self.queue.available_permits();
-        let rounds = u64::try_from(ahead.div_ceil(self.seats.limit().max(1))).unwrap_or(u64::MAX);
-        Duration::from_micros(self.seat_time.micros().saturating_mul(rounds))
+        self.wait_at(self.queue_max - self.queue.available_permits())
     }
 
-    /// How long, as answers go, until so many have had a seat.
-    fn free_in(&self, answers: usize) -> Duration {
-        let answers = u64::try_from(answers).unwrap_or(u64::MAX);
-        let seats = u64::try_from(self.seats.limit()).unwrap_or(u64::MAX);
-        Duration::from_micros(self.seat_time.micros().saturating_mul(answers) / seats.max(1))
+    /// The same of a place in the queue, the first of which is 1.
+    fn wait_at(&self, place: usize) -> Duration {
+        let rounds = u64::try_from(place.div_ceil(self.seats.limit().max(1))).unwrap_or(u64::MAX);
+        Duration::from_micros(self.seat_time.micros().saturating_mul(rounds))
     }
 
     /// Tells to come back when there is room.
