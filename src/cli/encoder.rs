@@ -76,6 +76,10 @@ struct TuneArgs {
     /// On the CPU the same seed and rows give the same bytes.
     #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
     seed: u64,
+    /// Read each batch twice, with other dropout, and hold both readings to one answer: a little more right, at twice
+    /// the work.
+    #[arg(long)]
+    twice: bool,
     /// What computes.
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     device: Device,
@@ -130,6 +134,7 @@ async fn tune(args: TuneArgs, environment: &Environment) -> Result<(), CliError>
             rank: args.rank,
             folds: args.folds,
             seed: args.seed,
+            twice: args.twice,
         },
         processor: match args.device {
             Device::Cpu => Processor::Cpu,

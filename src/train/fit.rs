@@ -44,9 +44,9 @@ const PENALTIES_ON_TOP: [f64; 3] = [10.0, 3.0, 1.0];
 /// Share of a row's probability that is spread over all classes, so that no weight grows without end.
 const SMOOTHING: f32 = 0.02;
 
-/// What a row's own label says to the cheap tier where there is a teacher; the rest is the teacher's. In a trial on one
-/// fold of three: 0.892 right, against 0.880 without a teacher and 0.890 without labels.
-const LABEL_SHARE: f32 = 0.3;
+/// What a row's own label says to the cheap tier where there is a teacher; the rest is the teacher's. With 0.15, 0.3, 0.5
+/// and 0.7 of 19,902 rows held back 0.898, 0.899, 0.902 and 0.902 were right.
+const LABEL_SHARE: f32 = 0.5;
 
 /// What a teacher's logits are divided by: how it ranks the classes that are wrong is worth learning too (Hinton et al.
 /// 2015, "Distilling the Knowledge in a Neural Network").

@@ -1,7 +1,8 @@
 //! Fine-tunes the transformer on labelled questions, offline.
 //!
 //! Low-rank changes of every linear map (`LoRA`; Hu et al. 2021), the biases and the norms are trained beside a linear
-//! head, on cross-entropy and a supervised contrastive term. Before the final fit each of `folds` parts of the rows is
+//! head, on cross-entropy and a supervised contrastive term; where each batch is read twice, both readings are held to
+//! one answer as well (R-Drop; Liang et al. 2021). Before the final fit each of `folds` parts of the rows is
 //! scored by a model that was tuned on the others: logits from which a cheaper tier can be taught.
 //!
 //! All randomness comes from one seed: on the CPU the same rows give the same bytes. The work may be cut at any moment
@@ -75,6 +76,9 @@ pub struct Options {
     pub folds: usize,
     /// Where all randomness comes from.
     pub seed: u64,
+    /// Whether each batch is read twice, with other dropout, and both readings are held to one answer.
+    #[serde(default)]
+    pub twice: bool,
 }
 
 impl Default for Options {
@@ -84,6 +88,7 @@ impl Default for Options {
             rank: 16,
             folds: 3,
             seed: 0,
+            twice: false,
         }
     }
 }
@@ -211,9 +216,10 @@ impl Job {
             rank,
             folds,
             seed,
+            twice,
         } = &self.options;
         let (base, data) = (&base.sha256, &dataset.sha256);
-        let job = format!("{FORMAT} {base} {data} {epochs} {rank} {folds} {seed}");
+        let job = format!("{FORMAT} {base} {data} {epochs} {rank} {folds} {seed} {twice}");
         hex::encode(Sha256::digest(job))
     }
 }

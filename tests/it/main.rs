@@ -42,3 +42,4 @@ mod tls;
 mod training;
 mod transfer;
 mod trials;
+mod tuning;

@@ -126,7 +126,10 @@ impl Fit<'_> {
     /// Learns from one batch; what comes back is how many word pieces it had.
     fn step(&self, course: &mut Course, batch: &[usize]) -> Result<usize, TuneError> {
         let rows = || batch.iter().map(|row| &self.dataset.rows[*row]);
-        let texts: Vec<&[u32]> = rows().map(|row| &row.trained_pieces[..]).collect();
+        let mut texts: Vec<&[u32]> = rows().map(|row| &row.trained_pieces[..]).collect();
+        if self.options.twice {
+            texts.extend_from_within(..);
+        }
         let classes: Vec<u32> = rows().map(|row| row.class).collect();
         let texts = Batch::new(&texts);
         let step = course.place.step;

@@ -9,14 +9,46 @@ const SMOOTHING: f32 = 0.05;
 /// How much the contrastive term counts beside the cross-entropy.
 const CONTRASTIVE_WEIGHT: f64 = 0.5;
 
+/// How much it counts that two readings of a batch disagree.
+const AGREEMENT_WEIGHT: f64 = 1.0;
+
 /// Of the similarities in the contrastive term.
 const TEMPERATURE: f64 = 0.1;
 
 /// What takes a text out of a softmax: its exponential is 0 beside any similarity.
 const EXCLUDED: f32 = -1e9;
 
-/// Cross-entropy of `logits` (rows × classes) and the contrastive term of `vectors` (rows × hidden, of length 1).
+/// The loss of rows of these `classes`, which are there once, or twice, one reading of all of them behind the other. `logits`: readings
+/// × classes; `vectors`: readings × hidden, of length 1.
+///
+/// Two readings with other dropout shall say the same (R-Drop; Liang et al. 2021, "Regularized Dropout for Neural
+/// Networks").
 pub(super) fn loss(logits: &Tensor, vectors: &Tensor, classes: &[u32]) -> Result<Tensor> {
+    let rows = classes.len();
+    if logits.dim(0)? == rows {
+        return of_reading(logits, vectors, classes);
+    }
+    let reading = |all: &Tensor, number: usize| all.narrow(0, number * rows, rows);
+    let (first, second) = (reading(logits, 0)?, reading(logits, 1)?);
+    let losses = of_reading(&first, &reading(vectors, 0)?, classes)?
+        + of_reading(&second, &reading(vectors, 1)?, classes)?;
+    let disagreement = disagreement(&first, &second)?.affine(AGREEMENT_WEIGHT, 0.0)?;
+    losses?.affine(0.5, 0.0)? + disagreement
+}
+
+/// The mean over the rows of both divergences of Kullback and Leibler between what two readings say.
+fn disagreement(first: &Tensor, second: &Tensor) -> Result<Tensor> {
+    let rows = first.dim(0)?;
+    let (first, second) = (
+        log_softmax(first, D::Minus1)?,
+        log_softmax(second, D::Minus1)?,
+    );
+    let apart = ((first.exp()? - second.exp()?)? * (first - second)?)?;
+    apart.sum_all()?.affine(0.5 / rows as f64, 0.0)
+}
+
+/// Cross-entropy and the contrastive term of one reading.
+fn of_reading(logits: &Tensor, vectors: &Tensor, classes: &[u32]) -> Result<Tensor> {
     let entropy = cross_entropy(logits, classes)?;
     match contrastive(vectors, classes)? {
         Some(contrastive) => entropy + contrastive.affine(CONTRASTIVE_WEIGHT, 0.0)?,
@@ -120,6 +152,27 @@ mod tests {
             (scalar(&found) - expected).abs() < 1e-4,
             "{found} {expected}"
         );
+    }
+
+    #[test]
+    fn readings_that_agree_cost_as_much_as_one_and_others_more() {
+        let logits = Tensor::new(&[[1.0_f32, 0.0], [0.0, 3.0]], &Device::Cpu).unwrap();
+        let others = Tensor::new(&[[0.0_f32, 1.0], [0.0, 3.0]], &Device::Cpu).unwrap();
+        let vectors = Tensor::new(&[[1.0_f32, 0.0], [0.6, 0.8]], &Device::Cpu).unwrap();
+        let twice = |first: &Tensor, second: &Tensor| Tensor::cat(&[first, second], 0).unwrap();
+        let of = |logits: &Tensor| {
+            let vectors = twice(&vectors, &vectors);
+            scalar(&loss(logits, &vectors, &[0, 1]).unwrap())
+        };
+        let once = |logits: &Tensor| scalar(&loss(logits, &vectors, &[0, 1]).unwrap());
+        let same = of(&twice(&logits, &logits));
+        assert!((same - once(&logits)).abs() < 1e-5);
+        // Of two rows one is told apart: σ(1) against σ(-1), whose logarithms differ by 1.
+        let sigma = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let divergences = 2.0 * (sigma(1.0) - sigma(-1.0));
+        let expected = f32::midpoint(once(&logits), once(&others)) + 0.5 * divergences / 2.0;
+        let found = of(&twice(&logits, &others));
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     }
 
     #[test]

@@ -38,6 +38,7 @@ impl Toy {
                 rank: 4,
                 folds: 2,
                 seed: 11,
+                twice: false,
             },
             processor: Processor::Cpu,
         };
@@ -149,6 +150,34 @@ fn work_that_was_cut_ends_in_the_same_bytes() {
     ] {
         assert!(whole.out(file) == cut.out(file), "{file} differs");
     }
+}
+
+#[test]
+fn batches_that_are_read_twice_are_learnt_and_go_on_where_they_were_cut() {
+    let twice = || {
+        let mut toy = Toy::new();
+        toy.job.options.twice = true;
+        toy.job.options.epochs = 25;
+        toy
+    };
+    let whole = twice();
+    let report = whole.tune().unwrap();
+    assert!(report.options.twice);
+    let accuracy = report.held_back_accuracy.unwrap();
+    assert!(accuracy > 0.9, "{accuracy}");
+    let once = Toy::new();
+    once.tune().unwrap();
+    assert_ne!(
+        whole.out("adapter.safetensors"),
+        once.out("adapter.safetensors")
+    );
+    let cut = twice();
+    cut.tune_and_cut(7);
+    cut.tune().unwrap();
+    assert_eq!(
+        whole.out("adapter.safetensors"),
+        cut.out("adapter.safetensors")
+    );
 }
 
 #[test]
