@@ -87,6 +87,26 @@ fn a_router_is_judged_from_a_file_of_labels() {
     }
 }
 
+/// Conversations that were written for this test, with categories of the shipped routes: five follow-ups about each topic
+/// and 24 turns to another one. Nothing was chosen by them.
+#[test]
+fn follow_ups_keep_their_topic_and_new_topics_are_seen() {
+    let bench = Bench::new();
+    let labels = bench.file("labels.jsonl", include_str!("conversations.jsonl"));
+    let output = bench.evaluate(&[&labels], &["--json"]);
+    assert!(output.status.success(), "{}", words(&output.stderr));
+    let evaluation: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(evaluation["rows"], 84);
+    assert!(
+        evaluation["accuracy"].as_f64().unwrap() > 0.84,
+        "{evaluation}"
+    );
+    assert!(
+        evaluation["misrouted"].as_f64().unwrap() < 0.05,
+        "{evaluation}"
+    );
+}
+
 #[test]
 fn the_table_is_for_people_and_several_files_are_one_set() {
     let bench = Bench::new();

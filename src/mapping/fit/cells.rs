@@ -3,7 +3,7 @@
 //! A cell's mean is drawn towards the expert's overall mean plus the category's, the more the fewer scores it has and the
 //! noisier they are: the parametric empirical Bayes estimate of Morris ("Parametric empirical Bayes inference: theory and
 //! applications", JASA 1983). How much cells really differ from that plane is estimated from all of them, and how noisy
-//! scores are from those of each category.
+//! scores are from those of each category. An expert that was tried less than others is drawn to them in the same way.
 
 use ndarray::Array2;
 
@@ -18,7 +18,8 @@ const ROUNDS: usize = 50;
 /// Change after which they have settled.
 const SETTLED: f64 = 1e-12;
 
-/// How far an expert that was not tried stands behind the worst of those that were: more than any search leaves open.
+/// How far an expert that was not tried stands behind the worst of those that were, and behind all of them one of which next to
+/// nothing is known: more than any search leaves open.
 const UNTRIED_BEHIND: f64 = 0.01;
 
 /// How much more a cell's mean is distrusted than its noise asks for; infinite: cells are not believed to differ.
@@ -56,16 +57,19 @@ impl Cells {
         let rows = means.rows().into_iter();
         let is_tried = rows.map(|row| row.iter().any(Option::is_some)).collect();
         let (level, base) = plane(&means, weights);
-        let deviation = Array2::from_shape_fn(means.raw_dim(), |(e, c)| {
-            means[[e, c]].map_or(0.0, |mean| mean - level[e] - base[c])
-        });
+        let deviation = |level: &[f64]| {
+            Array2::from_shape_fn(means.raw_dim(), |(e, c)| {
+                means[[e, c]].map_or(0.0, |mean| mean - level[e] - base[c])
+            })
+        };
         let noise = noise(&sums.cells);
-        let spread = spread(&deviation, &noise);
+        let spread = spread(&deviation(&level), &noise);
+        let level = drawn_together(&level, &uncertainty(&noise, spread, weights));
         Self {
+            deviation: deviation(&level),
             level,
             is_tried,
             base,
-            deviation,
             noise,
             spread,
         }
@@ -188,7 +192,7 @@ fn noise(cells: &Array2<Moments>) -> Array2<f64> {
     })
 }
 
-/// The variance of what cells have over the plane, apart from noise: moments, weighted by how exactly each cell is known.
+/// The variance of what cells have over the plane, apart from noise.
 fn spread(deviation: &Array2<f64>, noise: &Array2<f64>) -> f64 {
     let (experts, categories) = deviation.dim();
     if experts < 2 || categories < 2 {
@@ -197,16 +201,66 @@ fn spread(deviation: &Array2<f64>, noise: &Array2<f64>) -> f64 {
     // The plane has followed the cells by as many parameters.
     let (experts, categories) = (experts as f64, categories as f64);
     let freedom = (experts - 1.0) * (categories - 1.0) / (experts * categories);
-    let cells: Vec<(f64, f64)> = deviation
-        .iter()
-        .zip(noise)
-        .filter(|(_, noise)| noise.is_finite())
-        .map(|(deviation, noise)| (deviation * deviation / freedom, *noise))
-        .collect();
+    let cells = deviation.iter().zip(noise);
+    let known = cells.filter(|(_, noise)| noise.is_finite());
+    beyond_noise(known.map(|(deviation, noise)| (deviation * deviation / freedom, *noise)))
+}
+
+/// The variance of each expert's level; infinite where nothing is known. A level is the mean of an expert's cells, which are not
+/// all there, each as noisy as it is and as far from the plane as cells are.
+fn uncertainty(noise: &Array2<f64>, spread: f64, weights: &[f64]) -> Vec<f64> {
+    let of_expert = |noise: ndarray::ArrayView1<'_, f64>| {
+        let cells = noise.iter().zip(weights);
+        let cells = cells.filter(|(noise, weight)| noise.is_finite() && **weight > 0.0);
+        let (total, sum) = cells.fold((0.0, 0.0), |(total, sum), (noise, weight)| {
+            (total + weight, sum + weight * weight * (noise + spread))
+        });
+        if total > 0.0 {
+            sum / (total * total)
+        } else {
+            f64::INFINITY
+        }
+    };
+    noise.rows().into_iter().map(of_expert).collect()
+}
+
+/// The levels, each drawn to those of the others the more the less it is known than the best known one: what all of them have
+/// in common moves all alike, and where every score is there nothing moves.
+fn drawn_together(level: &[f64], variance: &[f64]) -> Vec<f64> {
+    let known = || (0..level.len()).filter(|expert| variance[*expert].is_finite());
+    let least = variance.iter().copied().fold(f64::INFINITY, f64::min);
+    let experts = known().count() as f64;
+    if experts < 2.0 {
+        return level.to_vec();
+    }
+    let weight =
+        |expert: usize, spread: f64| (spread + variance[expert]).max(f64::MIN_POSITIVE).recip();
+    let mean = weighted_mean(known().map(|expert| (weight(expert, 0.0), level[expert])));
+    let off = |expert: usize| level[expert] - mean.unwrap_or_default();
+    let freedom = (experts - 1.0) / experts;
+    let spread = beyond_noise(known().map(|e| (off(e) * off(e) / freedom, variance[e])));
+    let drawn = |expert: usize| {
+        let excess = variance[expert] - least;
+        let others = known().filter(|other| *other != expert);
+        let others = weighted_mean(others.map(|other| (weight(other, spread), level[other])));
+        match others {
+            Some(others) if excess > 0.0 && excess.is_finite() => {
+                let trust = spread / (spread + excess);
+                trust * level[expert] + (1.0 - trust) * (others - UNTRIED_BEHIND)
+            }
+            _ => level[expert],
+        }
+    };
+    (0..level.len()).map(drawn).collect()
+}
+
+/// The variance of what is left of some squares when their noise is taken away: moments, weighted by how exactly each is known.
+fn beyond_noise(squares: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let squares: Vec<(f64, f64)> = squares.collect();
     let mut spread =
-        cells.iter().map(|(square, _)| square).sum::<f64>() / cells.len().max(1) as f64;
+        squares.iter().map(|(square, _)| square).sum::<f64>() / squares.len().max(1) as f64;
     for _ in 0..ROUNDS {
-        let weighted = cells.iter().map(|(square, noise)| {
+        let weighted = squares.iter().map(|(square, noise)| {
             let known = (spread + noise).max(f64::MIN_POSITIVE).powi(-2);
             (known, square - noise)
         });
@@ -327,8 +381,8 @@ mod tests {
         let cells = Cells::of(&sums(&means, &counts, 0.1), &[1.0 / 3.0; 3]);
         let scores = cells.scores(Caution(1.0));
         assert!(
-            (scores[[0, 0]] - 0.6).abs() < 1e-6,
-            "0.4 and what the expert has over the other: {}",
+            (0.59..0.6).contains(&scores[[0, 0]]),
+            "0.4 and what the expert has over the other, of which less is known: {}",
             scores[[0, 0]]
         );
         assert_eq!(cells.best_single(|_| true), 0);
@@ -336,6 +390,41 @@ mod tests {
         let behind = |c: usize| scores[[2, c]] < scores[[0, c]].min(scores[[1, c]]) - 100.0 * 1e-6;
         assert!((0..3).all(behind), "{scores}");
         assert_ne!(cells.best_single(|expert| expert == 2), 2);
+    }
+
+    #[test]
+    fn an_expert_that_was_hardly_tried_is_not_the_best_by_one_lucky_score() {
+        let means: [&[f64]; 3] = [&[0.7, 0.5, 0.6], &[0.5, 0.4, 0.3], &[1.0, 0.0, 0.0]];
+        let counts: [&[f64]; 3] = [&[100.0; 3], &[100.0; 3], &[1.0, 0.0, 0.0]];
+        let cells = Cells::of(&sums(&means, &counts, 0.2), &[1.0 / 3.0; 3]);
+        let scores = cells.scores(Caution(1.0));
+        assert_eq!(cells.best_single(|_| true), 0);
+        assert!((0..3).all(|c| scores[[2, c]] < scores[[0, c]]), "{scores}");
+        // Two experts do not tell how far experts differ, and a tie would go to whoever is cheaper.
+        let cells = Cells::of(
+            &sums(&[means[0], means[2]], &[counts[0], counts[2]], 0.2),
+            &[1.0 / 3.0; 3],
+        );
+        let scores = cells.scores(Caution(f64::INFINITY));
+        assert!((0..3).all(|c| scores[[1, c]] < scores[[0, c]]), "{scores}");
+    }
+
+    #[test]
+    fn many_scores_of_one_category_tell_of_that_category() {
+        let means: [&[f64]; 3] = [&[0.7, 0.3, 0.6], &[0.4, 0.6, 0.3], &[0.9, 0.0, 0.0]];
+        let counts: [&[f64]; 3] = [&[200.0; 3], &[200.0; 3], &[200.0, 0.0, 0.0]];
+        let cells = Cells::of(&sums(&means, &counts, 0.2), &[1.0 / 3.0; 3]);
+        let scores = cells.scores(Caution(1.0));
+        assert!((scores[[2, 0]] - 0.9).abs() < 0.03, "{scores}");
+        assert!(scores[[2, 0]] > scores[[0, 0]], "{scores}");
+    }
+
+    #[test]
+    fn where_every_score_is_there_levels_are_the_means_over_the_categories() {
+        let row = [10.0; 3];
+        let cells = Cells::of(&sums(&MEANS, &[&row, &row], 0.2), &[1.0 / 3.0; 3]);
+        let apart = cells.level[0] - cells.level[1];
+        assert!((apart - (0.6 - 1.6 / 3.0)).abs() < 1e-9, "{apart}");
     }
 
     #[test]
