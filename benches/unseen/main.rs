@@ -187,6 +187,7 @@ impl House {
         let tier = Tier::configured(&config, &experts, &router)
             .unwrap()
             .unwrap();
+        tier.read_cards(&router).await;
         let without = judging::judge(&router, rows.clone()).await.unwrap();
         let with = judging::judge_with(&router, &tier, rows).await.unwrap();
         let by_tier = |row: &&Judged| {

@@ -11,7 +11,7 @@ use crate::support::{
 
 const QUERY: &str =
     "Write a SQL query that lists the name of every customer with more than ten orders.";
-const FOLLOW_UP: &str = "and for the other one?";
+const FOLLOW_UP: &str = "what about the second?";
 const MEDICINE: &str = "What causes high blood pressure, and which medicines are used to treat it?";
 
 /// Two experts: `small` holds short conversations alone and answers SQL.

@@ -89,7 +89,7 @@ fn a_teacher_is_heard() {
         .zip(&dataset.labels)
         .find(|(_, label)| **label == 1);
     let (row, _) = row.unwrap();
-    assert!((row.sum() - 1.0).abs() < 1e-5 && row[0] > 0.5, "{row}");
+    assert!((row.sum() - 1.0).abs() < 1e-5 && row[0] > 0.4, "{row}");
 }
 
 #[test]
