@@ -17,9 +17,9 @@ const NAME_TOKENS_MAX: u32 = 48;
 /// Tokens that a provider tells of in the place of one: as many as OpenAI allows.
 const LIKELIEST_TOLD: usize = 20;
 
-/// Digits of a mark. No text holds its own; one that looks nearly like it takes some billions of tries for each question, and says no
-/// more to the LLM than any other words can.
-const MARK_DIGITS: usize = 8;
+/// Letters of a mark. No text holds its own; one that looks nearly like it takes some billions of tries for each question, and says no
+/// more to the LLM than any other words can. As many digits would take models more than twice as many tokens.
+const MARK_LETTERS: usize = 7;
 
 /// Words that end or begin something for models whose tags are in brackets.
 const BRACKETED: [&str; 5] = [
@@ -221,10 +221,21 @@ pub(super) fn mark(texts: &[&str]) -> String {
     marks::unknown_to(texts, || {
         counted += 1;
         let count = counted.to_string();
-        let mut mark = catalogue::digest(texts.iter().copied().chain([count.as_str()]));
-        mark.truncate(MARK_DIGITS);
-        mark
+        letters(&catalogue::digest(
+            texts.iter().copied().chain([count.as_str()]),
+        ))
     })
+}
+
+/// The last letters of a digest, as a number of the base 26.
+fn letters(digest: &str) -> String {
+    let mut number = u64::from_str_radix(digest, 16).unwrap_or_default();
+    let next = || {
+        let letter = u32::try_from(number % 26).ok()?;
+        number /= 26;
+        char::from_digit(10 + letter, 36)
+    };
+    std::iter::from_fn(next).take(MARK_LETTERS).collect()
 }
 
 #[cfg(test)]
@@ -339,7 +350,7 @@ mod tests {
             let mark = user["question ".len()..].lines().next().unwrap();
             assert_eq!(
                 (mark.len(), user.matches(mark).count()),
-                (MARK_DIGITS, 2),
+                (MARK_LETTERS, 2),
                 "{user}"
             );
             let close = user.find(&format!("end {mark}")).unwrap();
@@ -379,6 +390,10 @@ mod tests {
     #[test]
     fn a_mark_that_occurs_is_not_taken() {
         let first = mark(&["Why?"]);
+        assert!(
+            first.chars().all(|letter| letter.is_ascii_lowercase()),
+            "{first}"
+        );
         let text = format!("Why? {first}");
         assert!(!text.contains(&mark(&[&text])));
         assert_eq!(mark(&["Why?"]), first);
