@@ -15,18 +15,24 @@ use crate::support::{coterie::write_config, router::rows};
 const EXPERTS: &str = "experts: { only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: far } }\n\
                        mapping: { default: only }\n";
 
-/// A folder to train in; the routers read words alone.
-struct Bench {
+/// A folder to train in.
+pub(crate) struct Bench {
     folder: TempDir,
     config: PathBuf,
 }
 
 impl Bench {
+    /// Its routers read words alone.
     fn new() -> Self {
+        Self::reading("sparse")
+    }
+
+    /// Its routers read these features.
+    pub(crate) fn reading(features: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let routes = Path::new(env!("CARGO_MANIFEST_DIR")).join("routes");
         let config = format!(
-            "{EXPERTS}router: {{ features: [sparse], artefacts: '{}', routes: '{}' }}\n",
+            "{EXPERTS}router: {{ features: [{features}], artefacts: '{}', routes: '{}' }}\n",
             folder.path().join("routers").display(),
             routes.display()
         );
@@ -34,19 +40,20 @@ impl Bench {
         Self { folder, config }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         fs::write(self.path(name), text).unwrap();
         self.path(name)
     }
 
-    fn run(&self, command: &str, files: &[(&str, &Path)], more: &[&str]) -> Output {
+    pub(crate) fn run(&self, command: &str, files: &[(&str, &Path)], more: &[&str]) -> Output {
         let mut call = Command::new(env!("CARGO_BIN_EXE_coterie"));
         call.stdin(Stdio::null())
-            .args([command, "--config"])
+            .args(command.split(' '))
+            .arg("--config")
             .arg(&self.config);
         for (option, file) in files {
             call.arg(option).arg(file);
@@ -72,7 +79,7 @@ fn lines(rows: &[Labelled]) -> String {
         .collect()
 }
 
-fn words(bytes: &[u8]) -> String {
+pub(crate) fn words(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
