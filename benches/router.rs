@@ -25,10 +25,10 @@ use coterie::{
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
 
 /// Decisions that are timed in each case.
-const ITERATIONS: usize = 500;
+const ITERATIONS_CHEAP: usize = 10_000;
 
-/// Decisions before the clock starts.
-const WARM_UP: usize = 500;
+/// The same of the full tier, which takes milliseconds for each.
+const ITERATIONS_FULL: usize = 500;
 
 /// Tokens of the questions that are timed.
 const LENGTHS: [usize; 3] = [20, 100, 400];
@@ -52,12 +52,16 @@ async fn main() -> Outcome<()> {
     let call = Call::read();
     let catalogue = config::load_routes(&call.routes).map_err(|mistakes| mistakes.to_string())?;
     let cheap = [FeatureKind::Sparse, FeatureKind::Static];
-    for (tier, features) in [("cheap", &cheap[..]), ("full", &[FeatureKind::Transformer])] {
+    let full = [FeatureKind::Transformer];
+    for (tier, features, iterations) in [
+        ("cheap", &cheap[..], ITERATIONS_CHEAP),
+        ("full", &full[..], ITERATIONS_FULL),
+    ] {
         println!("{tier} tier alone");
         let bench = Bench::train(&call, features, &catalogue).await?;
         bench.time_opening().await?;
         for tokens in LENGTHS {
-            let took = time_decisions(&bench.router, tokens).await?;
+            let took = time_decisions(&bench.router, tokens, iterations).await?;
             println!("  {tokens:>4} tokens: {took}");
         }
     }
@@ -65,7 +69,7 @@ async fn main() -> Outcome<()> {
     println!("cheap tier by the number of categories, {LENGTH_COMPARED} tokens");
     for categories in CATEGORIES {
         let bench = Bench::train(&call, &cheap, &made_up(categories)).await?;
-        let took = time_decisions(&bench.router, LENGTH_COMPARED).await?;
+        let took = time_decisions(&bench.router, LENGTH_COMPARED, ITERATIONS_CHEAP).await?;
         let times = took.p50.as_secs_f64() / first.get_or_insert(took.p50).as_secs_f64();
         println!("  {categories:>4} categories: {took}, {times:.2} times the first");
     }
@@ -225,14 +229,14 @@ fn questions(count: usize, tokens: usize) -> Vec<String> {
     (0..count).map(question).collect()
 }
 
-/// Times the whole path from a text to the verdict, one question after the other.
-async fn time_decisions(router: &Router, tokens: usize) -> Outcome<Took> {
-    let mut took = Vec::with_capacity(ITERATIONS);
-    for (iteration, text) in questions(WARM_UP + ITERATIONS, tokens).iter().enumerate() {
+/// Times the whole path from a text to the verdict, one question after the other, once as many others have gone before.
+async fn time_decisions(router: &Router, tokens: usize, iterations: usize) -> Outcome<Took> {
+    let mut took = Vec::with_capacity(iterations);
+    for (iteration, text) in questions(2 * iterations, tokens).iter().enumerate() {
         let started = Instant::now();
         let query = Query::from_text(text);
         router.classify(&query).await?;
-        if iteration >= WARM_UP {
+        if iteration >= iterations {
             took.push(started.elapsed());
         }
     }
