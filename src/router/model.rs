@@ -4,7 +4,7 @@
 //! the cheap tier's logits and what the transformer says, and is asked only where the cheap tier is unsure.
 
 use super::{
-    calibration::Calibration,
+    calibration::{self, Calibration},
     encoder::Reading,
     head::Head,
     lexical::{Features, Lexicon},
@@ -129,7 +129,7 @@ impl Model {
 
     /// Whether the cheap tier's word is taken, so that the transformer need not be asked.
     pub fn is_settled(&self, said: &Said) -> bool {
-        let confidence = said.probabilities.iter().copied().fold(0.0, f32::max);
+        let confidence = calibration::greatest(&said.probabilities);
         self.full.is_none() || confidence >= self.settled_from
     }
 
@@ -175,7 +175,7 @@ impl Model {
             let p = said.probabilities[class];
             return (p.max(f32::MIN_POSITIVE) / (1.0 - p).max(f32::EPSILON)).ln();
         }
-        let confidence = said.probabilities.iter().copied().fold(0.0, f32::max);
+        let confidence = calibration::greatest(&said.probabilities);
         said.strangeness.unwrap_or(1.0 - confidence)
     }
 }
