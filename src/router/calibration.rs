@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{isotonic::Curve, vector::Vector};
 
+use super::lanes;
+
 /// Bins of the expected calibration error, each with the same number of rows.
 pub const ECE_BINS: usize = 15;
 
@@ -166,30 +168,16 @@ impl Calibration {
 
 /// Probabilities of one row of logits at a temperature; they add up to 1.
 pub fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
-    let greatest = greatest(logits);
+    let greatest = lanes::greatest(logits);
     let mut probabilities: Vec<f32> = logits
         .iter()
         .map(|logit| ((logit - greatest) / temperature).exp())
         .collect();
-    let sum: f32 = probabilities.iter().sum();
+    let sum = lanes::sum(&probabilities);
     probabilities
         .iter_mut()
         .for_each(|probability| *probability /= sum);
     probabilities
-}
-
-/// The greatest of some numbers; minus infinity where there are none. Eight at a time: one after the other, each would wait for the
-/// one before.
-pub fn greatest(numbers: &[f32]) -> f32 {
-    let (eights, rest) = numbers.as_chunks::<8>();
-    let mut lanes = [f32::NEG_INFINITY; 8];
-    for eight in eights {
-        for (lane, number) in lanes.iter_mut().zip(eight) {
-            *lane = lane.max(*number);
-        }
-    }
-    let left = lanes.iter().chain(rest).copied();
-    left.fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// Mean negative log-likelihood of the labels, in nats, with the logits as they are.
@@ -300,21 +288,6 @@ mod tests {
         assert!(calibration.is_sound(3));
         let fair = held_back(&calibration, logits.view(), &labels, &in_turn(3000));
         assert!(ece(&top(fair.view(), &labels)) < 0.04);
-    }
-
-    #[test]
-    fn the_greatest_is_found_wherever_it_is() {
-        for count in [1, 7, 8, 9, 40] {
-            for place in 0..count {
-                let mut numbers = vec![-3.0; count];
-                numbers[place] = -0.5;
-                assert!(
-                    (greatest(&numbers) + 0.5).abs() < f32::EPSILON,
-                    "{place} of {count}"
-                );
-            }
-        }
-        assert!(greatest(&[]).is_infinite());
     }
 
     #[test]

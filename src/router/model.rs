@@ -4,9 +4,10 @@
 //! the cheap tier's logits and what the transformer says, and is asked only where the cheap tier is unsure.
 
 use super::{
-    calibration::{self, Calibration},
+    calibration::Calibration,
     encoder::Reading,
     head::Head,
+    lanes,
     lexical::{Features, Lexicon},
     novelty::Novelty,
 };
@@ -129,7 +130,7 @@ impl Model {
 
     /// Whether the cheap tier's word is taken, so that the transformer need not be asked.
     pub fn is_settled(&self, said: &Said) -> bool {
-        let confidence = calibration::greatest(&said.probabilities);
+        let confidence = lanes::greatest(&said.probabilities);
         self.full.is_none() || confidence >= self.settled_from
     }
 
@@ -175,7 +176,7 @@ impl Model {
             let p = said.probabilities[class];
             return (p.max(f32::MIN_POSITIVE) / (1.0 - p).max(f32::EPSILON)).ln();
         }
-        let confidence = calibration::greatest(&said.probabilities);
+        let confidence = lanes::greatest(&said.probabilities);
         said.strangeness.unwrap_or(1.0 - confidence)
     }
 }
