@@ -5,9 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use coterie::{config::EncoderConfig, router::encoder::Encoder};
 use serde_json::{Value, json};
 
-use crate::training::{Bench, words};
+use crate::{
+    support::encoder::encoder_config,
+    training::{Bench, words},
+};
 
 const DISHES: [&str; 8] = [
     "bread", "soup", "rice", "eggs", "beans", "fish", "pasta", "cake",
@@ -35,8 +39,19 @@ fn document(bench: &Bench, command: &str, files: &[(&str, &Path)], more: &[&str]
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-#[test]
-fn a_transformer_is_tuned_and_a_router_reads_it() {
+/// What the encoder in a folder makes of a text.
+async fn vector(model_dir: &Path) -> Vec<f32> {
+    let config = EncoderConfig {
+        model_dir: model_dir.to_owned(),
+        ..encoder_config()
+    };
+    let encoder = Encoder::open(&config, &[], None).unwrap();
+    let readings = encoder.embed(vec!["How is bread made?".to_owned()]).await;
+    readings.unwrap()[0].vector.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transformer_is_tuned_and_a_router_reads_it() {
     let bench = Bench::reading("sparse, transformer");
     let (labels, tuned, router) = (labels(&bench), bench.path("tuned"), bench.path("router"));
     let files = [("--labels", &*labels), ("--out", &*tuned)];
@@ -45,6 +60,21 @@ fn a_transformer_is_tuned_and_a_router_reads_it() {
     let report = document(&bench, "encoder tune", &files, &how);
     assert_eq!(report["rows"], 16, "{report}");
     assert_eq!(report["options"]["twice"], true, "{report}");
+
+    // The graph that was written beside the weights is the same encoder, and not the one that was tuned.
+    let (of_weights, published) = (
+        vector(&tuned).await,
+        vector(&encoder_config().model_dir).await,
+    );
+    fs::rename(
+        tuned.join("model.safetensors"),
+        bench.path("model.safetensors"),
+    )
+    .unwrap();
+    let of_graph = vector(&tuned).await;
+    let cosine = |other: &[f32]| -> f32 { of_weights.iter().zip(other).map(|(a, b)| a * b).sum() };
+    assert!(cosine(&of_graph) > 0.999_9, "{}", cosine(&of_graph));
+    assert!(cosine(&published) < 0.999_9, "{}", cosine(&published));
 
     let files = [
         ("--labels", &*labels),

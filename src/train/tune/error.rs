@@ -1,6 +1,6 @@
 //! Why an encoder could not be tuned.
 
-use std::{io, path::PathBuf};
+use std::{error::Error, io, path::PathBuf};
 
 use crate::{ids::CategoryId, router::encoder::adapter::AdapterError, train::BaseError};
 
@@ -11,7 +11,7 @@ pub enum TuneError {
     #[error("the tuned weights cannot be made into an ONNX graph")]
     Graph {
         /// Why not.
-        source: Box<crate::onnx::WeightsError>,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The model to start from.
     #[error(transparent)]

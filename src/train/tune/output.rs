@@ -58,12 +58,7 @@ impl Outputs<'_> {
         write(ADAPTER, &adapter)?;
         let weights = self.merged(&read_back(&adapter)?)?;
         write(WEIGHTS, &weights)?;
-        let graph = Weights::read(out).map_err(|source| TuneError::Graph {
-            source: Box::new(source),
-        })?;
-        // There always is a last layer.
-        let graph = onnx::bert(&graph, &[Output::LastHiddenState]).unwrap_or_default();
-        write(GRAPH, &graph)?;
+        write(GRAPH, &graph(out)?)?;
         if !folds.is_empty() {
             write(HELD_BACK, &self.held_back(folds)?)?;
         }
@@ -189,4 +184,14 @@ fn read_back(adapter: &[u8]) -> Result<Adapter, TuneError> {
 /// Tensors that do not fit their own shapes: a fault of this program.
 fn packing(error: impl std::error::Error + Send + Sync + 'static) -> TuneError {
     TuneError::from(candle_core::Error::wrap(error))
+}
+
+/// The tuned encoder as an ONNX graph, from what was written to the folder `out`.
+fn graph(out: &Path) -> Result<Vec<u8>, TuneError> {
+    let weights = Weights::read(out).map_err(|source| TuneError::Graph {
+        source: source.into(),
+    })?;
+    onnx::bert(&weights, &[Output::LastHiddenState]).map_err(|source| TuneError::Graph {
+        source: source.into(),
+    })
 }
