@@ -10,7 +10,6 @@ pub mod encoder;
 pub mod explain;
 mod guard;
 pub mod head;
-mod lanes;
 pub mod lexical;
 pub mod model;
 pub mod novelty;

@@ -12,8 +12,6 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{isotonic::Curve, vector::Vector};
 
-use super::lanes;
-
 /// Bins of the expected calibration error, each with the same number of rows.
 pub const ECE_BINS: usize = 15;
 
@@ -168,12 +166,12 @@ impl Calibration {
 
 /// Probabilities of one row of logits at a temperature; they add up to 1.
 pub fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
-    let greatest = lanes::greatest(logits);
+    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut probabilities: Vec<f32> = logits
         .iter()
         .map(|logit| ((logit - greatest) / temperature).exp())
         .collect();
-    let sum = lanes::sum(&probabilities);
+    let sum: f32 = probabilities.iter().sum();
     probabilities
         .iter_mut()
         .for_each(|probability| *probability /= sum);

@@ -17,8 +17,6 @@ pub use self::{
     rows::{Rows, Targets},
 };
 
-use pulp::Arch;
-
 use super::lexical;
 
 /// A fitted classifier: features → a logit for each class.
@@ -113,18 +111,8 @@ impl Head {
     }
 }
 
-/// Adds the product of a vector and a matrix of dimensions × classes, with the widest instructions that the machine has: a
-/// class's sum is made in one order, whatever these are.
+/// Adds the product of a vector and a matrix of dimensions × classes.
 fn add_product(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
-    Arch::new().dispatch(|| add_product_here(logits, matrix, vector));
-}
-
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "it is compiled for the instructions of whoever calls it"
-)]
-fn add_product_here(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
     let classes = logits.len();
     let dimensions = vector.len().min(matrix.len() / classes);
     // Four dimensions at a time: of a thousand classes the logits are read and written a quarter as often.

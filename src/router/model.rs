@@ -7,7 +7,6 @@ use super::{
     calibration::Calibration,
     encoder::Reading,
     head::Head,
-    lanes,
     lexical::{Features, Lexicon},
     novelty::Novelty,
 };
@@ -130,7 +129,7 @@ impl Model {
 
     /// Whether the cheap tier's word is taken, so that the transformer need not be asked.
     pub fn is_settled(&self, said: &Said) -> bool {
-        let confidence = lanes::greatest(&said.probabilities);
+        let confidence = said.probabilities.iter().copied().fold(0.0, f32::max);
         self.full.is_none() || confidence >= self.settled_from
     }
 
@@ -176,7 +175,7 @@ impl Model {
             let p = said.probabilities[class];
             return (p.max(f32::MIN_POSITIVE) / (1.0 - p).max(f32::EPSILON)).ln();
         }
-        let confidence = lanes::greatest(&said.probabilities);
+        let confidence = said.probabilities.iter().copied().fold(0.0, f32::max);
         said.strangeness.unwrap_or(1.0 - confidence)
     }
 }

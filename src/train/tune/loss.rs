@@ -36,7 +36,7 @@ pub(super) fn loss(logits: &Tensor, vectors: &Tensor, classes: &[u32]) -> Result
     losses?.affine(0.5, 0.0)? + disagreement
 }
 
-/// The mean over the rows of both divergences of Kullback and Leibler between what two readings say.
+/// The mean, over the rows and both ways, of the divergence of Kullback and Leibler between what two readings say.
 fn disagreement(first: &Tensor, second: &Tensor) -> Result<Tensor> {
     let rows = first.dim(0)?;
     let (first, second) = (
