@@ -51,6 +51,13 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 async fn main() -> Outcome<()> {
     let call = Call::read();
     let catalogue = config::load_routes(&call.routes).map_err(|mistakes| mistakes.to_string())?;
+    let built_in = Bench::built_in(&call).await?;
+    println!("the built-in router");
+    built_in.time_opening().await?;
+    for tokens in LENGTHS {
+        let took = time_decisions(&built_in.router, tokens, ITERATIONS_FULL).await?;
+        println!("  {tokens:>4} tokens, both tiers: {took}");
+    }
     let cheap = [FeatureKind::Sparse, FeatureKind::Static];
     let full = [FeatureKind::Transformer];
     for (tier, features, iterations) in [
@@ -139,6 +146,18 @@ struct Bench {
 }
 
 impl Bench {
+    /// The router that is built in.
+    async fn built_in(call: &Call) -> Outcome<Self> {
+        let artefacts = tempfile::tempdir()?;
+        let config = call.router_config(artefacts.path(), &FeatureKind::ALL);
+        let router = in_force::at_start(&config, &config::embedded_routes()).await?;
+        Ok(Self {
+            router,
+            config,
+            _artefacts: artefacts,
+        })
+    }
+
     async fn train(call: &Call, features: &[FeatureKind], catalogue: &Catalogue) -> Outcome<Self> {
         let artefacts = tempfile::tempdir()?;
         let config = call.router_config(artefacts.path(), features);

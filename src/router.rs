@@ -222,7 +222,11 @@ impl Router {
         }
         let alone = self.read(&query.text).await?;
         let said = match &query.context {
-            Some(context) => conversation::pool(alone, &self.read(context).await?, query.leaning()),
+            Some(context) => {
+                let in_context = self.read(context).await?;
+                let outside = self.artefact.model.outside;
+                conversation::pool(alone, &in_context, query.leaning(), outside)
+            }
             None => alone,
         };
         Ok(match self.doubted(&query.text, &said) {

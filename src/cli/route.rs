@@ -34,7 +34,7 @@ pub(super) struct RouteArgs {
     /// The question.
     #[arg(group = "what")]
     text: Option<String>,
-    /// A file with a JSON object a line, each with `text` or `messages`; one decision a line is printed.
+    /// A file with a JSON object a line, each with `text` or `messages`, and an `id` or none; a table of decisions is printed.
     #[arg(long, value_name = "F.jsonl", group = "what")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -97,12 +97,18 @@ async fn route_file(composition: &Composition, path: &Path, as_json: bool) -> Re
         })
         .buffered(ROWS_AT_ONCE);
     while let Some(decision) = decided.next().await {
-        let decision = decision?;
-        questions += usize::from(decision.is_some());
-        match decision {
-            Some((id, explained)) if as_json => print_json(id, &explained)?,
-            Some((_, explained)) => output::line(&summary(&explained)),
-            None => {}
+        let Some((id, explained)) = decision? else {
+            continue;
+        };
+        questions += 1;
+        if as_json {
+            print_json(id, &explained)?;
+        } else {
+            if questions == 1 {
+                output::line(&COLUMNS.join("\t"));
+            }
+            let at = id.map_or_else(|| questions.to_string(), |id| in_a_column(&id));
+            output::line(&format!("{at}\t{}", summary(&explained)));
         }
     }
     some(questions, path)
@@ -137,15 +143,25 @@ fn print_json(id: Option<Value>, explained: &Explained) -> Result<(), CliError> 
     output::json(&document).map_err(CliError::failed)
 }
 
-/// One decision in one line.
+/// What stands in a line of a table of decisions, one tab between two.
+const COLUMNS: [&str; 6] = ["id", "category", "confidence", "tier", "expert", "reason"];
+
+/// The id that a row of a file gave itself, without what would break the table.
+fn in_a_column(id: &Value) -> String {
+    let plain = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    plain.replace(|c: char| c.is_control(), " ")
+}
+
+/// One decision in one line, behind its id: see [`COLUMNS`].
 fn summary(explained: &Explained) -> String {
     let category = explained
         .category
         .as_ref()
         .map_or("-", |category| category.as_str());
     format!(
-        "{category}\t{:.3}\t{}\t{}",
+        "{category}\t{:.3}\t{}\t{}\t{}",
         explained.confidence,
+        explained.tier.map_or("-", |tier| tier.as_str()),
         explained.expert,
         explained.reason.kind()
     )

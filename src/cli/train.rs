@@ -235,11 +235,12 @@ fn tell(manifest: &Manifest, out: &std::path::Path) {
             })
         };
         output::line(&format!(
-            "{file}: {} rows, accuracy {:.3}, in domain {:.3} (cheap tier {}, full tier {})",
+            "{file}: {} rows, accuracy {:.3}, in domain {:.3} (cheap tier {}, which settles {:.0} %, full tier {})",
             figures.rows,
             figures.cascade.accuracy,
             figures.cascade.in_domain_accuracy,
             tier(&figures.cheap),
+            figures.cheap_share * 100.0,
             tier(&figures.full),
         ));
     }

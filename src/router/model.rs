@@ -17,6 +17,8 @@ use crate::ids::{CategoryId, OUT_OF_DOMAIN};
 pub struct Model {
     /// What the classes are; `out_of_domain` among them where there were such rows.
     pub categories: Vec<CategoryId>,
+    /// The class of out-of-domain questions: see [`outside`].
+    pub outside: Option<usize>,
     /// Those of the router that this one was trained on top of that no route is of. They are told apart so that their questions do not
     /// look like others', and to whoever asks they are all out of domain; there is such a class then.
     pub silent: Vec<usize>,
@@ -105,6 +107,13 @@ pub struct Said {
     pub strangeness: Option<f32>,
 }
 
+impl Said {
+    /// The probability of the likeliest class.
+    pub fn confidence(&self) -> f32 {
+        self.probabilities.iter().copied().fold(0.0, f32::max)
+    }
+}
+
 /// What the cheap tier reads of one question.
 #[derive(Clone, Debug, Default)]
 pub struct CheapFeatures {
@@ -129,8 +138,7 @@ impl Model {
 
     /// Whether the cheap tier's word is taken, so that the transformer need not be asked.
     pub fn is_settled(&self, said: &Said) -> bool {
-        let confidence = said.probabilities.iter().copied().fold(0.0, f32::max);
-        self.full.is_none() || confidence >= self.settled_from
+        self.full.is_none() || said.confidence() >= self.settled_from
     }
 
     /// What the full tier says, given what the cheap one said; none where there is no such tier.
@@ -153,31 +161,27 @@ impl Model {
 
     fn probabilities(&self, tier: &Tier, logits: &[f32]) -> Vec<f32> {
         let mut probabilities = tier.calibration.probabilities(logits);
-        // Looking for the class takes time with a thousand of them, and hardly any router has silent ones.
-        if !self.silent.is_empty()
-            && let Some(outside) = self.out_of_domain()
-        {
+        if let Some(outside) = self.outside {
             silence(&mut probabilities, &self.silent, outside);
         }
         probabilities
     }
 
-    /// The class of out-of-domain questions, where there were any to learn from.
-    pub fn out_of_domain(&self) -> Option<usize> {
-        let is = |category: &CategoryId| category.as_str() == OUT_OF_DOMAIN;
-        self.categories.iter().position(is)
-    }
-
     /// How strange a question is, for ranking: higher is stranger. Log-odds of the out-of-domain class where there is
     /// one; otherwise the detector's share, and where it was not asked the doubt that was left.
     pub fn out_of_domain_score(&self, said: &Said) -> f32 {
-        if let Some(class) = self.out_of_domain() {
+        if let Some(class) = self.outside {
             let p = said.probabilities[class];
             return (p.max(f32::MIN_POSITIVE) / (1.0 - p).max(f32::EPSILON)).ln();
         }
-        let confidence = said.probabilities.iter().copied().fold(0.0, f32::max);
-        said.strangeness.unwrap_or(1.0 - confidence)
+        said.strangeness.unwrap_or_else(|| 1.0 - said.confidence())
     }
+}
+
+/// The class of out-of-domain questions among these, where there were any to learn from.
+pub fn outside(categories: &[CategoryId]) -> Option<usize> {
+    let is = |category: &CategoryId| category.as_str() == OUT_OF_DOMAIN;
+    categories.iter().position(is)
 }
 
 /// Gives the probabilities of `silent` classes to the one that stands for everything outside.
@@ -242,6 +246,7 @@ mod tests {
     fn model() -> Model {
         Model {
             categories: vec![CategoryId::new("coding"), CategoryId::new(OUT_OF_DOMAIN)],
+            outside: Some(1),
             silent: Vec::new(),
             lexicon: None,
             cheap: Some(tier(vec![1.0, -1.0])),

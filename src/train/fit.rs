@@ -23,7 +23,7 @@ use crate::{
         calibration::{self, Calibration},
         head::{self, FitError, Head, Parameters, Penalty, Regularisation, Rows, Targets},
         lexical::Lexicon,
-        model::{FullTier, Model, Tier, Transformer, silence},
+        model::{self, FullTier, Model, Tier, Transformer, silence},
         novelty::Novelty,
     },
 };
@@ -112,7 +112,7 @@ pub fn fit(
         tiers.0.map(|tier| &tier.probabilities),
         tiers.1.map(|tier| &tier.probabilities),
     );
-    let by_file = problem.by_file(of_tiers, &shared.probabilities);
+    let by_file = problem.by_file(of_tiers, &shared);
     let settled_from = shared.cascade.settled_from.unwrap_or(f32::INFINITY);
     let (cheap_tier, cheap) = cheap
         .map(|cheap| (cheap.fitted.tier, cheap.fitted.report))
@@ -123,6 +123,7 @@ pub fn fit(
     Ok(Trained {
         seen: dataset.labels.len() - problem.unseen.len(),
         model: Model {
+            outside: model::outside(&dataset.categories),
             categories: dataset.categories.clone(),
             silent: problem.silent,
             lexicon,

@@ -66,3 +66,49 @@ pub fn unpack(artefacts: &Path) -> io::Result<PathBuf> {
     }
     Ok(folder)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// The labelled questions that figures of the router are given for.
+    const LABELLED: &str = "categories.jsonl";
+
+    /// A few megabytes, with the encoder's changes and the static table.
+    const BYTES_MAX: usize = 12 << 20;
+
+    /// Whoever trains it anew sees what it has to reach.
+    #[test]
+    fn the_router_that_is_built_in_keeps_to_what_is_promised_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let artefact = open(folder.path()).unwrap();
+        let training = &artefact.manifest.training;
+        let figures = &training.by_file[LABELLED];
+        assert!(figures.rows >= 5_000, "{figures:?}");
+        assert!(figures.cascade.accuracy >= 0.945, "{figures:?}");
+        assert!(figures.cascade.in_domain_accuracy >= 0.945, "{figures:?}");
+        assert!(figures.cascade.ece <= 0.02, "{figures:?}");
+        assert!(figures.cheap.unwrap().accuracy >= 0.92, "{figures:?}");
+        assert!(figures.cheap_share >= 0.7, "{figures:?}");
+        assert!(artefact.manifest.cascade.cheap_share >= 0.7);
+        assert!(!training.sources.is_empty());
+        assert!(
+            training
+                .sources
+                .iter()
+                .all(|source| !source.licence.is_empty())
+        );
+        let bytes: usize = FILES.iter().map(|(_, file)| file.len()).sum();
+        assert!(bytes <= BYTES_MAX, "{bytes}");
+    }
+
+    #[test]
+    fn it_tells_the_categories_of_the_shipped_routes() {
+        let folder = tempfile::tempdir().unwrap();
+        let artefact = open(folder.path()).unwrap();
+        for route in config::embedded_routes().routes {
+            assert!(artefact.manifest.categories.contains(&route.category));
+        }
+    }
+}

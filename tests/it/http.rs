@@ -300,6 +300,30 @@ async fn a_dry_run_tells_the_decision_and_why() {
     );
     assert_eq!(told["features"]["question"], QUESTION);
     assert!(told["took_us"].as_u64().unwrap() > 0);
+    let why = &told["explanation"];
+    assert_eq!(why["winner"], "coding");
+    assert_eq!(why["runner_up"], scores[1]["category"]);
+    assert_eq!(why["tier"], told["tier"]);
+    let margin =
+        scores[0]["probability"].as_f64().unwrap() - scores[1]["probability"].as_f64().unwrap();
+    assert!(
+        (why["margin"].as_f64().unwrap() - margin).abs() < 1e-5,
+        "{why}"
+    );
+    assert!(
+        why["confidence_min"].as_f64() < told["confidence"].as_f64(),
+        "{why}"
+    );
+    for (features, sign) in [("features_for", 1.0), ("features_against", -1.0)] {
+        let shares = why[features].as_array().unwrap();
+        assert!(!shares.is_empty(), "{why}");
+        assert!(
+            shares
+                .iter()
+                .all(|it| it["share"].as_f64().unwrap() * sign > 0.0),
+            "{why}"
+        );
+    }
 
     let gibberish = json!({"text": "  "});
     let told = coterie.told("/v1/route", &gibberish).await;

@@ -112,6 +112,31 @@ async fn questions_of_no_category_are_told_from_examples() {
 }
 
 #[tokio::test]
+async fn what_looks_like_a_category_and_is_none_of_it_is_told_by_negatives() {
+    let question = "Are model trains from Vienna worth the money?";
+    let mut catalogue = catalogue();
+    let best = async |catalogue: &_| {
+        let artefacts = tempfile::tempdir().unwrap();
+        let router = in_force::at_start(&cheap_config(artefacts.path()), catalogue)
+            .await
+            .unwrap();
+        ask(&router, question).await.scores.swap_remove(0).category
+    };
+    assert_eq!(best(&catalogue).await.as_str(), "travel");
+    catalogue.routes[2].negatives = [
+        "Do model trains run on batteries?",
+        "Are toy trains good for children of three?",
+        "How do I clean the wheels of model trains?",
+        "Which model trains keep their worth?",
+        "Is this model of a plane worth the money?",
+        "Who made the first model trains?",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    assert_eq!(best(&catalogue).await.as_str(), OUT_OF_DOMAIN);
+}
+
+#[tokio::test]
 async fn without_the_transformer_the_cheap_tier_settles_everything_and_says_why() {
     let artefacts = tempfile::tempdir().unwrap();
     let router = in_force::at_start(&cheap_config(artefacts.path()), &catalogue())

@@ -135,6 +135,9 @@ pub struct FileFigures {
     pub full: Option<Figures>,
     /// Both together.
     pub cascade: Figures,
+    /// Share that the cheap tier settles.
+    #[serde(default)]
+    pub cheap_share: f64,
 }
 
 /// A public set of rows.

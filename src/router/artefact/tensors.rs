@@ -9,7 +9,7 @@ use super::manifest::Manifest;
 use crate::router::{
     head::{Head, Quantised},
     lexical::Lexicon,
-    model::{FullTier, Model, Tier, Transformer},
+    model::{self, FullTier, Model, Tier, Transformer},
     novelty::{Novelty, NoveltyParts},
 };
 
@@ -90,6 +90,7 @@ pub(super) fn unpack(
     });
     let model = Model {
         silent: silent.collect::<Result<_, _>>()?,
+        outside: model::outside(&manifest.categories),
         categories: manifest.categories.clone(),
         lexicon: lexicon.transpose()?,
         cheap,

@@ -18,6 +18,17 @@ pub(super) struct Shared {
     pub(super) probabilities: Array2<f32>,
 }
 
+impl Shared {
+    /// The share of some rows that the cheap tier settles, which gives these probabilities.
+    pub(super) fn settled(&self, cheap: &Array2<f32>, rows: &[usize]) -> f64 {
+        let Some(from) = self.cascade.settled_from else {
+            return 0.0;
+        };
+        let is_settled = |row: &&usize| cheap.row(**row).iter().any(|p| *p >= from);
+        rows.iter().filter(is_settled).count() as f64 / rows.len().max(1) as f64
+    }
+}
+
 impl Problem<'_> {
     /// What both tiers do together.
     pub(super) fn cascade(&self, cheap: Option<&FittedTier>, full: Option<&FittedTier>) -> Shared {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use super::Problem;
+use super::{Problem, cascade::Shared};
 use crate::router::{
     artefact::{Figures, FileFigures},
     calibration::{self, argmax},
@@ -39,7 +39,7 @@ impl Problem<'_> {
     pub(super) fn by_file(
         &self,
         (cheap, full): (Option<&Array2<f32>>, Option<&Array2<f32>>),
-        cascade: &Array2<f32>,
+        shared: &Shared,
     ) -> BTreeMap<String, FileFigures> {
         let mut files: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (row, origin) in self.dataset.origins.iter().enumerate() {
@@ -59,7 +59,11 @@ impl Problem<'_> {
                 rows: rows.len(),
                 cheap: cheap.map(figures),
                 full: full.map(figures),
-                cascade: figures(cascade),
+                cascade: figures(&shared.probabilities),
+                cheap_share: match (cheap, full) {
+                    (Some(cheap), Some(_)) => shared.settled(cheap, &rows),
+                    (cheap, _) => f64::from(u8::from(cheap.is_some())),
+                },
             };
             (name.to_owned(), figures)
         };
