@@ -75,6 +75,8 @@ struct Found<'f> {
     until: String,
     /// Distinct refused texts that proposals were looked for in.
     refused: usize,
+    /// Whether there are more, which are older.
+    refused_more: bool,
     proposals: &'f [Suggestion],
     /// The route that was written.
     accepted: Option<String>,
@@ -145,7 +147,8 @@ async fn look(args: &DriftArgs, config: &Config, store: &Store, by: &str) -> Res
         references: &watched.references,
         since: clock::rfc3339_millis(span.0),
         until: clock::rfc3339_millis(span.1),
-        refused: proposed.texts,
+        refused: proposed.texts(),
+        refused_more: proposed.is_cut,
         proposals: &proposed.suggestions,
         accepted: done.accepted,
         labelled: done.labelled,
@@ -273,6 +276,9 @@ fn tell_proposals(found: &Found<'_>) {
         found.proposals.len(),
         found.refused
     ));
+    if found.refused_more {
+        output::line("  (the newest; `--until` looks at older ones)");
+    }
     for suggestion in found.proposals {
         let proposal = &suggestion.proposal;
         let nearest = proposal.nearest.as_ref().map(|(category, _)| category);

@@ -26,7 +26,7 @@ pub(super) struct RetrainArgs {
     /// Leave out what these origins say, besides those of `learning.without`: any of person, imported, accepted, judge, feedback, neighbours.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     without: Vec<Origin>,
-    /// Decides which rows are held back together.
+    /// Decides how a challenger's own rows are held back, and how the gate's bootstrap draws.
     #[arg(long, default_value_t = 7)]
     seed: u64,
     /// Print what was found as one JSON document.
@@ -103,7 +103,7 @@ async fn report(args: &RetrainArgs, config: &Config) -> Result<(), CliError> {
     let closed = store.close().await;
     let compared = compared.map_err(|error| match error {
         ComparingError::NoShadow => CliError::usage(error),
-        ComparingError::Store(_) => CliError::failed(error),
+        ComparingError::Store(_) | ComparingError::Learnt { .. } => CliError::failed(error),
     })?;
     closed.map_err(CliError::failed)?;
     if args.json {

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Environment, Exposure},
     ids::RouterId,
     registry::{self, Promotion, Registered},
-    router::artefact::Artefact,
+    router::artefact::{Artefact, ArtefactError},
     store::{Promoter, PromotionError, Store},
     trial::{Share, TrialKind},
 };
@@ -135,14 +135,16 @@ impl ChangeArgs {
             why: self.why.as_deref(),
             expected: None,
         };
+        let openable = match &id {
+            Some(id) => openable(&config, &store, id).await,
+            None => openable_before(&config, &store).await,
+        };
+        if let Err(error) = openable {
+            store.close().await.map_err(CliError::failed)?;
+            return Err(error);
+        }
         let made = match &id {
-            Some(id) => match openable(&config, &store, id).await {
-                Ok(()) => store.promote(id, promoter).await,
-                Err(error) => {
-                    store.close().await.map_err(CliError::failed)?;
-                    return Err(error);
-                }
-            },
+            Some(id) => store.promote(id, promoter).await,
             None => store.roll_back(promoter).await,
         };
         let closed = store.close().await;
@@ -161,16 +163,44 @@ impl ChangeArgs {
     }
 }
 
-/// Whether the artefact of a registered router is where a server looks for it, and whole: a server would refuse any other.
+/// Whether the artefact of a registered router is where a server looks for it, and whole: a server would refuse any other and keep
+/// what it has.
 async fn openable(config: &Config, store: &Store, id: &RouterId) -> Result<(), CliError> {
+    let read = read(config, store, id).await?;
+    read.map_err(CliError::failed)
+}
+
+/// The same of the router that a roll-back goes to.
+async fn openable_before(config: &Config, store: &Store) -> Result<(), CliError> {
+    let Some(router) = store.rolls_back_to().await.map_err(CliError::failed)? else {
+        return Ok(());
+    };
+    let read = read(config, store, &router).await?;
+    read.map_err(|source| CliError::failed(GoneBefore { router, source }))
+}
+
+async fn read(
+    config: &Config,
+    store: &Store,
+    id: &RouterId,
+) -> Result<Result<(), ArtefactError>, CliError> {
     let Some(registered) = store.router(id).await.map_err(CliError::failed)? else {
         // What is made of it says so.
-        return Ok(());
+        return Ok(Ok(()));
     };
     let folder = registry::folder_of(config, &registered);
     let read = tokio::task::spawn_blocking(move || Artefact::read(&folder).map(drop));
-    let read = read.await.map_err(CliError::failed)?;
-    read.map_err(CliError::failed)
+    read.await.map_err(CliError::failed)
+}
+
+/// What a roll-back would go to is not there, or damaged.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "nothing was changed, since router {router}, which was in force before, cannot be opened; `coterie routers list` shows the others, and `coterie routers promote ID` puts one in force"
+)]
+struct GoneBefore {
+    router: RouterId,
+    source: ArtefactError,
 }
 
 fn refused(error: PromotionError) -> CliError {

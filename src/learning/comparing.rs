@@ -1,10 +1,14 @@
 //! The last router that was tried in shadow, compared with what decided: from the store through [`shadow`].
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use super::{
     Origin, conversation,
     gate::{self, Bounds, Itself},
+    learnt::Learnt,
     resolve,
     retrain::STATEMENTS_MAX,
     shadow::{self, Comparison, Tally},
@@ -13,8 +17,10 @@ use crate::{
     config::Config,
     ids::{CategoryId, RouterId},
     query::Query,
+    registry,
     store::{Store, StoreError},
-    trial::TrialKind,
+    train::dataset,
+    trial::{Trial, TrialKind},
 };
 
 /// Most outcomes that are compared, the newest.
@@ -42,6 +48,14 @@ pub enum ComparingError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What a router has learnt cannot be read.
+    #[error("what router {router} has learnt cannot be read")]
+    Learnt {
+        /// The router.
+        router: RouterId,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 /// What somebody said that a question was about.
@@ -65,12 +79,42 @@ pub async fn compare(
     let last = trials.into_iter().rev();
     let trial = last.into_iter().find(|it| it.kind == TrialKind::Shadow);
     let trial = trial.ok_or(ComparingError::NoShadow)?;
-    let labels = labels(config, store, options).await?;
+    let learnt = learnt(config, store, &trial).await?;
+    let (labels, known) = labels(config, store, options, &learnt).await?;
     let read = read(store, (&trial.router, trial.started_at_ms), &labels).await?;
     let judgement = (!read.rows.is_empty())
         .then(|| gate::judge(&read.rows, Itself::default(), &options.bounds, options.seed));
     let name = (trial.number, trial.router);
-    Ok(read.tally.sum_up(name, read.is_cut, judgement))
+    Ok(Comparison {
+        learnt: known,
+        ..read.tally.sum_up(name, read.is_cut, judgement)
+    })
+}
+
+/// What the router in shadow has learnt from the traffic, and the one that decided when the trial began.
+async fn learnt(
+    config: &Config,
+    store: &Store,
+    trial: &Trial,
+) -> Result<Vec<Learnt>, ComparingError> {
+    let promotions = store.promotions().await?;
+    let before = promotions
+        .iter()
+        .rev()
+        .find(|it| it.at_ms <= trial.started_at_ms);
+    let real = before.and_then(|promotion| promotion.router.as_ref());
+    let mut learnt = Vec::new();
+    for router in real.into_iter().chain([&trial.router]) {
+        if let Some(registered) = store.router(router).await? {
+            let folder = registry::folder_of(config, &registered);
+            let read = Learnt::read(&folder).map_err(|source| ComparingError::Learnt {
+                router: router.clone(),
+                source,
+            });
+            learnt.push(read?);
+        }
+    }
+    Ok(learnt)
 }
 
 struct Read {
@@ -117,14 +161,23 @@ async fn read(
     }
 }
 
-/// What was said of each outcome, as learning believes it.
+/// What was said of each outcome, as learning believes it, of texts that neither router has learnt; how many texts one of them
+/// has: it would be judged by what it knows by heart.
 async fn labels(
     config: &Config,
     store: &Store,
     options: &Options,
-) -> Result<HashMap<String, Labelled>, StoreError> {
+    learnt: &[Learnt],
+) -> Result<(HashMap<String, Labelled>, usize), StoreError> {
     let gathered = store.evidence(STATEMENTS_MAX).await?;
-    let (rows, _) = resolve::by_config(&gathered, config, &options.without);
+    let (mut rows, _) = resolve::by_config(&gathered, config, &options.without);
+    let examples = dataset::of_routes(&config.catalogue).into_iter();
+    let examples: HashSet<String> = examples.map(|example| example.query.text).collect();
+    let said = rows.len();
+    rows.retain(|row| {
+        !examples.contains(&row.text) && !learnt.iter().any(|learnt| learnt.knows(row))
+    });
+    let known = said - rows.len();
     let by_text: HashMap<&str, &resolve::Row> =
         rows.iter().map(|row| (row.text.as_str(), row)).collect();
     let labelled = gathered.evidence.into_iter().filter_map(|outcome| {
@@ -137,5 +190,5 @@ async fn labels(
         };
         Some((outcome.outcome_id, labelled))
     });
-    Ok(labelled.collect())
+    Ok((labelled.collect(), known))
 }

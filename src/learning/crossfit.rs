@@ -128,7 +128,8 @@ pub async fn judge(
         champion,
         split,
         seed,
-        folder: all.join(name),
+        // Another retraining of the same rows may be under way.
+        folder: all.join(format!("{name}-{}", std::process::id())),
     };
     let mut heard = Heard::default();
     for block in &split.blocks {

@@ -1,11 +1,12 @@
 //! Categories that may be missing, from what was refused; and what accepting one does.
 
 mod place;
+mod refused;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -15,23 +16,20 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::{Label, Origin, naming::Named, watch::Unplaced};
+use self::refused::{Begun, Texts};
+use super::{Label, Origin, naming::Named};
 use crate::{
     catalogue::Catalogue,
     clock,
     config::MAPPING_KEYS,
     drift::proposals::{Existing, Proposal, ProposalOptions, Refused, propose, route_yaml},
     ids::OUT_OF_DOMAIN,
-    query::Query,
     router::{
         Router,
         encoder::{EncoderError, TEXTS_MAX},
     },
     store::{Store, StoreError},
 };
-
-/// Most refused questions that are looked at, the newest.
-pub const UNPLACED_MAX: u32 = 5_000;
 
 /// Characters of a proposal's digest: enough to tell some proposals apart, and to copy.
 const DIGEST_CHARS: usize = 12;
@@ -93,9 +91,11 @@ pub enum ProposingError {
 pub struct Proposed {
     /// The proposals, the one that would take most questions first.
     pub suggestions: Vec<Suggestion>,
-    /// Distinct texts that were looked at.
-    pub texts: usize,
+    /// Whether more was refused than was looked at.
+    pub is_cut: bool,
+    texts: Vec<String>,
     outcomes: Vec<Vec<String>>,
+    begun: Vec<Begun>,
     /// Names that no category may be given, those of the proposals included.
     taken: Vec<String>,
 }
@@ -131,19 +131,31 @@ pub async fn look(
     catalogue: &Catalogue,
     span: (i64, i64),
 ) -> Result<Proposed, ProposingError> {
-    let unplaced = store.unplaced(span, UNPLACED_MAX).await?;
-    let (texts, outcomes) = distinct(unplaced);
-    let vectors = vectors(router, &texts).await?;
-    let existing = centroids(router, catalogue).await?;
-    let mut taken = taken(catalogue);
+    let mut refused = refused::read(store, span).await?;
+    let begun = refused.begun(catalogue);
+    // What an accepting wrote that was cut off is found again as it was: its route is none yet.
+    let mut catalogue = catalogue.clone();
+    catalogue.routes.retain(|route| {
+        let mut begun = begun.iter();
+        begun.all(|begun| begun.category != route.category.as_str())
+    });
+    refused.leave_out(&catalogue);
+    let vectors = vectors(router, &refused.texts).await?;
+    let existing = centroids(router, &catalogue).await?;
+    let mut taken = taken(&catalogue);
     let names = taken.clone();
-    let count = texts.len();
+    let Texts {
+        texts,
+        outcomes,
+        is_cut,
+    } = refused;
     let times: Vec<u64> = outcomes
         .iter()
         .map(|of_text| of_text.len() as u64)
         .collect();
+    let looked_at = texts.clone();
     let suggestions = spawn_blocking(move || {
-        let refused: Vec<Refused<'_>> = texts
+        let refused: Vec<Refused<'_>> = looked_at
             .iter()
             .zip(&vectors)
             .zip(times)
@@ -170,8 +182,10 @@ pub async fn look(
     taken.extend(suggestions.iter().map(|it| it.proposal.name.clone()));
     Ok(Proposed {
         suggestions,
-        texts: count,
+        is_cut,
+        texts,
         outcomes,
+        begun,
         taken,
     })
 }
@@ -244,9 +258,25 @@ impl Proposed {
         suggestion.description = Some(named.description);
     }
 
+    /// How many distinct texts were looked at.
+    pub fn texts(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// The route that somebody made of questions of the proposal at a place, and came no further.
+    fn begun_of(&self, at: usize) -> Option<&Begun> {
+        let rows = self.suggestions[at].proposal.rows.iter();
+        let texts: HashSet<&str> = rows.map(|row| self.texts[*row].as_str()).collect();
+        let is_of_these = |begun: &&Begun| {
+            let mut examples = begun.examples.iter();
+            examples.all(|text| texts.contains(text.as_str()))
+        };
+        self.begun.iter().find(is_of_these)
+    }
+
     /// Makes the proposal at a place a category: writes its route into the folder, and labels its questions, so that the next
-    /// retraining learns them. Where one of the two cannot be done, neither is; where the file is there as it would be written,
-    /// since whoever wrote it came no further, the questions are labelled.
+    /// retraining learns them. Where one of the two cannot be done, neither is; where a route of these questions is there, since
+    /// whoever wrote it came no further, the questions are labelled, and the route is left as it is.
     ///
     /// # Errors
     /// There is another file of that name, or it or the store cannot be written.
@@ -257,11 +287,12 @@ impl Proposed {
         by: (&Store, &str),
     ) -> Result<Accepted, ProposingError> {
         let suggestion = &self.suggestions[at];
-        let name = &suggestion.proposal.name;
         let folder = folder.ok_or(ProposingError::NoFolder)?;
+        let begun = self.begun_of(at);
+        let name = begun.map_or(&suggestion.proposal.name, |begun| &begun.category);
         let path = folder.join(format!("{name}.yaml"));
         let yaml = route_yaml(&suggestion.proposal, suggestion.description.as_deref());
-        let is_new = write_route(&path, yaml.as_bytes())?;
+        let is_new = begun.is_none() && write_route(&path, yaml.as_bytes())?;
         match self.label(at, name, by).await {
             Ok(labelled) => Ok(Accepted { path, labelled }),
             Err(error) => {
@@ -341,25 +372,6 @@ fn write_route(path: &Path, yaml: &[u8]) -> Result<bool, ProposingError> {
             source,
         }),
     }
-}
-
-/// Each text once, as it is classified, with its outcomes; the newest first.
-fn distinct(unplaced: Vec<Unplaced>) -> (Vec<String>, Vec<Vec<String>>) {
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let (mut texts, mut outcomes): (Vec<String>, Vec<Vec<String>>) = Default::default();
-    for row in unplaced {
-        let text = Query::from_text(&row.question).text;
-        if text.is_empty() {
-            continue;
-        }
-        let place = *places.entry(text.clone()).or_insert_with(|| {
-            texts.push(text);
-            outcomes.push(Vec::new());
-            outcomes.len() - 1
-        });
-        outcomes[place].push(row.outcome_id);
-    }
-    (texts, outcomes)
 }
 
 /// The vectors of texts: the transformer's, which says more of a topic than the static encoder; each of length 1.

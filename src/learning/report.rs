@@ -127,6 +127,7 @@ fn evidence(retrained: &Retrained) -> String {
         disputed,
         contradicted,
         capped,
+        surplus,
         rows,
     } = &retrained.account;
     let mut text = format!(
@@ -150,6 +151,10 @@ fn evidence(retrained: &Retrained) -> String {
             contradicted,
         ),
         ("rows over what one client may give", capped),
+        (
+            "rows that are older than those learnt from at once",
+            surplus,
+        ),
         (
             "rows that the champion had learnt and that judge nobody, since none could be trained like it",
             &retrained.left_out,

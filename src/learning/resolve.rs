@@ -72,6 +72,8 @@ pub struct Account {
     pub contradicted: usize,
     /// Rows left out because one client gave too many.
     pub capped: usize,
+    /// Rows left out, the oldest, because there are more than are learnt from at once.
+    pub surplus: usize,
     /// Rows that are left, by origin.
     pub rows: BTreeMap<String, usize>,
 }

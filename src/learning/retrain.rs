@@ -271,8 +271,8 @@ fn knowing<'c>(
 fn rows(config: &Config, gathered: &Gathered, options: &Options) -> (Split, Account) {
     let (mut rows, mut account) = resolve::by_config(gathered, config, &options.without);
     // They come oldest first.
-    let surplus = rows.len().saturating_sub(ROWS_MAX);
-    rows.drain(..surplus);
+    account.surplus = rows.len().saturating_sub(ROWS_MAX);
+    rows.drain(..account.surplus);
     let examples = dataset::of_routes(&config.catalogue).into_iter();
     let examples: HashMap<String, CategoryId> = examples
         .map(|example| (example.query.text, example.category))

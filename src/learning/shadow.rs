@@ -50,7 +50,9 @@ pub struct Comparison {
     pub p50_us: Option<Pair>,
     /// What they disagree on, the most frequent first.
     pub disagreements: Vec<Disagreement>,
-    /// What the gate says of both, on outcomes of which somebody said what they are about; none where nobody did.
+    /// Texts of which somebody said what they are about and that one of both has learnt: they judge nobody.
+    pub learnt: usize,
+    /// What the gate says of both, on other outcomes of which somebody said what they are about; none where nobody did.
     pub judgement: Option<Judgement>,
 }
 
@@ -171,6 +173,7 @@ impl Tally {
                 shadow: shadow as f64,
             }),
             disagreements,
+            learnt: 0,
             judgement,
         }
     }

@@ -9,7 +9,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -77,16 +77,37 @@ struct Row<'a> {
     was_able: bool,
 }
 
+/// What the outcomes have in common.
+struct Log<'a> {
+    /// Whether anybody else was ever tried out.
+    tries_out: bool,
+    /// Who was asked, or could have been, or was passed over.
+    heard_of: HashSet<&'a ExpertId>,
+}
+
+impl<'a> Log<'a> {
+    fn of(served: &'a [Served]) -> Self {
+        let named = |served: &'a Served| {
+            let others = served.others.iter().chain(&served.passed_over);
+            others.chain(&served.fallbacks).chain([&served.expert])
+        };
+        Self {
+            tries_out: served.iter().any(could_be_another),
+            heard_of: served.iter().flat_map(named).collect(),
+        }
+    }
+}
+
 /// What the log says of a target.
 ///
 /// `served`: oldest first, those that were asked again marked.
 pub fn hindsight(served: &[Served], target: &Target<'_>, implicit: Implicit) -> Hindsight {
     let mut left_out = LeftOut::default();
-    let tries_out = served.iter().any(could_be_another);
+    let log = Log::of(served);
     let mut rows = Vec::new();
     let mut cascades = 0;
     for (at, outcome) in served.iter().enumerate() {
-        let why = match row(outcome, at, target, tries_out) {
+        let why = match row(outcome, at, target, &log) {
             Ok((row, has_cascade)) => {
                 cascades += usize::from(has_cascade);
                 rows.push(row);
@@ -115,7 +136,7 @@ pub fn hindsight(served: &[Served], target: &Target<'_>, implicit: Implicit) -> 
         unchanged,
         served: on_policy(&outcomes),
         can_tell: report.can_tell(),
-        warnings: warnings(&report, tries_out, cascades),
+        warnings: warnings(&report, log.tries_out, cascades),
         target: report,
     }
 }
@@ -134,12 +155,12 @@ pub(super) fn paired<'a>(
     targets: [&Target<'_>; 2],
     implicit: Implicit,
 ) -> Option<Paired<'a>> {
-    let tries_out = served.iter().any(could_be_another);
+    let log = Log::of(served);
     let (ones, others): (Vec<Row<'_>>, Vec<Row<'_>>) = served
         .iter()
         .enumerate()
         .filter_map(|(at, outcome)| {
-            let [one, other] = targets.map(|target| row(outcome, at, target, tries_out).ok());
+            let [one, other] = targets.map(|target| row(outcome, at, target, &log).ok());
             Some((one?.0, other?.0))
         })
         .unzip();
@@ -171,7 +192,7 @@ fn row<'a>(
     served: &'a Served,
     at: usize,
     target: &Target<'_>,
-    tries_out: bool,
+    log: &Log<'_>,
 ) -> Result<(Row<'a>, bool), Unused> {
     let Some(category) = &served.category else {
         return Err(Unused::ExpertNamed);
@@ -179,14 +200,14 @@ fn row<'a>(
     if served.has_cascade {
         return Err(Unused::Cascade);
     }
-    if tries_out && !could_be_another(served) {
+    if log.tries_out && !could_be_another(served) {
         return Err(Unused::Certain);
     }
     let wanted = target.category(served, at).ok_or(Unused::Unread)?;
     if target.lacks_the_text(served) {
         return Err(Unused::Unread);
     }
-    let choice = target.choose(served, wanted.as_ref());
+    let choice = target.choose(served, wanted.as_ref(), &log.heard_of);
     let choice = choice.ok_or(Unused::Refused)?;
     let row = Row {
         served,

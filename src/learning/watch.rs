@@ -69,6 +69,8 @@ pub struct Unplaced {
     pub outcome_id: String,
     /// The text that was classified.
     pub question: String,
+    /// When, milliseconds since 1970 UTC.
+    pub asked_at_ms: i64,
 }
 
 /// What was found by reading on.

@@ -153,6 +153,21 @@ impl Store {
         .await
     }
 
+    /// The router that a roll-back would put in force again; none: that of the configuration, or there is nothing to go back to.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn rolls_back_to(&self) -> Result<Option<RouterId>, StoreError> {
+        const BEFORE: &str = "
+            SELECT before.router FROM promotions current JOIN promotions before ON before.number = current.replaces
+            WHERE current.number = (SELECT max(number) FROM promotions)";
+        let before: Option<Option<String>> = sqlx::query_scalar(BEFORE)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(before.flatten().map(RouterId::new))
+    }
+
     /// Puts that router in force again that was so before the present one, in one step.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ const WORDS_MAX: usize = 64;
 
 /// The newest outcomes since a moment. The index by time gives them in order, and that of the feedback by outcome what was said
 /// of each: of every voice the last score and the last word without one, so that nobody takes up what others say by saying
-/// it again and again.
+/// it again and again. What was reduced since it is old has lost its scores and who was asked: it tells of no answer.
 const SERVED: &str = "
     SELECT o.id, o.asked_at_ms, o.total_us, o.key_name, o.session, o.question, o.category, o.reason, o.reason_detail, o.expert,
            o.fallbacks, o.propensity, o.attempts, o.answered_by, o.first_token_us, o.ending, o.prompt_tokens,
@@ -32,7 +32,7 @@ const SERVED: &str = "
                    WHERE nth = 1 ORDER BY given_at_ms DESC, id DESC LIMIT ?
                )
            ), '[]') AS said
-    FROM outcomes o WHERE o.asked_at_ms >= ? ORDER BY o.asked_at_ms DESC, o.id DESC LIMIT ?";
+    FROM outcomes o WHERE o.asked_at_ms >= ? AND o.attempts <> '[]' ORDER BY o.asked_at_ms DESC, o.id DESC LIMIT ?";
 
 /// The newest outcomes.
 #[derive(Clone, Debug, PartialEq)]

@@ -37,7 +37,8 @@ const DECIDED: &str = "
     FROM outcomes o WHERE o.rowid > ? ORDER BY o.rowid LIMIT ?";
 
 /// What became of it, after a row; with the scores that clients gave within a time after the answer, the last of each key and
-/// some more. A judge's grades are on another scale.
+/// some more. A judge's grades are on another scale. What was reduced since it is old has lost its scores and who was asked: it tells
+/// of no answer.
 const ENDED: &str = "
     SELECT o.rowid AS place, o.id, o.asked_at_ms, o.total_us, o.session, o.category, o.reason, o.expert, o.attempts,
            o.answered_by, o.first_token_us, o.ending,
@@ -47,15 +48,19 @@ const ENDED: &str = "
                  AND given_at_ms <= o.asked_at_ms + o.total_us / 1000 + ?
                ORDER BY given_at_ms DESC, id DESC LIMIT 16
            )) AS scores
-    FROM outcomes o WHERE o.rowid > ? ORDER BY o.rowid LIMIT ?";
+    FROM outcomes o WHERE o.rowid > ? AND o.attempts <> '[]' ORDER BY o.rowid LIMIT ?";
 
 /// The newest questions that were refused and that nobody has said anything of, with their outcomes.
 const UNPLACED: &str = "
-    SELECT o.id, o.question FROM outcomes o
-    WHERE o.reason IN ('unsure', 'out_of_domain') AND o.question IS NOT NULL AND o.asked_at_ms BETWEEN ? AND ?
+    SELECT o.id, o.question, o.asked_at_ms FROM outcomes o
+    WHERE o.reason IN ('unsure', 'out_of_domain') AND o.question IS NOT NULL AND o.asked_at_ms BETWEEN ?1 AND ?2
+      AND (o.asked_at_ms, o.id) < (?2, ?3)
       AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.outcome_id = o.id)
     ORDER BY o.asked_at_ms DESC, o.id DESC
-    LIMIT ?";
+    LIMIT ?4";
+
+/// Behind all ids.
+const ID_MAX: &str = "\u{10ffff}";
 
 /// Where the outcomes of a time lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,23 +163,29 @@ impl Store {
     }
 
     /// The newest questions that no category was found for and that have no label, at most `rows_max`, asked between two
-    /// moments (milliseconds since 1970 UTC); newest first.
+    /// moments (milliseconds since 1970 UTC), and before another of them where one is named; newest first.
     ///
     /// # Errors
     /// The file cannot be read.
     pub async fn unplaced(
         &self,
         (since_ms, until_ms): (i64, i64),
+        before: Option<&Unplaced>,
         rows_max: u32,
     ) -> Result<Vec<Unplaced>, StoreError> {
+        let (until_ms, before_id) = before.map_or((until_ms, ID_MAX), |before| {
+            (before.asked_at_ms, before.outcome_id.as_str())
+        });
         sqlx::query(UNPLACED)
             .bind(since_ms)
             .bind(until_ms)
+            .bind(before_id)
             .bind(rows_max)
             .try_map(|row: SqliteRow| {
                 Ok(Unplaced {
                     outcome_id: row.try_get("id")?,
                     question: row.try_get("question")?,
+                    asked_at_ms: row.try_get("asked_at_ms")?,
                 })
             })
             .fetch_all(&self.pool)

@@ -538,6 +538,9 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     assert_eq!(accepted["labelled"], proposal["times"], "{accepted:#}");
     assert!(house.coterie.run(&["check"]).status.success());
 
+    let again = [&["drift"][..], &span, &["--accept", digest, "--by", "ann"]].concat();
+    is_gone_on_with_after_a_cut(&house, &again, &accepted).await;
+
     // What was accepted is not proposed again, and what is watched is the router that decided.
     let after = house.coterie.printed(&["drift"]);
     let proposals = after["proposals"].as_array().unwrap();
@@ -552,6 +555,23 @@ async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let mut said = evidence.iter().map(|row| &row.statements[0].category);
     assert!(said.all(|category| category == "night_sky"));
     house.coterie.stop().await;
+}
+
+/// Had an accepting been cut off before the labels, the same command would go on, whatever name the route was given.
+async fn is_gone_on_with_after_a_cut(house: &House, call: &[&str], accepted: &Value) {
+    let path = accepted["accepted"].as_str().unwrap();
+    let route = fs::read_to_string(path).unwrap();
+    let store = house.coterie.store().await;
+    let mut number = 1;
+    while store.remove_label(number).await.unwrap() {
+        number += 1;
+    }
+    assert!(store.evidence(10_000).await.unwrap().evidence.is_empty());
+    let again = house.coterie.printed(call);
+    assert_eq!(again["accepted"], accepted["accepted"], "{again:#}");
+    assert_eq!(again["labelled"], accepted["labelled"], "{again:#}");
+    assert_eq!(fs::read_to_string(path).unwrap(), route);
+    assert!(house.coterie.run(&["check"]).status.success());
 }
 
 /// `coterie drift` with these arguments is wrong.
@@ -605,5 +625,18 @@ async fn a_promoted_router_that_is_damaged_leaves_the_one_in_force_where_it_is()
     // What decides from the registry starts all the same, with the router before.
     let told = house.coterie.printed(&["route", "Which dough?"]);
     assert_eq!(told["router"], first.as_str());
+
+    // Nor is it gone back to: the server would keep what it has, and nobody would know.
+    let whole = register(&store, &house.folder.path().join("routers/other"), "other").await;
+    store.promote(&whole, PROMOTER).await.unwrap();
+    let back = house.coterie.run(&["routers", "rollback"]);
+    let words = String::from_utf8_lossy(&back.stderr).into_owned();
+    assert_eq!(back.status.code(), Some(1), "{words}");
+    assert!(
+        words.contains("router damaged, which was in force before, cannot be opened"),
+        "{words}"
+    );
+    let in_force = store.promotion().await.unwrap().unwrap();
+    assert_eq!(in_force.router.as_ref(), Some(&whole));
     house.coterie.stop().await;
 }

@@ -73,9 +73,8 @@ fn check(
         .map(|(_, row)| row);
     let taken = rows.clone().filter(|row| row.is_taken).count();
     let interval = interval(sample, bootstrap, bounds.confidence, (number, rows.clone()));
+    let is_large = gain(rows.clone()) < -bounds.category_margin;
     let accuracies = better::accuracies(rows);
-    let [champion, challenger] = accuracies;
-    let is_large = challenger - champion < -bounds.category_margin;
     let is_certain = p_value <= 1.0 - bounds.category_confidence;
     let ending = Ending::passed_if(!(is_large && is_certain));
     let said = match (is_large, is_certain) {
@@ -97,6 +96,15 @@ fn check(
         .check(ending, bounds, words)
         .with_figures(accuracies)
         .with_doubt(interval, p_value)
+}
+
+/// The accuracy that a challenger gains, without what new categories take: see [`witnesses`].
+fn gain<'r>(rows: impl Iterator<Item = &'r Row>) -> f64 {
+    let (net, count) = rows.fold((0, 0_u32), |(net, count), row| {
+        let of_row = if row.is_taken { 0 } else { row.net() };
+        (net + of_row, count + 1)
+    });
+    net as f64 / f64::from(count.max(1))
 }
 
 fn interval<'r>(

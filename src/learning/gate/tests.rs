@@ -300,6 +300,30 @@ fn what_a_new_category_takes_is_held_against_no_other() {
 }
 
 #[test]
+fn what_a_new_category_takes_makes_no_small_loss_a_large_one() {
+    let mut rows = much_better(3_600);
+    let of =
+        |rows: &[Row], label: &CategoryId| rows.iter().filter(|row| row.label == *label).count();
+    let label = rows
+        .iter()
+        .map(|row| row.label.clone())
+        .max_by_key(|label| of(&rows, label))
+        .unwrap();
+    // A fifth of all: twelve losses and no gain are certain, and within the margin of two points.
+    assert!((620..1_000).contains(&of(&rows, &label)));
+    for (at, row) in rows.iter_mut().filter(|row| row.label == label).enumerate() {
+        (row.champion.is_right, row.challenger.is_right) = (at < 40, (22..40).contains(&at));
+        row.is_taken = (12..22).contains(&at);
+    }
+    let judgement = judge(&rows, Itself::default(), &bounds(), 7);
+    let mut checks = judgement.checks.into_iter();
+    let check = checks
+        .find(|check| check.category.as_ref() == Some(&label))
+        .unwrap();
+    assert_eq!(check.ending, Ending::Passed, "{}", check.words);
+}
+
+#[test]
 fn who_routes_twice_as_much_may_send_more_of_it_astray() {
     // Of two thousand rows the champion routes 500, 60 of them wrong; the challenger all, 200 of them wrong.
     let mut rows = much_better(2000);

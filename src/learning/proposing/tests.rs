@@ -24,8 +24,10 @@ fn proposed(outcomes: &[&[&str]]) -> Proposed {
     let ids = |of_text: &&[&str]| of_text.iter().map(|id| (*id).to_owned()).collect();
     Proposed {
         suggestions: vec![suggestion("stars", &["Why?", "Where?"])],
-        texts: 2,
+        is_cut: false,
+        texts: ["Why?", "Where?", "When?"].map(str::to_owned).to_vec(),
         outcomes: outcomes.iter().map(ids).collect(),
+        begun: Vec::new(),
         taken: vec!["law".to_owned(), "stars".to_owned()],
     }
 }
@@ -188,4 +190,55 @@ fn the_keys_of_mapping_are_names_that_are_taken() {
     for name in ["law", OUT_OF_DOMAIN, "budget", "explore"] {
         assert!(taken.iter().any(|taken| taken == name), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_route_of_the_same_questions_is_gone_on_with_whatever_it_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path(), &["a", "b"]).await;
+    let mut proposed = proposed(&[&["a"], &["b"]]);
+    let begun = |category: &str, example: &str| Begun {
+        category: category.to_owned(),
+        examples: vec![example.to_owned()],
+    };
+    proposed.begun = vec![begun("clocks", "When?"), begun("night_sky", "Where?")];
+    let accepted = proposed.accept(0, Some(folder.path()), (&store, "ann"));
+    let accepted = accepted.await.unwrap();
+    assert_eq!(accepted.path, folder.path().join("night_sky.yaml"));
+    assert_eq!(accepted.labelled, 2);
+    assert_eq!(labels(&store, "a").await, ["night_sky"]);
+    assert!(!folder.path().join("stars.yaml").exists());
+}
+
+#[tokio::test]
+async fn a_text_counts_once_and_one_that_has_a_place_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("coterie.db"))
+        .await
+        .unwrap();
+    let refused = |(at, question): (usize, &str)| {
+        let mut outcome = watch::example(&at.to_string(), at as i64);
+        outcome.ask.question = Some(question.to_owned());
+        outcome
+    };
+    // More than a page of one text hides none that is older.
+    let asked = ["Why?", "Where?", "When?"]
+        .into_iter()
+        .chain(std::iter::repeat_n("ping", 6_000));
+    let outcomes: Vec<_> = asked.enumerate().map(refused).collect();
+    store.write(&outcomes).await.unwrap();
+    let mut found = refused::read(&store, (0, 9_000)).await.unwrap();
+    assert_eq!(found.texts, ["ping", "When?", "Where?", "Why?"]);
+    assert_eq!(found.outcomes[0].len(), 6_000);
+    assert!(!found.is_cut);
+
+    let mut placed = catalogue("clocks");
+    placed.routes[0].examples = vec![" When? ".to_owned()];
+    placed.out_of_domain = vec!["ping".to_owned()];
+    assert_eq!(found.begun(&placed)[0].category, "clocks");
+    found.leave_out(&placed);
+    assert_eq!(found.texts, ["Where?", "Why?"]);
+    assert_eq!(found.outcomes, [["1"], ["0"]]);
+    placed.routes[0].examples.push("How late is it?".to_owned());
+    assert_eq!(found.begun(&placed), []);
 }

@@ -84,6 +84,13 @@ impl Comparison {
 
     fn judged(&self, text: &mut String) {
         text.push_str("\n## Who is right\n");
+        if self.learnt > 0 {
+            let _ = writeln!(
+                text,
+                "{} texts of which somebody said what they are about judge nobody, since one of both has learnt them.\n",
+                self.learnt
+            );
+        }
         let Some(judgement) = &self.judgement else {
             text.push_str(
                 "Nobody said of any of these outcomes what it was about: `POST /v1/feedback` with a `category`, or `coterie label`.\n",

@@ -1,6 +1,6 @@
 //! What a mapping, and a router, would have done with a question that was asked.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use crate::{
     ids::{CategoryId, ExpertId, RouterId},
@@ -46,15 +46,22 @@ impl Target<'_> {
     /// Who would have been asked; nobody, if the mapping's budget is too small.
     ///
     /// Of the request only its length is in the outcome. Who could not have been asked then is left alone, so that their
-    /// place is taken by whoever comes next, as it would have been.
-    pub(super) fn choose(&self, served: &Served, category: Option<&CategoryId>) -> Option<Choice> {
+    /// place is taken by whoever comes next, as it would have been. Whoever the log has never heard of (`heard_of`) keeps the
+    /// place: that they were not there says nothing of what they would have been worth.
+    pub(super) fn choose(
+        &self,
+        served: &Served,
+        category: Option<&CategoryId>,
+        heard_of: &HashSet<&ExpertId>,
+    ) -> Option<Choice> {
+        let is_unable = |it: &ExpertId| heard_of.contains(it) && !served.could_choose(it);
         let question = served.question.as_deref().unwrap_or_default();
         let prompt_tokens = (question.len() / BYTES_PER_TOKEN) as u64;
         let demand = Demand {
             prompt_tokens: served.prompt_tokens.unwrap_or(prompt_tokens),
             ..Demand::plain()
         };
-        let unable = self.experts.iter().filter(|it| !served.could_choose(it));
+        let unable = self.experts.iter().filter(|it| is_unable(it));
         let resting: Vec<Resting> = unable
             .map(|expert| Resting {
                 expert: expert.clone(),
@@ -68,7 +75,7 @@ impl Target<'_> {
             prefer,
         });
         // Whoever could not be asked is no best of the predicted, behind which the others are not even looked at.
-        predicted.retain(|predicted| served.could_choose(&predicted.expert));
+        predicted.retain(|predicted| !is_unable(&predicted.expert));
         let wanted = Wanted {
             category,
             predicted: &predicted,

@@ -183,10 +183,24 @@ fn who_could_not_have_been_asked_leaves_the_place_to_the_next() {
         outcome.others = vec![id("c")];
         outcome.expert = id("c");
         outcome.propensity = Some(0.5);
+        outcome.passed_over = vec![id("b")];
     }
     let found = seen(&served, &mapping("b"));
     assert!(found.target.unsupported < f64::EPSILON, "`c` is next");
     assert!((found.target.weight_mean - 2.0).abs() < 1e-9);
+}
+
+#[test]
+fn of_whom_the_log_has_never_heard_it_tells_nothing_though_another_would_stand_in() {
+    let mut served = log(1.0, 50, 4);
+    for outcome in &mut served {
+        outcome.others = vec![id("c")];
+        outcome.expert = id("c");
+        outcome.propensity = Some(0.5);
+    }
+    let found = seen(&served, &mapping("b"));
+    assert!((found.target.unsupported - 1.0).abs() < 1e-9, "{found:?}");
+    assert!(!found.can_tell && !found.warnings.is_empty());
 }
 
 #[test]
@@ -252,6 +266,7 @@ fn of_the_predicted_the_best_who_could_be_asked_goes_first() {
         outcome.others = vec![id("c")];
         outcome.expert = id("c");
         outcome.propensity = Some(0.5);
+        outcome.passed_over = vec![id("b")];
     }
     let quality = Arc::new(Fixed(vec![("a", 0.1), ("b", 0.9), ("c", 0.5)]));
     let found = seen(&served, &mapping_by("a", Some(quality)));

@@ -105,6 +105,16 @@ async fn a_labelled_outcome_keeps_what_learning_needs_and_nothing_else() {
         ..before
     };
     assert_eq!(reduced, expected);
+    // It tells of no answer any more.
+    let served = store.served_since(0, 100).await.unwrap().served;
+    let served: Vec<&str> = served.iter().map(|it| it.outcome_id.as_str()).collect();
+    assert_eq!(served, ["new"]);
+    let became = store.became_after(0).await.unwrap();
+    let became: Vec<&str> = became
+        .iter()
+        .map(|it| it.served.outcome_id.as_str())
+        .collect();
+    assert_eq!(became, ["new"]);
     assert_eq!(store.labels("labelled").await.unwrap(), [label("labelled")]);
     let silent = Feedback {
         comment: None,

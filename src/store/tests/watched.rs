@@ -327,11 +327,15 @@ async fn what_has_a_label_is_placed() {
     ];
     store.write(&all).await.unwrap();
     let unplaced = async |span| {
-        let found = store.unplaced(span, 10).await.unwrap().into_iter();
+        let found = store.unplaced(span, None, 10).await.unwrap().into_iter();
         found.map(|it| it.outcome_id).collect::<Vec<_>>()
     };
     assert_eq!(unplaced((5, 7)).await, ["c", "b", "a"]);
     assert_eq!(unplaced((6, 6)).await, ["b"]);
+    let page = store.unplaced((5, 7), None, 2).await.unwrap();
+    let next = store.unplaced((5, 7), page.last(), 2).await.unwrap();
+    assert_eq!((page.len(), next.len()), (2, 1));
+    assert_eq!(next[0].outcome_id, "a");
     let label = Label {
         outcome_id: "b".into(),
         given_at_ms: 9,
