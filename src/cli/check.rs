@@ -133,13 +133,20 @@ fn warnings(config: &Config) -> Vec<String> {
     config.mapping.warnings().into_iter().chain(flaws).collect()
 }
 
-/// What is wrong with instruction cards, where they are used.
+/// What is wrong with instruction cards. Cards that are not there are missed only where somebody is to read them; those that are
+/// there say what they should whether they are read today or not.
 fn flaws(config: &Config) -> Vec<Flaw> {
-    if config.router.instruction.is_none() {
-        return Vec::new();
-    }
     let mut flaws = writing::flaws(&config.catalogue, &config.experts);
-    flaws.extend(alike(config));
+    let are_read = config.router.instruction.is_some();
+    flaws.retain(|flaw| are_read || !matches!(flaw, Flaw::Missing { .. }));
+    // Those that are built in were compared when they were.
+    let Cards {
+        categories,
+        experts,
+    } = &config.catalogue.cards;
+    if config.routes_folder.is_some() && categories.len().max(experts.len()) > 1 {
+        flaws.extend(alike(config));
+    }
     flaws
 }
 
@@ -254,6 +261,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::catalogue;
 
     /// What a check of a configuration with these `experts` leaves behind: exit code, output and complaints.
     fn check(experts: &str, json: bool) -> (ExitCode, String, String) {
@@ -369,6 +377,31 @@ router: {{ routes: '{folder}', encoder: {{ model: '{folder}', runtime: '{}' }} }
         let (_, out, _) = check_with(FINE, cascade, true);
         let document: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(document["warnings"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn cards_that_nobody_reads_yet_are_checked_if_they_are_there() {
+        let dir = house(FINE, "");
+        let checked = |cards: &str| {
+            fs::write(dir.path().join("_cards.yaml"), cards).unwrap();
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let environment = Environment::default();
+            run(&args(&dir, false), &environment, &mut out, &mut err).unwrap();
+            String::from_utf8(err).unwrap()
+        };
+        let by_hand = "categories: { coding: { instruction: Write code. } }";
+        assert_eq!(checked(by_hand), "", "that of math is missed by nobody");
+        let text = catalogue::digest(["Write code."]);
+        let stale = format!(
+            "categories: {{ coding: {{ instruction: Write code., made: {{ by: big, model: b, prompt: card-v1, on: '2026-11-28', from: older, text: {text:?} }} }} }}"
+        );
+        let err = checked(&stale);
+        assert!(
+            err.starts_with("warning: the instruction card of the category `coding` is older than"),
+            "{err}"
+        );
+        let err = checked("categories: { code: { instruction: Write code. } }");
+        assert!(err.contains("there is no route `code`"), "{err}");
     }
 
     #[test]
