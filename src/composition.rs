@@ -380,10 +380,12 @@ impl Composition {
             usd_estimate,
             capabilities: demand.capabilities,
         };
-        let explanation = match decision.tier {
-            Some(tier) => router.explain(&features.question, &decision.scores, tier),
-            None => None,
+        // What an expert says is not explained by words: where one was asked, the router's own word is.
+        let (scores, tier) = match &decision.instruction {
+            Some(instructed) => (&instructed.router.scores, instructed.router.tier),
+            None => (&decision.scores, decision.tier),
         };
+        let explanation = tier.and_then(|tier| router.explain(&features.question, scores, tier));
         Ok(Explained::new(decision, explanation, features))
     }
 }

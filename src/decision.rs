@@ -155,7 +155,8 @@ pub struct Explained {
     pub reason: Reason,
     /// Which tier of the router settled it: `cheap`, `full` or `instruction`; null where nothing was classified.
     pub tier: Option<TierName>,
-    /// What spoke for the likeliest class and for the next one; null where nothing was classified.
+    /// What spoke for the likeliest class and for the next one by the router, before an expert was asked; null where nothing was
+    /// classified.
     pub explanation: Option<Explanation>,
     /// What an expert was asked about it, as the router's last tier; null where nobody was.
     pub instruction: Option<Instructed>,

@@ -17,6 +17,7 @@ mod memory;
 pub mod menu;
 pub mod near;
 pub mod prompt;
+pub mod question;
 pub mod reply;
 mod rest;
 mod terms;
@@ -29,7 +30,7 @@ use std::{path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use account::{HEARD, Instructed, Nearest, OVER_BUDGET, Part};
+pub use account::{Compared, HEARD, Instructed, Nearest, OVER_BUDGET, Own, Part};
 
 use crate::ids::ExpertId;
 

@@ -1,5 +1,7 @@
 //! `coterie route`.
 
+mod words;
+
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
@@ -15,11 +17,14 @@ use crate::{
     bom,
     composition::{self, Composition, Wish},
     config::{Environment, Exposure},
-    decision::{Explained, Reason},
+    decision::Explained,
     instruction::Instructed,
-    mapping::{Chance, Limit, PassedOver},
+    mapping::Chance,
     registry,
-    router::explain::{Explanation, FeatureShare},
+    router::{
+        TierName,
+        explain::{Explanation, FeatureShare},
+    },
 };
 
 /// Rows that are decided at once: enough for the encoder to work in batches.
@@ -194,16 +199,17 @@ fn tell(explained: &Explained, at_length: bool) -> Result<(), CliError> {
         ));
     }
     for passed_over in &explained.mapping.passed_over {
-        output::line(&format!("passed over {}", limit_in_words(passed_over)));
+        output::line(&format!("passed over {}", words::limit(passed_over)));
     }
-    output::line(&format!("reason      {}", in_words(&explained.reason)));
+    output::line(&format!("reason      {}", words::reason(explained)));
     let scores = explained.scores.iter().take(SCORES_SHOWN);
     let scores: Vec<String> = scores
         .map(|s| format!("{} {:.3}", s.category, s.probability))
         .collect();
     output::line(&format!("scores      {}", scores.join(", ")));
     if let Some(explanation) = &explained.explanation {
-        tell_why(explanation);
+        let tier = explained.tier.unwrap_or(explanation.tier);
+        tell_why(explanation, tier);
     }
     if let Some(instructed) = &explained.instruction {
         tell_instruction(instructed, at_length);
@@ -233,6 +239,9 @@ fn tell_instruction(instructed: &Instructed, at_length: bool) {
     if let Some(instruction) = &instructed.instruction {
         output::line(&format!("demands     {instruction}"));
     }
+    for (who, what) in words::compared(instructed) {
+        output::line(&format!("{who:<11} {what}"));
+    }
     if !at_length {
         return;
     }
@@ -259,13 +268,15 @@ fn tell_instruction(instructed: &Instructed, at_length: bool) {
     }
 }
 
-/// What the likeliest class has over the next one.
-fn tell_why(why: &Explanation) {
+/// What the router's likeliest class has over the next one. `tier`: which one settled the question.
+fn tell_why(why: &Explanation, tier: TierName) {
     let settles = |from| format!("; the cheap one settles from {from:.3}");
     let settles = why.settled_from.map_or_else(String::new, settles);
-    output::line(&format!("tier        {}{settles}", why.tier.as_str()));
+    output::line(&format!("tier        {}{settles}", tier.as_str()));
     let (margin, from) = (why.margin, why.confidence_min);
-    output::line(&format!("margin      {margin:.3}; routed from {from:.3}"));
+    output::line(&format!(
+        "margin      {margin:.3} by the router, which routes from {from:.3}"
+    ));
     for (class, shares) in [
         (&why.winner, &why.features_for),
         (&why.runner_up, &why.features_against),
@@ -274,59 +285,6 @@ fn tell_why(why: &Explanation) {
         let shares: Vec<String> = shares.iter().map(named).collect();
         output::line(&format!("spoke for   {class}: {}", shares.join(", ")));
     }
-}
-
-fn in_words(reason: &Reason) -> String {
-    match reason {
-        Reason::Routed => "the router is confident".into(),
-        Reason::Unsure {
-            best,
-            confidence_min,
-        } => {
-            format!("{best} is likeliest but below {confidence_min}: the default expert answers")
-        }
-        Reason::OutOfDomain => "it belongs to no category: the default expert answers".into(),
-        Reason::Stayed { best } => format!("the session stays, though {best} is likeliest"),
-        Reason::Empty => "there is nothing to classify: the default expert answers".into(),
-        Reason::RouterFailed { detail } => format!("the router failed: {detail}"),
-        Reason::CategoryNamed => "the category was named".into(),
-        Reason::ExpertNamed => "the expert was named".into(),
-    }
-}
-
-/// Who was passed over, and why.
-fn limit_in_words(passed_over: &PassedOver) -> String {
-    let why = match &passed_over.limit {
-        Limit::Capabilities { lacks } => {
-            let lacks: Vec<String> = lacks.iter().map(|lacks| format!("{lacks:?}")).collect();
-            format!("cannot do {}", lacks.join(", ").to_lowercase())
-        }
-        Limit::ContextTokens {
-            prompt_tokens,
-            context_tokens,
-        } => format!("holds {context_tokens} tokens, and there are some {prompt_tokens}"),
-        Limit::UsdPerQuestion {
-            usd_estimate,
-            usd_max,
-        } => format!("would cost some ${usd_estimate:.6}; a question may cost ${usd_max:.6}"),
-        Limit::UsdPerDay {
-            usd_estimate,
-            usd_left,
-        } => format!("would cost some ${usd_estimate:.6}; ${usd_left:.6} of today's are left"),
-        Limit::CircuitOpen { retry_in_ms } => {
-            format!(
-                "failed of late, was slow or asked for a pause: left alone for {retry_in_ms} ms"
-            )
-        }
-        Limit::PredictedSuccess {
-            success,
-            success_min,
-        } => match success {
-            Some(success) => format!("is predicted {success:.3}, below {success_min:.3}"),
-            None => "has no predicted success".into(),
-        },
-    };
-    format!("{}: {why}", passed_over.expert)
 }
 
 #[cfg(test)]

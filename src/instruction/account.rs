@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
-use super::Mode;
+use super::{Mode, When};
 use crate::{
     chat::Usage,
+    decision::Score,
     ids::{CategoryId, ExpertId},
+    router::TierName,
 };
 
 /// What was asked about a question, and what came of it.
@@ -15,6 +17,8 @@ pub struct Instructed {
     pub expert: ExpertId,
     /// How.
     pub mode: Mode,
+    /// About which questions it is asked.
+    pub when: When,
     /// The version of the words with which it was asked.
     pub prompt: &'static str,
     /// `heard`, `remembered` (of the same question), `near` (of one that is next to the same), or in one word why the router's
@@ -26,6 +30,14 @@ pub struct Instructed {
     pub instruction: Option<String>,
     /// The cards that are nearest to that, nearest first.
     pub nearest: Vec<Nearest>,
+    /// What the router said by itself, which stands unless what follows was enough.
+    pub router: Own,
+    /// What both say together, and what that was compared with; none where nothing was said, or where it was asked about a new
+    /// category alone. With `when: alone` what the expert says counts by itself.
+    pub both: Option<Compared>,
+    /// The category that the router does not know, to which the question may belong; none where there is none, or nothing was
+    /// said.
+    pub new: Option<Compared>,
     /// What each part says of the likeliest categories, likeliest first.
     pub parts: Vec<Part>,
     /// Tokens, as the expert counted them.
@@ -43,12 +55,59 @@ pub const HEARD: &str = "heard";
 pub const OVER_BUDGET: &str = "over_budget";
 
 /// Results where it was not asked.
-const NOT_ASKED: [&str; 5] = ["remembered", "near", "crowded", "resting", OVER_BUDGET];
+const NOT_ASKED: [&str; 6] = [
+    "remembered",
+    "near",
+    "late",
+    "crowded",
+    "resting",
+    OVER_BUDGET,
+];
 
 impl Instructed {
     /// Whether the expert was asked about this very question.
     pub fn was_asked(&self) -> bool {
         !NOT_ASKED.contains(&self.result)
+    }
+}
+
+/// What the router says by itself.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Own {
+    /// Which of its tiers settled the question.
+    pub tier: Option<TierName>,
+    /// The probability from which on it routes.
+    pub confidence_min: f32,
+    /// Whether it routes this question.
+    pub routes: bool,
+    /// The likeliest classes, likeliest first.
+    pub scores: Vec<Score>,
+}
+
+impl Own {
+    /// The class of which it is sure by itself.
+    pub fn sure_of(&self) -> Option<&CategoryId> {
+        let best = self.scores.first()?;
+        (best.probability >= self.confidence_min).then_some(&best.category)
+    }
+}
+
+/// How likely a class is, and what that was compared with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compared {
+    /// The class.
+    pub category: CategoryId,
+    /// Its probability.
+    pub confidence: f32,
+    /// The probability that is enough; none: none was proven to be.
+    pub confidence_min: Option<f32>,
+}
+
+impl Compared {
+    /// Whether it is likely enough.
+    pub fn is_enough(&self) -> bool {
+        self.confidence_min
+            .is_some_and(|least| self.confidence >= least)
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::OnceCell,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::OnceCell, time::timeout_at};
 
 use super::{
     InstructionConfig, Mode, Nearest, OVER_BUDGET, When,
@@ -13,6 +10,7 @@ use super::{
     memory::cosine,
     menu::Menu,
     prompt::{self, Means},
+    question::Deadline,
     reply::{self, Said, Unusable},
     unseen::Unseen,
     writing::model_of,
@@ -94,6 +92,12 @@ pub enum Failure {
     /// What it wrote could not be compared with the cards.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
+    /// The encoder alone took all the time, so that nobody was asked.
+    #[error("reading the question alone took longer than {within:?}")]
+    Late {
+        /// What all may take.
+        within: Duration,
+    },
     /// As many questions as may be are under way.
     #[error("as many questions as may be are being asked about")]
     Crowded,
@@ -113,6 +117,7 @@ impl Failure {
             Self::Expert(_) => "failed",
             Self::Unusable(unusable) => unusable.kind(),
             Self::Encoder(_) => "encoder_failed",
+            Self::Late { .. } => "late",
             Self::Crowded => "crowded",
             Self::Resting => "resting",
             Self::OverBudget => OVER_BUDGET,
@@ -216,10 +221,21 @@ impl Asker {
     /// What a question is asked with: the whole menu, or the likeliest part of one that is too long.
     /// `kin`: one that the router does not know, and that is offered whatever is left out.
     pub fn menu_for(&self, scores: &[Score], kin: Option<&CategoryId>) -> Menu {
-        if self.menu.is_too_long() {
-            self.menu.likeliest(scores, kin)
-        } else {
+        if self.offers_all() {
             self.menu.clone()
+        } else {
+            self.menu.likeliest(scores, kin)
+        }
+    }
+
+    /// Whether every question is asked with the whole menu.
+    pub(super) fn offers_all(&self) -> bool {
+        match self.means {
+            // A description is compared with all cards, and chosen from none.
+            _ if self.mode == Mode::Describe => true,
+            // What the model has read once costs no more: a part that is another for each question would be read each time.
+            Means::Local => self.menu.can_be_read(),
+            Means::Json | Means::Words => self.menu.can_be_sent(),
         }
     }
 
@@ -236,7 +252,7 @@ impl Asker {
         Some(self.prices?.cost_usd(most))
     }
 
-    /// Asks about a question, for so long. `menu` is the whole one, or the likeliest part of it.
+    /// Asks about a question, until a deadline. `menu` is the whole one, or the likeliest part of it.
     ///
     /// # Errors
     /// Why there is no word of it; what it cost is told all the same.
@@ -245,16 +261,17 @@ impl Asker {
         question: &str,
         menu: &Menu,
         encoder: &Encoder,
-        within: Duration,
+        deadline: Deadline,
     ) -> (Result<Heard, Failure>, Cost) {
-        let deadline = Instant::now() + within;
         let mut cost = Cost::default();
         let asking = async {
             let said = self.said(question, menu, deadline, &mut cost).await?;
             self.compared(said, menu, encoder).await
         };
-        let heard = timeout_at(deadline, asking).await;
-        let heard = heard.unwrap_or(Err(Failure::TimedOut { within }));
+        let heard = timeout_at(deadline.at, asking).await;
+        let heard = heard.unwrap_or(Err(Failure::TimedOut {
+            within: deadline.within,
+        }));
         (heard, cost)
     }
 
@@ -262,7 +279,7 @@ impl Asker {
         &self,
         question: &str,
         menu: &Menu,
-        deadline: Instant,
+        deadline: Deadline,
         cost: &mut Cost,
     ) -> Result<Said, Failure> {
         let mut body = prompt::body(self.mode, menu, question, self.means);
@@ -271,7 +288,7 @@ impl Asker {
             detail: invalid.to_string(),
         })?;
         let call = Call {
-            deadline: Some(deadline),
+            deadline: Some(deadline.at),
             ..Call::new(Arc::new(request), Arc::clone(&self.delivery)).aside(Role::Route)
         };
         let order = std::slice::from_ref(&self.expert);
@@ -280,10 +297,11 @@ impl Asker {
             .answer(order, &call)
             .await
             .map_err(|error| match error {
-                // Its own clock may ring first.
-                ExpertError::OutOfTime { waited } | ExpertError::TimedOut { waited } => {
-                    Failure::TimedOut { within: waited }
-                }
+                // Its clock may ring first.
+                ExpertError::OutOfTime { .. } => Failure::TimedOut {
+                    within: deadline.within,
+                },
+                ExpertError::TimedOut { waited } => Failure::TimedOut { within: waited },
                 other => other.into(),
             })?;
         let Answer::Whole(completion) = answered.answer else {
@@ -342,12 +360,16 @@ impl Asker {
         })
     }
 
-    /// Has the encoder read what questions and descriptions will be compared with.
+    /// Has the encoder read what questions and descriptions will be compared with. `near`: questions will be compared with
+    /// each other, so that it must be ready.
     ///
     /// # Errors
     /// The encoder fails.
-    pub(super) async fn read_cards(&self, router: &Router) -> Result<(), EncoderError> {
+    pub(super) async fn read_cards(&self, router: &Router, near: bool) -> Result<(), EncoderError> {
         let encoder = router.encoder();
+        if near {
+            encoder.start().await?;
+        }
         if self.mode == Mode::Describe {
             self.vectors
                 .get_or_try_init(|| self.card_vectors(encoder))

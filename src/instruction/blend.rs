@@ -159,7 +159,7 @@ impl Learnt {
 
 impl Blend {
     /// What was found `of` something.
-    pub fn new(of: Learnt, bounds: Bounds, prior: Prior, fitted: fit::Fitted) -> Self {
+    pub fn new(of: Learnt, bounds: Bounds, fitted: fit::Fitted) -> Self {
         let Bounds {
             below,
             confidence_min,
@@ -168,7 +168,7 @@ impl Blend {
         Self {
             format: FORMAT,
             of,
-            prior,
+            prior: fitted.prior,
             below,
             confidence_min,
             near_min,
@@ -335,6 +335,7 @@ mod tests {
             settings: "misroute_max 0.05, guard off".into(),
         };
         let fitted = fit::Fitted {
+            prior: Prior::default(),
             weights: WEIGHTS,
             ablation: Vec::new(),
             held_back: Vec::new(),
@@ -344,12 +345,7 @@ mod tests {
             confidence_min: Some(0.7),
             near_min: Some(0.98),
         };
-        let blend = Blend::new(
-            learnt("r1", Mode::Logprob),
-            bounds,
-            Prior::default(),
-            fitted,
-        );
+        let blend = Blend::new(learnt("r1", Mode::Logprob), bounds, fitted);
         fs::write(&path, serde_json::to_string(&blend).unwrap()).unwrap();
         let read = Blend::read(&path).unwrap();
         assert_eq!(read, blend);

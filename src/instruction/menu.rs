@@ -8,9 +8,14 @@ use crate::{
     ids::{CategoryId, OUT_OF_DOMAIN},
 };
 
-/// Categories that are offered at once: one letter of the alphabet stands for none of them. Of more, a question is offered
-/// the likeliest ones.
+/// Categories that are offered at once where the menu is sent with each question: one letter of the alphabet stands for none of
+/// them. Of more, a question is offered the likeliest ones.
 pub const CATEGORIES_MAX: usize = 25;
+
+/// Categories that are offered at once to a model that has read the menu before, and of what length in all, in bytes: some two
+/// thousand tokens, which leave room for a question in small models' contexts.
+const READ_MAX: usize = 100;
+const READ_BYTES_MAX: usize = 8 * 1024;
 
 /// What is said of questions that none of the categories covers.
 const NONE_LABEL: &str = "none of these";
@@ -74,9 +79,16 @@ impl Menu {
         Self { entries }
     }
 
-    /// Whether there are more categories than letters.
-    pub fn is_too_long(&self) -> bool {
-        self.entries.len() > CATEGORIES_MAX + 1
+    /// Whether it can be sent with each question.
+    pub fn can_be_sent(&self) -> bool {
+        self.entries.len() <= CATEGORIES_MAX + 1
+    }
+
+    /// Whether a model that keeps what it has read can have it all.
+    pub fn can_be_read(&self) -> bool {
+        let lines = self.entries.iter();
+        let bytes: usize = lines.map(|it| it.label.len() + it.gist.len()).sum();
+        self.can_be_sent() || (self.entries.len() <= READ_MAX + 1 && bytes <= READ_BYTES_MAX)
     }
 
     /// The same with the likeliest categories alone, `first` before all; `scores` likeliest first.
@@ -235,13 +247,13 @@ pub(super) mod tests {
         let names: Vec<String> = (0..40).map(|at| format!("c{at:02}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let menu = Menu::of(&catalogue(&names));
-        assert!(menu.is_too_long());
+        assert!(!menu.can_be_sent() && menu.can_be_read());
         let scores = ["c39", "c07"].map(|category| Score {
             category: CategoryId::new(category),
             probability: 0.3,
         });
         let few = menu.likeliest(&scores, None);
-        assert!(!few.is_too_long());
+        assert!(few.can_be_sent());
         assert_eq!(few.letters().len(), 26);
         let offered: Vec<&str> = few
             .entries()
@@ -251,6 +263,12 @@ pub(super) mod tests {
         assert_eq!(offered[..3], ["c39", "c07", "c00"]);
         assert_eq!(offered.last(), Some(&OUT_OF_DOMAIN));
         let new = CategoryId::new("c33");
+        let many: Vec<String> = (0..=READ_MAX).map(|at| at.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(!Menu::of(&catalogue(&many)).can_be_read());
+        assert!(Menu::of(&catalogue(&many[1..])).can_be_read());
+        let at_length = "x".repeat(READ_BYTES_MAX);
+        assert!(!Menu::of(&catalogue(&[&names[..], &[&at_length]].concat())).can_be_read());
         let with_new = menu.likeliest(&scores, Some(&new));
         assert_eq!(with_new.entries()[0].category, new);
         assert_eq!(with_new.entries().len(), few.entries().len());

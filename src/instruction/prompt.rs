@@ -169,12 +169,17 @@ pub(super) fn begin(body: &mut Value, begun: &str) {
 
 fn conversation(words: Words, menu: &Menu, question: &str) -> Value {
     let (system, user) = words.text();
-    let lines = menu.entries().iter().zip(menu.letters());
-    let lines = lines.map(|(entry, letter)| match words {
-        Words::Letter => format!("{letter}: {} - {}", entry.label, entry.gist),
-        _ => format!("- {}: {}", entry.label, entry.gist),
-    });
-    let system = system.replace("{menu}", &lines.collect::<Vec<_>>().join("\n"));
+    let entries = menu.entries().iter();
+    let lines: Vec<String> = match words {
+        Words::Letter => entries
+            .zip(menu.letters())
+            .map(|(entry, letter)| format!("{letter}: {} - {}", entry.label, entry.gist))
+            .collect(),
+        _ => entries
+            .map(|entry| format!("- {}: {}", entry.label, entry.gist))
+            .collect(),
+    };
+    let system = system.replace("{menu}", &lines.join("\n"));
     let question = harmless(question);
     let user = user.trim_end().replace("{mark}", &mark(&[&question]));
     // The question comes last of all, so that nothing in it is taken for a place.
@@ -303,6 +308,24 @@ mod tests {
             assert_eq!(texts(&one).0, texts(&other).0);
             assert_eq!(one["prompt_cache_key"], other["prompt_cache_key"]);
         }
+    }
+
+    #[test]
+    fn more_categories_than_letters_are_all_read() {
+        let names: Vec<String> = (0..60).map(|at| format!("c{at:02}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let menu = Menu::of(&menu::tests::catalogue(&names));
+        let body = body(Mode::Logprob, &menu, "Why?", Means::Local);
+        let (system, _) = texts(&body);
+        assert!(
+            system.contains("- c00: ") && system.contains("- c59: "),
+            "{system}"
+        );
+        let request = parsed(body);
+        assert_eq!(
+            (request.among.len(), request.token_choices_told()),
+            (61, Some(61))
+        );
     }
 
     #[test]

@@ -4,11 +4,11 @@
 //! else; a decision of which the router is sure it cannot turn into another category that the router knows, only into doubt;
 //! and where both together are not sure enough, the default expert answers.
 
-use super::{When, unseen::Kin};
+use super::{Compared, When};
 use crate::{
     decision::Score,
     ids::{CategoryId, OUT_OF_DOMAIN},
-    router::{CONFIDENCE_MIN_UNPROVEN, Standing, TierName, Verdict},
+    router::{Standing, TierName, Verdict},
 };
 
 /// What holds while one router is in force.
@@ -44,21 +44,19 @@ impl Terms {
         confidence < self.below.min(self.router_min)
     }
 
-    /// The verdict where the question belongs to `kin`, a category that the router does not know. `alone`: what the LLM says by
-    /// itself.
-    pub(super) fn taken(verdict: &Verdict, alone: &[Score], kin: &Kin) -> Option<Verdict> {
-        let probability = kin.probability(&verdict.scores, alone);
-        let new = Score {
-            category: kin.category.clone(),
-            probability,
-        };
+    /// The verdict where the question belongs to a `new` category, one that the router does not know.
+    pub(super) fn taken(verdict: &Verdict, new: &Compared) -> Option<Verdict> {
         let others = verdict.scores.iter().map(|score| Score {
             category: score.category.clone(),
-            probability: score.probability * (1.0 - probability),
+            probability: score.probability * (1.0 - new.confidence),
         });
-        (probability >= CONFIDENCE_MIN_UNPROVEN).then(|| Verdict {
+        let first = Score {
+            category: new.category.clone(),
+            probability: new.confidence,
+        };
+        new.is_enough().then(|| Verdict {
             tier: Some(TierName::Instruction),
-            scores: std::iter::once(new).chain(others).collect(),
+            scores: std::iter::once(first).chain(others).collect(),
             standing: Standing::Confident,
             ..verdict.clone()
         })
@@ -135,6 +133,7 @@ fn is_none(category: &CategoryId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instruction::unseen::Kin;
 
     const TERMS: Terms = Terms {
         when: When::Unsure,
@@ -236,11 +235,12 @@ mod tests {
         let new = scores(&[("new", 0.9), ("law", 0.1)]);
         let old = scores(&[("art", 0.9), ("law", 0.1)]);
         for verdict in [sure(), strange(), unsure()] {
-            let taken = Terms::taken(&verdict, &new, &kin);
+            let taken = |said| Terms::taken(&verdict, &kin.compared(&verdict.scores, said));
+            let (taken, left) = (taken(&new), taken(&old));
             assert_eq!(taken.as_ref().and_then(routed), Some("new"), "{verdict:?}");
             let sum: f32 = taken.unwrap().scores.iter().map(|it| it.probability).sum();
             assert!((sum - 1.0).abs() < 0.2, "{sum}");
-            assert_eq!(Terms::taken(&verdict, &old, &kin), None);
+            assert_eq!(left, None);
         }
         for verdict in [sure(), strange()] {
             assert!(TERMS.is_settled(&verdict));

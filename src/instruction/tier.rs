@@ -7,16 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::{
-    HEARD, Instructed, InstructionConfig, Part, When,
+    Compared, HEARD, Instructed, InstructionConfig, Own, Part, When,
     ask::{Asker, Cost, Failure, Heard},
     blend::{Blend, BlendError, Evidence, Weights},
     budget::Budget,
     memory::Memory,
     menu::Menu,
+    question::{Deadline, Question},
     rest::Rest,
     terms::Terms,
     unseen::Kin,
@@ -29,7 +30,7 @@ use crate::{
     ids::CategoryId,
     outcome::Tab,
     query::Query,
-    router::{CONFIDENCE_MIN_UNPROVEN, Router, Verdict, encoder::Encoder},
+    router::{CONFIDENCE_MIN_UNPROVEN, Router, Standing, Verdict},
 };
 
 /// Categories of which it is told what each part says.
@@ -164,7 +165,7 @@ impl Tier {
                 "?",
                 &self.asker.menu_for(&[], None),
                 router.encoder(),
-                WARM_UP_MAX,
+                Deadline::after(WARM_UP_MAX),
             )
             .await;
         if let Err(failure) = heard
@@ -177,7 +178,8 @@ impl Tier {
     /// Has the encoder read what questions are compared with: the cards where the LLM writes descriptions, and what is known of
     /// categories that the router is not trained on. What fails is told in the log.
     pub async fn read_cards(&self, router: &Router) {
-        if let Err(error) = self.asker.read_cards(router).await {
+        let near = self.near_min().is_some();
+        if let Err(error) = self.asker.read_cards(router, near).await {
             let error = in_full(&error);
             warn!("the instruction cards could not be read: {error}");
         }
@@ -196,18 +198,18 @@ impl Tier {
             return (verdict, None);
         }
         let terms = self.terms(router);
-        let kin = self.kin(router, query, &verdict).await;
+        // All that is done about the question has one deadline, from the first thing on.
+        let (started, deadline) = (Instant::now(), Deadline::after(self.config.within));
+        let question = Question::new(query.likelier_reading(), router.encoder(), deadline);
+        let kin = self.kin(router, &question, &verdict).await;
         let Some(weights) = self.weights_for(terms, &verdict, kin.as_ref()) else {
             return (verdict, None);
         };
-        let started = Instant::now();
         let menu = self
             .asker
             .menu_for(&verdict.scores, kin.as_ref().map(|kin| &kin.category));
-        let turn = self
-            .hear(query.likelier_reading(), &menu, router.encoder(), tab)
-            .await;
-        let mut instructed = self.told(&turn, started);
+        let turn = self.hear(&question, &menu, tab).await;
+        let mut instructed = self.told(&turn, own(&verdict, terms), started);
         metrics::counter!("coterie_instruction_total", "mode" => self.config.mode.as_str(), "result" => instructed.result)
             .increment(1);
         metrics::histogram!("coterie_instruction_seconds").record(started.elapsed());
@@ -219,15 +221,22 @@ impl Tier {
             Some(blend) => evidence.less(&blend.prior),
             None => evidence,
         };
-        let taken =
-            kin.and_then(|kin| Terms::taken(&verdict, &self.alone().weigh(&[], &evidence), &kin));
         let told = |weighed: &[Score]| parts(weighed, &verdict.scores, &evidence);
-        if let Some(taken) = taken {
+        instructed.new =
+            kin.map(|kin| kin.compared(&verdict.scores, &self.alone().weigh(&[], &evidence)));
+        let new = instructed.new.as_ref();
+        if let Some(taken) = new.and_then(|new| Terms::taken(&verdict, new)) {
             instructed.parts = told(&taken.scores);
             return (taken, Some(instructed));
         }
         let weighed = weights.weigh(&verdict.scores, &evidence);
         instructed.parts = told(&weighed);
+        let best = weighed.first().filter(|_| !terms.is_settled(&verdict));
+        instructed.both = best.map(|best| Compared {
+            category: best.category.clone(),
+            confidence: best.probability,
+            confidence_min: terms.both_min,
+        });
         (terms.combined(verdict, weighed), Some(instructed))
     }
 
@@ -239,7 +248,12 @@ impl Tier {
     }
 
     /// A category that the router does not know, and that the question may belong to; none while the cards are being read.
-    async fn kin(&self, router: &Router, query: &Query, verdict: &Verdict) -> Option<Kin> {
+    async fn kin(
+        &self,
+        router: &Router,
+        question: &Question<'_>,
+        verdict: &Verdict,
+    ) -> Option<Kin> {
         if verdict.scores.is_empty() || self.config.when == When::Alone {
             return None;
         }
@@ -247,19 +261,8 @@ impl Tier {
         if unseen.is_empty() || !self.asker.unseen.is_read() {
             return None;
         }
-        let text = query.likelier_reading().to_owned();
-        let vector = timeout(self.config.within, router.encoder().embed_question(text)).await;
-        match vector.ok()? {
-            Ok(reading) => {
-                let kin = self.asker.unseen.kin(&unseen, &reading.vector);
-                kin.filter(|kin| kin.is_hoped_for(&verdict.scores))
-            }
-            Err(error) => {
-                let error = in_full(&error);
-                debug!("the question is not compared with new categories: {error}");
-                None
-            }
-        }
+        let kin = self.asker.unseen.kin(&unseen, question.vector().await?);
+        kin.filter(|kin| kin.is_hoped_for(&verdict.scores))
     }
 
     /// What holds while this router is in force.
@@ -295,37 +298,46 @@ impl Tier {
         is_asked.then_some(blend.weights)
     }
 
+    /// From which cosine on what was said of a question is said of another as well; none where that was not learnt, or each
+    /// question has a menu of its own.
+    fn near_min(&self) -> Option<f32> {
+        let near_min = self.blend.as_ref().and_then(|blend| blend.near_min);
+        near_min.filter(|_| self.asker.offers_all())
+    }
+
     /// What was said of the question before, or is said now.
-    async fn hear(&self, question: &str, menu: &Menu, encoder: &Encoder, tab: &Tab) -> Turn {
-        let remembered = |heard, source| Turn {
-            heard: Ok((heard, source)),
+    async fn hear(&self, question: &Question<'_>, menu: &Menu, tab: &Tab) -> Turn {
+        let without_cost = |heard| Turn {
+            heard,
             cost: Cost::default(),
         };
         // The likeliest part of a menu that is too long is another one for each question.
-        let key = if self.asker.menu().is_too_long() {
-            format!("{} {question}", menu.digest())
+        let key = if self.asker.offers_all() {
+            question.text.to_owned()
         } else {
-            question.to_owned()
+            format!("{} {}", menu.digest(), question.text)
         };
         if let Some(heard) = self.memory.same(&key) {
-            return remembered(heard, Source::Remembered);
+            return without_cost(Ok((heard, Source::Remembered)));
         }
-        let near_min = self.blend.as_ref().and_then(|blend| blend.near_min);
-        let near_min = near_min.filter(|_| !self.asker.menu().is_too_long());
+        let near_min = self.near_min();
         let vector = match near_min {
-            Some(_) => encoder.embed_question(question.to_owned()).await.ok(),
+            Some(_) => question.vector().await,
             None => None,
         };
-        let vector = vector.map(|reading| reading.vector);
-        if let (Some(least), Some(vector)) = (near_min, &vector)
+        if let (Some(least), Some(vector)) = (near_min, vector)
             && let Some(heard) = self.memory.near(vector, least)
         {
-            return remembered(heard, Source::Near);
+            return without_cost(Ok((heard, Source::Near)));
         }
-        let (heard, cost) = self.ask(question, menu, encoder, tab).await;
+        if question.deadline.is_over() {
+            let within = question.deadline.within;
+            return without_cost(Err(Failure::Late { within }));
+        }
+        let (heard, cost) = self.ask(question, menu, tab).await;
         let heard = heard.map(|heard| {
             let heard = Arc::new(heard);
-            self.memory.keep(&key, vector, &heard);
+            self.memory.keep(&key, vector.cloned(), &heard);
             (heard, Source::Asked)
         });
         Turn { heard, cost }
@@ -334,9 +346,8 @@ impl Tier {
     /// Asks, if a seat is free, the expert is not resting, and what it may cost is left.
     async fn ask(
         &self,
-        question: &str,
+        question: &Question<'_>,
         menu: &Menu,
-        encoder: &Encoder,
         tab: &Tab,
     ) -> (Result<Heard, Failure>, Cost) {
         let nothing = Cost::default();
@@ -346,13 +357,13 @@ impl Tier {
         if !self.rest.lets_through(tokio::time::Instant::now()) {
             return (Err(Failure::Resting), nothing);
         }
-        let usd_max = || self.asker.usd_max(question, menu);
+        let usd_max = || self.asker.usd_max(question.text, menu);
         let Some(reserved) = self.budget.reserve(tab, usd_max) else {
             return (Err(Failure::OverBudget), nothing);
         };
         let (heard, cost) = self
             .asker
-            .ask(question, menu, encoder, self.config.within)
+            .ask(question.text, menu, question.encoder, question.deadline)
             .await;
         reserved.settle(&heard, cost);
         match &heard {
@@ -377,11 +388,12 @@ impl Tier {
         }
     }
 
-    fn told(&self, turn: &Turn, started: Instant) -> Instructed {
+    fn told(&self, turn: &Turn, router: Own, started: Instant) -> Instructed {
         let heard = turn.heard.as_ref().ok().map(|(heard, _)| heard);
         Instructed {
             expert: self.config.expert.clone(),
             mode: self.config.mode,
+            when: self.config.when,
             prompt: self.asker.prompt(),
             result: match &turn.heard {
                 Ok((_, Source::Asked)) => HEARD,
@@ -396,6 +408,9 @@ impl Tier {
                 .and_then(|heard| heard.said.instruction())
                 .map(str::to_owned),
             nearest: heard.map(|heard| heard.nearest.clone()).unwrap_or_default(),
+            router,
+            both: None,
+            new: None,
             parts: Vec::new(),
             usage: turn.cost.usage,
             cost_usd: turn.cost.usd,
@@ -418,6 +433,16 @@ fn read(config: &InstructionConfig) -> Result<Option<Blend>, BlendError> {
             Ok(None)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// What the router says by itself.
+fn own(verdict: &Verdict, terms: Terms) -> Own {
+    Own {
+        tier: verdict.tier,
+        confidence_min: terms.router_min,
+        routes: verdict.standing == Standing::Confident,
+        scores: verdict.scores.iter().take(PARTS_TOLD).cloned().collect(),
     }
 }
 

@@ -8,12 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use tokio::sync::OnceCell;
 
-use super::memory::cosine;
+use super::{Compared, memory::cosine};
 use crate::{
     catalogue::Catalogue,
     decision::Score,
     ids::{CategoryId, OUT_OF_DOMAIN},
     router::{
+        CONFIDENCE_MIN_UNPROVEN,
         encoder::{Encoder, EncoderError},
         narrow,
     },
@@ -66,8 +67,16 @@ impl Kin {
         self.log_odds(scores) >= HOPE_MIN
     }
 
-    /// The probability that a question belongs to it; `alone`: what the LLM says.
-    pub(super) fn probability(&self, scores: &[Score], alone: &[Score]) -> f32 {
+    /// The probability that a question belongs to it, and what is enough; `alone`: what the LLM says.
+    pub(super) fn compared(&self, scores: &[Score], alone: &[Score]) -> Compared {
+        Compared {
+            category: self.category.clone(),
+            confidence: self.probability(scores, alone),
+            confidence_min: Some(CONFIDENCE_MIN_UNPROVEN),
+        }
+    }
+
+    fn probability(&self, scores: &[Score], alone: &[Score]) -> f32 {
         let mut alone = alone.iter();
         let said = alone.find(|score| score.category == self.category);
         let said = logit(said.map_or(0.0, |score| f64::from(score.probability)));

@@ -17,10 +17,11 @@ use crate::{
         When,
         ask::{Asker, Failure},
         blend::{
-            Blend, Bounds, Prior,
+            Blend, Bounds,
             fit::{self, Row, TooFew},
         },
         near::near_min,
+        question::Deadline,
     },
     progress,
     risk::{self, CONFIDENCE_LEVEL},
@@ -147,11 +148,7 @@ pub async fn learn(
     enough(asked.len(), rows, options)?;
     let near_min = alike(router, &asked).await?;
     let count = asked.len();
-    let (mut rows, failures) = said(router, asker, asked, options).await;
-    let prior = Prior::of(rows.iter().map(|row| &row.evidence));
-    for row in &mut rows {
-        row.evidence = row.evidence.clone().less(&prior);
-    }
+    let (rows, failures) = said(router, asker, asked, options).await;
     let mut failed = BTreeMap::new();
     for failure in &failures {
         *failed.entry(failure.kind()).or_default() += 1;
@@ -172,7 +169,7 @@ pub async fn learn(
     };
     let of = asker.learnt(router.id(), options.when);
     Ok(Blended {
-        blend: Blend::new(of, bounds, prior, fitted),
+        blend: Blend::new(of, bounds, fitted),
         asked: count,
         failed,
     })
@@ -280,7 +277,12 @@ async fn said(
             let menu = asker.menu_for(&it.verdict.scores, None);
             let question = it.row.query.likelier_reading();
             let (heard, _) = asker
-                .ask(question, &menu, router.encoder(), options.within)
+                .ask(
+                    question,
+                    &menu,
+                    router.encoder(),
+                    Deadline::after(options.within),
+                )
                 .await;
             heard.map(|heard| Row {
                 evidence: heard.evidence(&menu),

@@ -1,5 +1,9 @@
 //! The instruction tier in a server: an expert that is asked what questions demand, within bounds.
 
+mod experts_cards;
+mod modes;
+mod results;
+
 use std::{fs, path::Path, time::Duration};
 
 use coterie::{
@@ -40,32 +44,67 @@ struct House {
     coterie: Coterie,
 }
 
+/// What is not the same in every house.
+struct Plan<'p> {
+    /// The house's budget.
+    budget: &'p str,
+    /// Where its record is; none: in a folder of its own.
+    store: Option<&'p Path>,
+    /// What can be asked of whom questions are put to.
+    capabilities: &'p str,
+}
+
+const PLAN: Plan<'_> = Plan {
+    budget: "{}",
+    store: None,
+    capabilities: "[chat]",
+};
+
 impl House {
     async fn serve(reply: Reply, instruction: &str) -> Self {
-        Self::serve_within(reply, instruction, "{}", None).await
+        Self::planned(reply, instruction, PLAN).await
     }
 
-    /// `budget`: the house's. `store`: where its record is; none: in a folder of its own.
     async fn serve_within(
         reply: Reply,
         instruction: &str,
         budget: &str,
         store: Option<&Path>,
     ) -> Self {
+        let plan = Plan {
+            budget,
+            store,
+            ..PLAN
+        };
+        Self::planned(reply, instruction, plan).await
+    }
+
+    async fn planned(reply: Reply, instruction: &str, plan: Plan<'_>) -> Self {
+        let Plan {
+            budget,
+            store,
+            capabilities,
+        } = plan;
         let store = store.map_or_else(String::new, |file| {
             format!(
                 "store: {{ url: 'sqlite://{}', content: full }}\n",
                 file.display()
             )
         });
+        // A machine that does much else is no reason to fail.
+        let within = if instruction.contains("within:") {
+            ""
+        } else {
+            ", within: 20s"
+        };
         let scribe = Upstream::always(reply).await;
         let answering = Upstream::always(says("Fine.")).await;
         let yaml = format!(
-            "router:\n\x20 artefacts: '{}/routers'\n\x20 instruction: {{ expert: scribe, {instruction} }}\n\
+            "router:\n\x20 artefacts: '{}/routers'\n\x20 instruction: {{ expert: scribe, {instruction}{within} }}\n\
              experts:\n\
              \x20 only: {{ kind: remote, base_url: '{}', model: only, usd_in: 1, usd_out: 1 }}\n\
              \x20 dear: {{ kind: remote, base_url: '{}', model: dear, usd_in: 100, usd_out: 100 }}\n\
-             \x20 scribe: {{ kind: remote, base_url: '{}', model: scribe, usd_in: 10, usd_out: 10, capabilities: [chat] }}\n\
+             \x20 scribe: {{ kind: remote, base_url: '{}', model: scribe, usd_in: 10, usd_out: 10, capabilities: {capabilities} }}\n\
              mapping:\n\x20 default: only\n\x20 budget: {budget}\n\x20 writing: {{ expert: dear, fallbacks: [only] }}\n{store}",
             env!("CARGO_TARGET_TMPDIR"),
             answering.base_url(),
@@ -117,12 +156,17 @@ fn catalogue() -> Catalogue {
 
 /// A blend for the router in force, in which the LLM counts more than the router.
 fn blend(router: &str, when: When, path: &Path) {
+    blend_of(router, (Mode::Name, "name-v1"), when, path);
+}
+
+/// The same of another way to ask, with the version of its words.
+fn blend_of(router: &str, (mode, prompt): (Mode, &str), when: When, path: &Path) {
     let learnt = Learnt {
         router: RouterId::new(router),
         expert: ExpertId::new("scribe"),
         model: "scribe".into(),
-        mode: Mode::Name,
-        prompt: "name-v1".into(),
+        mode,
+        prompt: prompt.into(),
         when,
         cards: Menu::of(&catalogue()).digests(),
         settings: "misroute_max 0.05, guard off".into(),
@@ -133,6 +177,7 @@ fn blend(router: &str, when: When, path: &Path) {
         near_min: Some(0.97),
     };
     let fitted = Fitted {
+        prior: Prior::default(),
         weights: Weights {
             router: 1.0,
             said: 20.0,
@@ -141,7 +186,7 @@ fn blend(router: &str, when: When, path: &Path) {
         ablation: Vec::new(),
         held_back: Vec::new(),
     };
-    let blend = Blend::new(learnt, bounds, Prior::default(), fitted);
+    let blend = Blend::new(learnt, bounds, fitted);
     blending::write(&blend, path).unwrap();
 }
 
@@ -652,7 +697,7 @@ async fn a_category_that_no_router_was_trained_on_takes_its_own_questions_and_ch
         let artefacts = format!("{}/routers", env!("CARGO_TARGET_TMPDIR"));
         let yaml = format!(
             "router:\n\x20 artefacts: '{artefacts}'\n\x20 artefact: '{artefacts}/{router}'\n\x20 routes: '{}'\n\
-             \x20 instruction: {{ expert: scribe, mode: name, blend: '{}' }}\n\
+             \x20 instruction: {{ expert: scribe, mode: name, within: 20s, blend: '{}' }}\n\
              experts: {{ scribe: {{ kind: remote, base_url: '{}', model: scribe, capabilities: [chat] }} }}\n\
              mapping: {{ default: scribe }}\n",
             folder.path().display(),

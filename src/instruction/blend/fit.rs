@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Weights, classes, features};
+use super::{Evidence, Prior, Weights, classes, features};
 use crate::{
     decision::Score,
     ids::{CategoryId, OUT_OF_DOMAIN},
@@ -33,7 +33,7 @@ const HALVINGS_MAX: usize = 30;
 pub struct Row {
     /// What the router says, which has not seen it.
     pub scores: Vec<Score>,
-    /// What the LLM says.
+    /// What the LLM says, as it says it.
     pub evidence: Evidence,
     /// What it is about.
     pub right: CategoryId,
@@ -42,6 +42,8 @@ pub struct Row {
 /// What a fit found.
 #[derive(Clone, Debug)]
 pub struct Fitted {
+    /// What the LLM says of each class whatever the question, by all rows.
+    pub prior: Prior,
     /// Of all rows.
     pub weights: Weights,
     /// What each part is worth.
@@ -104,85 +106,100 @@ struct Example {
     right: usize,
 }
 
-/// Learns the weights of a blend.
+/// Learns the weights of a blend. Of rows that are held back nothing is taken, what the LLM says whatever the question neither.
 ///
 /// # Errors
 /// There are too few rows whose right class anybody speaks of.
 pub fn fit(rows: &[Row]) -> Result<Fitted, TooFew> {
-    let examples: Vec<Option<Example>> = rows.iter().map(Example::of).collect();
-    let known = examples.iter().flatten().count();
+    let rows: Vec<&Row> = rows.iter().collect();
+    let whole = Fold::of(&rows, &[]);
+    let known = whole.learnt.len();
     if known < ROWS_MIN {
         return Err(TooFew { rows: known });
     }
+    let folds: [Fold; FOLDS] = std::array::from_fn(|fold| {
+        let rows = |is_held: bool| -> Vec<&Row> {
+            let rows = rows.iter().copied().enumerate();
+            let some = rows.filter(|(at, _)| (at % FOLDS == fold) == is_held);
+            some.map(|(_, row)| row).collect()
+        };
+        Fold::of(&rows(false), &rows(true))
+    });
     let [_, _, both] = PARTS;
-    let all: Vec<&Example> = examples.iter().flatten().collect();
-    let mut ablation = Vec::new();
-    let mut held_back = Vec::new();
-    for part in PARTS {
-        let weights = held_back_weights(&all, part);
-        ablation.push(worth(part.name, &all, &weights));
-        if part.name == both.name {
-            held_back = confidences(rows, &examples, &weights);
+    Ok(Fitted {
+        weights: as_weights(newton(&whole.learnt, both)),
+        prior: whole.prior,
+        ablation: PARTS.iter().map(|part| worth(&folds, *part)).collect(),
+        held_back: folds
+            .iter()
+            .flat_map(|fold| fold.confidences(both))
+            .collect(),
+    })
+}
+
+/// Rows that are learnt from, and others that are held back.
+struct Fold {
+    /// By the rows that are learnt from.
+    prior: Prior,
+    /// Those whose right class anybody speaks of.
+    learnt: Vec<Example>,
+    /// The others, less the prior.
+    held: Vec<Row>,
+}
+
+impl Fold {
+    fn of(rows: &[&Row], held: &[&Row]) -> Self {
+        let prior = Prior::of(rows.iter().map(|row| &row.evidence));
+        let less = |row: &&Row| Row {
+            evidence: row.evidence.clone().less(&prior),
+            ..(*row).clone()
+        };
+        let learnt = rows.iter().filter_map(|row| Example::of(&less(row)));
+        Self {
+            learnt: learnt.collect(),
+            held: held.iter().map(less).collect(),
+            prior,
         }
     }
-    Ok(Fitted {
-        weights: as_weights(newton(&all, both)),
-        ablation,
-        held_back,
-    })
+
+    /// Of each row that is held back and goes to a category by a part: how sure that is, and whether it is right.
+    fn confidences(&self, part: Part) -> Vec<(f32, bool)> {
+        let weights = as_weights(newton(&self.learnt, part));
+        let confidence = |row: &Row| {
+            let weighed = weights.weigh(&row.scores, &row.evidence);
+            let best = weighed
+                .first()
+                .filter(|best| best.category.as_str() != OUT_OF_DOMAIN);
+            best.map(|best| (best.probability, best.category == row.right))
+        };
+        self.held.iter().filter_map(confidence).collect()
+    }
 }
 
-/// The weights for the rows of each part that is held back, learnt from the others.
-fn held_back_weights(examples: &[&Example], part: Part) -> [[f64; 3]; FOLDS] {
-    std::array::from_fn(|fold| {
-        let others = examples
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| at % FOLDS != fold);
-        let others: Vec<&Example> = others.map(|(_, example)| *example).collect();
-        newton(&others, part)
-    })
-}
-
-fn worth(name: &str, examples: &[&Example], weights: &[[f64; 3]; FOLDS]) -> Worth {
-    let rows = examples.len() as f64;
-    let (mut right, mut log_loss, mut brier) = (0.0, 0.0, 0.0);
-    for (at, example) in examples.iter().enumerate() {
-        let probabilities = example.probabilities(&weights[at % FOLDS]);
-        let best =
-            (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
-        right += f64::from(u8::from(best == Some(example.right)));
-        log_loss -= probabilities[example.right].max(f64::MIN_POSITIVE).ln();
-        let squares = probabilities.iter().enumerate();
-        let squares =
-            squares.map(|(class, p)| (p - f64::from(u8::from(class == example.right))).powi(2));
-        brier += squares.sum::<f64>();
+/// What a part is worth on the rows that are held back in turn, those whose right class anybody speaks of.
+fn worth(folds: &[Fold], part: Part) -> Worth {
+    let (mut rows, mut right, mut log_loss, mut brier) = (0.0, 0.0, 0.0, 0.0);
+    for fold in folds {
+        let weights = newton(&fold.learnt, part);
+        for example in fold.held.iter().filter_map(Example::of) {
+            let probabilities = example.probabilities(&weights);
+            let best = (0..probabilities.len())
+                .max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
+            rows += 1.0;
+            right += f64::from(u8::from(best == Some(example.right)));
+            log_loss -= probabilities[example.right].max(f64::MIN_POSITIVE).ln();
+            let squares = probabilities.iter().enumerate();
+            let squares =
+                squares.map(|(class, p)| (p - f64::from(u8::from(class == example.right))).powi(2));
+            brier += squares.sum::<f64>();
+        }
     }
     Worth {
-        of: name.to_owned(),
+        of: part.name.to_owned(),
         accuracy: right / rows,
         log_loss: log_loss / rows,
         brier: brier / rows,
     }
-}
-
-fn confidences(
-    rows: &[Row],
-    examples: &[Option<Example>],
-    weights: &[[f64; 3]; FOLDS],
-) -> Vec<(f32, bool)> {
-    let mut at = 0;
-    let mut confidences = Vec::new();
-    for (row, example) in rows.iter().zip(examples) {
-        let fold = at % FOLDS;
-        at += usize::from(example.is_some());
-        let weighed = as_weights(weights[fold]).weigh(&row.scores, &row.evidence);
-        let best = weighed
-            .first()
-            .filter(|best| best.category.as_str() != OUT_OF_DOMAIN);
-        confidences.extend(best.map(|best| (best.probability, best.category == row.right)));
-    }
-    confidences
 }
 
 fn as_weights([router, said, none]: [f64; 3]) -> Weights {
@@ -218,7 +235,7 @@ impl Example {
 }
 
 /// Weights that make the right classes likeliest; the loss is convex, so that there is one best place.
-fn newton(examples: &[&Example], part: Part) -> [f64; 3] {
+fn newton(examples: &[Example], part: Part) -> [f64; 3] {
     let mut weights = part.start;
     let mut loss = self::loss(examples, &weights, &part);
     for _ in 0..STEPS_MAX {
@@ -244,7 +261,7 @@ fn newton(examples: &[&Example], part: Part) -> [f64; 3] {
     weights
 }
 
-fn loss(examples: &[&Example], weights: &[f64; 3], part: &Part) -> f64 {
+fn loss(examples: &[Example], weights: &[f64; 3], part: &Part) -> f64 {
     let rows = examples.iter().map(|example| {
         -example.probabilities(weights)[example.right]
             .max(f64::MIN_POSITIVE)
@@ -257,7 +274,7 @@ fn loss(examples: &[&Example], weights: &[f64; 3], part: &Part) -> f64 {
 }
 
 /// The gradient divided by the curvature, for the weights that may move.
-fn step(examples: &[&Example], weights: &[f64; 3], part: &Part) -> [f64; 3] {
+fn step(examples: &[Example], weights: &[f64; 3], part: &Part) -> [f64; 3] {
     let mut gradient: [f64; 3] = std::array::from_fn(|at| PULL * (weights[at] - part.start[at]));
     let mut curvature: [[f64; 3]; 3] =
         std::array::from_fn(|a| std::array::from_fn(|b| if a == b { PULL } else { 0.0 }));
@@ -393,6 +410,23 @@ mod tests {
         let fitted = fit(&rows(800, 2.0, 0.0, 2)).unwrap();
         assert!(fitted.weights.said.abs() < 0.15, "{:?}", fitted.weights);
         assert!(accuracy(&fitted, "both") > accuracy(&fitted, "router") - 0.01);
+    }
+
+    #[test]
+    fn of_rows_that_are_held_back_nothing_is_taken() {
+        let rows = rows(100, 2.0, 1.0, 5);
+        let mut others = rows.clone();
+        // Rows that are held back together with the first, of which the LLM says art, whatever they are about.
+        for row in others.iter_mut().step_by(FOLDS).skip(1) {
+            let menu = Menu::of(&menu::tests::catalogue(&CLASSES));
+            let said = Said::Likelihoods(normalised(&[30.0, 0.0, 0.0, 0.0, 0.0]));
+            row.evidence = Evidence::of(&menu, &said, &[]);
+        }
+        let (fitted, other) = (fit(&rows).unwrap(), fit(&others).unwrap());
+        assert_eq!(fitted.held_back[0], other.held_back[0]);
+        assert_ne!(fitted.held_back[1], other.held_back[1]);
+        let all = Prior::of(others.iter().map(|row| &row.evidence));
+        assert_eq!(other.prior, all, "a server takes off what all rows tell");
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! `coterie instruct generate --expert`: the card of one expert, from what it answered well, else from what is mapped to it.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{House, catalogue, says};
+
+/// Questions that the expert is asked.
+const QUESTIONS: [&str; 4] = [
+    "How do I reef the mainsail of a yawl?",
+    "Which knot ties a boat to a cleat?",
+    "What is the difference between a ketch and a schooner?",
+    "Why does a keel keep a boat upright?",
+];
+
+/// A house whose cards are written elsewhere.
+struct Writing {
+    house: House,
+    folder: TempDir,
+}
+
+impl Writing {
+    async fn new() -> Self {
+        let card = says("<card>It knows boats. It takes experience.</card>");
+        Self {
+            house: House::serve(card, "mode: name, when: offline").await,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("_cards.yaml")
+    }
+
+    /// What writing the card of one expert tells.
+    fn generated(&self, expert: &str) -> Value {
+        let out = self.file().display().to_string();
+        let call = ["instruct", "generate", "--expert", expert, "--out", &out];
+        self.house.coterie.printed(&call)
+    }
+
+    /// The questions that the expert was shown which writes; it is asked once.
+    fn shown(&self) -> String {
+        let requests = self.house.scribe.requests();
+        assert_eq!(requests.len(), 1, "no other card is written");
+        let text = requests[0].body["messages"][1]["content"].as_str();
+        text.unwrap().to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_experts_card_is_written_from_what_it_answered_well() {
+    let writing = Writing::new().await;
+    let coterie = &writing.house.coterie;
+    for (at, question) in QUESTIONS.iter().enumerate() {
+        let answer = coterie.ask("only", question).await;
+        let id = answer.headers()["x-coterie-outcome"].to_str().unwrap();
+        // The last was answered badly.
+        let score = if at + 1 < QUESTIONS.len() { 1.0 } else { 0.0 };
+        let said = json!({"id": id, "score": score});
+        let given = coterie.post("/v1/feedback", &said).send().await.unwrap();
+        assert!(given.status().is_success());
+    }
+    let generated = writing.generated("only");
+    assert_eq!(
+        generated["written"],
+        json!(["the expert only"]),
+        "{generated}"
+    );
+    let shown = writing.shown();
+    let is_shown = QUESTIONS.map(|question| shown.contains(question));
+    assert_eq!(is_shown, [true, true, true, false], "{shown}");
+    let text = fs::read_to_string(writing.file()).unwrap();
+    let cards: Value = serde_saphyr::from_str(&text).unwrap();
+    let card = &cards["experts"]["only"];
+    assert_eq!(card["instruction"], "It knows boats. It takes experience.");
+    let made = &card["made"];
+    assert_eq!(
+        (&made["by"], &made["model"], &made["prompt"]),
+        (&json!("scribe"), &json!("scribe"), &json!("card-v1"))
+    );
+    assert_eq!(cards["experts"]["dear"], Value::Null);
+    writing.house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expert_that_nobody_has_asked_is_known_by_what_is_mapped_to_it() {
+    let writing = Writing::new().await;
+    let generated = writing.generated("dear");
+    assert_eq!(
+        generated["written"],
+        json!(["the expert dear"]),
+        "{generated}"
+    );
+    let shown = writing.shown();
+    let is_shown = |category: &str| {
+        let catalogue = catalogue();
+        let mut routes = catalogue.routes.iter();
+        let route = routes.find(|route| route.category.as_str() == category);
+        let mut examples = route.unwrap().examples.iter();
+        examples.any(|example| shown.contains(example.as_str()))
+    };
+    assert!(is_shown("writing") && !is_shown("math"), "{shown}");
+    writing.house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobodys_card_is_not_written() {
+    let writing = Writing::new().await;
+    let call = ["instruct", "generate", "--expert", "nobody"];
+    let refused = writing.house.coterie.run(&call);
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(errors.contains("there is no expert `nobody`"), "{errors}");
+    assert!(writing.house.scribe.requests().is_empty());
+    writing.house.coterie.stop().await;
+}
