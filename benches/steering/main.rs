@@ -3,11 +3,16 @@
 //!
 //! `cargo bench --bench steering -- --labels F.jsonl [--router DIR] [--config F.yaml]`: the labels must be rows that the router has
 //! not learnt from. Each question that is routed gets two suffixes, each of ten words in a row from a question of another category.
+//!
+//! With `--model models/qwen2.5-coder-0.5b-instruct,…`: the questions that were written, by the router with that model as its last
+//! tier ([`tier`]); from the labels it is learnt what its word counts.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a program for developers, which prints and may stop"
 )]
+
+mod tier;
 
 use std::path::{Path, PathBuf};
 
@@ -49,6 +54,14 @@ async fn main() {
     let rows = labels::read(&[file]).unwrap();
     let written = of_lines(include_str!("../../tests/it/instruction/steering.jsonl"));
     let paraphrased = of_lines(include_str!("paraphrases.jsonl"));
+    if let Some(models) = after("--model") {
+        let written: Vec<Written> = [written, paraphrased].concat();
+        println!("{}", tier::HEAD);
+        for model in models.display().to_string().split(',') {
+            tier::tell(model, after("--router").as_deref(), &rows, &written).await;
+        }
+        return;
+    }
     println!(
         "guard | right | routed | misrouted of these | turned by a suffix | sent to the default expert by it"
     );

@@ -66,7 +66,7 @@ async fn main() {
         wanted = domains.keys().collect();
     }
     println!(
-        "new domain | decided by the tier | recall, likeliest | precision | recall, routed | precision | others right without the tier | with it"
+        "new domain | asked | decided by the tier | recall, likeliest | precision | recall, routed | precision | others right without the tier | with it"
     );
     for new in wanted {
         let house = House::new(&domains, new, model);
@@ -189,7 +189,8 @@ impl House {
             .unwrap();
         tier.read_cards(&router).await;
         let without = judging::judge(&router, rows.clone()).await.unwrap();
-        let with = judging::judge_with(&router, &tier, rows).await.unwrap();
+        let with = judging::judge_with(&router, &tier, rows).await;
+        let (with, turns) = with.unwrap();
         let by_tier = |row: &&Judged| {
             row.tier
                 .as_ref()
@@ -199,8 +200,9 @@ impl House {
         let likeliest = self.found(&with, |_| true);
         let routed = self.found(&with, |row| row.routed);
         println!(
-            "{} | {decided} of {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.3} | {:.3}",
+            "{} | {} of {} | {decided} | {:.2} | {:.2} | {:.2} | {:.2} | {:.3} | {:.3}",
             self.new,
+            turns.asked,
             with.len(),
             likeliest[0],
             likeliest[1],

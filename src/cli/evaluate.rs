@@ -7,13 +7,14 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{CliError, ConfigArgs, asking, load, output};
 use crate::{
     config::{Environment, Exposure},
     evaluate::{Evaluation, plots},
     ids::{CategoryId, OUT_OF_DOMAIN},
-    learning::judging,
+    learning::judging::{self, Turns},
     registry,
     router::Router,
     train::labels::{self, Labelled},
@@ -51,7 +52,7 @@ pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result
         .await
         .map_err(CliError::failed)?;
     let router = &router;
-    let judged = if args.instruction {
+    let (judged, turns) = if args.instruction {
         let tier = asking::tier(&config, router).await?;
         let tier = tier.ok_or_else(|| {
             CliError::Usage("the configuration has no `router.instruction`".into())
@@ -70,22 +71,55 @@ pub(super) async fn run(args: EvaluateArgs, environment: &Environment) -> Result
             .cloned()
             .collect();
         warn_of_unknown_labels(&rows, &known, router);
-        judging::judge_with(router, &tier, rows).await
+        let judged = judging::judge_with(router, &tier, rows).await;
+        judged.map(|(judged, turns)| (judged, Some(turns)))
     } else {
         warn_of_unknown_labels(&rows, router.categories(), router);
-        judging::judge(router, rows).await
-    };
-    let judged = judged.map_err(CliError::failed)?;
+        let judged = judging::judge(router, rows).await;
+        judged.map(|judged| (judged, None))
+    }
+    .map_err(CliError::failed)?;
     let evaluation = Evaluation::of(&judged, router.id().clone()).map_err(CliError::usage)?;
     if args.json {
-        output::json(&evaluation).map_err(CliError::failed)?;
+        let told = Told {
+            evaluation: &evaluation,
+            instruction: turns.as_ref(),
+        };
+        output::json(&told).map_err(CliError::failed)?;
     } else {
         output::line(evaluation.table().trim_end());
+        if let Some(turns) = &turns {
+            output::line(&in_words(turns));
+        }
     }
     match args.plots {
         Some(folder) => draw(&evaluation, &folder),
         None => Ok(()),
     }
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Told<'e> {
+    #[serde(flatten)]
+    evaluation: &'e Evaluation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instruction: Option<&'e Turns>,
+}
+
+fn in_words(turns: &Turns) -> String {
+    let results: Vec<String> = turns
+        .results
+        .iter()
+        .map(|(result, times)| format!("{result} {times}"))
+        .collect();
+    format!(
+        "{:<22}{:<8}put to the expert, {} rows: {}",
+        "asked",
+        format!("{:.3}", turns.share),
+        turns.asked,
+        results.join(", ")
+    )
 }
 
 /// Labels that the router cannot give are mostly misspelt, or the router is another one than was meant.

@@ -1,8 +1,9 @@
 //! Labelled rows and a router → what it says of each, as evaluations read it.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
 
 use crate::{
     evaluate::{Judged, Tier as TierOf},
@@ -62,6 +63,19 @@ pub async fn judge(router: &Router, rows: Vec<Labelled>) -> Result<Vec<Judged>, 
     Ok(judged.into_iter().map(|(_, judged)| judged).collect())
 }
 
+/// How often a router's last tier had its turn, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Turns {
+    /// Rows that were put to the expert, or would have been.
+    pub asked: usize,
+    /// Their share of all rows.
+    pub share: f64,
+    /// What came of them, by result.
+    pub results: BTreeMap<&'static str, usize>,
+    /// Dollars, as far as they are known.
+    pub usd: f64,
+}
+
 /// The same by a router with its last tier, one row at a time: a local expert has no more than one seat. A row that the tier
 /// fails at is judged by the router's word, as in a server.
 ///
@@ -71,21 +85,28 @@ pub async fn judge_with(
     router: &Router,
     tier: &Tier,
     rows: Vec<Labelled>,
-) -> Result<Vec<Judged>, RouterError> {
+) -> Result<(Vec<Judged>, Turns), RouterError> {
+    let mut turns = Turns::default();
     let bar = progress::bar(rows.len() as u64, "judging the rows");
     let mut judged = Vec::with_capacity(rows.len());
     for row in rows {
         let started = Instant::now();
         let verdict = router.classify(&row.query).await?;
-        let (verdict, _) = tier
+        let (verdict, instructed) = tier
             .weigh(router, &row.query, verdict, &Tab::default())
             .await;
+        if let Some(instructed) = instructed {
+            turns.asked += 1;
+            *turns.results.entry(instructed.result).or_default() += 1;
+            turns.usd += instructed.cost_usd.unwrap_or(0.0);
+        }
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         judged.push(judgement(router, row, verdict, Some(took_us)));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(judged)
+    turns.share = turns.asked as f64 / judged.len().max(1) as f64;
+    Ok((judged, turns))
 }
 
 /// How long both routers take, in turns on the same rows, so that whatever else the machine does is shared alike; of each
