@@ -596,6 +596,40 @@ async fn what_an_experts_word_is_worth_is_learnt_and_then_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_tells_how_many_questions_reach_the_expert() {
+    let router = built_in().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    blend(&router, When::Unsure, &path("blend.json"));
+    let sure = [SURE.0, "Solve 3x^2 - 11x + 6 = 0 and show every step."];
+    let rows: Vec<(String, String)> = sure
+        .iter()
+        .chain(&UNSURE)
+        .map(|text| ((*text).to_owned(), "legal".to_owned()))
+        .collect();
+    write_labels(&rows, &path("labels.jsonl"));
+    let instruction = format!("mode: name, blend: '{}'", path("blend.json").display());
+    let house = House::serve(names(&label("legal")), &instruction).await;
+    let labels = path("labels.jsonl").display().to_string();
+    let call = ["evaluate", "--labels", &labels, "--instruction"];
+    let told = &house.coterie.printed(&call)["instruction"];
+    // Of three that are nearly the same two may be remembered.
+    let results = told["results"].as_object().unwrap().values();
+    let results: u64 = results.map(|times| times.as_u64().unwrap()).sum();
+    assert_eq!((told["asked"].as_u64(), results), (Some(3), 3), "{told}");
+    assert_eq!(told["share"], 0.6);
+    let text = house.coterie.run(&call);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("0.600   put to the expert, 3 rows: "),
+        "{text}"
+    );
+    let without = house.coterie.printed(&call[..3]);
+    assert!(without.get("instruction").is_none(), "{without}");
+    house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_teacher_says_what_nobody_said_and_a_router_learns_that() {
     let router = built_in().await;
     let folder = tempfile::tempdir().unwrap();
