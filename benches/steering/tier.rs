@@ -25,9 +25,12 @@ use coterie::{
 const WITHIN: Duration = Duration::from_secs(300);
 
 /// Rows by which it is learnt what its word counts: where it is asked about all, and where it is asked about the least sure tenth.
-const FITTED_ALWAYS: usize = 80;
-const FITTED_UNSURE: usize = 600;
+const FITTED_ALWAYS: usize = 48;
+const FITTED_UNSURE: usize = 480;
 const SHARE: f64 = 0.1;
+
+/// From where on its word counts where these few rows prove nothing: it is to be able to do harm.
+const UNPROVEN: f32 = 0.5;
 
 /// What became of the questions.
 #[derive(Default)]
@@ -105,12 +108,13 @@ async fn learn(router: &Router, asker: &Asker, rows: &[Labelled], instruction: &
     let learnt = blending::learn(router, asker, rows.to_vec(), &options)
         .await
         .unwrap();
-    let blend = &learnt.blend;
+    let mut blend = learnt.blend;
     println!(
         "  learnt of {} questions: below {:.3}, routed from {:?}, weights {:.3} and {:.3}",
         learnt.asked, blend.below, blend.confidence_min, blend.weights.router, blend.weights.said
     );
-    blending::write(blend, &instruction.blend).unwrap();
+    blend.confidence_min = blend.confidence_min.or(Some(UNPROVEN));
+    blending::write(&blend, &instruction.blend).unwrap();
 }
 
 async fn tally(router: &Router, tier: &Tier, written: &[Written]) -> Tally {

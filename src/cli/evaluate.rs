@@ -113,12 +113,18 @@ fn in_words(turns: &Turns) -> String {
         .iter()
         .map(|(result, times)| format!("{result} {times}"))
         .collect();
-    format!(
+    let asked = format!(
         "{:<22}{:<8}put to the expert, {} rows: {}",
         "asked",
         format!("{:.3}", turns.share),
         turns.asked,
         results.join(", ")
+    );
+    let Some(new) = &turns.new else { return asked };
+    format!(
+        "{asked}\n{:<22}{:<8}rows go to categories that the router does not know, {} wrongly; at most {:.3} of other questions \
+         with 95 % confidence",
+        "new categories", new.taken, new.wrongly, new.wrongly_upper95
     )
 }
 

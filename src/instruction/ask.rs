@@ -230,13 +230,7 @@ impl Asker {
 
     /// Whether every question is asked with the whole menu.
     pub(super) fn offers_all(&self) -> bool {
-        match self.means {
-            // A description is compared with all cards, and chosen from none.
-            _ if self.mode == Mode::Describe => true,
-            // What the model has read once costs no more: a part that is another for each question would be read each time.
-            Means::Local => self.menu.can_be_read(),
-            Means::Json | Means::Words => self.menu.can_be_sent(),
-        }
+        prompt::offers_all(self.mode, &self.menu, self.means)
     }
 
     /// The most dollars that asking about a question may cost; none where prices are not known.

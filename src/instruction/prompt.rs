@@ -97,6 +97,17 @@ pub fn version(mode: Mode, means: Means) -> &'static str {
     Words::of(mode, means).version()
 }
 
+/// Whether a question is asked with all of a menu, and not with the likeliest part of it.
+pub(super) fn offers_all(mode: Mode, menu: &Menu, means: Means) -> bool {
+    match Words::of(mode, means) {
+        // A description is compared with all cards, and chosen from none.
+        Words::Describe => true,
+        // What a model has read once costs no more: a part that is another for each question would be read each time.
+        Words::Likelihood => menu.can_be_read(),
+        Words::Letter | Words::Name | Words::NameInJson => menu.can_be_sent(),
+    }
+}
+
 /// A chat request without its model, which asks about a question.
 pub fn body(mode: Mode, menu: &Menu, question: &str, means: Means) -> Value {
     let words = Words::of(mode, means);

@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use crate::{
     evaluate::{Judged, Tier as TierOf},
-    ids::OUT_OF_DOMAIN,
-    instruction::tier::Tier,
+    ids::{CategoryId, OUT_OF_DOMAIN},
+    instruction::{Instructed, tier::Tier},
     learning::gate::Latency,
     outcome::Tab,
     progress,
+    risk::{CONFIDENCE_LEVEL, misroute_upper},
     router::{Router, RouterError, Standing, Verdict},
     train::labels::Labelled,
 };
@@ -74,6 +75,51 @@ pub struct Turns {
     pub results: BTreeMap<&'static str, usize>,
     /// Dollars, as far as they are known.
     pub usd: f64,
+    /// What categories took that the router does not know; none where there are none.
+    pub new: Option<Taken>,
+}
+
+/// What categories took that the router does not know, whose weights no labelled question has taught.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Taken {
+    /// Rows that go to one.
+    pub taken: usize,
+    /// Of these, rows that do not belong to it.
+    pub wrongly: usize,
+    /// Rows that belong to none of them.
+    pub others: usize,
+    /// The share of such questions that they take is at most this, with a confidence of 95 %.
+    pub wrongly_upper95: f64,
+}
+
+impl Turns {
+    fn add(&mut self, instructed: &Instructed) {
+        self.asked += 1;
+        *self.results.entry(instructed.result).or_default() += 1;
+        self.usd += instructed.cost_usd.unwrap_or(0.0);
+    }
+}
+
+/// Counts what went to categories that only the last tier knows.
+fn taken(router: &Router, tier: &Tier, judged: &[Judged]) -> Option<Taken> {
+    let known = router.categories();
+    let is_new =
+        |category: &CategoryId| category.as_str() != OUT_OF_DOMAIN && !known.contains(category);
+    tier.categories().find(|category| is_new(category))?;
+    let to_new = |row: &&Judged| {
+        let best = row.scores.first();
+        row.routed && best.is_some_and(|best| is_new(&best.category))
+    };
+    let taken: Vec<&Judged> = judged.iter().filter(to_new).collect();
+    let wrong = || taken.iter().filter(|row| !row.is_right());
+    let others = judged.iter().filter(|row| !is_new(&row.label)).count();
+    let of_others = wrong().filter(|row| !is_new(&row.label)).count();
+    Some(Taken {
+        taken: taken.len(),
+        wrongly: wrong().count(),
+        others,
+        wrongly_upper95: misroute_upper(of_others, others, CONFIDENCE_LEVEL),
+    })
 }
 
 /// The same by a router with its last tier, one row at a time: a local expert has no more than one seat. A row that the tier
@@ -95,10 +141,8 @@ pub async fn judge_with(
         let (verdict, instructed) = tier
             .weigh(router, &row.query, verdict, &Tab::default())
             .await;
-        if let Some(instructed) = instructed {
-            turns.asked += 1;
-            *turns.results.entry(instructed.result).or_default() += 1;
-            turns.usd += instructed.cost_usd.unwrap_or(0.0);
+        if let Some(instructed) = &instructed {
+            turns.add(instructed);
         }
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         judged.push(judgement(router, row, verdict, Some(took_us)));
@@ -106,6 +150,7 @@ pub async fn judge_with(
     }
     bar.finish_and_clear();
     turns.share = turns.asked as f64 / judged.len().max(1) as f64;
+    turns.new = taken(router, tier, &judged);
     Ok((judged, turns))
 }
 

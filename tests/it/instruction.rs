@@ -716,30 +716,66 @@ fn write_routes_with_sailing(folder: &Path) {
     fs::write(&cards, text.replacen("categories:\n", card, 1)).unwrap();
 }
 
+/// Two questions of which the router is sure that they are general knowledge; the first is about sailing.
+const SAILING: &str = "Who invented the yawl, and in which country was the first ketch built?";
+const MEDALS: &str = "Which country has won the most Olympic medals in sailing?";
+
+/// A house in which an expert says this of every question, and sailing is new to the router.
+async fn serve_sailing(folder: &Path, says: &str) -> (Upstream, Coterie) {
+    let router = built_in().await;
+    let file = folder.join("blend.json");
+    if !file.exists() {
+        blend(&router, When::Unsure, &file);
+        write_routes_with_sailing(folder);
+    }
+    let scribe = Upstream::always(names(says)).await;
+    let artefacts = format!("{}/routers", env!("CARGO_TARGET_TMPDIR"));
+    let yaml = format!(
+        "router:\n\x20 artefacts: '{artefacts}'\n\x20 artefact: '{artefacts}/{router}'\n\x20 routes: '{}'\n\
+         \x20 instruction: {{ expert: scribe, mode: name, within: 20s, blend: '{}' }}\n\
+         experts: {{ scribe: {{ kind: remote, base_url: '{}', model: scribe, capabilities: [chat] }} }}\n\
+         mapping: {{ default: scribe }}\n",
+        folder.display(),
+        file.display(),
+        scribe.base_url(),
+    );
+    (scribe, Coterie::serve(&yaml).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_new_category_takes_from_others_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_scribe, coterie) = serve_sailing(folder.path(), "sailing").await;
+    let rows = [
+        (SAILING, "sailing"),
+        (MEDALS, "general_knowledge"),
+        (SURE.0, SURE.1),
+    ];
+    let rows = rows.map(|(text, category)| (text.to_owned(), category.to_owned()));
+    let labels = folder.path().join("labels.jsonl");
+    write_labels(&rows, &labels);
+    let labels = labels.display().to_string();
+    let call = ["evaluate", "--labels", &labels, "--instruction"];
+    let told = coterie.printed(&call);
+    let new = &told["instruction"]["new"];
+    assert_eq!(
+        (&new["taken"], &new["wrongly"], &new["others"]),
+        (&json!(2), &json!(1), &json!(2)),
+        "{told}"
+    );
+    assert!(new["wrongly_upper95"].as_f64().unwrap() > 0.9, "{new}");
+    let text = String::from_utf8(coterie.run(&call).stdout).unwrap();
+    assert!(
+        text.contains("new categories        2       rows go to"),
+        "{text}"
+    );
+    coterie.stop().await;
+}
+
 #[tokio::test]
 async fn a_category_that_no_router_was_trained_on_takes_its_own_questions_and_changes_no_others() {
-    // The router is sure that both are general knowledge, and the first is about sailing.
-    const SAILING: &str = "Who invented the yawl, and in which country was the first ketch built?";
-    const MEDALS: &str = "Which country has won the most Olympic medals in sailing?";
-    let router = built_in().await;
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("blend.json");
-    blend(&router, When::Unsure, &file);
-    write_routes_with_sailing(folder.path());
-    let serve = async |says: &str| {
-        let scribe = Upstream::always(names(says)).await;
-        let artefacts = format!("{}/routers", env!("CARGO_TARGET_TMPDIR"));
-        let yaml = format!(
-            "router:\n\x20 artefacts: '{artefacts}'\n\x20 artefact: '{artefacts}/{router}'\n\x20 routes: '{}'\n\
-             \x20 instruction: {{ expert: scribe, mode: name, within: 20s, blend: '{}' }}\n\
-             experts: {{ scribe: {{ kind: remote, base_url: '{}', model: scribe, capabilities: [chat] }} }}\n\
-             mapping: {{ default: scribe }}\n",
-            folder.path().display(),
-            file.display(),
-            scribe.base_url(),
-        );
-        (scribe, Coterie::serve(&yaml).await)
-    };
+    let serve = async |says: &str| serve_sailing(folder.path(), says).await;
     // The cards are read while the server runs.
     let asked = async |coterie: &Coterie, text: &str| {
         for _ in 0..400 {
