@@ -1,6 +1,6 @@
 //! The instruction tier in a server: an expert that is asked what questions demand, within bounds.
 
-mod experts_cards;
+mod cards;
 mod modes;
 mod results;
 

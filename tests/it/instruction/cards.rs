@@ -1,11 +1,13 @@
-//! `coterie instruct generate --expert`: the card of one expert, from what it answered well, else from what is mapped to it.
+//! `coterie instruct generate --expert`: the card of one expert, from what it answered well, else from what is mapped to it; and
+//! what `coterie check` says of cards that nobody reads.
 
 use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{House, catalogue, says};
+use super::{House, catalogue, says, write_routes};
+use crate::support::coterie::Coterie;
 
 /// Questions that the expert is asked.
 const QUESTIONS: [&str; 4] = [
@@ -116,4 +118,30 @@ async fn nobodys_card_is_not_written() {
     assert!(errors.contains("there is no expert `nobody`"), "{errors}");
     assert!(writing.house.scribe.requests().is_empty());
     writing.house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_that_say_the_same_are_told_also_where_nobody_reads_them() {
+    let experts = "experts: { only: { kind: remote, base_url: 'http://127.0.0.1:9/v1', model: m } }\n\
+        mapping: { default: only }\n";
+    // Those of the routes that are shipped differ, and that the expert has none is missed by nobody.
+    let coterie = Coterie::serve(experts).await;
+    assert_eq!(coterie.printed(&["check"])["warnings"], json!([]));
+    coterie.stop().await;
+
+    let folder = tempfile::tempdir().unwrap();
+    write_routes(folder.path());
+    let same = "categories:\n  law: { instruction: Questions of all kinds. }\n  music: { instruction: Questions of all kinds. }\n";
+    fs::write(folder.path().join("_cards.yaml"), same).unwrap();
+    let path = folder.path().display();
+    let router = format!("router: {{ routes: '{path}', artefacts: '{path}/routers' }}\n");
+    let coterie = Coterie::serve(&format!("{experts}{router}")).await;
+    let warnings = &coterie.printed(&["check"])["warnings"];
+    assert_eq!(warnings.as_array().unwrap().len(), 1, "{warnings}");
+    let text = warnings[0].as_str().unwrap();
+    assert!(
+        text.contains("`law` and `music` say nearly the same"),
+        "{text}"
+    );
+    coterie.stop().await;
 }
