@@ -1,5 +1,6 @@
 //! `coterie routers`: the registry, and trials of its routers.
 
+mod prune;
 mod trials;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ enum Command {
         #[command(flatten)]
         change: ChangeArgs,
     },
+    /// Delete the folders of routers that nobody goes back to; what was judged of them stays in the registry.
+    Prune(prune::PruneArgs),
     /// Have a router decide beside the one in force, without effect; `coterie retrain --report` compares them.
     Shadow {
         /// The router's id.
@@ -96,6 +99,7 @@ pub(super) async fn run(args: RoutersArgs, environment: &Environment) -> Result<
         }
         Command::Promote { id, change } => change.make(Some(RouterId::new(id)), environment).await,
         Command::Rollback { change } => change.make(None, environment).await,
+        Command::Prune(args) => prune::run(args, environment).await,
         Command::Shadow { id, change } => {
             let begin = trials::Change::Begin {
                 router: RouterId::new(id),

@@ -97,14 +97,8 @@ async fn learnt(
     store: &Store,
     trial: &Trial,
 ) -> Result<Vec<Learnt>, ComparingError> {
-    let promotions = store.promotions().await?;
-    let before = promotions
-        .iter()
-        .rev()
-        .find(|it| it.at_ms <= trial.started_at_ms);
-    let real = before.and_then(|promotion| promotion.router.as_ref());
     let mut learnt = Vec::new();
-    for router in real.into_iter().chain([&trial.router]) {
+    for router in trial.champion.iter().chain([&trial.router]) {
         if let Some(registered) = store.router(router).await? {
             let folder = registry::folder_of(config, &registered);
             let read = Learnt::read(&folder).map_err(|source| ComparingError::Learnt {
