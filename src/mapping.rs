@@ -323,7 +323,8 @@ impl Mapping {
         candidates
     }
 
-    /// The category's cascade, where it has one, unless a limit keeps its first expert from being asked.
+    /// The category's cascade, where it has one, unless a limit keeps its first expert or its judge from being asked, or all of it
+    /// together costs too much.
     fn cascade(
         &self,
         order: &[ExpertId],
@@ -345,11 +346,20 @@ impl Mapping {
         let limit = self
             .limit(&cascade.first, demand, today)
             .or_else(|| Resting::limit(wanted.resting, &cascade.first))
-            .or_else(|| self.limit_of_day(usd_estimate, today))
+            .or_else(|| self.limit_of_cost(usd_estimate, today))
             .or_else(|| limit_of_success(cascade, predicted));
-        match limit {
+        if let Some(limit) = limit {
+            return Err(PassedOver::new(&cascade.first, limit));
+        }
+        // Without its judge a first answer would be paid for in vain.
+        let limit_of = |judge: &ExpertId| {
+            let limit = self.limit_of_judge(judge, demand);
+            let limit = limit.or_else(|| Resting::limit(wanted.resting, judge))?;
+            Some(PassedOver::new(judge, limit))
+        };
+        match cascade.accept.judge.as_ref().and_then(limit_of) {
             None => Ok(Some(cascade)),
-            Some(limit) => Err(PassedOver::new(&cascade.first, limit)),
+            Some(passed_over) => Err(passed_over),
         }
     }
 }

@@ -277,7 +277,20 @@ impl Mapping {
         if let Some(limit) = facts.limit(demand) {
             return Some(limit);
         }
-        let usd_estimate = self.usd_estimate(expert, demand);
+        self.limit_of_cost(self.usd_estimate(expert, demand), today)
+    }
+
+    /// Why a judge cannot read a first answer; what that costs is the cascade's.
+    pub(super) fn limit_of_judge(&self, judge: &ExpertId, demand: &Demand) -> Option<Limit> {
+        let judged = Demand {
+            prompt_tokens: demand.prompt_tokens + demand.answer_tokens,
+            ..Demand::plain()
+        };
+        self.facts.get(judge)?.limit(&judged)
+    }
+
+    /// Why a question may not cost so much.
+    pub(super) fn limit_of_cost(&self, usd_estimate: f64, today: Today) -> Option<Limit> {
         match self.over_question(usd_estimate) {
             Some(usd_max) => Some(Limit::UsdPerQuestion {
                 usd_estimate,

@@ -402,6 +402,57 @@ fn a_cascade_is_for_its_category_and_costs_more() {
     assert_eq!(long.passed_over.last().unwrap().expert.as_str(), "small");
 }
 
+#[test]
+fn a_cascade_is_left_out_where_all_of_it_together_or_its_judge_would_not_do() {
+    let judged = || Accept {
+        judge: Some(ExpertId::new("middle")),
+        ..Accept::default()
+    };
+    let category = coding();
+    let left_out = |mapping: &Mapping, demand: &Demand, resting: &[Resting]| {
+        let wanted = Wanted {
+            resting,
+            ..wanted(Some(&category), demand)
+        };
+        let grounds = mapping.choose(&wanted).unwrap().grounds;
+        let last = grounds
+            .passed_over
+            .last()
+            .map(|it| (it.expert.to_string(), json!(it.limit)["limit"].clone()));
+        grounds.cascade.is_none().then(|| last.unwrap())
+    };
+    let mapping = cascading(judged(), None);
+    assert_eq!(left_out(&mapping, &easy(), &[]), None);
+    // The large expert may cost as much, and no judge besides.
+    let config = MappingConfig {
+        usd_per_question_max: Some(0.1015),
+        cascades: mapping.config.cascades.clone(),
+        ..config()
+    };
+    let dear = Mapping::new(config, &experts(), None);
+    let (expert, limit) = left_out(&dear, &easy(), &[]).unwrap();
+    assert_eq!(
+        (expert.as_str(), limit),
+        ("small", json!("usd_per_question"))
+    );
+    // A question that the small expert holds, and with the answer is too long for the judge.
+    let long = Demand {
+        answer_tokens: 7_990,
+        ..easy()
+    };
+    let (expert, limit) = left_out(&mapping, &long, &[]).unwrap();
+    assert_eq!(
+        (expert.as_str(), limit),
+        ("middle", json!("context_tokens"))
+    );
+    let resting = [Resting {
+        expert: ExpertId::new("middle"),
+        retry_in: Duration::from_secs(5),
+    }];
+    let (expert, limit) = left_out(&mapping, &easy(), &resting).unwrap();
+    assert_eq!((expert.as_str(), limit), ("middle", json!("circuit_open")));
+}
+
 /// Says the same of every question.
 #[derive(Debug)]
 struct Fixed(Vec<(&'static str, f64)>);

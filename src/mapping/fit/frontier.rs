@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{
     assess::{self, Held},
     plan::{Frame, Judged, Plan},
-    solve::{Effort, Infeasible, Limits, Problem, solve, used},
+    solve::{Effort, Infeasible, Limits, Problem, saved, solve, used},
     tally::Tally,
 };
 
@@ -119,7 +119,7 @@ fn range(frame: &Frame, plan: &Plan, cost: Cost) -> Result<Option<(f64, f64)>, I
         return Ok(None);
     };
     let cheapest = Problem {
-        score: costs.mapv(|cost| -cost),
+        score: saved(&costs),
         ..known.problem(plan.scores.clone())
     };
     let cheapest = solve(&cheapest, Effort::Near)?;

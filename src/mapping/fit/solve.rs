@@ -10,6 +10,7 @@ mod knapsack;
 use ndarray::Array2;
 
 pub use self::infeasible::Infeasible;
+pub(in crate::mapping::fit) use self::infeasible::saved;
 
 /// Scores that differ by less than this are equal: the cheaper expert is taken, and what is so near the optimum is one.
 const TIE: f64 = 1e-6;

@@ -58,6 +58,21 @@ pub enum LineError {
         /// The line there, counted from 1.
         line: u32,
     },
+    /// A question has another category than before.
+    #[error(
+        "this question (id `{id}`) is of `{category}` here and of another category at {}:{line}, where it came first; give both lines the same, or each question an `id` of its own",
+        file.display()
+    )]
+    OtherCategory {
+        /// The category here.
+        category: String,
+        /// The question's id.
+        id: String,
+        /// Where the question came first.
+        file: PathBuf,
+        /// The line there, counted from 1.
+        line: u32,
+    },
     /// Too many different names in `scores`.
     #[error("`scores` has named more than {EXPERTS_MAX} experts by now; its keys must be experts")]
     TooManyExperts,

@@ -147,6 +147,17 @@ impl<'o> Reader<'o> {
         let row = self.row_for(raw);
         if row == self.begun.len() {
             self.begun.push(at);
+        } else if let Some(category) = raw.category.take() {
+            let known = self.outcomes.rows[row].category;
+            if self.categories.get(&category) != Some(&known) {
+                let (file, line) = self.begun[row];
+                return Err(LineError::OtherCategory {
+                    category,
+                    id: raw.id.take().unwrap_or_default(),
+                    file: paths[file as usize].clone(),
+                    line,
+                });
+            }
         }
         let experts = self.names.experts().len();
         self.scores.resize_with(experts, Builder::default);
@@ -434,6 +445,30 @@ mod tests {
                 && error.contains("outcomes.jsonl:1;"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_question_of_two_categories_is_refused_whichever_comes_first() {
+        let by = Options {
+            by: Some("topic".into()),
+            ..Options::default()
+        };
+        let lines = [
+            r#"{"id": 1, "topic": "a", "scores": {"x": 1}}"#,
+            r#"{"id": 1, "topic": "b", "scores": {"y": 0}}"#,
+        ];
+        for (first, second, category) in [(0, 1, "b"), (1, 0, "a")] {
+            let rows = format!("{}\n{}", lines[first], lines[second]);
+            let error = causes::in_full(&read_lines(&rows, &by).unwrap_err());
+            assert!(
+                error.contains(&format!(
+                    "jsonl:2: this question (id `1`) is of `{category}` here"
+                )),
+                "{error}"
+            );
+        }
+        let same = format!("{}\n{}", lines[0], lines[1].replace("\"b\"", "\"a\""));
+        assert_eq!(read_lines(&same, &by).unwrap().rows(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use microlp::{ComparisonOp, OptimizationDirection, Problem as Program, Variable};
 use ndarray::Array2;
 
-use super::{Effort, Limits, Problem, best};
+use super::{Effort, Limits, Problem, best, greatest};
 
 /// A limit that no assignment keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,7 +138,7 @@ fn forbid_unknown(problem: &mut Problem, limits: &Limits) {
 /// The assignment of least weighted cost within the problem's limits, which `known` keeps, and that cost.
 fn cheapest(problem: &Problem, cost: &Array2<f64>, known: &[usize]) -> (Vec<usize>, f64) {
     let cheapest = Problem {
-        score: cost.mapv(|cost| -cost),
+        score: saved(cost),
         ..problem.clone()
     };
     let found = best(&cheapest, Effort::Exact, Some(known));
@@ -146,6 +146,13 @@ fn cheapest(problem: &Problem, cost: &Array2<f64>, known: &[usize]) -> (Vec<usiz
     let weighted = expert_of.iter().zip(&problem.weights).enumerate();
     let least = weighted.map(|(c, (e, w))| w * cost[[*e, c]]).sum();
     (expert_of, least)
+}
+
+/// What is saved by not paying a cost, for an optimum of least cost: in thousandths of the greatest, beside which what breaks ties
+/// between scores, and how near an optimum counts as one, are nothing. Dollars a question are often millionths.
+pub(in crate::mapping::fit) fn saved(cost: &Array2<f64>) -> Array2<f64> {
+    let scale = 1e3 / greatest(cost.iter());
+    cost.mapv(|cost| -cost * scale)
 }
 
 /// The experts that cost least together, of whom every category has one: a set cover. All, if there is none.

@@ -250,3 +250,22 @@ fn a_refusal_names_the_least_that_the_limit_must_be() {
     }
     assert!(told.iter().all(|times| *times > 0), "{told:?}");
 }
+
+#[test]
+fn the_least_of_millionths_of_a_dollar_is_not_that_of_the_smaller_expert() {
+    let problem = Problem {
+        weights: vec![1.0],
+        score: ndarray::array![[0.5], [0.5]],
+        params_b: vec![70.0, 1.0],
+        usd: Some(ndarray::array![[1e-7], [5e-7]]),
+        allowed: Array2::from_elem((2, 1), true),
+        limits: Limits {
+            usd: Some(5e-8),
+            ..Limits::default()
+        },
+    };
+    let Err(Infeasible::Usd { least }) = solve(&problem, Effort::Exact) else {
+        panic!("it is feasible, or fails otherwise");
+    };
+    assert!((least - 1e-7).abs() < 1e-15, "{least}");
+}
