@@ -77,7 +77,9 @@ pub struct Aim {
     pub plain: Reached,
     /// What the choice question by question scores over that.
     pub gain_over_plain: f64,
-    /// The gain less λ · what more it costs: what decides.
+    /// Whether the choice question by question keeps to the budgets on rows held back.
+    pub keeps_budgets: bool,
+    /// The gain, less λ · what more it costs where no budget says what may be spent: what decides.
     pub worth: f64,
     /// Standard error of the worth.
     pub worth_standard_error: f64,
@@ -145,8 +147,13 @@ pub fn fit(
     };
     // Where no λ keeps to the budgets there is no aim, and nothing that could pay.
     let aims = bench.goals().into_iter().filter_map(|goal| {
-        let lambda = bench.lambda(goal, &judged, &all)?;
-        Some(Aim::of(&bench.tried(goal, &folds), goal, lambda, &bench))
+        let mut lambda = bench.lambda(goal, &judged, &all)?;
+        if let Goal::Budgets = goal {
+            // The greater of two takes less: both the model of all rows and those that are judged are to keep to the budgets.
+            lambda = lambda.max(bench.lambda_of_held(&folds)?);
+        }
+        let tried = bench.tried(goal, &folds, lambda);
+        Some(Aim::of(&tried, goal, lambda, &bench))
     });
     let aims: Vec<Aim> = aims.collect();
     let asked = aims.first();
@@ -185,6 +192,7 @@ impl Aim {
     fn of(tried: &Tried, goal: Goal, lambda: f64, bench: &Bench<'_>) -> Self {
         let (gain, worth) = bench.compare(tried);
         Self {
+            keeps_budgets: bench.keeps_budgets(tried),
             prefer: match goal {
                 Goal::Word(word) => Prefer::Word(word),
                 Goal::Budgets => Prefer::CostWeight(lambda),
@@ -201,11 +209,12 @@ impl Aim {
         }
     }
 
-    /// Whether the choice question by question is worth more, by a standard error at least. Where the score alone counts
+    /// Whether the choice question by question is worth more, by a standard error at least, and keeps to the budgets. Where the score alone counts
     /// it must not be worse either than that of the mapping that it would take the place of, which is chosen at no λ.
     fn pays(&self) -> bool {
         let keeps_quality = !self.is_for_quality() || self.gain_over_plain >= -ROUNDING;
-        self.worth > 0.0 && self.worth >= self.worth_standard_error && keeps_quality
+        let is_worth_more = self.worth > 0.0 && self.worth >= self.worth_standard_error;
+        is_worth_more && keeps_quality && self.keeps_budgets
     }
 
     /// Whether it stands for a word that gives up score for cost.
@@ -286,6 +295,7 @@ mod tests {
             gain_ci95: [0.0, 0.04],
             plain: reached(0.7 - gain_over_plain, 70.0),
             gain_over_plain,
+            keeps_budgets: true,
             worth: 0.03,
             worth_standard_error: 0.01,
         };

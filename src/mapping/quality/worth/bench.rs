@@ -26,6 +26,9 @@ use crate::{
 /// Share of a budget that is planned with: what a choice takes on other questions differs a little.
 const BUDGET_SHARE: f64 = 0.995;
 
+/// By how much of itself a budget may be overrun: sums of many terms end beside what they meet exactly.
+const SLACK: f64 = 1e-9;
+
 /// What both stages are fitted within and judged by.
 pub(super) struct Bench<'b> {
     frame: &'b Frame,
@@ -58,8 +61,9 @@ pub(super) struct Tried {
     pub(super) by_category: Vec<usize>,
     /// The mapping of categories for the best score, whatever λ is.
     pub(super) plain: Vec<usize>,
-    /// The λ that the first two were chosen with.
-    lambda: Vec<f64>,
+    /// What a unit of cost is worth, for each row: the λ that the first two were chosen with, or nothing where cost up to a budget is
+    /// free.
+    price: Vec<f64>,
 }
 
 impl<'b> Bench<'b> {
@@ -182,18 +186,43 @@ impl<'b> Bench<'b> {
         let Some(costs) = &self.costs else {
             return Some(0.0);
         };
-        let limits = self.frame.limits;
-        let within = |limit: Option<f64>, taken: Option<f64>| {
-            let limited = limit.zip(taken);
-            limited.is_none_or(|(limit, taken)| taken <= BUDGET_SHARE * limit)
-        };
         match goal {
             Goal::Word(word) => Some(judged.preferences(costs).lambda(Prefer::Word(word))),
-            Goal::Budgets => judged.lambda_where(costs, |chosen| {
-                let (params_b, usd) = self.taken(chosen, at);
-                within(limits.active_b, Some(params_b)) && within(limits.usd, usd)
-            }),
+            Goal::Budgets => {
+                judged.lambda_where(costs, |chosen| self.keeps(chosen, at, BUDGET_SHARE))
+            }
         }
+    }
+
+    /// The λ that keeps to the budgets where rows held back are predicted by `folds`, as they are judged; none where no λ does.
+    pub(super) fn lambda_of_held(&self, folds: &[Fold]) -> Option<f64> {
+        let scores = self.sample.scores();
+        let mut predicted = Array2::from_elem(scores.raw_dim(), f32::NEG_INFINITY);
+        for (fold, plan) in folds.iter().zip(&self.plans) {
+            let allowed = self.answering(plan);
+            let held = self.masked(fold.predicted_held.clone(), &allowed, &fold.held);
+            for (row, of_row) in fold.held.iter().zip(held.rows()) {
+                predicted.row_mut(*row).assign(&of_row);
+            }
+        }
+        let judged = Judged {
+            predicted: predicted.view(),
+            scores,
+            weights: &self.weights,
+        };
+        let all: Vec<usize> = (0..self.sample.rows()).collect();
+        self.lambda(Goal::Budgets, &judged, &all)
+    }
+
+    /// Whether the experts chosen for some rows keep to a share of the budgets.
+    fn keeps(&self, chosen: &[usize], at: &[usize], share: f64) -> bool {
+        let within = |limit: Option<f64>, taken: Option<f64>| {
+            let limited = limit.zip(taken);
+            limited.is_none_or(|(limit, taken)| taken <= share * limit * (1.0 + SLACK))
+        };
+        let limits = self.frame.limits;
+        let (params_b, usd) = self.taken(chosen, at);
+        within(limits.active_b, Some(params_b)) && within(limits.usd, usd)
     }
 
     /// Billions of parameters and dollars that the experts chosen for some rows take, weighted.
@@ -215,21 +244,31 @@ impl<'b> Bench<'b> {
         )
     }
 
-    /// Both stages' choices for every row, towards one goal.
-    pub(super) fn tried(&self, goal: Goal, folds: &[Fold]) -> Tried {
+    /// Whether the choice question by question keeps to the budgets on rows held back.
+    pub(super) fn keeps_budgets(&self, tried: &Tried) -> bool {
+        let all: Vec<usize> = (0..self.sample.rows()).collect();
+        self.keeps(&tried.per_question, &all, 1.0)
+    }
+
+    /// Both stages' choices for every row, towards one goal. `lambda`: what keeps to the budgets, by predictions of models that have not
+    /// seen the rows. What is predicted and what experts cost decide that, and no score of a row: so it may be the same for all folds.
+    /// What a word stands for goes by scores, and is learnt without each fold.
+    pub(super) fn tried(&self, goal: Goal, folds: &[Fold], lambda: f64) -> Tried {
         let rows = self.sample.rows();
         let mut tried = Tried {
             per_question: vec![0; rows],
             by_category: vec![0; rows],
             plain: vec![0; rows],
-            lambda: vec![0.0; rows],
+            price: vec![0.0; rows],
         };
         for (fold, plan) in folds.iter().zip(&self.plans) {
             let allowed = self.answering(plan);
             let plain = self.plain(plan, &fold.held);
-            let chosen = self.per_question(goal, fold, &allowed);
-            // Where no λ keeps to the budgets the mapping of categories does.
-            let (lambda, per_question) = chosen.unwrap_or_else(|| (0.0, plain.clone()));
+            let lambda = match goal {
+                Goal::Word(_) => self.lambda_of(goal, fold, &allowed).unwrap_or(lambda),
+                Goal::Budgets => lambda,
+            };
+            let per_question = self.per_question(lambda, fold, &allowed);
             let by_category = match (goal, &self.costs) {
                 (Goal::Word(_), Some(costs)) => {
                     let expected = self.expected_shares(plan, &fold.held);
@@ -238,23 +277,22 @@ impl<'b> Bench<'b> {
                 }
                 _ => plain.clone(),
             };
+            let price = match goal {
+                Goal::Word(_) => lambda,
+                Goal::Budgets => 0.0,
+            };
             for (at, row) in fold.held.iter().enumerate() {
                 tried.per_question[*row] = per_question[at];
                 tried.by_category[*row] = by_category[at];
                 tried.plain[*row] = plain[at];
-                tried.lambda[*row] = lambda;
+                tried.price[*row] = price;
             }
         }
         tried
     }
 
-    /// λ by the rows that were learnt from, and whom it chooses for those that were held back.
-    fn per_question(
-        &self,
-        goal: Goal,
-        fold: &Fold,
-        allowed: &Array2<bool>,
-    ) -> Option<(f64, Vec<usize>)> {
+    /// λ by the rows that were learnt from.
+    fn lambda_of(&self, goal: Goal, fold: &Fold, allowed: &Array2<bool>) -> Option<f64> {
         let seen = self.masked(fold.predicted_seen.clone(), allowed, &fold.seen);
         let weights: Vec<f64> = fold.seen.iter().map(|row| self.weights[*row]).collect();
         let scores = self.sample.scores().select(Axis(0), &fold.seen);
@@ -263,14 +301,18 @@ impl<'b> Bench<'b> {
             scores: scores.view(),
             weights: &weights,
         };
-        let lambda = self.lambda(goal, &judged, &fold.seen)?;
+        self.lambda(goal, &judged, &fold.seen)
+    }
+
+    /// Whom λ chooses for the rows that were held back.
+    fn per_question(&self, lambda: f64, fold: &Fold, allowed: &Array2<bool>) -> Vec<usize> {
         let held = self.masked(fold.predicted_held.clone(), allowed, &fold.held);
         let free = Costs {
             unit: CostUnit::ParamsB,
             of: vec![0.0; held.ncols()],
         };
         let costs = self.costs.as_ref().unwrap_or(&free);
-        Some((lambda, prefer::choices(held.view(), costs, lambda)))
+        prefer::choices(held.view(), costs, lambda)
     }
 
     fn plain(&self, plan: &Plan, at: &[usize]) -> Vec<usize> {
@@ -313,7 +355,7 @@ impl<'b> Bench<'b> {
             let (a, b) = (tried.per_question[row], tried.by_category[row]);
             (
                 weight,
-                gain - tried.lambda[row] * width * (cost(a) - cost(b)),
+                gain - tried.price[row] * width * (cost(a) - cost(b)),
             )
         };
         let gains = self.gains(&tried.per_question, &tried.by_category);

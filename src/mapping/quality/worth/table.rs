@@ -38,7 +38,8 @@ pub(super) fn verdict(worth: &Worth) -> String {
         None => "",
     };
     let by = |aim: &Aim| {
-        let per_cost = if aim.lambda > 0.0 && !unit.is_empty() {
+        let is_charged = matches!(aim.prefer, Prefer::Word(_)) && aim.lambda > 0.0;
+        let per_cost = if is_charged && !unit.is_empty() {
             format!(
                 ", with the {unit} that it saves or spends at {:.2e} a piece",
                 aim.lambda
@@ -72,6 +73,13 @@ pub(super) fn verdict(worth: &Worth) -> String {
     } else {
         String::new()
     };
+    if !asked.keeps_budgets {
+        return format!(
+            "choosing question by question does not keep to the budget on rows held back: {here}, {words}. The mapping goes by \
+             categories alone: {}",
+            figure(asked.otherwise())
+        );
+    }
     format!(
         "choosing question by question does not pay here: {here}, {words}. The mapping goes by categories alone{kept}: \
          {}{advice}",
