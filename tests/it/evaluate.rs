@@ -45,24 +45,20 @@ impl Bench {
     }
 
     fn route(&self, file: &Path, more: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_coterie"))
-            .stdin(Stdio::null())
-            .args(["route", "--config"])
-            .arg(&self.config)
-            .arg("--file")
-            .arg(file)
-            .args(more)
-            .output()
-            .unwrap()
+        self.run("route", ("--file", &[file]), more)
     }
 
     fn evaluate(&self, labels: &[&Path], more: &[&str]) -> Output {
+        self.run("evaluate", ("--labels", labels), more)
+    }
+
+    fn run(&self, command: &str, (flag, files): (&str, &[&Path]), more: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_coterie"))
             .stdin(Stdio::null())
-            .args(["evaluate", "--config"])
+            .args([command, "--config"])
             .arg(&self.config)
-            .arg("--labels")
-            .args(labels)
+            .arg(flag)
+            .args(files)
             .args(more)
             .output()
             .unwrap()

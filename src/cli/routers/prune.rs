@@ -57,7 +57,7 @@ struct Pruned {
 pub(super) async fn run(args: PruneArgs, environment: &Environment) -> Result<(), CliError> {
     let config = load(&args.config, environment, Exposure::Insecure)?;
     let registry = read(&config).await?;
-    let (config, keep, dry_run) = (config, args.keep, args.dry_run);
+    let (keep, dry_run) = (args.keep, args.dry_run);
     let pruned = tokio::task::spawn_blocking(move || registry.prune(&config, keep, dry_run));
     let pruned = pruned.await.map_err(CliError::failed)??;
     if args.json {
