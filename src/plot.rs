@@ -13,6 +13,8 @@ pub const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub const VERMILION: RGBColor = RGBColor(213, 94, 0);
 /// See [`BLUE`].
 pub const GREEN: RGBColor = RGBColor(0, 158, 115);
+/// See [`BLUE`].
+pub const ORANGE: RGBColor = RGBColor(230, 159, 0);
 /// For what is not the point.
 pub const GREY: RGBColor = RGBColor(150, 150, 150);
 
@@ -92,10 +94,10 @@ pub fn describe(chart: &mut Chart<'_>, x: &str, y: &str) -> Drawn {
 ///
 /// # Errors
 /// It cannot be drawn.
-pub fn line_with_points(chart: &mut Chart<'_>, points: &[(f64, f64)]) -> Drawn {
-    let line = LineSeries::new(points.iter().copied(), BLUE.stroke_width(2));
+pub fn line_with_points(chart: &mut Chart<'_>, points: &[(f64, f64)], colour: RGBColor) -> Drawn {
+    let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
     chart.draw_series(line)?;
-    let dots = points.iter().map(|at| Circle::new(*at, 3, BLUE.filled()));
+    let dots = points.iter().map(|at| Circle::new(*at, 3, colour.filled()));
     chart.draw_series(dots)?;
     Ok(())
 }

@@ -33,7 +33,7 @@ pub fn reliability(evaluation: &Evaluation) -> Result<String, PlotError> {
         chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], GREY))?;
         let bins = evaluation.reliability.iter();
         let points: Vec<(f64, f64)> = bins.map(|bin| (bin.confidence, bin.accuracy)).collect();
-        line_with_points(&mut chart, &points)?;
+        line_with_points(&mut chart, &points, BLUE)?;
         histogram(&lower, &evaluation.confidence_histogram)
     })
 }
@@ -65,7 +65,7 @@ pub fn risk_coverage(evaluation: &Evaluation) -> Result<String, PlotError> {
             .iter()
             .map(|point| (point.coverage, point.misrouted))
             .collect();
-        line_with_points(&mut chart, &points)?;
+        line_with_points(&mut chart, &points, BLUE)?;
         if let Some(misrouted) = evaluation.misrouted {
             let now = Circle::new((evaluation.coverage, misrouted), 7, VERMILION.filled());
             chart

@@ -228,9 +228,18 @@ fn limits_and_rules_are_kept_or_refused_with_the_least_that_holds() {
     refused(
         &["--experts", "small,huge"],
         2,
-        "no row has a score of `huge`",
+        "no row has a score of `huge`; scored are large, small",
     );
-    refused(&["--budget-usd", "0.1"], 1, "leave no expert");
+    refused(
+        &["--pin", "coding=large", "--pin", "coding=small"],
+        2,
+        "`coding` is pinned to `large` and to `small`",
+    );
+    refused(
+        &["--budget-usd", "0.1"],
+        2,
+        "no expert's price is known, so that no budget can be kept to; give each `usd_in` and `usd_out`",
+    );
 }
 
 #[test]
@@ -305,6 +314,16 @@ fn where_it_pays_questions_are_chosen_for_one_by_one() {
     assert!(quality.starts_with("mapping.quality-"), "{quality}");
     assert_eq!(fitted["mapping"]["prefer"], "quality");
     assert!(fitted["per_question"]["pair"]["apgr"].as_f64() > Some(0.7));
+    let asked = &fitted["per_question"]["aims"][0];
+    for figure in ["score", "active_b"] {
+        let (whole, plain) = (&fitted[figure], &fitted["by_category"][figure]);
+        assert_eq!(whole, &asked["per_question"][figure], "of what is written");
+        assert_ne!(whole, plain, "{figure}");
+    }
+    let score = fitted["score"].as_f64().unwrap();
+    let yaml = fs::read_to_string(bench.folder.path().join("mapping.yaml")).unwrap();
+    let told = format!("# score on rows held back: {score:.4} ");
+    assert!(yaml.contains(&told), "{yaml}");
 
     let evaluate =
         "evaluate --mapping mapping.yaml --outcomes held.jsonl --models models.json --json";

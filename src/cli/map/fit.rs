@@ -145,9 +145,16 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
     let fitted =
         tokio::task::spawn_blocking(move || fitted(&outcomes, &models, options, per_question));
     let (mut report, per_question) = fitted.await.map_err(CliError::failed)??;
-    if let Some(PerQuestion { worth, model, .. }) = per_question {
-        if worth.pays {
-            report.mapping.second_stage = Some(args.write_model(&model, worth.prefer)?);
+    if let Some(per_question) = per_question {
+        let PerQuestion {
+            worth,
+            figures,
+            model,
+            ..
+        } = per_question;
+        if let Some(figures) = figures.filter(|_| worth.pays) {
+            let stage = args.write_model(&model, worth.prefer)?;
+            report.choose_per_question(stage, figures);
         }
         report.per_question = Some(worth);
     }

@@ -5,9 +5,13 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use super::report::Report;
-use crate::plot::{
-    self, Chart, Drawn, FONT, GREEN, GREY, PlotError, VERMILION, axes, describe, line_with_points,
+use super::report::{Figures, FrontierPoint, Report};
+use crate::{
+    mapping::quality::prefer::CostUnit,
+    plot::{
+        self, BLUE, Chart, Drawn, FONT, GREEN, GREY, ORANGE, PlotError, VERMILION, axes, describe,
+        line_with_points,
+    },
 };
 
 /// Width and height in pixels.
@@ -28,31 +32,25 @@ struct Mark {
 /// # Errors
 /// The picture cannot be drawn.
 pub fn active(report: &Report) -> Result<Option<String>, PlotError> {
-    let points = report
-        .frontier
-        .iter()
-        .filter_map(|point| Some((point.active_b?, point.score)));
-    let mut marks = Vec::new();
-    let mut mark = |name: String, active_b: Option<f64>, score, colour| {
-        marks.extend(active_b.map(|active_b| Mark {
-            name,
-            at: (active_b, score),
-            colour,
-        }));
-    };
-    mark("mapping".into(), report.active_b, report.score, VERMILION);
-    for (name, baseline) in report.baselines.named() {
+    let baselines = report.baselines.named().into_iter();
+    let baselines = baselines.filter_map(|(name, baseline)| {
         let name = match &baseline.expert {
             Some(expert) => format!("{name}: {expert}"),
             None => name.to_owned(),
         };
-        mark(name, baseline.active_b, baseline.score, GREEN);
-    }
-    picture(
-        "billions of active parameters",
-        &points.collect::<Vec<_>>(),
-        &marks,
-    )
+        let at = (baseline.active_b?, baseline.score);
+        let colour = GREEN;
+        Some(Mark { name, at, colour })
+    });
+    let picture = Picture {
+        x: "billions of active parameters",
+        by_category: points(&report.frontier, |point| point.active_b),
+        per_question: per_question(report, CostUnit::ParamsB),
+        marks: mappings(report, |figures| figures.active_b)
+            .chain(baselines)
+            .collect(),
+    };
+    picture.drawn()
 }
 
 /// Score on rows held back against dollars a question; none where prices are not known.
@@ -60,36 +58,83 @@ pub fn active(report: &Report) -> Result<Option<String>, PlotError> {
 /// # Errors
 /// The picture cannot be drawn.
 pub fn usd(report: &Report) -> Result<Option<String>, PlotError> {
-    let points = report
-        .frontier_usd
-        .iter()
-        .filter_map(|point| Some((point.usd?, point.score)));
-    let mapping = report.usd.map(|usd| Mark {
-        name: "mapping".into(),
-        at: (usd, report.score),
-        colour: VERMILION,
-    });
-    let marks: Vec<Mark> = mapping.into_iter().collect();
-    picture("dollars a question", &points.collect::<Vec<_>>(), &marks)
+    let picture = Picture {
+        x: "dollars a question",
+        by_category: points(&report.frontier_usd, |point| point.usd),
+        per_question: per_question(report, CostUnit::Usd),
+        marks: mappings(report, |figures| figures.usd).collect(),
+    };
+    picture.drawn()
 }
 
-fn picture(x: &str, points: &[(f64, f64)], marks: &[Mark]) -> Result<Option<String>, PlotError> {
-    if points.is_empty() {
-        return Ok(None);
+fn points(
+    frontier: &[FrontierPoint],
+    cost: impl Fn(&FrontierPoint) -> Option<f64>,
+) -> Vec<(f64, f64)> {
+    let points = frontier.iter();
+    points
+        .filter_map(|point| Some((cost(point)?, point.score)))
+        .collect()
+}
+
+/// The frontier of choices question by question, where that was fitted and λ is a price of what is drawn.
+fn per_question(report: &Report, unit: CostUnit) -> Vec<(f64, f64)> {
+    let worth = report.per_question.as_ref();
+    let worth = worth.filter(|worth| worth.cost_unit == Some(unit));
+    let points = worth.map_or(&[][..], |worth| &worth.frontier);
+    points
+        .iter()
+        .map(|point| (point.cost, point.score))
+        .collect()
+}
+
+/// The mapping as it is written, and by categories alone where something chooses question by question.
+fn mappings(report: &Report, cost: impl Fn(&Figures) -> Option<f64>) -> impl Iterator<Item = Mark> {
+    let by_category = report.by_category.iter();
+    let by_category = by_category.map(|figures| ("by category alone", figures, BLUE));
+    std::iter::once(("mapping", &report.figures, VERMILION))
+        .chain(by_category)
+        .filter_map(move |(name, figures, colour)| {
+            let at = (cost(figures)?, figures.score);
+            let name = name.to_owned();
+            Some(Mark { name, at, colour })
+        })
+}
+
+/// What one picture shows.
+struct Picture {
+    x: &'static str,
+    by_category: Vec<(f64, f64)>,
+    per_question: Vec<(f64, f64)>,
+    marks: Vec<Mark>,
+}
+
+impl Picture {
+    fn drawn(&self) -> Result<Option<String>, PlotError> {
+        if self.by_category.is_empty() {
+            return Ok(None);
+        }
+        let all = || {
+            let marks = self.marks.iter().map(|mark| mark.at);
+            let lines = [&self.by_category, &self.per_question];
+            lines.into_iter().flatten().copied().chain(marks)
+        };
+        let (xs, ys) = (span(all().map(|at| at.0)), span(all().map(|at| at.1)));
+        let svg = plot::picture(SIZE, |area| {
+            let ranges = (xs.0.max(0.0)..xs.1, ys.0..ys.1);
+            let caption = if self.per_question.is_empty() {
+                "What a budget buys"
+            } else {
+                "What a budget buys: by category (blue), question by question (orange)"
+            };
+            let mut chart = axes(area, caption, ranges)?;
+            describe(&mut chart, self.x, "score on rows held back")?;
+            line_with_points(&mut chart, &self.per_question, ORANGE)?;
+            line_with_points(&mut chart, &self.by_category, BLUE)?;
+            draw_marks(&mut chart, &self.marks, f64::midpoint(xs.0, xs.1))
+        });
+        svg.map(Some)
     }
-    let all = || {
-        let marks = marks.iter().map(|mark| mark.at);
-        points.iter().copied().chain(marks)
-    };
-    let (xs, ys) = (span(all().map(|at| at.0)), span(all().map(|at| at.1)));
-    let svg = plot::picture(SIZE, |area| {
-        let ranges = (xs.0.max(0.0)..xs.1, ys.0..ys.1);
-        let mut chart = axes(area, "What a budget buys", ranges)?;
-        describe(&mut chart, x, "score on rows held back")?;
-        line_with_points(&mut chart, points)?;
-        draw_marks(&mut chart, marks, f64::midpoint(xs.0, xs.1))
-    });
-    svg.map(Some)
 }
 
 /// A name right of `middle` is written to the left of its point.

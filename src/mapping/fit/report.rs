@@ -1,6 +1,6 @@
 //! What a fit says: the mapping, what it is worth on rows held back from it, the baselines and the frontier.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::{
     plan::{Frame, Judged, Plan},
     table,
     tally::Sums,
-    written::Written,
+    written::{SecondStage, Written},
 };
 use crate::{
     ids::{CategoryId, ExpertId},
@@ -24,19 +24,14 @@ use crate::{
 pub struct Report {
     /// The mapping.
     pub mapping: Written,
-    /// Weighted mean score on rows that were held back from the fit (nested cross-validation).
-    pub score: f64,
-    /// What that lies between with 95 % confidence.
-    pub score_ci95: [f64; 2],
-    /// What the mapping scores on the rows that it was fitted on: too good to be true of others.
-    pub score_fitted: f64,
-    /// Billions of parameters of the expert that answers, weighted; none where a size is not known.
-    pub active_b: Option<f64>,
-    /// Billions of parameters of all experts that the mapping uses.
-    pub resident_b: Option<f64>,
-    /// Dollars a question, where prices are known.
+    /// What it is worth, with what chooses question by question where it has that.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// What it is worth by categories alone, where something chooses question by question.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usd: Option<f64>,
+    pub by_category: Option<Figures>,
+    /// What the mapping of categories scores on the rows that it was fitted on: too good to be true of others.
+    pub score_fitted: f64,
     /// Whether dollars come from prices and estimated lengths in part.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub usd_is_estimated: bool,
@@ -44,12 +39,6 @@ pub struct Report {
     pub rows: usize,
     /// What the mapping is held against.
     pub baselines: Baselines,
-    /// Score over the best single expert, on rows held back from the choice of either.
-    pub gain_over_best_single: f64,
-    /// What that lies between with 95 % confidence.
-    pub gain_ci95: [f64; 2],
-    /// Whether composing pays.
-    pub verdict: Verdict,
     /// The categories: who answers them, and what the rows say.
     pub categories: BTreeMap<CategoryId, CategoryReport>,
     /// Score against active parameters, cheapest first.
@@ -69,6 +58,28 @@ pub struct Report {
     /// What choosing question by question is worth, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_question: Option<Worth>,
+}
+
+/// What a way of choosing experts scores and takes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figures {
+    /// Weighted mean score on rows that were held back from the fit (nested cross-validation).
+    pub score: f64,
+    /// What that lies between with 95 % confidence.
+    pub score_ci95: [f64; 2],
+    /// Billions of parameters of the expert that answers, weighted; none where a size is not known.
+    pub active_b: Option<f64>,
+    /// Billions of parameters of all experts that are used.
+    pub resident_b: Option<f64>,
+    /// Dollars a question, where prices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+    /// Score over the best single expert, on rows held back from the choice of either.
+    pub gain_over_best_single: f64,
+    /// What that lies between with 95 % confidence.
+    pub gain_ci95: [f64; 2],
+    /// Whether composing pays.
+    pub verdict: Verdict,
 }
 
 /// What a mapping is held against.
@@ -181,30 +192,31 @@ impl Report {
         let problem = frame.problem(plan.scores.clone());
         let mut fitted = Judged::new(frame);
         fitted.add(expert_of, sums);
-        let Held { score, .. } = assessment.mapping;
         let (score_error, gain_error) = parts.standard_errors;
-        let score = Estimate::new(score, score_error);
-        let gain = Estimate::new(score.value - assessment.best_single.score, gain_error);
-        let active_b = problem.active_b(expert_of);
+        let Held {
+            score, active_b, ..
+        } = assessment.mapping;
+        let single = assessment.best_single;
+        let gain = Estimate::new(score - single.score, gain_error);
+        let figures = Figures {
+            score,
+            score_ci95: Estimate::new(score, score_error).ci95,
+            active_b: known(problem.active_b(expert_of)),
+            resident_b: known(problem.resident_b(expert_of)),
+            usd: fitted.usd().and_then(known),
+            gain_over_best_single: gain.value,
+            gain_ci95: gain.ci95,
+            verdict: Verdict::of(&gain, active_b, single.active_b),
+        };
         let names = (outcomes.experts(), outcomes.categories());
         Self {
             mapping: Written::of(plan, frame, names),
-            score: score.value,
-            score_ci95: score.ci95,
+            figures,
+            by_category: None,
             score_fitted: fitted.score(),
-            active_b: known(active_b),
-            resident_b: known(problem.resident_b(expert_of)),
-            usd: fitted.usd().and_then(known),
             usd_is_estimated: frame.pool.usd_is_estimated,
             rows: outcomes.rows(),
             baselines: parts.baselines(),
-            gain_over_best_single: gain.value,
-            gain_ci95: gain.ci95,
-            verdict: Verdict::of(
-                &gain,
-                assessment.mapping.active_b,
-                assessment.best_single.active_b,
-            ),
             categories: parts.categories(),
             frontier: parts.frontier.iter().map(FrontierPoint::of).collect(),
             frontier_usd: parts.frontier_usd.iter().map(FrontierPoint::of).collect(),
@@ -214,6 +226,12 @@ impl Report {
             caution: known(plan.caution.0),
             per_question: None,
         }
+    }
+
+    /// Has each question's expert chosen by a second stage from here on, which is worth so much.
+    pub fn choose_per_question(&mut self, stage: SecondStage, figures: Figures) {
+        self.mapping.second_stage = Some(stage);
+        self.by_category = Some(mem::replace(&mut self.figures, figures));
     }
 
     /// The report as text for a terminal.
@@ -314,7 +332,7 @@ impl FrontierPoint {
 }
 
 impl Verdict {
-    fn of(gain: &Estimate, active_b: f64, single_active_b: f64) -> Self {
+    pub(in crate::mapping) fn of(gain: &Estimate, active_b: f64, single_active_b: f64) -> Self {
         if gain.ci95[0] > 0.0 {
             Self::Better
         } else if gain.ci95[1] >= 0.0

@@ -48,6 +48,24 @@ pub enum FitError {
         /// Those that have scores.
         known: Vec<String>,
     },
+    /// Two experts are to answer one category.
+    #[error("`{category}` is pinned to `{first}` and to `{second}`; one expert answers a category")]
+    PinnedTwice {
+        /// The category.
+        category: CategoryId,
+        /// The one.
+        first: ExpertId,
+        /// The other.
+        second: ExpertId,
+    },
+    /// There is a budget of what is known of no expert.
+    #[error("no expert's {what} is known, so that no budget can be kept to; {advice}")]
+    UnknownCost {
+        /// What the budget is of.
+        what: &'static str,
+        /// Where to write it.
+        advice: &'static str,
+    },
     /// Nobody may answer a category.
     #[error(
         "nobody may answer `{category}`: what is pinned, what is forbidden and experts of unknown size or price, which no \
@@ -100,7 +118,11 @@ impl FitError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownCategory { .. } | Self::UnknownExpert { .. } | Self::Reserved { .. }
+            Self::UnknownCategory { .. }
+                | Self::UnknownExpert { .. }
+                | Self::Reserved { .. }
+                | Self::PinnedTwice { .. }
+                | Self::UnknownCost { .. }
         )
     }
 }
@@ -113,7 +135,17 @@ impl Rules {
     pub(super) fn allowed(&self, outcomes: &Outcomes) -> Result<Array2<bool>, FitError> {
         let shape = (outcomes.experts().len(), outcomes.categories().len());
         let mut allowed = Array2::from_elem(shape, true);
-        for (category, expert) in &self.pins {
+        for (at, (category, expert)) in self.pins.iter().enumerate() {
+            let mut others = self.pins[..at].iter();
+            if let Some((_, first)) =
+                others.find(|(other, first)| other == category && first != expert)
+            {
+                return Err(FitError::PinnedTwice {
+                    category: category.clone(),
+                    first: first.clone(),
+                    second: expert.clone(),
+                });
+            }
             let (c, pinned) = (place(category, outcomes)?, seat(expert, outcomes)?);
             for (e, allowed) in allowed.column_mut(c).iter_mut().enumerate() {
                 *allowed &= e == pinned;
@@ -169,10 +201,12 @@ pub(in crate::mapping) fn in_words(
     };
     let limits = &frame.limits;
     match infeasible {
-        Infeasible::NoExpert { category } => FitError::NoExpert {
-            category: outcomes.categories()[category].clone(),
-            unknown: unknown(frame, outcomes),
-        },
+        Infeasible::NoExpert { category } => {
+            unknown_cost(frame).unwrap_or_else(|| FitError::NoExpert {
+                category: outcomes.categories()[category].clone(),
+                unknown: unknown(frame, outcomes),
+            })
+        }
         Infeasible::Experts { least } => FitError::TooFewExperts {
             limit: limits.experts.unwrap_or_default(),
             least,
@@ -185,6 +219,22 @@ pub(in crate::mapping) fn in_words(
         }
         Infeasible::Usd { least } => over(limits.usd, "dollars a question", least),
     }
+}
+
+/// A limit of what nobody said of any expert.
+fn unknown_cost(frame: &Frame) -> Option<FitError> {
+    let limits = &frame.limits;
+    let is_sized = frame.pool.params_b.iter().any(|size| size.is_finite());
+    if (limits.active_b.is_some() || limits.resident_b.is_some()) && !is_sized {
+        return Some(FitError::UnknownCost {
+            what: "size",
+            advice: "give each a `params_b` in the models file (`--models`) or the configuration",
+        });
+    }
+    (limits.usd.is_some() && frame.pool.usd.is_none()).then_some(FitError::UnknownCost {
+        what: "price",
+        advice: "give each `usd_in` and `usd_out` in the models file (`--models`) or the configuration, or the rows `cost_usd`",
+    })
 }
 
 /// Experts whose size or price a limit asks for and nobody said.

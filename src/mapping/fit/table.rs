@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     amount::told,
-    report::{Baselines, FrontierPoint, Report, Verdict},
+    report::{Baselines, Figures, FrontierPoint, Report, Verdict},
 };
 use crate::{ids::ExpertId, mapping::evaluate::Evaluation};
 
@@ -38,16 +38,17 @@ pub(super) fn verdict(report: &Report) -> String {
         .expert
         .as_ref()
         .map_or("the best single expert", |expert| expert.as_str());
-    let [low, high] = report.gain_ci95;
+    let figures = &report.figures;
+    let [low, high] = figures.gain_ci95;
     let gain = format!(
         "{:+.4} over `{name}` alone (95 % confidence {low:+.4} to {high:+.4})",
-        report.gain_over_best_single
+        figures.gain_over_best_single
     );
-    match report.verdict {
+    match figures.verdict {
         Verdict::Better => format!("composing pays: {gain}"),
         Verdict::Cheaper => format!(
             "composing pays in cost, not in score: {gain}, with {} instead of {} billion active parameters",
-            size(report.active_b),
+            size(figures.active_b),
             size(single.active_b)
         ),
         Verdict::DoesNotPay => format!(
@@ -57,12 +58,16 @@ pub(super) fn verdict(report: &Report) -> String {
 }
 
 fn summary(report: &Report) -> Vec<String> {
-    let [low, high] = report.score_ci95;
-    let note = format!("{low:.4} to {high:.4} with 95 % confidence, on rows held back");
-    let mut lines = vec![
-        head(report.rows),
-        line("mapping", report.score, report.active_b, &note),
-    ];
+    let figures = &report.figures;
+    let held_back = |figures: &Figures| {
+        let [low, high] = figures.score_ci95;
+        format!("{low:.4} to {high:.4} with 95 % confidence, on rows held back")
+    };
+    let of =
+        |name, figures: &Figures| line(name, figures.score, figures.active_b, &held_back(figures));
+    let mut lines = vec![head(report.rows), of("mapping", figures)];
+    let by_category = report.by_category.as_ref();
+    lines.extend(by_category.map(|figures| of("by category", figures)));
     lines.extend(baselines(
         &report.baselines,
         "(chosen on the same rows as the mapping)",
@@ -70,13 +75,13 @@ fn summary(report: &Report) -> Vec<String> {
     lines.extend([
         String::new(),
         format!(
-            "{:<14}{:>8.4}  on the rows that the mapping was fitted on",
+            "{:<14}{:>8.4}  by category, on the rows that the mapping was fitted on",
             "fitted", report.score_fitted
         ),
     ]);
     lines.extend(costs(
-        report.resident_b,
-        report.usd,
+        figures.resident_b,
+        figures.usd,
         report.usd_is_estimated,
     ));
     if report.optimality_gap > GAP_TOLD {

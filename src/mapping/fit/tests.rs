@@ -79,12 +79,22 @@ fn each_category_gets_its_expert_where_the_rows_show_it() {
     let report = divided(&Options::default()).unwrap();
     assert_eq!(expert(&report, "art"), "large-70");
     assert_eq!(expert(&report, "math"), "small-7");
-    assert_eq!(report.verdict, Verdict::Better, "{}", report.in_words());
-    assert!(report.gain_ci95[0] > 0.0 && report.in_words().starts_with("composing pays: +"));
-    assert!(report.score_ci95[0] < report.score && report.score < report.score_ci95[1]);
-    assert!(report.baselines.oracle.score > report.score);
+    assert_eq!(
+        report.figures.verdict,
+        Verdict::Better,
+        "{}",
+        report.in_words()
+    );
+    assert!(
+        report.figures.gain_ci95[0] > 0.0 && report.in_words().starts_with("composing pays: +")
+    );
+    assert!(
+        report.figures.score_ci95[0] < report.figures.score
+            && report.figures.score < report.figures.score_ci95[1]
+    );
+    assert!(report.baselines.oracle.score > report.figures.score);
     assert!(report.baselines.random.score < report.baselines.best_single.score);
-    assert_eq!(report.resident_b, Some(77.0));
+    assert_eq!(report.figures.resident_b, Some(77.0));
     assert_eq!((report.rows, report.missing.len()), (450, 0));
 }
 
@@ -98,7 +108,10 @@ fn the_same_rows_give_the_same_report_in_any_order() {
         let report = fit(&outcomes(lines), &models, &Options::default()).unwrap();
         (
             report.mapping.clone(),
-            format!("{:.9} {:.9}", report.score, report.gain_ci95[0]),
+            format!(
+                "{:.9} {:.9}",
+                report.figures.score, report.figures.gain_ci95[0]
+            ),
         )
     };
     assert_eq!(told(&lines), told(&lines));
@@ -123,13 +136,13 @@ fn a_pool_in_which_one_expert_wins_everything_is_said_not_to_pay() {
             assert_eq!(expert(&report, category), "large-70");
         }
         assert_eq!(report.mapping.default.expert.as_str(), "large-70");
-        assert_eq!(report.verdict, Verdict::DoesNotPay);
+        assert_eq!(report.figures.verdict, Verdict::DoesNotPay);
         assert!(
             report.in_words().contains("does not pay"),
             "{}",
             report.in_words()
         );
-        assert!(report.gain_over_best_single.abs() < 1e-12);
+        assert!(report.figures.gain_over_best_single.abs() < 1e-12);
     }
 }
 
@@ -155,7 +168,7 @@ fn small_cells_do_not_leave_the_best_expert_by_chance() {
             .sum();
         promised += expected / 12.0 / 10.0;
         assert_ne!(
-            report.verdict,
+            report.figures.verdict,
             Verdict::Better,
             "seed {seed}: {}",
             report.in_words()
@@ -179,7 +192,7 @@ fn budgets_are_kept_and_the_frontier_rises_to_the_best_mapping() {
         ..Options::default()
     })
     .unwrap();
-    assert!(bound.active_b.unwrap() <= 20.0);
+    assert!(bound.figures.active_b.unwrap() <= 20.0);
     assert!(bound.score_fitted < free.score_fitted);
     let fitted: Vec<f64> = free
         .frontier
@@ -213,8 +226,8 @@ fn resamples_that_draw_nothing_leave_the_interval_a_number() {
     );
     let judged = judged.unwrap();
     for interval in [
-        report.score_ci95,
-        report.gain_ci95,
+        report.figures.score_ci95,
+        report.figures.gain_ci95,
         judged.score_ci95,
         judged.gain_ci95,
     ] {
@@ -242,8 +255,8 @@ fn weights_decide_what_counts() {
         .unwrap()
     };
     let (traffic, equal) = (of(Weights::Traffic), of(Weights::Equal));
-    assert!((traffic.active_b.unwrap() - (400.0 * 70.0 + 50.0 * 7.0) / 450.0).abs() < 1e-9);
-    assert!((equal.active_b.unwrap() - 38.5).abs() < 1e-9);
+    assert!((traffic.figures.active_b.unwrap() - (400.0 * 70.0 + 50.0 * 7.0) / 450.0).abs() < 1e-9);
+    assert!((equal.figures.active_b.unwrap() - 38.5).abs() < 1e-9);
     assert!((equal.categories[&CategoryId::new("art")].weight - 0.5).abs() < 1e-12);
 }
 
@@ -380,6 +393,6 @@ fn frontiers_are_drawn() {
         &Options::default(),
     )
     .unwrap();
-    assert_eq!(unsized_.active_b, None);
+    assert_eq!(unsized_.figures.active_b, None);
     assert!(plots::active(&unsized_).unwrap().is_none());
 }

@@ -162,7 +162,7 @@ fn where_it_does_not_pay_categories_keep_to_what_was_preferred() {
             ..Options::default()
         };
         let report = fit::fit(&outcomes, &models(), &options).unwrap();
-        report.active_b.unwrap()
+        report.figures.active_b.unwrap()
     };
     assert!(active_b(price.clone()) <= active_b(None));
     assert!((price.unwrap().lambda - worth.aims[0].lambda).abs() < 1e-12);

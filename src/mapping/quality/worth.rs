@@ -21,8 +21,13 @@ use crate::{
     mapping::{
         evaluate::pair::{self, PairReport, PairRow},
         fit::{
-            self, FitError, Options, assess::Estimate, folds, models::Models, outcomes::Outcomes,
-            plan::Price, report::known,
+            self, FitError, Options,
+            assess::Estimate,
+            folds,
+            models::Models,
+            outcomes::Outcomes,
+            plan::Price,
+            report::{Figures, known},
         },
     },
 };
@@ -32,8 +37,10 @@ const ROUNDING: f64 = 1e-9;
 
 /// A quality model and what it is worth.
 pub struct PerQuestion {
-    /// What it is worth.
+    /// What it is worth beside the mapping of categories.
     pub worth: Worth,
+    /// The same beside the best single expert, for what was asked; none where no λ keeps to the budgets.
+    pub figures: Option<Figures>,
     /// The model of all rows.
     pub model: QualityModel,
     /// What cost counts for in the mapping of categories that is written in the model's place; none: nothing.
@@ -63,7 +70,7 @@ pub struct Worth {
 pub struct Aim {
     /// A word, or the λ that keeps to the budgets.
     pub prefer: Prefer,
-    /// Score, from 0 to 1, that a unit of cost must buy.
+    /// Score, from 0 to 1, that a unit of cost must buy, for the model of all rows.
     pub lambda: f64,
     /// The choice question by question.
     pub per_question: Reached,
@@ -77,8 +84,6 @@ pub struct Aim {
     pub plain: Reached,
     /// What the choice question by question scores over that.
     pub gain_over_plain: f64,
-    /// Whether the choice question by question keeps to the budgets on rows held back.
-    pub keeps_budgets: bool,
     /// The gain, less λ · what more it costs where no budget says what may be spent: what decides.
     pub worth: f64,
     /// Standard error of the worth.
@@ -146,16 +151,12 @@ pub fn fit(
         weights: bench.weights(),
     };
     // Where no λ keeps to the budgets there is no aim, and nothing that could pay.
-    let aims = bench.goals().into_iter().filter_map(|goal| {
-        let mut lambda = bench.lambda(goal, &judged, &all)?;
-        if let Goal::Budgets = goal {
-            // The greater of two takes less: both the model of all rows and those that are judged are to keep to the budgets.
-            lambda = lambda.max(bench.lambda_of_held(&folds)?);
-        }
-        let tried = bench.tried(goal, &folds, lambda);
-        Some(Aim::of(&tried, goal, lambda, &bench))
+    let tried = bench.goals().into_iter().filter_map(|goal| {
+        let lambda = bench.lambda(goal, &judged, &all)?;
+        let tried = bench.tried(goal, &folds, lambda)?;
+        Some((Aim::of(&tried, goal, lambda, &bench), tried))
     });
-    let aims: Vec<Aim> = aims.collect();
+    let (aims, tried): (Vec<Aim>, Vec<Tried>) = tried.unzip();
     let asked = aims.first();
     // A preference is kept to by categories as well.
     let price = asked.filter(|aim| aim.is_for_less_cost() && !aim.pays());
@@ -171,6 +172,7 @@ pub fn fit(
     let model = trial.model(bench.priced(&judged), &allowed)?;
     Ok(PerQuestion {
         worth,
+        figures: tried.first().map(|tried| bench.figures(tried)),
         model,
         price,
     })
@@ -192,7 +194,6 @@ impl Aim {
     fn of(tried: &Tried, goal: Goal, lambda: f64, bench: &Bench<'_>) -> Self {
         let (gain, worth) = bench.compare(tried);
         Self {
-            keeps_budgets: bench.keeps_budgets(tried),
             prefer: match goal {
                 Goal::Word(word) => Prefer::Word(word),
                 Goal::Budgets => Prefer::CostWeight(lambda),
@@ -209,12 +210,11 @@ impl Aim {
         }
     }
 
-    /// Whether the choice question by question is worth more, by a standard error at least, and keeps to the budgets. Where the score alone counts
-    /// it must not be worse either than that of the mapping that it would take the place of, which is chosen at no λ.
+    /// Whether the choice question by question is worth more, by a standard error at least. Where the score alone counts it must not be worse either than that of the mapping that it would take the place of, which is chosen at no λ.
     fn pays(&self) -> bool {
         let keeps_quality = !self.is_for_quality() || self.gain_over_plain >= -ROUNDING;
         let is_worth_more = self.worth > 0.0 && self.worth >= self.worth_standard_error;
-        is_worth_more && keeps_quality && self.keeps_budgets
+        is_worth_more && keeps_quality
     }
 
     /// Whether it stands for a word that gives up score for cost.
@@ -295,7 +295,6 @@ mod tests {
             gain_ci95: [0.0, 0.04],
             plain: reached(0.7 - gain_over_plain, 70.0),
             gain_over_plain,
-            keeps_budgets: true,
             worth: 0.03,
             worth_standard_error: 0.01,
         };

@@ -15,7 +15,8 @@ impl FitArgs {
     /// A line each: the call, the rows, what the mapping is worth and what it is held against.
     pub(super) fn comments(&self, report: &Report) -> Vec<String> {
         let now = Duration::from_millis(clock::now_ms().unsigned_abs());
-        let [low, high] = report.score_ci95;
+        let figures = &report.figures;
+        let [low, high] = figures.score_ci95;
         let mut comments = vec![
             format!(
                 "Fitted by `coterie map fit` {}.",
@@ -28,12 +29,12 @@ impl FitArgs {
             format!("rows: {}", report.rows),
             format!(
                 "score on rows held back: {:.4} ({low:.4} to {high:.4} with 95 % confidence)",
-                report.score
+                figures.score
             ),
             format!(
                 "parameters: {} active, {} resident",
-                size(report.active_b),
-                size(report.resident_b)
+                size(figures.active_b),
+                size(figures.resident_b)
             ),
         ]);
         for (name, baseline) in report.baselines.named() {

@@ -296,7 +296,15 @@ impl<'de> Visitor<'de> for Numbers<'_> {
                 self.into.push((number, value));
             }
         }
-        Ok(())
+        self.into.sort_unstable_by_key(|(number, _)| *number);
+        let mut pairs = self.into.windows(2);
+        match pairs.find(|pair| pair[0].0 == pair[1].0) {
+            None => Ok(()),
+            Some(pair) => Err(serde::de::Error::custom(format_args!(
+                "`{}` has two numbers for `{}`; keep one",
+                self.field, self.names.experts[pair[0].0]
+            ))),
+        }
     }
 }
 

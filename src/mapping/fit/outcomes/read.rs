@@ -230,10 +230,13 @@ impl<'o> Reader<'o> {
         let (mut order, mut unscored): (Vec<usize>, Vec<usize>) =
             (0..experts.len()).partition(|at| scores[*at].count() > 0);
         if let (Some(expert), false) = (unscored.first(), self.options.experts.is_empty()) {
-            let known = self.names.others().into_iter().take(KNOWN_SHOWN);
+            let wanted = order.iter().map(|at| experts[*at].as_str());
+            let mut known: Vec<&str> = self.names.others().into_iter().chain(wanted).collect();
+            known.sort_unstable();
+            known.truncate(KNOWN_SHOWN);
             return Err(OutcomesError::UnknownExpert {
                 expert: experts[*expert].clone(),
-                known: known.map(str::to_owned).collect(),
+                known: known.into_iter().map(str::to_owned).collect(),
             });
         }
         if order.is_empty() {
@@ -443,6 +446,18 @@ mod tests {
         assert!(
             error.contains("`x` has a score already on this question (id `1`), which began at ")
                 && error.contains("outcomes.jsonl:1;"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_expert_with_two_scores_on_one_line_is_refused() {
+        let rows = r#"{"id": 1, "scores": {"x": 1, "y": 0, "x": 0}}"#;
+        let error = read_lines(rows, &Options::default()).unwrap_err();
+        let error = causes::in_full(&error);
+        assert!(
+            error.contains("outcomes.jsonl:1: ")
+                && error.contains("`scores` has two numbers for `x`; keep one"),
             "{error}"
         );
     }

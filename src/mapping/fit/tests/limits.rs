@@ -135,8 +135,8 @@ fn a_least_score_is_refused_only_where_all_rows_speak_against_it() {
     for least in [0.5, 0.55, 0.58, 0.59] {
         let report = fitted(least, 25.0).unwrap();
         let math = &report.categories[&CategoryId::new("math")];
-        assert!(math.expected >= least && report.active_b.unwrap() <= 25.0);
-        assert!(report.score.is_finite() && report.score_ci95[0].is_finite());
+        assert!(math.expected >= least && report.figures.active_b.unwrap() <= 25.0);
+        assert!(report.figures.score.is_finite() && report.figures.score_ci95[0].is_finite());
     }
     let told = fitted(0.7, 25.0).unwrap_err().to_string();
     assert!(told.ends_with("the least is 28"), "{told}");
@@ -170,8 +170,11 @@ fn a_price_of_cost_buys_a_cheaper_mapping_and_leaves_the_frontier_alone() {
     let (free, cheap) = (priced(0.0), priced(0.02));
     assert_eq!(expert(&free, "art"), "large-70");
     assert_eq!(expert(&cheap, "art"), "small-7");
-    assert!((cheap.active_b.unwrap() - 7.0).abs() < 1e-9);
-    assert!(cheap.score < free.score, "judged as it is fitted");
+    assert!((cheap.figures.active_b.unwrap() - 7.0).abs() < 1e-9);
+    assert!(
+        cheap.figures.score < free.figures.score,
+        "judged as it is fitted"
+    );
     let most = cheap.frontier.last().unwrap().score_fitted;
     assert!(
         most > cheap.score_fitted,

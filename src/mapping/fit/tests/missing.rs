@@ -99,7 +99,7 @@ fn an_expert_without_any_score_neither_answers_nor_stands_by() {
             ..Options::default()
         };
         let report = fit(&rows, &models(&["a-1", "big-70", "mid-7"]), &options).unwrap();
-        assert!(report.score.is_finite() && report.unscored == 0.0);
+        assert!(report.figures.score.is_finite() && report.unscored == 0.0);
         let yaml = report.mapping.yaml(&[]);
         assert!(!yaml.contains("a-1"), "{yaml}");
     }
@@ -142,7 +142,12 @@ fn no_mapping_scores_above_the_oracle_though_scores_are_missing() {
         |mapping| evaluate::evaluate(mapping, None, &rows, (&models, Weights::Traffic)).unwrap();
     let (fitted, lucky) = (judge(report.mapping.clone()), judge(all_lucky));
     let oracle = fitted.baselines.oracle.score;
-    for score in [report.score, report.score_fitted, fitted.score, lucky.score] {
+    for score in [
+        report.figures.score,
+        report.score_fitted,
+        fitted.score,
+        lucky.score,
+    ] {
         assert!(score <= oracle, "{score} {oracle}");
     }
     assert!(

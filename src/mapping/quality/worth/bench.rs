@@ -14,10 +14,12 @@ use crate::{
     config::{Prefer, Preference},
     mapping::fit::{
         Prepared,
+        assess::Estimate,
         cells::{Caution, Cells},
         difficulty::Difficulty,
         outcomes::Outcomes,
         plan::{self, Frame, Plan, Price},
+        report::{Figures, Verdict, known},
         rules,
         solve::{Effort, used},
     },
@@ -61,6 +63,8 @@ pub(super) struct Tried {
     pub(super) by_category: Vec<usize>,
     /// The mapping of categories for the best score, whatever λ is.
     pub(super) plain: Vec<usize>,
+    /// The one expert that is best over all categories.
+    single: Vec<usize>,
     /// What a unit of cost is worth, for each row: the λ that the first two were chosen with, or nothing where cost up to a budget is
     /// free.
     price: Vec<f64>,
@@ -194,8 +198,9 @@ impl<'b> Bench<'b> {
         }
     }
 
-    /// The λ that keeps to the budgets where rows held back are predicted by `folds`, as they are judged; none where no λ does.
-    pub(super) fn lambda_of_held(&self, folds: &[Fold]) -> Option<f64> {
+    /// The λ that keeps to the budgets where rows held back are predicted by `folds`, as they are judged; none where no λ does. What is
+    /// predicted and what experts cost decide it, and no score of a row: so it may be the same for all folds.
+    fn lambda_of_held(&self, folds: &[Fold]) -> Option<f64> {
         let scores = self.sample.scores();
         let mut predicted = Array2::from_elem(scores.raw_dim(), f32::NEG_INFINITY);
         for (fold, plan) in folds.iter().zip(&self.plans) {
@@ -244,21 +249,20 @@ impl<'b> Bench<'b> {
         )
     }
 
-    /// Whether the choice question by question keeps to the budgets on rows held back.
-    pub(super) fn keeps_budgets(&self, tried: &Tried) -> bool {
-        let all: Vec<usize> = (0..self.sample.rows()).collect();
-        self.keeps(&tried.per_question, &all, 1.0)
-    }
-
-    /// Both stages' choices for every row, towards one goal. `lambda`: what keeps to the budgets, by predictions of models that have not
-    /// seen the rows. What is predicted and what experts cost decide that, and no score of a row: so it may be the same for all folds.
+    /// Both stages' choices for every row, towards one goal; none where no λ serves it. `lambda`: what serves it by the model of all rows.
     /// What a word stands for goes by scores, and is learnt without each fold.
-    pub(super) fn tried(&self, goal: Goal, folds: &[Fold], lambda: f64) -> Tried {
+    pub(super) fn tried(&self, goal: Goal, folds: &[Fold], lambda: f64) -> Option<Tried> {
+        let lambda = match goal {
+            Goal::Word(_) => lambda,
+            // Models of fewer rows tell experts apart less: to take what the budgets allow, they need a λ of their own.
+            Goal::Budgets => self.lambda_of_held(folds)?,
+        };
         let rows = self.sample.rows();
         let mut tried = Tried {
             per_question: vec![0; rows],
             by_category: vec![0; rows],
             plain: vec![0; rows],
+            single: vec![0; rows],
             price: vec![0.0; rows],
         };
         for (fold, plan) in folds.iter().zip(&self.plans) {
@@ -285,10 +289,11 @@ impl<'b> Bench<'b> {
                 tried.per_question[*row] = per_question[at];
                 tried.by_category[*row] = by_category[at];
                 tried.plain[*row] = plain[at];
+                tried.single[*row] = plan.best_single;
                 tried.price[*row] = price;
             }
         }
-        tried
+        Some(tried)
     }
 
     /// λ by the rows that were learnt from.
@@ -344,6 +349,34 @@ impl<'b> Bench<'b> {
         let score = mean(adjusted).0 + mean(difficulties).0;
         let (params_b, usd) = self.taken(chosen, &all);
         Reached::new(score, params_b, usd)
+    }
+
+    /// The choice question by question beside the best single expert; the fits are taken as they are in what confidence says.
+    pub(super) fn figures(&self, tried: &Tried) -> Figures {
+        let (chosen, single) = (&tried.per_question, &tried.single);
+        let (reached, of_single) = (self.reached(chosen), self.reached(single));
+        let width = self.sample.range().width();
+        let scores = self.sample.scores();
+        let rows = self.weights.iter().zip(chosen).enumerate();
+        let tried_on = rows.filter_map(|(row, (weight, expert))| {
+            let score = width * f64::from(scores[[row, *expert]]);
+            (!score.is_nan()).then_some((*weight, score))
+        });
+        let gains = self.gains(chosen, single);
+        let gains = gains.iter().map(|(_, weight, gain)| (*weight, *gain));
+        let gain = Estimate::new(reached.score - of_single.score, mean(gains).1);
+        let pool = &self.frame.pool.params_b;
+        let size = |of: Option<f64>| of.unwrap_or(f64::INFINITY);
+        Figures {
+            score: reached.score,
+            score_ci95: Estimate::new(reached.score, mean(tried_on).1).ci95,
+            active_b: reached.active_b,
+            resident_b: known(used(chosen).iter().map(|expert| pool[*expert]).sum()),
+            usd: reached.usd,
+            gain_over_best_single: gain.value,
+            gain_ci95: gain.ci95,
+            verdict: Verdict::of(&gain, size(reached.active_b), size(of_single.active_b)),
+        }
     }
 
     /// The gain of one stage over the other, and its worth, each with its standard error; over the rows on which both

@@ -3,22 +3,32 @@
 use super::{Aim, Reached, Worth};
 use crate::{
     config::Prefer,
-    mapping::{fit::table::size, quality::prefer::CostUnit},
+    mapping::{
+        fit::{amount::told, table::size},
+        quality::prefer::CostUnit,
+    },
 };
 
 /// The whole, ending with the verdict.
 pub(super) fn of(worth: &Worth) -> String {
+    let has_usd = worth.aims.iter().any(|aim| aim.per_question.usd.is_some());
+    let head = if has_usd {
+        format!("{:>11}", "dollars")
+    } else {
+        String::new()
+    };
+    let by_category = format!("{:<1$}", "by category alone", 18 + head.len());
     let mut lines = vec![format!(
-        "{:<14}{:>8}{:>10}   {:<22}{}",
-        "per question", "score", "active B", "by category alone", "λ"
+        "{:<14}{:>8}{:>10}{head}   {by_category}   λ",
+        "per question", "score", "active B"
     )];
     for aim in &worth.aims {
         let [low, high] = aim.gain_ci95;
         lines.push(format!(
             "{:<14}{}   {}   {:.3e}   gain {:+.4} ({low:+.4} to {high:+.4})",
             name(aim),
-            reached(&aim.per_question),
-            reached(&aim.by_category),
+            reached(&aim.per_question, has_usd),
+            reached(&aim.by_category, has_usd),
             aim.lambda,
             aim.gain,
         ));
@@ -73,13 +83,6 @@ pub(super) fn verdict(worth: &Worth) -> String {
     } else {
         String::new()
     };
-    if !asked.keeps_budgets {
-        return format!(
-            "choosing question by question does not keep to the budget on rows held back: {here}, {words}. The mapping goes by \
-             categories alone: {}",
-            figure(asked.otherwise())
-        );
-    }
     format!(
         "choosing question by question does not pay here: {here}, {words}. The mapping goes by categories alone{kept}: \
          {}{advice}",
@@ -98,6 +101,12 @@ fn name(aim: &Aim) -> String {
     }
 }
 
-fn reached(reached: &Reached) -> String {
-    format!("{:>8.4}{:>10}", reached.score, size(reached.active_b))
+fn reached(reached: &Reached, has_usd: bool) -> String {
+    let usd = reached.usd.map_or_else(|| "-".to_owned(), told);
+    let usd = if has_usd {
+        format!("{usd:>11}")
+    } else {
+        String::new()
+    };
+    format!("{:>8.4}{:>10}{usd}", reached.score, size(reached.active_b))
 }
