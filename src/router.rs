@@ -193,12 +193,8 @@ impl Router {
         }
         warn_of_features(&artefact, &config.features);
         let confidence_min = confidence_min(&artefact, config.misroute_max);
-        let manifest = &artefact.manifest;
-        let categories = manifest.categories.iter().filter(|category| {
-            category.as_str() != OUT_OF_DOMAIN && !manifest.silent.contains(category)
-        });
         Ok(Self {
-            categories: categories.cloned().collect(),
+            categories: artefact.manifest.told_apart().cloned().collect(),
             artefact,
             encoder,
             tuned,

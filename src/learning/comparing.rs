@@ -1,7 +1,7 @@
 //! The last router that was tried in shadow, compared with what decided: from the store through [`shadow`].
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     ids::{CategoryId, RouterId},
     query::Query,
     registry,
+    router::artefact::Artefact,
     store::{Store, StoreError},
     train::dataset,
     trial::{Trial, TrialKind},
@@ -81,9 +82,14 @@ pub async fn compare(
     let trial = trial.ok_or(ComparingError::NoShadow)?;
     let learnt = learnt(config, store, &trial).await?;
     let (labels, known) = labels(config, store, options, &learnt).await?;
-    let read = read(store, (&trial.router, trial.started_at_ms), &labels).await?;
+    let categories = Categories::of(config, store, &trial).await?;
+    let read = read(store, &trial, &labels, &categories.added()).await?;
+    let bounds = Bounds {
+        needs_gain: options.bounds.needs_gain && !categories.differ(),
+        ..options.bounds
+    };
     let judgement = (!read.rows.is_empty())
-        .then(|| gate::judge(&read.rows, Itself::default(), &options.bounds, options.seed));
+        .then(|| gate::judge(&read.rows, Itself::default(), &bounds, options.seed));
     let name = (trial.number, trial.router);
     Ok(Comparison {
         learnt: known,
@@ -111,17 +117,63 @@ async fn learnt(
     Ok(learnt)
 }
 
+/// What both routers tell apart; the same where one of them is not to be found.
+#[derive(Default)]
+struct Categories {
+    champion: BTreeSet<CategoryId>,
+    shadow: BTreeSet<CategoryId>,
+}
+
+impl Categories {
+    async fn of(config: &Config, store: &Store, trial: &Trial) -> Result<Self, StoreError> {
+        let champion = match &trial.champion {
+            Some(router) => told_apart(config, store, router).await?,
+            None => None,
+        };
+        let both = champion.zip(told_apart(config, store, &trial.router).await?);
+        Ok(both.map_or_else(Self::default, |(champion, shadow)| Self {
+            champion,
+            shadow,
+        }))
+    }
+
+    /// Those that only the router in shadow knows.
+    fn added(&self) -> BTreeSet<CategoryId> {
+        self.shadow.difference(&self.champion).cloned().collect()
+    }
+
+    fn differ(&self) -> bool {
+        self.champion != self.shadow
+    }
+}
+
+/// What a router of the registry tells apart; none where it is not there or cannot be read.
+async fn told_apart(
+    config: &Config,
+    store: &Store,
+    router: &RouterId,
+) -> Result<Option<BTreeSet<CategoryId>>, StoreError> {
+    let Some(registered) = store.router(router).await? else {
+        return Ok(None);
+    };
+    let folder = registry::folder_of(config, &registered);
+    let read = tokio::task::spawn_blocking(move || Artefact::read(&folder)).await;
+    let artefact = read.ok().and_then(Result::ok);
+    Ok(artefact.map(|artefact| artefact.manifest.told_apart().cloned().collect()))
+}
+
 struct Read {
     tally: Tally,
     rows: Vec<gate::Row>,
     is_cut: bool,
 }
 
-/// Reads the outcomes, newest first, a page after the other.
+/// Reads the outcomes, newest first, a page after the other. `added`: categories that only the router in shadow knows.
 async fn read(
     store: &Store,
-    (router, since_ms): (&RouterId, i64),
+    trial: &Trial,
     labels: &HashMap<String, Labelled>,
+    added: &BTreeSet<CategoryId>,
 ) -> Result<Read, StoreError> {
     let mut read = Read {
         tally: Tally::default(),
@@ -132,7 +184,10 @@ async fn read(
     let mut texts: HashSet<&str> = HashSet::new();
     let mut after: Option<String> = None;
     loop {
-        let page = store.compared(router, since_ms, after.as_deref()).await?;
+        let since_ms = trial.started_at_ms;
+        let page = store
+            .compared(&trial.router, since_ms, after.as_deref())
+            .await?;
         let Some(last) = page.last() else {
             return Ok(read);
         };
@@ -145,8 +200,8 @@ async fn read(
             read.tally.add(row);
             let label = labels.get(&row.outcome_id);
             if let Some(label) = label.filter(|it| !texts.contains(it.text.as_str())) {
-                let row = shadow::gate_row(row, &label.category, label.conversation);
-                if let Some(row) = row {
+                let said = (&label.category, label.conversation);
+                if let Some(row) = shadow::gate_row(row, said, added) {
                     texts.insert(&label.text);
                     read.rows.push(row);
                 }

@@ -2,7 +2,7 @@
 
 mod words;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 
@@ -215,16 +215,22 @@ impl Side {
     }
 }
 
-/// A row for the gate: what both said of an outcome of which it is known what it is about. None where one of them said
-/// nothing, or something else decided.
-pub fn gate_row(row: &Compared, label: &CategoryId, conversation: u64) -> Option<gate::Row> {
+/// A row for the gate: what both said of an outcome of which it is known what it is about.
+///
+/// None where one of them said nothing, or something else decided. `added`: categories that only the router in shadow knows.
+pub fn gate_row(
+    row: &Compared,
+    (label, conversation): (&CategoryId, u64),
+    added: &BTreeSet<CategoryId>,
+) -> Option<gate::Row> {
     // What a session's past decided tells nothing of what the router would have done.
     row.real.goes_to().and(row.shadow.goes_to())?;
+    let likeliest = row.shadow.scores.first();
     Some(gate::Row {
         label: label.clone(),
         conversation,
         is_newest: false,
-        is_taken: false,
+        is_taken: likeliest.is_some_and(|score| added.contains(&score.category)),
         champion: row.real.said(label)?,
         challenger: row.shadow.said(label)?,
     })

@@ -124,12 +124,19 @@ fn conversations_are_the_witnesses() {
 #[test]
 fn the_gate_goes_by_the_scores_of_both() {
     let compared = row(1, side("routed", &CODING, 1), side("unsure", &LEGAL, 1));
-    let gate_row = gate_row(&compared, &CategoryId::new("coding"), 7).unwrap();
-    assert!(gate_row.champion.is_right && !gate_row.challenger.is_right);
-    near(gate_row.champion.brier, 0.125);
-    near(gate_row.challenger.brier, 1.125);
+    let label = CategoryId::new("coding");
+    let gate_row = |row: &Compared, new: &BTreeSet<CategoryId>| gate_row(row, (&label, 7), new);
+    let of_known = gate_row(&compared, &BTreeSet::new()).unwrap();
+    let likeliest = compared.shadow.scores[0].category.clone();
+    let of_new = gate_row(&compared, &BTreeSet::from([likeliest])).unwrap();
+    assert!(!of_known.is_taken && of_new.is_taken);
+    let gate_row = |row: &Compared| gate_row(row, &BTreeSet::new());
+    let of_both = gate_row(&compared).unwrap();
+    assert!(of_both.champion.is_right && !of_both.challenger.is_right);
+    near(of_both.champion.brier, 0.125);
+    near(of_both.challenger.brier, 1.125);
     let empty = row(1, side("empty", &[], 1), side("routed", &CODING, 1));
-    assert!(super::gate_row(&empty, &CategoryId::new("coding"), 7).is_none());
+    assert!(gate_row(&empty).is_none());
     let stayed = row(1, side("stayed", &CODING, 1), side("routed", &CODING, 1));
-    assert!(super::gate_row(&stayed, &CategoryId::new("coding"), 7).is_none());
+    assert!(gate_row(&stayed).is_none());
 }

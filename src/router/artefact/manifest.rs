@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FORMAT;
 use crate::{
-    ids::{CategoryId, RouterId},
+    ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
     router::calibration::{Calibration, Trial},
 };
 
@@ -158,6 +158,14 @@ pub(super) enum Unreadable {
 }
 
 impl Manifest {
+    /// What its router tells apart, to whoever asks: neither `out_of_domain` nor what is silent.
+    pub fn told_apart(&self) -> impl Iterator<Item = &CategoryId> {
+        let categories = self.categories.iter();
+        categories.filter(|category| {
+            category.as_str() != OUT_OF_DOMAIN && !self.silent.contains(category)
+        })
+    }
+
     pub(super) fn parse(text: &[u8]) -> Result<Self, Unreadable> {
         #[derive(Deserialize)]
         struct Versioned {
