@@ -20,12 +20,12 @@ use std::{error::Error, sync::Arc};
 use tokio::task::{JoinError, spawn_blocking};
 use tracing::warn;
 
-pub use self::model::TierName;
 use self::{
     artefact::{Artefact, ArtefactError, EncoderNeeded},
     encoder::{Encoder, EncoderError},
     model::{CheapFeatures, Said},
 };
+pub use self::{conversation::BELONGS_NOWHERE, model::TierName};
 use crate::{
     config::{EncoderConfig, FeatureKind, Guard, RouterConfig},
     decision::Score,
@@ -126,12 +126,21 @@ pub enum RouterError {
     },
 }
 
+/// An encoder's name, with the beginning of what tells it from another of that name.
+fn named(name: &str, fingerprint: &str) -> String {
+    let begin: String = fingerprint.chars().take(FINGERPRINT_TOLD).collect();
+    format!("{name}, {begin}…")
+}
+
+/// Digits of a fingerprint that are told.
+const FINGERPRINT_TOLD: usize = 8;
+
 impl RouterError {
     fn other_encoder(artefact: &Artefact, needed: &EncoderNeeded, encoder: &Encoder) -> Self {
         Self::OtherEncoder {
             router: artefact.id().clone(),
-            trained_with: needed.name.clone(),
-            configured: encoder.name().to_owned(),
+            trained_with: named(&needed.name, &needed.fingerprint),
+            configured: named(encoder.name(), encoder.fingerprint()),
         }
     }
 }

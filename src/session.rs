@@ -12,9 +12,9 @@ pub use memory::Sessions;
 pub use tag::{TAG_KEY_BYTES, TagKey};
 
 use crate::{
-    ids::CategoryId,
+    ids::{CategoryId, OUT_OF_DOMAIN},
     query::Query,
-    router::{Standing, Verdict},
+    router::{BELONGS_NOWHERE, Standing, Verdict},
 };
 
 /// How much of the leaning's odds is left where the ask was read in its conversation: what came before is in the verdict
@@ -22,8 +22,12 @@ use crate::{
 /// without a session, 0.871 at 0.5, 0.862 at 1.
 const ODDS_WITH_CONTEXT: f32 = 0.3;
 
-/// The widest margin: whatever a session was about and however its next ask leans, overwhelming evidence leaves it.
+/// The widest margin: whatever a session was about and however its next ask leans, overwhelming evidence for another topic leaves it.
+/// That an ask belongs nowhere is no such evidence: "now make it faster" does by itself, and surely.
 const MARGIN_MAX: f32 = 0.98;
+
+/// A margin that no lead reaches.
+const NO_LEAD: f32 = 1.01;
 
 /// What a session was last routed to.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,8 +80,10 @@ pub fn stay(held: &Held, verdict: &Verdict, query: &Query) -> Option<Stickiness>
     let best = verdict.scores.first()?;
     let probability = probability(&held.category, verdict);
     let lead = best.probability - probability;
-    let odds = odds(query);
-    let margin = (odds * held.probability).min(MARGIN_MAX);
+    let is_nowhere = best.category.as_str() == OUT_OF_DOMAIN;
+    let odds = odds(query, is_nowhere);
+    let most = if is_nowhere { NO_LEAD } else { MARGIN_MAX };
+    let margin = (odds * held.probability).min(most);
     let confidence = (odds * held.probability + probability) / (odds + 1.0);
     let why = match verdict.standing {
         Standing::Confident if best.category == held.category => Why::Same,
@@ -112,12 +118,14 @@ impl Stickiness {
     }
 }
 
-/// How many times likelier it is that the ask keeps to the session's topic than that it does not.
-fn odds(query: &Query) -> f32 {
+/// How many times likelier it is that the ask keeps to the session's topic than that it does not. One that belongs nowhere by itself leans
+/// more, as it does where it is read in its conversation.
+fn odds(query: &Query, is_nowhere: bool) -> f32 {
     let leaning = query.leaning();
     let odds = leaning / (1.0 - leaning).max(f32::EPSILON);
     match query.context {
         Some(_) => ODDS_WITH_CONTEXT * odds,
+        None if is_nowhere => BELONGS_NOWHERE.exp() * odds,
         None => odds,
     }
 }
@@ -198,6 +206,14 @@ mod tests {
             why(Standing::Confident, &certain, &leaning(1.0)),
             Why::Evidence
         );
+    }
+
+    #[test]
+    fn that_an_ask_surely_belongs_nowhere_by_itself_is_no_evidence_where_it_leans() {
+        let nowhere = [(OUT_OF_DOMAIN, 1.0), ("sql", 0.0)];
+        let of = |by: f32| why(Standing::OutOfDomain, &nowhere, &leaning(by));
+        assert_eq!((of(0.9), of(0.4)), (Why::Margin, Why::Margin));
+        assert_eq!((of(0.2), of(0.0)), (Why::Evidence, Why::Evidence));
     }
 
     #[test]

@@ -214,6 +214,10 @@ fn describe_experts() {
         "Time from an expert's start on a streamed answer to its first token."
     );
     describe_counter!(
+        "coterie_local_prompt_tokens_total",
+        "Tokens of prompts to models in this process, by whether they were read or kept from a prompt before."
+    );
+    describe_counter!(
         "coterie_instruction_total",
         "Questions for which the instruction tier was wanted, by what came of it."
     );

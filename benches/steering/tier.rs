@@ -102,6 +102,7 @@ async fn learn(router: &Router, asker: &Asker, rows: &[Labelled], instruction: &
         when: instruction.when,
         share: SHARE,
         within: WITHIN,
+        within_online: WITHIN,
         concurrent: 1,
         misroute_max: 0.05,
     };

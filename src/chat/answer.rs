@@ -127,6 +127,11 @@ impl Completion {
         self.0.first()?.finish_reason.as_deref()
     }
 
+    /// Whether the first choice ended before its end: at the most tokens that it might have, or at a filter.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self.finish_reason(), Some("length" | "content_filter"))
+    }
+
     /// The tokens, where the expert counted them.
     pub fn usage(&self) -> Option<Usage> {
         self.0.facts().usage

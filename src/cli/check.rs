@@ -136,7 +136,7 @@ fn warnings(config: &Config) -> Vec<String> {
 /// What is wrong with instruction cards. Cards that are not there are missed only where somebody is to read them; those that are
 /// there say what they should whether they are read today or not.
 fn flaws(config: &Config) -> Vec<Flaw> {
-    let mut flaws = writing::flaws(&config.catalogue, &config.experts);
+    let mut flaws = writing::flaws(config);
     let are_read = config.router.instruction.is_some();
     flaws.retain(|flaw| are_read || !matches!(flaw, Flaw::Missing { .. }));
     // Those that are built in were compared when they were.

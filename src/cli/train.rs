@@ -228,6 +228,16 @@ fn tell(manifest: &Manifest, out: &std::path::Path) {
         cascade.figures.ece,
         cascade.cheap_share * 100.0
     ));
+    for routed in &manifest.thresholds {
+        output::line(&format!(
+            "routed      {:.1} % misrouted at most: from {:.3}, which is {:.0} % of the rows ({:.2} % of these misrouted, at most {:.2} %)",
+            routed.misroute_max * 100.0,
+            routed.confidence_min,
+            routed.coverage * 100.0,
+            routed.misrouted * 100.0,
+            routed.misroute_upper95 * 100.0
+        ));
+    }
     for (file, figures) in &training.by_file {
         let tier = |tier: &Option<Figures>| {
             tier.map_or("none".to_owned(), |figures| {

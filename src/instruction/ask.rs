@@ -124,6 +124,11 @@ impl Failure {
         }
     }
 
+    /// Whether the expert answered, whatever its reply is worth.
+    pub(super) fn is_of_a_reply(&self) -> bool {
+        matches!(self, Self::Unusable(_) | Self::Encoder(_))
+    }
+
     /// Whether the expert is at fault, so that it may have to be left alone. A reply that means nothing may be the question's
     /// doing: one client must not take it from the others.
     pub(super) fn is_the_experts(&self) -> bool {
@@ -306,7 +311,13 @@ impl Asker {
             .prices
             .zip(cost.usage)
             .map(|(prices, usage)| prices.cost_usd(usage));
-        Ok(reply::read(self.mode, menu, self.means, &completion)?)
+        let said = reply::read(self.mode, menu, self.means, &completion)?;
+        match said.instruction() {
+            Some(instruction) if reply::repeats(instruction, question) => {
+                Err(Unusable::Repeats.into())
+            }
+            _ => Ok(said),
+        }
     }
 
     /// Compares an instruction with the cards.

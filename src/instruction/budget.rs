@@ -55,6 +55,13 @@ pub(super) struct Pending<'t> {
 }
 
 impl Pending<'_> {
+    /// Gives back what was set aside for a question that was not asked.
+    pub(super) fn cancel(mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            reserved.settle(0.0);
+        }
+    }
+
     /// Puts what a reply cost in the place of what was set aside; what was never sent costs nothing.
     pub(super) fn settle(mut self, heard: &Result<Heard, Failure>, cost: Cost) {
         let Some(reserved) = self.reserved.take() else {

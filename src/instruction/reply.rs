@@ -9,6 +9,12 @@ use crate::{chat::Completion, marks::marked};
 /// The longest description that is taken, in characters: three sentences.
 const DESCRIPTION_MAX: usize = 800;
 
+/// Words of a question that a description may well have in common with it.
+const REPEATED_WORDS_MIN: usize = 4;
+
+/// Words that a description must have beside those of a question that it repeats.
+const ADDED_WORDS_MIN: usize = 5;
+
 /// The share of all probability that letters must have, where an endpoint is asked for one: else it was about to say something
 /// else, and what is left for letters is noise.
 const LETTERS_MIN: f64 = 0.5;
@@ -40,6 +46,15 @@ pub enum Unusable {
     /// What was asked for does not stand between tags, once.
     #[error("the reply is not in the form asked for")]
     Form,
+    /// It ends before its end.
+    #[error("the reply was cut off before its end")]
+    CutOff,
+    /// It is the question, where what the question demands was asked for.
+    #[error("the reply repeats the question instead of saying what it demands")]
+    Repeats,
+    /// A card has too few sentences.
+    #[error("the reply is not two or three sentences")]
+    Short,
     /// It names something that was not offered.
     #[error("the reply names a category that was not offered")]
     NotOffered,
@@ -52,7 +67,7 @@ impl Unusable {
     /// One word for metrics and outcomes.
     pub fn kind(self) -> &'static str {
         match self {
-            Self::Form => "unparsable",
+            Self::Form | Self::CutOff | Self::Repeats | Self::Short => "unparsable",
             Self::NotOffered => "not_offered",
             Self::NoLikelihoods => "no_likelihoods",
         }
@@ -70,14 +85,16 @@ pub fn read(
     completion: &Completion,
 ) -> Result<Said, Unusable> {
     let text = completion.text().unwrap_or_default();
+    // One letter is asked for as one token, and a name of the list is all that a local expert can say.
+    let is_free = mode == Mode::Describe || mode == Mode::Name && means != Means::Local;
+    if is_free && completion.is_cut_off() {
+        return Err(Unusable::CutOff);
+    }
     match mode {
         Mode::Logprob => likelihoods(menu, means, completion).map(Said::Likelihoods),
         Mode::Name => named(menu, &name(means, text)?).map(Said::Named),
         // Its end is where it stops; a local expert is begun for.
         Mode::Describe => {
-            if completion.finish_reason() == Some("length") {
-                return Err(Unusable::Form);
-            }
             let begun = if means == Means::Local {
                 "<instruction>"
             } else {
@@ -91,6 +108,23 @@ pub fn read(
             description(&format!("{begun}{text}{ended}"), "instruction").map(Said::Instruction)
         }
     }
+}
+
+/// Whether a description is little more than the question itself.
+pub(super) fn repeats(description: &str, question: &str) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|letter: char| !letter.is_alphanumeric());
+        words
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect()
+    };
+    let (description, question) = (words(description), words(question));
+    question.len() >= REPEATED_WORDS_MIN
+        && description.len() <= question.len() + ADDED_WORDS_MIN
+        && description
+            .windows(question.len())
+            .any(|run| run == question)
 }
 
 /// The name that a reply gives, as it was asked for it: a local expert says nothing else.
@@ -141,8 +175,10 @@ fn likelihoods(menu: &Menu, means: Means, completion: &Completion) -> Result<Vec
     let tokens = completion.token_choices().ok_or(Unusable::NoLikelihoods)?;
     let first = tokens.first().ok_or(Unusable::NoLikelihoods)?;
     let told = |text: &str| {
+        // "E" and " E" are two tokens and one answer.
         let same = first.among.iter().filter(|(token, _)| token.trim() == text);
-        same.map(|(_, logprob)| *logprob).reduce(f64::max)
+        let mass = same.map(|(_, logprob)| logprob.exp()).reduce(|a, b| a + b);
+        mass.map(f64::ln)
     };
     let texts: Vec<String> = match means {
         Means::Local => menu
@@ -193,12 +229,16 @@ mod tests {
     }
 
     fn said(text: &str) -> Completion {
+        ended(text, FinishReason::Stop)
+    }
+
+    fn ended(text: &str, reason: FinishReason) -> Completion {
         let head = AnswerHead {
             id: "a".into(),
             model: "m".into(),
             created_s: 1,
         };
-        head.completion(text, FinishReason::Stop, Usage::default())
+        head.completion(text, reason, Usage::default())
     }
 
     fn told(among: &[(&str, f64)]) -> Completion {
@@ -242,6 +282,38 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_that_was_cut_off_says_nothing_whatever_stands_in_it() {
+        let of = |mode, means, text| {
+            let completion = ended(text, FinishReason::Length);
+            read(mode, &menu(), means, &completion)
+        };
+        let named = "It should go to <category>law</category> and";
+        assert_eq!(of(Mode::Name, Means::Words, named), Err(Unusable::CutOff));
+        let json = r#"{"category": "law"}"#;
+        assert_eq!(of(Mode::Name, Means::Json, json), Err(Unusable::CutOff));
+        let described = "<instruction>Explain a rule of";
+        assert_eq!(
+            of(Mode::Describe, Means::Words, described),
+            Err(Unusable::CutOff)
+        );
+        assert_eq!(of(Mode::Name, Means::Local, "law"), Ok(Said::Named(0)));
+    }
+
+    #[test]
+    fn a_description_that_is_the_question_is_none() {
+        let question = "How do I tune a violin by ear?";
+        assert!(repeats("How do I tune a violin by ear", question));
+        assert!(repeats(
+            "It demands: how do I tune a violin, by ear!",
+            question
+        ));
+        let said =
+            "Explain how to tune a violin by ear; it takes knowledge of intervals and practice.";
+        assert!(!repeats(said, question));
+        assert!(!repeats("Why not?", "Why not?"), "too few words to tell");
+    }
+
+    #[test]
     fn json_is_read_as_json_and_in_no_other_way() {
         let of = |text| read(Mode::Name, &menu(), Means::Json, &said(text));
         assert_eq!(of(r#"{"category": "law"}"#), Ok(Said::Named(0)));
@@ -258,7 +330,9 @@ mod tests {
 
     #[test]
     fn letters_that_are_not_told_of_are_no_likelier_than_the_least_that_is() {
-        let completion = told(&[(" B", -0.2), ("The", -2.0), ("B", -3.0), ("A", -4.0)]);
+        // Half of the probability is for each way to write a B.
+        let half = -0.2 - 2.0_f64.ln();
+        let completion = told(&[(" B", half), ("B", half), ("The", -2.0), ("A", -4.0)]);
         let Ok(Said::Likelihoods(logprobs)) =
             read(Mode::Logprob, &menu(), Means::Words, &completion)
         else {

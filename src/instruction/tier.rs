@@ -95,7 +95,7 @@ impl Tier {
                 );
             }
         }
-        Ok(Self {
+        let tier = Self {
             seats: Semaphore::new(config.concurrent_max),
             asker,
             blend,
@@ -103,7 +103,20 @@ impl Tier {
             memory: Memory::new(),
             budget: Budget::new(config.usd_per_day_max, 0.0),
             config,
-        })
+        };
+        if tier.blend.is_some() && !tier.is_proven() {
+            warn!(
+                "the instruction tier is asked about no question of a category that the router knows: `coterie instruct fit` found no \
+                 probability from which few enough would be misrouted"
+            );
+        }
+        Ok(tier)
+    }
+
+    /// Whether it is known from which probability on its word counts.
+    pub fn is_proven(&self) -> bool {
+        let blend = self.blend.as_ref();
+        self.config.when == When::Alone || blend.is_some_and(|blend| blend.confidence_min.is_some())
     }
 
     /// The tier of a configuration, where it has one; `experts` has its expert.
@@ -294,8 +307,9 @@ impl Tier {
             return Some(self.alone());
         }
         let blend = self.blend.as_ref()?;
-        let is_asked = kin.is_some() || !terms.is_settled(verdict);
-        is_asked.then_some(blend.weights)
+        // Where nothing was proven its word would change nothing.
+        let could_count = terms.both_min.is_some() && !terms.is_settled(verdict);
+        (kin.is_some() || could_count).then_some(blend.weights)
     }
 
     /// From which cosine on what was said of a question is said of another as well; none where that was not learnt, or each
@@ -354,13 +368,15 @@ impl Tier {
         let Ok(_seat) = self.seats.try_acquire() else {
             return (Err(Failure::Crowded), nothing);
         };
-        if !self.rest.lets_through(tokio::time::Instant::now()) {
-            return (Err(Failure::Resting), nothing);
-        }
         let usd_max = || self.asker.usd_max(question.text, menu);
         let Some(reserved) = self.budget.reserve(tab, usd_max) else {
             return (Err(Failure::OverBudget), nothing);
         };
+        // Last of all: of those that come while it rests one probes, which must not be held up by anything else.
+        if !self.rest.lets_through(tokio::time::Instant::now()) {
+            reserved.cancel();
+            return (Err(Failure::Resting), nothing);
+        }
         let (heard, cost) = self
             .asker
             .ask(question.text, menu, question.encoder, question.deadline)
@@ -368,6 +384,7 @@ impl Tier {
         reserved.settle(&heard, cost);
         match &heard {
             Ok(_) => self.rest.succeeded(),
+            Err(failure) if failure.is_of_a_reply() => self.rest.succeeded(),
             Err(failure) if failure.is_the_experts() => {
                 self.rest.failed(tokio::time::Instant::now());
             }
@@ -378,13 +395,14 @@ impl Tier {
 
     /// Whether a question with these scores would be put to it.
     pub fn wants(&self, router: &Router, scores: &[Score]) -> bool {
-        let Some(best) = scores.first() else {
+        let terms = self.terms(router);
+        let Some(best) = scores.first().filter(|_| terms.both_min.is_some()) else {
             return false;
         };
         match self.config.when {
             When::Alone => true,
             When::Always => self.is_fitted_for(router),
-            When::Unsure | When::Offline => self.terms(router).is_unsure(best.probability),
+            When::Unsure | When::Offline => terms.is_unsure(best.probability),
         }
     }
 

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     catalogue::{self, Card, Catalogue, Made},
-    config::{ExpertConfig, ExpertKind},
+    config::{Config, ExpertConfig, ExpertKind},
+    ids::{CategoryId, ExpertId},
 };
 
 /// The version of the words.
@@ -25,6 +26,12 @@ const QUESTION_MAX: usize = 400;
 /// Tokens of a card.
 pub const CARD_TOKENS_MAX: u32 = 160;
 
+/// Sentences of a card: what the task is, and which skills it takes.
+const SENTENCES_MIN: usize = 2;
+
+/// Letters of a word; what is longer is a sentence of a language that puts no spaces between them.
+const WORD_MAX: usize = 30;
+
 /// How alike two cards may be, as the cosine of the encoder's vectors: beyond it they tell an LLM the same.
 pub const ALIKE_MAX: f32 = 0.9;
 
@@ -36,7 +43,10 @@ pub enum State {
     /// It was made from something else than there is now.
     Stale,
     /// Somebody wrote or changed it by hand: it stays.
-    ByHand,
+    ByHand {
+        /// Whether what it was made from before has changed since.
+        is_older: bool,
+    },
     /// It is as it should be.
     Fresh,
 }
@@ -53,6 +63,13 @@ pub enum Flaw {
     },
     /// It was made from something else than there is now.
     Stale {
+        /// `category` or `expert`.
+        of: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// It was made from something else than there is now, and changed by hand since.
+    OlderByHand {
         /// `category` or `expert`.
         of: &'static str,
         /// Its id.
@@ -79,6 +96,11 @@ impl std::fmt::Display for Flaw {
             Self::Stale { of, id } => write!(
                 f,
                 "the instruction card of the {of} `{id}` is older than what it was made from; `coterie instruct generate` writes it anew"
+            ),
+            Self::OlderByHand { of, id } => write!(
+                f,
+                "what the instruction card of the {of} `{id}` was made from has changed since, and so has the card, by hand; read it \
+                 over and take its `made` away, or have `coterie instruct generate --again` write it"
             ),
             Self::Alike {
                 ids: [a, b],
@@ -129,7 +151,18 @@ pub fn card_of(text: &str, means: Means) -> Result<String, Unusable> {
     } else {
         "</card>"
     };
-    description(&format!("{begun}{text}{ended}"), "card")
+    let card = description(&format!("{begun}{text}{ended}"), "card")?;
+    if sentences(&card) < SENTENCES_MIN {
+        return Err(Unusable::Short);
+    }
+    Ok(card)
+}
+
+fn sentences(text: &str) -> usize {
+    let parts = text.split(['.', '!', '?', ';', '。', '！', '？']);
+    parts
+        .filter(|part| part.split_whitespace().count() > 1 || part.chars().count() > WORD_MAX)
+        .count()
 }
 
 /// A card that was just written in the place of `old`, whose label and gist are a person's.
@@ -156,44 +189,79 @@ pub fn card(
     }
 }
 
-/// What a card is that should have been made `from` this.
-pub fn state(card: Option<&Card>, from: &str) -> State {
+/// What a card is that should have been made `from` one of these.
+pub fn state(card: Option<&Card>, from: &[String]) -> State {
     let Some(card) = card else {
         return State::Missing;
     };
+    let is_older = |made: &Made| !from.contains(&made.from);
     match &card.made {
-        _ if card.is_by_hand() => State::ByHand,
-        Some(made) if made.from != from => State::Stale,
-        _ => State::Fresh,
+        None => State::ByHand { is_older: false },
+        Some(made) if card.is_by_hand() => State::ByHand {
+            is_older: is_older(made),
+        },
+        Some(made) if is_older(made) => State::Stale,
+        Some(_) => State::Fresh,
     }
 }
 
-/// The digest of what an expert's card is made from: the answers of another model would be others.
-pub fn from_expert(expert: &ExpertConfig) -> String {
+/// Examples of the categories that are mapped to an expert, a few of each.
+pub fn mapped_to(config: &Config, expert: &ExpertId) -> Vec<String> {
+    let is_mapped = |category: &CategoryId| {
+        let assigned = config.mapping.assigned(category);
+        assigned.map_or(&config.mapping.default, |assigned| &assigned.expert) == expert
+    };
+    let routes = config.catalogue.routes.iter();
+    let mapped: Vec<_> = routes.filter(|route| is_mapped(&route.category)).collect();
+    let each = QUESTIONS_MAX.div_ceil(mapped.len().max(1));
+    mapped
+        .iter()
+        .flat_map(|route| route.examples.iter().take(each).cloned())
+        .collect()
+}
+
+/// The digest of what an expert's card is made from where questions tell that it answered well: others will come, but the answers of
+/// another model would be others.
+pub fn from_answers(expert: &ExpertConfig) -> String {
     catalogue::digest([model_of(expert).as_str()])
 }
 
+/// The digest of what an expert's card is made from where only the examples of its categories tell.
+pub fn from_examples(expert: &ExpertConfig, examples: &[String]) -> String {
+    let model = model_of(expert);
+    let examples = examples.iter().map(String::as_str);
+    catalogue::digest(std::iter::once(model.as_str()).chain(examples))
+}
+
 /// What is missing or stale, by name.
-pub fn flaws(catalogue: &Catalogue, experts: &[ExpertConfig]) -> Vec<Flaw> {
-    let flaw = |of: &'static str, id: &str, state: State| match state {
-        State::Missing => Some(Flaw::Missing {
-            of,
-            id: id.to_owned(),
-        }),
-        State::Stale => Some(Flaw::Stale {
-            of,
-            id: id.to_owned(),
-        }),
-        State::ByHand | State::Fresh => None,
+pub fn flaws(config: &Config) -> Vec<Flaw> {
+    let made_from = |expert: &ExpertConfig| {
+        let examples = from_examples(expert, &mapped_to(config, &expert.id));
+        (expert.id.clone(), [from_answers(expert), examples])
+    };
+    let experts: Vec<_> = config.experts.iter().map(made_from).collect();
+    flaws_of(&config.catalogue, &experts)
+}
+
+/// The same; `experts` with what their cards may be made from.
+fn flaws_of(catalogue: &Catalogue, experts: &[(ExpertId, [String; 2])]) -> Vec<Flaw> {
+    let flaw = |of: &'static str, id: &str, state: State| {
+        let id = id.to_owned();
+        match state {
+            State::Missing => Some(Flaw::Missing { of, id }),
+            State::Stale => Some(Flaw::Stale { of, id }),
+            State::ByHand { is_older: true } => Some(Flaw::OlderByHand { of, id }),
+            State::ByHand { is_older: false } | State::Fresh => None,
+        }
     };
     let cards = &catalogue.cards;
     let categories = catalogue.routes.iter().filter_map(|route| {
-        let state = state(cards.categories.get(&route.category), &route.digest());
+        let state = state(cards.categories.get(&route.category), &[route.digest()]);
         flaw("category", route.category.as_str(), state)
     });
-    let experts = experts.iter().filter_map(|expert| {
-        let state = state(cards.experts.get(&expert.id), &from_expert(expert));
-        flaw("expert", expert.id.as_str(), state)
+    let experts = experts.iter().filter_map(|(expert, from)| {
+        let state = state(cards.experts.get(expert), from);
+        flaw("expert", expert.as_str(), state)
     });
     categories.chain(experts).collect()
 }
@@ -266,13 +334,19 @@ mod tests {
 
     #[test]
     fn a_card_is_what_was_asked_for_and_nothing_else() {
-        let card = Ok("Explain law.".to_owned());
+        let text = "Explain law. It takes knowledge of statutes.";
+        let card = Ok(text.to_owned());
+        let marked = text.replace(' ', "\n");
+        let of = |text: &str, means| card_of(text, means);
         assert_eq!(
-            card_of("Sure:\n<card>Explain\nlaw.</card>", Means::Words),
+            of(&format!("Sure:\n<card>{marked}</card>"), Means::Words),
             card
         );
-        assert_eq!(card_of("Explain law.", Means::Local), card);
-        assert_eq!(card_of("Explain law.", Means::Words), Err(Unusable::Form));
+        assert_eq!(of(text, Means::Local), card);
+        assert_eq!(of(text, Means::Words), Err(Unusable::Form));
+        for short in ["law", "Explain law.", "Explain law. Well."] {
+            assert_eq!(of(short, Means::Local), Err(Unusable::Short), "{short}");
+        }
     }
 
     #[test]
@@ -283,19 +357,19 @@ mod tests {
             gist: None,
             made,
         };
-        assert_eq!(state(None, "1"), State::Missing);
-        assert_eq!(state(Some(&card("a", None)), "1"), State::ByHand);
+        let state = |card: Option<&Card>| state(card, &["1".to_owned(), "other".to_owned()]);
+        let of = |text: &str, from: &str| state(Some(&card("a", Some(made(from, text)))));
+        assert_eq!(state(None), State::Missing);
+        let by_hand = |is_older| State::ByHand { is_older };
+        assert_eq!(state(Some(&card("a", None))), by_hand(false));
         assert_eq!(
-            state(Some(&card("a", Some(made("1", "a")))), "1"),
-            State::Fresh
+            (of("a", "1"), of("a", "other")),
+            (State::Fresh, State::Fresh)
         );
+        assert_eq!(of("a", "2"), State::Stale);
         assert_eq!(
-            state(Some(&card("a", Some(made("2", "a")))), "1"),
-            State::Stale
-        );
-        assert_eq!(
-            state(Some(&card("a", Some(made("2", "b")))), "1"),
-            State::ByHand
+            (of("b", "1"), of("b", "2")),
+            (by_hand(false), by_hand(true))
         );
     }
 
@@ -317,11 +391,17 @@ mod tests {
             .cards
             .categories
             .insert(CategoryId::new("math"), card(made("older", "a")));
-        let flaws: Vec<String> = flaws(&catalogue, &[]).iter().map(Flaw::to_string).collect();
-        assert_eq!(flaws.len(), 2, "{flaws:?}");
+        let (coder, from) = (ExpertId::new("coder"), ["1".to_owned(), "2".to_owned()]);
+        let by_hand = card(made("3", "b"));
+        catalogue.cards.experts.insert(coder.clone(), by_hand);
+        let flaws = flaws_of(&catalogue, &[(coder, from)]);
+        let told: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
         assert!(
-            flaws[0].contains("`math` is older") && flaws[1].contains("`art` has no"),
-            "{flaws:?}"
+            told[0].contains("`math` is older")
+                && told[1].contains("`art` has no")
+                && told[2].contains("the expert `coder` was made from has changed since"),
+            "{told:?}"
         );
     }
 

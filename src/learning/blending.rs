@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     io,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -32,6 +32,9 @@ use crate::{
 /// Rows that are classified at once.
 const ROWS_AT_ONCE: usize = 32;
 
+/// Failures in a row after which nobody is asked any more: what is paid for is not to be paid for in vain.
+const FAILURES_MAX: usize = 20;
+
 /// Rows whose pairs say how alike two questions must be.
 const PAIRED_MAX: usize = 3_000;
 
@@ -44,6 +47,8 @@ pub struct Options {
     pub share: f64,
     /// How long it may take for one; longer than in a server, since nobody waits.
     pub within: Duration,
+    /// How long a server waits.
+    pub within_online: Duration,
     /// Questions that it is asked about at once.
     pub concurrent: usize,
     /// Share of routed questions that may be misrouted.
@@ -59,6 +64,8 @@ pub struct Blended {
     pub asked: usize,
     /// Of these, what became of those that it said nothing of, by kind.
     pub failed: BTreeMap<&'static str, usize>,
+    /// Of these, those of which it said something, but later than a server waits.
+    pub late: usize,
 }
 
 /// Why nothing was learnt.
@@ -143,12 +150,20 @@ pub async fn learn(
     let is_asked =
         |it: &Classified| options.when == When::Always || confidence(&it.verdict) < below;
     let rows = classified.len();
+    enough(
+        classified.iter().filter(|it| is_asked(it)).count(),
+        rows,
+        options,
+    )?;
+    let near_min = alike(router, &classified).await?;
     let (asked, others): (Vec<Classified>, Vec<Classified>) =
         classified.into_iter().partition(is_asked);
-    enough(asked.len(), rows, options)?;
-    let near_min = alike(router, &asked).await?;
     let count = asked.len();
-    let (rows, failures) = said(router, asker, asked, options).await;
+    let Replies {
+        rows,
+        failures,
+        late,
+    } = replies(router, asker, asked, options).await;
     let mut failed = BTreeMap::new();
     for failure in &failures {
         *failed.entry(failure.kind()).or_default() += 1;
@@ -172,6 +187,7 @@ pub async fn learn(
         blend: Blend::new(of, bounds, fitted),
         asked: count,
         failed,
+        late,
     })
 }
 
@@ -217,7 +233,8 @@ pub fn write(blend: &Blend, path: &Path) -> io::Result<()> {
     files::write_whole(path, text.as_bytes())
 }
 
-/// How alike two questions must be to be about the same, from pairs of those that the LLM is asked about.
+/// How alike two questions must be to be about the same, from pairs of all of them: of those alone that the LLM is asked about there
+/// are hardly ever enough pairs to prove anything.
 async fn alike(router: &Router, rows: &[Classified]) -> Result<Option<f32>, EncoderError> {
     let mut seen = HashSet::new();
     let distinct = rows.iter().filter(|it| seen.insert(&it.row.query.text));
@@ -264,44 +281,59 @@ fn confidence(verdict: &Verdict) -> f32 {
     verdict.scores.first().map_or(0.0, |best| best.probability)
 }
 
-/// What the LLM says of each row, and what failed.
-async fn said(
+/// What the LLM says of rows.
+#[derive(Default)]
+struct Replies {
+    rows: Vec<Row>,
+    failures: Vec<Failure>,
+    /// Rows of which it said something later than a server waits.
+    late: usize,
+}
+
+/// Asks the LLM about each row, until it fails too often in a row.
+async fn replies(
     router: &Router,
     asker: &Asker,
     rows: Vec<Classified>,
     options: &Options,
-) -> (Vec<Row>, Vec<Failure>) {
+) -> Replies {
     let bar = progress::bar(rows.len() as u64, "asking the expert");
-    let replies = stream::iter(rows)
+    let said = stream::iter(rows)
         .map(|it| async move {
             let menu = asker.menu_for(&it.verdict.scores, None);
             let question = it.row.query.likelier_reading();
-            let (heard, _) = asker
-                .ask(
-                    question,
-                    &menu,
-                    router.encoder(),
-                    Deadline::after(options.within),
-                )
-                .await;
-            heard.map(|heard| Row {
+            let (started, deadline) = (Instant::now(), Deadline::after(options.within));
+            let (heard, _) = asker.ask(question, &menu, router.encoder(), deadline).await;
+            let took = started.elapsed();
+            let row = heard.map(|heard| Row {
                 evidence: heard.evidence(&menu),
                 scores: it.verdict.scores,
                 right: it.row.category,
-            })
+            });
+            (row, took)
         })
         .buffered(options.concurrent.max(1))
         .inspect(|_| bar.inc(1));
-    let (mut rows, mut failures) = (Vec::new(), Vec::new());
-    let mut replies = std::pin::pin!(replies);
-    while let Some(reply) = replies.next().await {
-        match reply {
-            Ok(row) => rows.push(row),
-            Err(failure) => failures.push(failure),
+    let (mut replies, mut in_a_row) = (Replies::default(), 0);
+    let mut said = std::pin::pin!(said);
+    while let Some((row, took)) = said.next().await {
+        match row {
+            Ok(row) => {
+                in_a_row = 0;
+                replies.late += usize::from(took > options.within_online);
+                replies.rows.push(row);
+            }
+            Err(failure) => {
+                in_a_row += 1;
+                replies.failures.push(failure);
+            }
+        }
+        if in_a_row == FAILURES_MAX {
+            break;
         }
     }
     bar.finish_and_clear();
-    (rows, failures)
+    replies
 }
 
 #[cfg(test)]
@@ -319,6 +351,7 @@ mod tests {
             when,
             share,
             within: Duration::from_secs(1),
+            within_online: Duration::from_secs(1),
             concurrent: 1,
             misroute_max: 0.05,
         };

@@ -38,6 +38,12 @@ pub enum TeachingError {
         "nothing was learnt of the teacher's word beside the router in force; run `coterie instruct fit` first"
     )]
     NotFitted,
+    /// Its word counts nothing beside this router.
+    #[error(
+        "`coterie instruct fit` found no probability from which few enough of the teacher's words would be wrong, so that it is sure of \
+         nothing; fit it with more labelled questions, or with another expert"
+    )]
+    NothingProven,
     /// It fails again and again.
     #[error("the teacher failed {FAILURES_MAX} times in a row, the last time: {last}")]
     Failing {
@@ -84,6 +90,9 @@ pub async fn label(
 ) -> Result<Taught, TeachingError> {
     if !tier.is_fitted_for(router) {
         return Err(TeachingError::NotFitted);
+    }
+    if !tier.is_proven() {
+        return Err(TeachingError::NothingProven);
     }
     let given_by = tier.given_by();
     let is_wanted = |candidate: &Candidate| tier.wants(router, &candidate.scores);

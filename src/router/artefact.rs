@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::manifest::Unreadable;
 pub use self::manifest::{
-    Cascade, EncoderNeeded, Figures, FileFigures, Manifest, Source, TierReport, Training,
+    Cascade, EncoderNeeded, Figures, FileFigures, Manifest, Routed, Source, TierReport, Training,
 };
 use super::{
     encoder::adapter::Adapter,
@@ -257,7 +257,8 @@ impl Draft<'_> {
             .iter()
             .map(|(name, bytes)| ((*name).to_owned(), hex::encode(Sha256::digest(bytes))));
         self.manifest.files = sums.collect();
-        files.push((MANIFEST_FILE, self.manifest.to_json()));
+        self.manifest.thresholds = Routed::of(self.held_back);
+        files.push((MANIFEST_FILE, self.manifest.seal()));
         let files: Vec<(&str, &[u8])> = files
             .iter()
             .map(|(name, bytes)| (*name, bytes.as_slice()))

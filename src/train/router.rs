@@ -369,7 +369,9 @@ fn describe(
             held_back: 0,
             doubted: 0,
         },
+        thresholds: Vec::new(),
         files: BTreeMap::default(),
+        sha256: String::new(),
     }
 }
 

@@ -48,6 +48,8 @@ impl Trained {
         let path = self.file(MANIFEST_FILE);
         let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         *manifest.pointer_mut(pointer).unwrap() = to;
+        // Whoever edits it on purpose takes the seal off.
+        manifest["sha256"] = "".into();
         fs::write(&path, manifest.to_string()).unwrap();
     }
 
@@ -156,6 +158,16 @@ async fn a_damaged_file_is_named() {
     fs::remove_file(&path).unwrap();
     assert!(trained.refusal().to_string().contains(TENSORS_FILE));
     let manifest = trained.file(MANIFEST_FILE);
+    let text = fs::read_to_string(&manifest).unwrap();
+    // A digit that is another is no mistake of form.
+    for at in text.match_indices("0.").map(|(at, _)| at + 2) {
+        let mut edited = text.clone();
+        let digit = if &text[at..=at] == "1" { "2" } else { "1" };
+        edited.replace_range(at..=at, digit);
+        fs::write(&manifest, edited).unwrap();
+        let told = trained.refusal().to_string();
+        assert!(told.contains("its checksum is another"), "{told}");
+    }
     fs::write(&manifest, "{").unwrap();
     assert!(trained.refusal().to_string().contains(MANIFEST_FILE));
     fs::remove_file(&manifest).unwrap();

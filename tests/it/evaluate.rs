@@ -115,6 +115,25 @@ fn follow_ups_keep_their_topic_and_new_topics_are_seen() {
     );
 }
 
+/// Short plain questions and conversations that somebody wrote who had not seen the router: nothing was chosen by them.
+#[test]
+fn what_people_type_is_understood() {
+    let bench = Bench::new();
+    for (name, rows, text, (right_min, misrouted_max)) in [
+        ("everyday", 232, include_str!("everyday.jsonl"), (0.95, 0.03)),
+        ("talks", 120, include_str!("talks.jsonl"), (0.75, 0.06)),
+    ] {
+        let labels = bench.file("labels.jsonl", text);
+        let output = bench.evaluate(&[&labels], &["--json"]);
+        assert!(output.status.success(), "{}", words(&output.stderr));
+        let evaluation: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(evaluation["rows"], rows);
+        let of = |figure: &str| evaluation[figure].as_f64().unwrap();
+        assert!(of("accuracy") >= right_min, "{name}: {evaluation}");
+        assert!(of("misrouted") <= misrouted_max, "{name}: {evaluation}");
+    }
+}
+
 /// Gibberish, asks without a topic, orders to a device and other languages, written for this test: they must not be routed
 /// to a category with a topic. Nothing was chosen by them.
 #[test]

@@ -89,6 +89,31 @@ async fn a_follow_up_that_is_sent_alone_stays_with_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_nowhere_by_itself_stays_where_it_leans_and_an_order_does_not() {
+    let upstream = Upstream::always(Reply::answer(["SELECT 1"])).await;
+    let coterie = serve(&upstream, "").await;
+    for (ask, category) in [
+        ("now make it faster", "sql"),
+        ("and in French?", "sql"),
+        ("why?", "sql"),
+        ("explain that again", "sql"),
+        ("turn off the lights in the kitchen", "out_of_domain"),
+        ("set a timer for ten minutes", "out_of_domain"),
+        ("play some jazz", "out_of_domain"),
+    ] {
+        asked(in_session(question(&coterie, QUERY), ask)).await;
+        let (found, session) = asked(in_session(question(&coterie, ask), ask)).await;
+        let stayed = if category == "sql" { "stayed" } else { "left" };
+        assert_eq!(
+            (found.as_str(), session.as_deref()),
+            (category, Some(stayed)),
+            "{ask}"
+        );
+    }
+    coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_topic_leaves_the_session_and_takes_it_along() {
     let upstream = Upstream::always(Reply::answer(["yes"])).await;
     let coterie = serve(&upstream, "").await;

@@ -58,6 +58,7 @@ fn take(proposed: &mut Proposed, at: usize, asked: Asked) {
             Ok(named) => return proposed.rename(at, named),
             Err(unusable) => unusable.to_string(),
         },
+        Asked::CutOff => "the reply was cut off before its end".to_owned(),
         Asked::Failed(error) => in_full(&error),
         Asked::Unaffordable => "it was not asked".to_owned(),
     };

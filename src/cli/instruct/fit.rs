@@ -64,6 +64,7 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
         when: instruction.when.online(),
         share: args.share,
         within: asking::UNHURRIED,
+        within_online: instruction.within,
         concurrent: instruction.concurrent_max,
         misroute_max: config.router.misroute_max,
     };
@@ -78,12 +79,22 @@ pub(super) async fn run(args: FitArgs, environment: &Environment) -> Result<(), 
             "blend": learnt.blend,
             "asked": learnt.asked,
             "failed": learnt.failed,
+            "late": learnt.late,
             "pays": pays(&learnt),
             "file": out,
         });
         return output::json(&document).map_err(CliError::failed);
     }
     tell(&learnt);
+    if learnt.late > 0 {
+        output::note(&format!(
+            "warning: {} of {} replies came later than the {} that a server waits; there the router's word stands: write a longer `within`, \
+             or name a quicker expert",
+            learnt.late,
+            learnt.asked,
+            humantime::format_duration(instruction.within)
+        ));
+    }
     output::line(&format!("written     {}", out.display()));
     Ok(())
 }
@@ -119,6 +130,11 @@ fn tell(learnt: &Blended) {
             "remembered  also for questions that are alike (cosine {least:.2})"
         )),
         None => output::line("remembered  for the same question alone"),
+    }
+    if blend.confidence_min.is_none() {
+        output::note(
+            "warning: a server will ask about no question of a category that the router knows, since it could not go by the reply",
+        );
     }
     if !pays(learnt) {
         output::note(

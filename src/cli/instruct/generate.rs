@@ -155,7 +155,7 @@ async fn due(
             questions: route.examples.clone(),
             from: route.digest(),
         };
-        let state = writing::state(card, &it.from);
+        let state = writing::state(card, std::slice::from_ref(&it.from));
         choose(args.again, state, it, &mut due, generated);
     }
     if named.is_some() && due.is_empty() && generated.kept.is_empty() {
@@ -184,16 +184,24 @@ async fn due(
         answered_well(config).await?
     };
     for expert in experts {
-        let from = writing::from_expert(expert);
+        let examples = writing::mapped_to(config, &expert.id);
+        let from = [
+            writing::from_answers(expert),
+            writing::from_examples(expert, &examples),
+        ];
         let state = writing::state(config.catalogue.cards.experts.get(&expert.id), &from);
+        let [from_answers, from_examples] = from;
         let good = answered
             .get(&expert.id)
             .filter(|questions| questions.len() >= QUESTIONS_MIN);
+        let (questions, from) = match good {
+            Some(good) => (good.clone(), from_answers),
+            None => (examples, from_examples),
+        };
+        let owner = Owner::Expert(expert.id.clone());
         let it = Due {
-            owner: Owner::Expert(expert.id.clone()),
-            questions: good
-                .cloned()
-                .unwrap_or_else(|| mapped_to(config, &expert.id)),
+            owner,
+            questions,
             from,
         };
         choose(args.again, state, it, &mut due, generated);
@@ -246,25 +254,6 @@ async fn answered_well(config: &Config) -> Result<BTreeMap<ExpertId, Vec<String>
         .collect())
 }
 
-/// Examples of the categories that are mapped to an expert, a few of each.
-fn mapped_to(config: &Config, expert: &ExpertId) -> Vec<String> {
-    let is_mapped = |category: &CategoryId| {
-        let assigned = config.mapping.assigned(category);
-        assigned.map_or(&config.mapping.default, |assigned| &assigned.expert) == expert
-    };
-    let mapped: Vec<_> = config
-        .catalogue
-        .routes
-        .iter()
-        .filter(|route| is_mapped(&route.category))
-        .collect();
-    let each = writing::QUESTIONS_MAX.div_ceil(mapped.len().max(1));
-    mapped
-        .iter()
-        .flat_map(|route| route.examples.iter().take(each).cloned())
-        .collect()
-}
-
 /// As many as an expert is shown, from all over the list.
 fn spread(texts: Vec<String>) -> Vec<String> {
     let stride = texts.len().div_ceil(writing::QUESTIONS_MAX).max(1);
@@ -315,6 +304,7 @@ fn instruction_of(asked: Asked, means: Means) -> Result<String, String> {
         Asked::Said(words) => {
             writing::card_of(&words, means).map_err(|unusable| unusable.to_string())
         }
+        Asked::CutOff => Err("the reply was cut off before its end".to_owned()),
         Asked::Failed(error) => Err(in_full(&error)),
         Asked::Unaffordable => Err("it was not asked".to_owned()),
     }

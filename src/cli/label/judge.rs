@@ -166,6 +166,12 @@ async fn ask<T>(
                 tally.asked += 1;
                 tally.count(take(about, Some(&words)).await?);
             }
+            // What it would have said in the end nobody knows.
+            Asked::CutOff => {
+                failures = 0;
+                tally.asked += 1;
+                tally.count(take(about, Some("")).await?);
+            }
             Asked::Failed(error) => {
                 tally.failed += 1;
                 tracing::warn!("the judge failed: {}", in_full(&error));

@@ -1,6 +1,6 @@
 //! What a server opens at its start, and `check` looks into.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use super::house::House;
 
@@ -113,4 +113,16 @@ fn a_damaged_blend_is_told_and_none_is_fine() {
         "{found:?}"
     );
     assert_eq!(of("none.json"), [""; 0]);
+}
+
+#[test]
+fn an_expert_of_the_last_tier_has_the_time_that_its_kind_needs() {
+    let house = House::new();
+    let within = |expert: &str| {
+        let text = format!("router: {{ routes: ROUTES, instruction: {{ expert: {expert} }} }}\n");
+        let config = house.config(&text).load();
+        config.unwrap().router.instruction.unwrap().within
+    };
+    assert_eq!(within("gpt"), Duration::from_millis(300));
+    assert_eq!(within("general"), Duration::from_secs(5));
 }

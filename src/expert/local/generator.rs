@@ -40,6 +40,8 @@ pub(super) struct Generator {
     pub(super) read: Vec<u32>,
     /// Beginnings of prompts that come again.
     prefixes: Prefixes,
+    /// Tokens of the last prompt that had been read before.
+    kept_tokens: usize,
 }
 
 /// What a model file turned out to hold.
@@ -98,6 +100,7 @@ impl Generator {
             context_tokens,
             read: Vec::new(),
             prefixes: Prefixes::default(),
+            kept_tokens: 0,
         };
         Ok((generator, card))
     }
@@ -269,13 +272,33 @@ impl Generator {
             None => 0,
         };
         if begun > 0 {
+            self.note_kept(prompt.len());
             return self.read_on(&prompt[begun..], begun, reader);
         }
         let common = self.read.iter().zip(&prompt[..prompt.len() - 1]);
         let common = common.take_while(|(read, token)| read == token).count();
         let position = common - common % CHUNK_TOKENS;
         self.read.truncate(position);
+        self.kept_tokens = position;
+        self.note_kept(prompt.len());
         self.read_on(&prompt[position..], position, reader)
+    }
+
+    /// Counts what of a prompt is read and what was there already.
+    fn note_kept(&self, prompt_tokens: usize) {
+        for (source, tokens) in [
+            ("kept", self.kept_tokens),
+            ("read", prompt_tokens - self.kept_tokens),
+        ] {
+            metrics::counter!("coterie_local_prompt_tokens_total", "source" => source)
+                .increment(tokens as u64);
+        }
+    }
+
+    /// Tokens of the last prompt that had been read before.
+    #[cfg(test)]
+    pub(super) fn kept_tokens(&self) -> usize {
+        self.kept_tokens
     }
 
     /// Reads the beginning of a prompt that others share, or takes it from what was kept; how many tokens it has.
@@ -287,7 +310,9 @@ impl Generator {
         reader: &Reader<'_>,
     ) -> Result<usize, Unfinished> {
         self.read.clear();
+        self.kept_tokens = 0;
         if let Some(tokens) = self.prefixes.recall(key, prompt, &mut self.model)? {
+            self.kept_tokens = tokens;
             return Ok(tokens);
         }
         let (messages, _) = begun_answer(request);

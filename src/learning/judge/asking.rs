@@ -69,6 +69,8 @@ pub struct Question<T> {
 pub enum Asked {
     /// The judge's words.
     Said(String),
+    /// Its words ended before their end.
+    CutOff,
     /// It failed.
     Failed(ExpertError),
     /// It was not asked: it might have cost more than is left.
@@ -135,12 +137,12 @@ impl Judge {
         let failed_usd = try_usd * failed as f64;
         match answered {
             Ok(answered) => {
-                let (words, usage) = heard(answered.answer);
+                let (asked, usage) = heard(answered.answer);
                 let cost_usd = self.prices.zip(usage);
                 // And so may what was not counted.
                 let cost_usd = cost_usd.map_or(try_usd, |(prices, usage)| prices.cost_usd(usage));
                 self.settle(reserved_usd, failed_usd + cost_usd);
-                Asked::Said(words)
+                asked
             }
             Err(error) => {
                 self.settle(reserved_usd, failed_usd);
@@ -185,12 +187,13 @@ fn may_be_paid(attempt: &Attempt) -> bool {
 }
 
 /// A judge is asked for whole answers; a stream says nothing.
-fn heard(answer: Answer) -> (String, Option<Usage>) {
+fn heard(answer: Answer) -> (Asked, Option<Usage>) {
     match answer {
+        Answer::Whole(completion) if completion.is_cut_off() => (Asked::CutOff, completion.usage()),
         Answer::Whole(completion) => {
             let words = completion.text().unwrap_or_default().to_owned();
-            (words, completion.usage())
+            (Asked::Said(words), completion.usage())
         }
-        Answer::Stream(_) => (String::new(), None),
+        Answer::Stream(_) => (Asked::Said(String::new()), None),
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::FORMAT;
 use crate::{
     ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
+    risk,
     router::calibration::{Calibration, Trial},
 };
 
@@ -37,10 +39,52 @@ pub struct Manifest {
     pub full: Option<TierReport>,
     /// When the full tier is asked.
     pub cascade: Cascade,
+    /// What the rows held back promise for some shares of misrouted questions that may be asked for, the strictest first; what they
+    /// cannot promise is left out. The threshold for what is configured is taken from the same rows when the router is opened.
+    #[serde(default)]
+    pub thresholds: Vec<Routed>,
     /// What it was trained from.
     pub training: Training,
     /// SHA-256 of every other file, hexadecimal.
     pub files: BTreeMap<String, String>,
+    /// SHA-256 of this file with zeros in this field's place, hexadecimal; empty in what was written before there was one.
+    #[serde(default)]
+    pub sha256: String,
+}
+
+/// From which confidence on questions are routed, so that few enough are misrouted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Routed {
+    /// Share of the routed questions that may be misrouted.
+    pub misroute_max: f64,
+    /// The confidence.
+    pub confidence_min: f32,
+    /// Share of the rows held back that are routed then.
+    pub coverage: f64,
+    /// Share of these that are misrouted.
+    pub misrouted: f64,
+    /// What that share is at most, with 95 % confidence.
+    pub misroute_upper95: f64,
+}
+
+/// Shares of misrouted questions for which thresholds are told.
+const MISROUTE_TOLD: [f64; 4] = [0.01, 0.02, 0.05, 0.1];
+
+impl Routed {
+    /// The thresholds that rows held back allow for: their confidences, and whether they were right.
+    pub(super) fn of(held_back: &[(f32, bool)]) -> Vec<Self> {
+        let routed = MISROUTE_TOLD.iter().filter_map(|misroute_max| {
+            let found = risk::threshold_for(held_back, *misroute_max, risk::CONFIDENCE_LEVEL)?;
+            Some(Self {
+                misroute_max: *misroute_max,
+                confidence_min: found.confidence_min,
+                coverage: found.coverage,
+                misrouted: found.misrouted,
+                misroute_upper95: found.misroute_upper,
+            })
+        });
+        routed.collect()
+    }
 }
 
 /// A transformer without which the full tier cannot be asked.
@@ -177,11 +221,30 @@ impl Manifest {
         if format != FORMAT {
             return Err(Unreadable::Format(format));
         }
-        serde_json::from_slice(text).map_err(detail)
+        let manifest: Self = serde_json::from_slice(text).map_err(detail)?;
+        let is_whole = manifest.sha256.is_empty()
+            || sealed(&String::from_utf8_lossy(text), &manifest.sha256) == manifest.sha256;
+        if !is_whole {
+            let edited = "it is not what was written: its checksum is another";
+            return Err(Unreadable::Detail(edited.to_owned()));
+        }
+        Ok(manifest)
     }
 
-    pub(super) fn to_json(&self) -> Vec<u8> {
+    /// The file, sealed with its checksum.
+    pub(super) fn seal(&mut self) -> Vec<u8> {
+        self.sha256 = ZEROS.to_owned();
         // Numbers, texts and maps with text keys: there is nothing that JSON could not hold.
-        serde_json::to_vec_pretty(self).unwrap_or_default()
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        self.sha256 = sealed(&text, ZEROS);
+        text.replacen(ZEROS, &self.sha256, 1).into_bytes()
     }
+}
+
+/// What stands in the place of a checksum while it is taken.
+const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The checksum of a manifest that has `sum` in its place.
+fn sealed(text: &str, sum: &str) -> String {
+    hex::encode(Sha256::digest(text.replacen(sum, ZEROS, 1)))
 }

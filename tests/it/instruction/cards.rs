@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{House, catalogue, says, write_routes};
+use super::{House, catalogue, cut_off, says, write_routes};
 use crate::support::coterie::Coterie;
 
 /// Questions that the expert is asked.
@@ -106,6 +106,30 @@ async fn an_expert_that_nobody_has_asked_is_known_by_what_is_mapped_to_it() {
     };
     assert!(is_shown("writing") && !is_shown("math"), "{shown}");
     writing.house.coterie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_card_is_none() {
+    for (reply, why) in [
+        (
+            cut_off("<card>It knows boats. It takes knowledge of"),
+            "the reply was cut off before its end",
+        ),
+        (
+            says("<card>boats</card>"),
+            "the reply is not two or three sentences",
+        ),
+    ] {
+        let house = House::serve(reply, "mode: name, when: offline").await;
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("_cards.yaml");
+        let named = out.display().to_string();
+        let call = ["instruct", "generate", "--expert", "dear", "--out", &named];
+        let refused = house.coterie.run(&call);
+        let errors = String::from_utf8_lossy(&refused.stderr);
+        assert!(errors.contains(why) && !out.exists(), "{errors}");
+        house.coterie.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,9 @@
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use super::{generate, request, smollm2, text, tiny_expert, tiny_generator};
+use super::{
+    super::prefix::DECISIONS, generate, request, smollm2, text, tiny_expert, tiny_generator,
+};
 use crate::expert::{Answer, Call, Expert, ExpertError};
 
 fn among(texts: &[&str]) -> Value {
@@ -111,6 +113,41 @@ fn a_kept_beginning_changes_no_number() {
     assert_eq!(pieces, cold.0);
     let difference = unkeyed.choices[0].logprob - cold.1.choices[0].logprob;
     assert!(difference.abs() < 1e-3, "{difference}");
+}
+
+#[test]
+fn what_is_kept_is_read_once_and_a_question_costs_its_own_tokens() {
+    let mut generator = tiny_generator();
+    let mut asked = |key, question| {
+        let (_, ending) = generate(&mut generator, keyed(key, question)).unwrap();
+        let prompt = usize::try_from(ending.usage.prompt_tokens).unwrap();
+        (generator.kept_tokens(), prompt)
+    };
+    assert_eq!(asked(Some("cards"), "Seven?").0, 0);
+    let (kept, prompt) = asked(Some("cards"), "How many, then?");
+    let own = prompt - kept;
+    assert!(kept > 0 && own < kept, "{kept} of {prompt}");
+    // Another key has its own, and takes nothing from the first.
+    assert_eq!(asked(Some("other"), "Eight?").0, 0);
+    assert_eq!(asked(Some("cards"), "Nine?").0, kept);
+    // A third makes room for itself.
+    assert_eq!(asked(Some("third"), "Ten?").0, 0);
+    assert_eq!(asked(Some("other"), "Eleven?").0, 0);
+}
+
+#[test]
+fn what_decisions_wait_for_is_given_up_last() {
+    let mut generator = tiny_generator();
+    let decision = format!("{}cards", *DECISIONS);
+    let mut kept = |key: &str| {
+        generate(&mut generator, keyed(Some(key), "Seven?")).unwrap();
+        generator.kept_tokens() > 0
+    };
+    assert!(!kept(&decision));
+    for client in ["a", "b", "c"] {
+        assert!(!kept(client));
+    }
+    assert!(kept(&decision), "clients have their own room");
 }
 
 #[test]
