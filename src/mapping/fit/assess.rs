@@ -21,11 +21,14 @@ const RESAMPLES_MIN: usize = 20;
 /// Scores and cells that all resamples together may go through: some seconds.
 const RESAMPLED_MAX: usize = 400_000_000;
 
-/// How many scores' time the assignments of one cell take in a resample.
+/// How many scores' time the assignments of one cell take in a resample, and where sets of experts are searched.
 const SCORES_PER_CELL: usize = 200;
+const SCORES_PER_CELL_OF_SETS: usize = 2_000;
 
-/// Cells up to which every part of the rows chooses its caution anew; of more, hardly one would choose otherwise.
+/// Cells up to which every part of the rows chooses its caution anew, and where sets of experts are searched; of more, hardly one
+/// would choose otherwise.
 const CELLS_CHOSEN_MAX: usize = 20_000;
+const CELLS_CHOSEN_OF_SETS_MAX: usize = 4_000;
 
 /// Standard errors on either side of an estimate that 95 % of estimates lie within.
 const STANDARD_ERRORS_95: f64 = 1.959_963_985;
@@ -82,7 +85,12 @@ impl Bench<'_> {
     ) -> Result<(f64, f64), Infeasible> {
         let cells = self.outcomes.experts().len() * self.outcomes.categories().len();
         let scores: usize = self.outcomes.rows_scored().iter().sum();
-        let dear = scores + cells * SCORES_PER_CELL;
+        let per_cell = if self.frame.limits.limit_experts() {
+            SCORES_PER_CELL_OF_SETS
+        } else {
+            SCORES_PER_CELL
+        };
+        let dear = scores + cells * per_cell;
         let resamples = (RESAMPLED_MAX / dear.max(1)).clamp(RESAMPLES_MIN, RESAMPLES);
         let chosen = chosen_already(self.frame, chosen);
         let resample = |number: usize| {
@@ -150,7 +158,12 @@ pub(in crate::mapping) fn assess(
 
 /// The caution that was chosen on all rows, where there are so many cells that parts of the rows would choose the same.
 pub(in crate::mapping) fn chosen_already(frame: &Frame, chosen: Caution) -> Option<Caution> {
-    (frame.allowed.len() > CELLS_CHOSEN_MAX).then_some(chosen)
+    let chosen_max = if frame.limits.limit_experts() {
+        CELLS_CHOSEN_OF_SETS_MAX
+    } else {
+        CELLS_CHOSEN_MAX
+    };
+    (frame.allowed.len() > chosen_max).then_some(chosen)
 }
 
 impl Held {
