@@ -7,7 +7,7 @@ use super::{
     difficulty::Difficulty,
     folds::{self, OUTER},
     outcomes::Outcomes,
-    plan::{self, Frame, Judged, Plan},
+    plan::{self, Frame, Judged, Plan, Price},
     solve::{Effort, Infeasible},
     tally::Tally,
 };
@@ -64,6 +64,17 @@ pub struct Assessment {
     pub unscored: f64,
 }
 
+/// Standard errors of a fit's worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::mapping) struct StandardErrors {
+    /// Of the mapping's score.
+    pub(in crate::mapping) score: f64,
+    /// Of its gain over the best single expert.
+    pub(in crate::mapping) gain: f64,
+    /// Of that gain, less what the difference in cost counts for.
+    pub(in crate::mapping) worth: f64,
+}
+
 /// Everything that is needed to fit on parts of the rows, again and again.
 pub(in crate::mapping) struct Bench<'o> {
     pub(in crate::mapping) outcomes: &'o Outcomes,
@@ -74,15 +85,15 @@ pub(in crate::mapping) struct Bench<'o> {
 }
 
 impl Bench<'_> {
-    /// Standard errors of the mapping's score and of its gain over the best single expert: the deviation over resamples of
-    /// the rows, in each of which everything is fitted and judged anew (`chosen`: the caution, where cells are very many).
+    /// The deviation over resamples of the rows, in each of which everything is fitted and judged anew (`chosen`: the caution,
+    /// where cells are very many).
     ///
     /// # Errors
     /// No assignment keeps to the limits.
     pub(in crate::mapping) fn standard_errors(
         &self,
         chosen: Caution,
-    ) -> Result<(f64, f64), Infeasible> {
+    ) -> Result<StandardErrors, Infeasible> {
         let cells = self.outcomes.experts().len() * self.outcomes.categories().len();
         let scores: usize = self.outcomes.rows_scored().iter().sum();
         let per_cell = if self.frame.limits.limit_experts() {
@@ -96,20 +107,26 @@ impl Bench<'_> {
         let resample = |number: usize| {
             let draws = folds::draws(self.outcomes, self.seed.wrapping_add(1 + number as u64));
             let tally = Tally::of(self.outcomes, self.difficulties, self.blocks, &draws);
-            let held = assess(&tally, self.frame, chosen)?;
-            Ok((
-                held.mapping.score,
-                held.mapping.score - held.best_single.score,
-            ))
+            assess(&tally, self.frame, chosen)
         };
-        let resampled: Vec<(f64, f64)> = (0..resamples)
+        let resampled: Vec<Assessment> = (0..resamples)
             .into_par_iter()
             .map(resample)
             .collect::<Result<_, _>>()?;
-        Ok((
-            deviation(resampled.iter().map(|(score, _)| *score)),
-            deviation(resampled.iter().map(|(_, gain)| *gain)),
-        ))
+        let over = |of: &dyn Fn(&Assessment) -> f64| deviation(resampled.iter().map(of));
+        Ok(StandardErrors {
+            score: over(&|held| held.mapping.score),
+            gain: over(&|held| held.mapping.score - held.best_single.score),
+            worth: over(&|held| held.worth_over_single(self.frame)),
+        })
+    }
+}
+
+impl Assessment {
+    /// What the mapping has over the best single expert, its cost counted at the frame's price.
+    pub(in crate::mapping) fn worth_over_single(&self, frame: &Frame) -> f64 {
+        let price = frame.price.as_ref();
+        self.mapping.worth(price) - self.best_single.worth(price)
     }
 }
 
@@ -173,6 +190,13 @@ impl Held {
             active_b: judged.active_b(),
             usd: judged.usd(),
         }
+    }
+
+    /// The score less what the cost counts for.
+    fn worth(&self, price: Option<&Price>) -> f64 {
+        price.map_or(self.score, |price| {
+            price.worth(self.score, (self.active_b, self.usd))
+        })
     }
 }
 
