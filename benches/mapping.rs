@@ -152,6 +152,22 @@ impl Truth {
                     ..Limits::default()
                 },
             ),
+            (
+                "100 B resident, 10 B active",
+                Limits {
+                    active_b: Some(10.0),
+                    resident_b: Some(100.0),
+                    ..Limits::default()
+                },
+            ),
+            (
+                "5 experts, 10 B active",
+                Limits {
+                    active_b: Some(10.0),
+                    experts: Some(5),
+                    ..Limits::default()
+                },
+            ),
             ("as asked", *asked),
         ];
         for (name, limits) in cases {

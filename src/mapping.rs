@@ -238,16 +238,8 @@ impl Mapping {
 
     /// Who would answer a short plain question about a category, in order; nobody where the budget is used up.
     pub fn listed(&self, category: Option<&CategoryId>, today: Today) -> Vec<ExpertId> {
-        let wanted = Wanted {
-            category,
-            predicted: &[],
-            prefer: self.config.prefer,
-            demand: &Demand::plain(),
-            today,
-            resting: &[],
-            chance: Chance::None,
-            posteriors: &Posteriors::default(),
-        };
+        let plain = (Demand::plain(), Posteriors::default());
+        let wanted = self.wanted_plainly(category, &plain, today);
         let assigned = self.assigned(category).into_iter();
         let within = |expert: &&ExpertId| self.limit(expert, wanted.demand, today).is_none();
         let order: Vec<ExpertId> = assigned.filter(within).cloned().collect();
@@ -255,6 +247,33 @@ impl Mapping {
             return self.stand_in(&wanted).into_iter().collect();
         }
         order
+    }
+
+    /// Who would be asked before them by the category's cascade, whatever a quality model predicts of the question.
+    pub fn listed_first(&self, category: &CategoryId, today: Today) -> Option<ExpertId> {
+        let order = self.listed(Some(category), today);
+        let plain = (Demand::plain(), Posteriors::default());
+        let wanted = self.wanted_plainly(Some(category), &plain, today);
+        let cascade = self.cascade(&order, &wanted, &[]).ok().flatten();
+        cascade.map(|cascade| cascade.first.clone())
+    }
+
+    fn wanted_plainly<'a>(
+        &self,
+        category: Option<&'a CategoryId>,
+        (demand, posteriors): &'a (Demand, Posteriors),
+        today: Today,
+    ) -> Wanted<'a> {
+        Wanted {
+            category,
+            predicted: &[],
+            prefer: self.config.prefer,
+            demand,
+            today,
+            resting: &[],
+            chance: Chance::None,
+            posteriors,
+        }
     }
 
     /// Whether one of a category's own experts meets the demand and is not left alone, so that its questions need no stand-in.

@@ -35,7 +35,7 @@ enum Mapped {
         mapping: MappingId,
         experts: Vec<ExpertId>,
     },
-    /// A category: who answers it, in order.
+    /// A category: who answers it, in order, a cascade's first expert before the others.
     Category { experts: Vec<ExpertId> },
     /// An expert: the categories that it answers first, and those for which it stands by.
     Expert {
@@ -95,10 +95,14 @@ fn all(state: &ApiState, caller: &Caller) -> Vec<Model> {
         owned_by,
         mapped,
     };
-    let orders: Vec<(&CategoryId, Vec<ExpertId>)> = router
+    let orders: Vec<Order<'_>> = router
         .categories()
         .iter()
-        .map(|category| (category, mapping.listed(Some(category), today)))
+        .map(|category| Order {
+            category,
+            first: mapping.listed_first(category, today),
+            experts: mapping.listed(Some(category), today),
+        })
         .collect();
     let whole = [MODEL_NAME, MODEL_ALIAS].map(|name| {
         let mapped = Mapped::Whole {
@@ -107,11 +111,12 @@ fn all(state: &ApiState, caller: &Caller) -> Vec<Model> {
         };
         model(name, "coterie", mapped)
     });
-    let categories = orders.iter().map(|(category, order)| {
+    let categories = orders.iter().map(|order| {
         let mapped = Mapped::Category {
-            experts: order.clone(),
+            experts: order.asked(),
         };
-        model(&format!("{MODEL_NAME}/{category}"), "coterie", mapped)
+        let name = format!("{MODEL_NAME}/{}", order.category);
+        model(&name, "coterie", mapped)
     });
     let experts = state.app.experts.ids();
     whole
@@ -126,14 +131,34 @@ fn all(state: &ApiState, caller: &Caller) -> Vec<Model> {
         .collect()
 }
 
-/// The categories whose order an expert is in.
-fn of_expert(expert: &ExpertId, orders: &[(&CategoryId, Vec<ExpertId>)]) -> Mapped {
+/// Who is asked about a category.
+struct Order<'o> {
+    category: &'o CategoryId,
+    /// A cascade's first expert, whose answer may be taken.
+    first: Option<ExpertId>,
+    /// The category's own, in order.
+    experts: Vec<ExpertId>,
+}
+
+impl Order<'_> {
+    /// Everyone once, in order.
+    fn asked(&self) -> Vec<ExpertId> {
+        let others = self.experts.iter();
+        let others = others.filter(|expert| self.first.as_ref() != Some(expert));
+        self.first.iter().chain(others).cloned().collect()
+    }
+}
+
+/// The categories whose order an expert is in. A cascade's first expert answers them, and so does the one behind it.
+fn of_expert(expert: &ExpertId, orders: &[Order<'_>]) -> Mapped {
     let (mut categories, mut fallback_of) = (Vec::new(), Vec::new());
-    for (category, order) in orders {
-        match order.iter().position(|asked| asked == expert) {
-            Some(0) => categories.push((*category).clone()),
-            Some(_) => fallback_of.push((*category).clone()),
-            None => {}
+    for order in orders {
+        let category = order.category.clone();
+        let place = order.experts.iter().position(|asked| asked == expert);
+        if order.first.as_ref() == Some(expert) || place == Some(0) {
+            categories.push(category);
+        } else if place.is_some() {
+            fallback_of.push(category);
         }
     }
     Mapped::Expert {

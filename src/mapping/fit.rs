@@ -115,7 +115,7 @@ pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Re
     let named = |infeasible| rules::in_words(infeasible, &frame, outcomes);
     let plan = plan::fit(&tally, &frame, None, Effort::Exact).map_err(named)?;
     rules::check_scores(&plan, &frame, outcomes)?;
-    let assessment = assess::assess(&tally, &frame, None).map_err(named)?;
+    let can_hold_back = folds::can_hold_back(outcomes);
     let bench = Bench {
         outcomes,
         frame: &frame,
@@ -123,17 +123,23 @@ pub fn fit(outcomes: &Outcomes, models: &Models, options: &Options) -> Result<Re
         blocks: &blocks,
         seed: options.seed,
     };
-    let standard_errors = bench.standard_errors(plan.caution).map_err(named)?;
-    let frontier = |cost| frontier::frontier(&tally, &frame, &plan, cost).map_err(named);
+    let judged = || {
+        let assessment = assess::assess(&tally, &frame, None)?;
+        Ok((assessment, bench.standard_errors(plan.caution)?))
+    };
+    let judged = can_hold_back.then(judged).transpose().map_err(named)?;
+    let frontier = |cost| {
+        let frontier = || frontier::frontier(&tally, &frame, &plan, cost).map_err(named);
+        can_hold_back.then(frontier).transpose()
+    };
     let parts = report::Parts {
         outcomes,
         frame: &frame,
         plan: &plan,
         sums: all,
-        assessment,
-        standard_errors,
-        frontier: frontier(Cost::Active)?,
-        frontier_usd: frontier(Cost::Usd)?,
+        judged,
+        frontier: frontier(Cost::Active)?.unwrap_or_default(),
+        frontier_usd: frontier(Cost::Usd)?.unwrap_or_default(),
     };
     Ok(Report::of(parts))
 }

@@ -71,6 +71,12 @@ impl House {
         assert!(!is_seen, "{body}");
     }
 
+    /// What the list of models says of one.
+    async fn listed(&self, model: &str) -> Value {
+        let path = format!("/v1/models/{model}");
+        serde_json::from_str(&self.coterie.read(&path).await).unwrap()
+    }
+
     /// How often the cheap expert, the judge and the strong one were asked.
     fn asked(&self) -> [usize; 3] {
         [&self.cheap, &self.judge, &self.strong].map(|upstream| upstream.requests().len())
@@ -120,6 +126,25 @@ fn assert_spent(outcome: &StoredOutcome, tokens: (i64, i64), usd: f64) {
 fn assert_usd(found: Option<f64>, usd: f64) {
     let found = found.unwrap();
     assert!((found - usd).abs() < 1e-12, "{found}");
+}
+
+#[tokio::test]
+async fn models_list_who_is_asked_first_before_the_categorys_own_expert() {
+    let house = House::serve(
+        [Reply::answer([RIGHT])],
+        vec![Reply::answer(["yes"])],
+        BY_CODE,
+    )
+    .await;
+    let coding = house.listed("coterie/coding").await;
+    assert_eq!(coding["experts"], json!(["cheap", "strong"]));
+    let math = house.listed("coterie/math").await;
+    assert_eq!(math["experts"], json!(["strong"]));
+    let cheap = house.listed("cheap").await;
+    assert_eq!(cheap["categories"], json!(["coding"]));
+    let strong = house.listed("strong").await;
+    let categories = strong["categories"].as_array().unwrap();
+    assert!(categories.contains(&json!("coding")), "{strong}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,6 +130,7 @@ fn a_fit_is_one_document_and_a_file() {
     assert_eq!(fitted["baselines"]["cheapest"]["expert"], "small");
     assert!(fitted["gain_ci95"][0].as_f64().unwrap() > 0.0);
     assert_eq!(fitted["verdict"], "better");
+    assert_eq!(fitted["basis"], "held_back");
     assert!(fitted["frontier"].as_array().unwrap().len() > 1);
     assert!(fitted.get("usd").is_none(), "no prices were given");
     let picture =
@@ -141,6 +142,37 @@ fn a_fit_is_one_document_and_a_file() {
             && yaml.contains("coding: { expert: small, fallbacks: [large] }\n"),
         "{yaml}"
     );
+}
+
+#[test]
+fn too_few_questions_to_hold_some_back_have_no_interval() {
+    let bench = Bench::new();
+    bench.file("models.json", MODELS);
+    let fit = "fit --outcomes fitted.jsonl --models models.json --by category --out mapping.yaml";
+    let fit: Vec<&str> = fit.split(' ').collect();
+    // Twice so many are asked: ten of each kind are twenty.
+    for (rows, is_judged) in [(10, true), (9, false), (1, false)] {
+        bench.outcomes("fitted.jsonl", rows);
+        let fitted = document(&bench.map(&[&fit[..], &["--json"]].concat()));
+        for interval in ["score_ci95", "gain_ci95"] {
+            assert_eq!(fitted[interval].is_array(), is_judged, "{fitted}");
+        }
+        assert_eq!(fitted["verdict"] == "not_judged", !is_judged, "{fitted}");
+        assert_eq!(fitted["basis"] == "fitted_on", !is_judged, "{fitted}");
+        assert_eq!(fitted["frontier"][0].is_object(), is_judged, "{fitted}");
+    }
+    let told = words(&bench.map(&fit).stdout);
+    let yaml = fs::read_to_string(bench.folder.path().join("mapping.yaml")).unwrap();
+    for told in [told, yaml] {
+        let says = |part| told.contains(part);
+        assert!(says("too few questions to hold some back"), "{told}");
+        assert!(says("whether composing pays cannot be told"), "{told}");
+        assert!(!says("confidence"), "{told}");
+    }
+    let refused = bench.map(&[&fit[..], &["--per-question"]].concat());
+    let told = words(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("takes 20 different questions"), "{told}");
 }
 
 #[test]
@@ -286,15 +318,38 @@ impl Bench {
     /// Outcomes of so many sums: the small expert fails those of many numbers, the large one is always right but on every
     /// twentieth.
     fn sums(&self, name: &str, rows: usize) -> PathBuf {
+        self.sums_of(name, rows, |row| {
+            let is_hard = row % 3 == 0;
+            (if is_hard { 14 } else { 2 }, !is_hard, row % 20 != 1)
+        })
+    }
+
+    /// Outcomes of so many sums, the harder the more numbers they have: the small expert fails more and more of them.
+    fn graded(&self, name: &str, rows: usize) -> PathBuf {
+        let luck = |row: usize| row * 7_919 % 1_000;
+        self.sums_of(name, rows, |row| {
+            let level = row % 8;
+            let is_easy_enough = luck(row) < 1_000 - 120 * level;
+            (2 + 2 * level, is_easy_enough, luck(row + 500) < 950)
+        })
+    }
+
+    /// `of`: how many numbers a sum has, and whether the small and the large expert are right.
+    fn sums_of(
+        &self,
+        name: &str,
+        rows: usize,
+        of: impl Fn(usize) -> (usize, bool, bool),
+    ) -> PathBuf {
         let mut lines = String::new();
         for row in 0..rows {
-            let is_hard = row % 3 == 0;
+            let (numbers, small, large) = of(row);
             lines.push_str(&format!(
                 "{{\"id\": \"{name}{row}\", \"prompt\": \"{}\", \"category\": \"math\", \
                  \"scores\": {{\"small\": {}, \"large\": {}}}}}\n",
-                sum(row, if is_hard { 14 } else { 2 }),
-                u8::from(!is_hard),
-                u8::from(row % 20 != 1),
+                sum(row, numbers),
+                u8::from(small),
+                u8::from(large),
             ));
         }
         self.file(name, &lines)
@@ -313,6 +368,7 @@ fn where_it_pays_questions_are_chosen_for_one_by_one() {
     let quality = fitted["mapping"]["quality"].as_str().unwrap();
     assert!(quality.starts_with("mapping.quality-"), "{quality}");
     assert_eq!(fitted["mapping"]["prefer"], "quality");
+    assert_eq!(fitted["basis"], "held_back_fits_as_they_are");
     assert!(fitted["per_question"]["pair"]["apgr"].as_f64() > Some(0.7));
     let asked = &fitted["per_question"]["aims"][0];
     for figure in ["score", "active_b"] {
@@ -322,8 +378,9 @@ fn where_it_pays_questions_are_chosen_for_one_by_one() {
     }
     let score = fitted["score"].as_f64().unwrap();
     let yaml = fs::read_to_string(bench.folder.path().join("mapping.yaml")).unwrap();
-    let told = format!("# score on rows held back: {score:.4} ");
-    assert!(yaml.contains(&told), "{yaml}");
+    let told = format!("# score: {score:.4} (");
+    let caveat = "on rows held back; fits taken as they are; chosen on these rows)";
+    assert!(yaml.contains(&told) && yaml.contains(caveat), "{yaml}");
 
     let evaluate =
         "evaluate --mapping mapping.yaml --outcomes held.jsonl --models models.json --json";
@@ -369,6 +426,31 @@ fn where_it_pays_questions_are_chosen_for_one_by_one() {
         !refused.status.success() && told.contains("checksum"),
         "{told}"
     );
+}
+
+#[test]
+fn what_is_said_of_a_preference_for_less_cost_does_not_contradict_itself() {
+    let bench = Bench::new();
+    bench.graded("fitted.jsonl", 240);
+    bench.file("models.json", MODELS);
+    for word in ["economy", "balanced"] {
+        let fit = "fit --outcomes fitted.jsonl --models models.json --by category --out mapping.yaml --per-question --prefer";
+        let fit = [&fit.split(' ').collect::<Vec<_>>()[..], &[word]].concat();
+        let fitted = document(&bench.map(&[&fit[..], &["--json"]].concat()));
+        assert_eq!(fitted["per_question"]["pays"], true, "{fitted}");
+        assert_eq!(fitted["verdict"], "worth_its_cost", "{fitted}");
+        assert!(fitted["less_cost"]["ci95"][0].as_f64() > Some(0.0));
+        let told = words(&bench.map(&fit).stdout);
+        let yaml = fs::read_to_string(bench.folder.path().join("mapping.yaml")).unwrap();
+        for told in [told, yaml] {
+            assert!(
+                told.contains("composing pays in what it costs: ")
+                    && told.contains("choosing question by question pays: ")
+                    && !told.contains("does not pay"),
+                "{told}"
+            );
+        }
+    }
 }
 
 #[test]

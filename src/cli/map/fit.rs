@@ -185,7 +185,7 @@ fn fitted(
     options: Options,
     per_question: bool,
 ) -> Result<(Report, Option<PerQuestion>), CliError> {
-    let report = fit::fit(outcomes, models, &options).map_err(unfitted)?;
+    let report = fit_by_category(outcomes, models, &options)?;
     if !per_question {
         return Ok((report, None));
     }
@@ -197,8 +197,19 @@ fn fitted(
         price: Some(price.clone()),
         ..options
     };
-    let report = fit::fit(outcomes, models, &priced).map_err(unfitted)?;
+    let report = fit_by_category(outcomes, models, &priced)?;
     Ok((report, Some(per_question)))
+}
+
+fn fit_by_category(
+    outcomes: &Outcomes,
+    models: &Models,
+    options: &Options,
+) -> Result<Report, CliError> {
+    let wait = progress::wait("fitting, and judging the fit on resamples");
+    let fitted = fit::fit(outcomes, models, options);
+    wait.finish_and_clear();
+    fitted.map_err(unfitted)
 }
 
 fn fit_per_question(

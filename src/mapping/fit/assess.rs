@@ -7,7 +7,7 @@ use super::{
     difficulty::Difficulty,
     folds::{self, OUTER},
     outcomes::Outcomes,
-    plan::{self, Frame, Judged, Plan},
+    plan::{self, Frame, Judged, Plan, Price},
     solve::{Effort, Infeasible},
     tally::Tally,
 };
@@ -21,11 +21,14 @@ const RESAMPLES_MIN: usize = 20;
 /// Scores and cells that all resamples together may go through: some seconds.
 const RESAMPLED_MAX: usize = 400_000_000;
 
-/// How many scores' time the assignments of one cell take in a resample.
+/// How many scores' time the assignments of one cell take in a resample, and where sets of experts are searched.
 const SCORES_PER_CELL: usize = 200;
+const SCORES_PER_CELL_OF_SETS: usize = 2_000;
 
-/// Cells up to which every part of the rows chooses its caution anew; of more, hardly one would choose otherwise.
+/// Cells up to which every part of the rows chooses its caution anew, and where sets of experts are searched; of more, hardly one
+/// would choose otherwise.
 const CELLS_CHOSEN_MAX: usize = 20_000;
+const CELLS_CHOSEN_OF_SETS_MAX: usize = 4_000;
 
 /// Standard errors on either side of an estimate that 95 % of estimates lie within.
 const STANDARD_ERRORS_95: f64 = 1.959_963_985;
@@ -61,6 +64,17 @@ pub struct Assessment {
     pub unscored: f64,
 }
 
+/// Standard errors of a fit's worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::mapping) struct StandardErrors {
+    /// Of the mapping's score.
+    pub(in crate::mapping) score: f64,
+    /// Of its gain over the best single expert.
+    pub(in crate::mapping) gain: f64,
+    /// Of that gain, less what the difference in cost counts for.
+    pub(in crate::mapping) worth: f64,
+}
+
 /// Everything that is needed to fit on parts of the rows, again and again.
 pub(in crate::mapping) struct Bench<'o> {
     pub(in crate::mapping) outcomes: &'o Outcomes,
@@ -71,37 +85,48 @@ pub(in crate::mapping) struct Bench<'o> {
 }
 
 impl Bench<'_> {
-    /// Standard errors of the mapping's score and of its gain over the best single expert: the deviation over resamples of
-    /// the rows, in each of which everything is fitted and judged anew (`chosen`: the caution, where cells are very many).
+    /// The deviation over resamples of the rows, in each of which everything is fitted and judged anew (`chosen`: the caution,
+    /// where cells are very many).
     ///
     /// # Errors
     /// No assignment keeps to the limits.
     pub(in crate::mapping) fn standard_errors(
         &self,
         chosen: Caution,
-    ) -> Result<(f64, f64), Infeasible> {
+    ) -> Result<StandardErrors, Infeasible> {
         let cells = self.outcomes.experts().len() * self.outcomes.categories().len();
         let scores: usize = self.outcomes.rows_scored().iter().sum();
-        let dear = scores + cells * SCORES_PER_CELL;
+        let per_cell = if self.frame.limits.limit_experts() {
+            SCORES_PER_CELL_OF_SETS
+        } else {
+            SCORES_PER_CELL
+        };
+        let dear = scores + cells * per_cell;
         let resamples = (RESAMPLED_MAX / dear.max(1)).clamp(RESAMPLES_MIN, RESAMPLES);
         let chosen = chosen_already(self.frame, chosen);
         let resample = |number: usize| {
             let draws = folds::draws(self.outcomes, self.seed.wrapping_add(1 + number as u64));
             let tally = Tally::of(self.outcomes, self.difficulties, self.blocks, &draws);
-            let held = assess(&tally, self.frame, chosen)?;
-            Ok((
-                held.mapping.score,
-                held.mapping.score - held.best_single.score,
-            ))
+            assess(&tally, self.frame, chosen)
         };
-        let resampled: Vec<(f64, f64)> = (0..resamples)
+        let resampled: Vec<Assessment> = (0..resamples)
             .into_par_iter()
             .map(resample)
             .collect::<Result<_, _>>()?;
-        Ok((
-            deviation(resampled.iter().map(|(score, _)| *score)),
-            deviation(resampled.iter().map(|(_, gain)| *gain)),
-        ))
+        let over = |of: &dyn Fn(&Assessment) -> f64| deviation(resampled.iter().map(of));
+        Ok(StandardErrors {
+            score: over(&|held| held.mapping.score),
+            gain: over(&|held| held.mapping.score - held.best_single.score),
+            worth: over(&|held| held.worth_over_single(self.frame)),
+        })
+    }
+}
+
+impl Assessment {
+    /// What the mapping has over the best single expert, its cost counted at the frame's price.
+    pub(in crate::mapping) fn worth_over_single(&self, frame: &Frame) -> f64 {
+        let price = frame.price.as_ref();
+        self.mapping.worth(price) - self.best_single.worth(price)
     }
 }
 
@@ -150,7 +175,12 @@ pub(in crate::mapping) fn assess(
 
 /// The caution that was chosen on all rows, where there are so many cells that parts of the rows would choose the same.
 pub(in crate::mapping) fn chosen_already(frame: &Frame, chosen: Caution) -> Option<Caution> {
-    (frame.allowed.len() > CELLS_CHOSEN_MAX).then_some(chosen)
+    let chosen_max = if frame.limits.limit_experts() {
+        CELLS_CHOSEN_OF_SETS_MAX
+    } else {
+        CELLS_CHOSEN_MAX
+    };
+    (frame.allowed.len() > chosen_max).then_some(chosen)
 }
 
 impl Held {
@@ -160,6 +190,13 @@ impl Held {
             active_b: judged.active_b(),
             usd: judged.usd(),
         }
+    }
+
+    /// The score less what the cost counts for.
+    fn worth(&self, price: Option<&Price>) -> f64 {
+        price.map_or(self.score, |price| {
+            price.worth(self.score, (self.active_b, self.usd))
+        })
     }
 }
 

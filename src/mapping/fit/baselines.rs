@@ -6,12 +6,14 @@ use super::{
     tally::Sums,
 };
 
-/// Score and size of a way to choose experts that nothing is fitted for.
+/// Score and cost of a way to choose experts that nothing is fitted for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::mapping) struct Baseline {
     pub(in crate::mapping) score: f64,
     /// Billions of parameters; infinite where some are not known.
     pub(in crate::mapping) active_b: f64,
+    /// Dollars a question, where any price is known; infinite where some are not.
+    pub(in crate::mapping) usd: Option<f64>,
 }
 
 /// The expert that is cheapest: the smallest, else that of the lowest price; of equally cheap ones the better.
@@ -36,6 +38,7 @@ pub(in crate::mapping) fn single(expert: usize, sums: &Sums, frame: &Frame) -> B
     Baseline {
         score: judged.score(),
         active_b: judged.active_b(),
+        usd: judged.usd(),
     }
 }
 
@@ -47,42 +50,59 @@ pub(in crate::mapping) fn random(sums: &Sums, frame: &Frame) -> Baseline {
         (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
     };
     let params_b = &frame.pool.params_b;
+    let usd = frame.pool.usd.as_ref().map(|usd| {
+        let of_categories = usd
+            .columns()
+            .into_iter()
+            .map(|of_experts| of_experts.mean());
+        weighted(of_categories, frame)
+    });
     Baseline {
         score: weighted((0..frame.pool.weights.len()).map(mean), frame),
         active_b: params_b.iter().sum::<f64>() / params_b.len() as f64,
+        usd,
     }
 }
 
-/// The best of the experts that were tried on each question, of equally good ones the smallest.
+/// The best of the experts that were tried on each question, of equally good ones the smallest, then that of the lowest price.
 pub(in crate::mapping) fn oracle(outcomes: &Outcomes, frame: &Frame) -> Baseline {
-    let mut best = vec![(f64::NEG_INFINITY, f64::INFINITY); outcomes.rows()];
-    for (expert, &params_b) in frame.pool.params_b.iter().enumerate() {
+    let pool = &frame.pool;
+    let usd = |expert: usize, row: usize| {
+        let usd = pool.usd.as_ref();
+        usd.map_or(0.0, |usd| usd[[expert, outcomes.category(row)]])
+    };
+    let mut best = vec![(f64::NEG_INFINITY, f64::INFINITY, f64::INFINITY); outcomes.rows()];
+    for (expert, &params_b) in pool.params_b.iter().enumerate() {
         for (row, score) in outcomes.scores(expert) {
-            let (known, known_b) = best[row];
-            if score > known || score == known && params_b < known_b {
-                best[row] = (score, params_b);
+            let (known, known_b, known_usd) = best[row];
+            let usd = usd(expert, row);
+            if score > known || score == known && (params_b, usd) < (known_b, known_usd) {
+                best[row] = (score, params_b, usd);
             }
         }
     }
-    let mut sums = vec![(0.0, 0.0, 0.0); frame.pool.weights.len()];
-    for (row, (score, params_b)) in best
+    let mut sums = vec![[0.0; 4]; pool.weights.len()];
+    for (row, (score, params_b, usd)) in best
         .iter()
         .enumerate()
-        .filter(|(_, (score, _))| score.is_finite())
+        .filter(|(_, (score, ..))| score.is_finite())
     {
-        let (rows, scores, sizes) = &mut sums[outcomes.category(row)];
-        (*rows, *scores, *sizes) = (*rows + 1.0, *scores + score, *sizes + params_b);
+        let sums = &mut sums[outcomes.category(row)];
+        for (sum, of_row) in sums.iter_mut().zip([1.0, *score, *params_b, *usd]) {
+            *sum += of_row;
+        }
     }
-    let mean = |rows: f64, sum: f64| (rows > 0.0).then(|| sum / rows);
+    let mean = |of: usize| {
+        let means = sums.iter();
+        weighted(
+            means.map(|sums| (sums[0] > 0.0).then(|| sums[of] / sums[0])),
+            frame,
+        )
+    };
     Baseline {
-        score: weighted(
-            sums.iter().map(|(rows, scores, _)| mean(*rows, *scores)),
-            frame,
-        ),
-        active_b: weighted(
-            sums.iter().map(|(rows, _, sizes)| mean(*rows, *sizes)),
-            frame,
-        ),
+        score: mean(1),
+        active_b: mean(2),
+        usd: pool.usd.as_ref().map(|_| mean(3)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which rows are held back together, and which are drawn in a resample. Both depend on the question alone, so that the same
 //! question never stands on both sides of a split.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
@@ -16,8 +16,22 @@ pub const INNER: usize = 4;
 /// Parts that rows are dealt into: an outer and an inner one each.
 pub(in crate::mapping) const BLOCKS: usize = OUTER * INNER;
 
+/// Different questions that it takes to hold some back: with fewer, a part that is held back within the rest has none.
+pub const QUESTIONS_MIN: usize = BLOCKS;
+
 /// Draws of one question in a resample that are told apart; one in 10⁷ is drawn more often.
 const DRAWS_MAX: u8 = 10;
+
+/// Whether every part of the rows holds some questions and leaves some.
+pub(in crate::mapping) fn can_hold_back(outcomes: &Outcomes) -> bool {
+    questions(outcomes) >= QUESTIONS_MIN
+}
+
+/// How many different questions there are.
+pub(in crate::mapping) fn questions(outcomes: &Outcomes) -> usize {
+    let questions = (0..outcomes.rows()).map(|row| outcomes.question(row));
+    questions.collect::<HashSet<u64>>().len()
+}
 
 /// The outer part of a block.
 pub(in crate::mapping) fn outer(block: usize) -> usize {

@@ -163,6 +163,17 @@ fn plan(
     })
 }
 
+impl Price {
+    /// A score less what the cost counts for: billions of active parameters, or dollars a question.
+    pub(in crate::mapping) fn worth(&self, score: f64, (active_b, usd): (f64, Option<f64>)) -> f64 {
+        let cost = match self.costs.unit {
+            CostUnit::ParamsB => active_b,
+            CostUnit::Usd => usd.unwrap_or_default(),
+        };
+        score - self.lambda * cost
+    }
+}
+
 impl Frame {
     /// A frame without limits or rules.
     pub fn free(pool: Pool) -> Self {
@@ -282,14 +293,10 @@ impl<'f> Judged<'f> {
 
     /// The score less what the cost counts for.
     fn worth(&self) -> f64 {
-        let paid = self.frame.price.as_ref().map_or(0.0, |price| {
-            let cost = match price.costs.unit {
-                CostUnit::ParamsB => self.active_b(),
-                CostUnit::Usd => self.usd().unwrap_or_default(),
-            };
-            price.lambda * cost
-        });
-        self.score() - paid
+        let price = self.frame.price.as_ref();
+        price.map_or(self.score(), |price| {
+            price.worth(self.score(), (self.active_b(), self.usd()))
+        })
     }
 
     pub(in crate::mapping) fn active_b(&self) -> f64 {

@@ -5,7 +5,7 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use super::report::{Figures, FrontierPoint, Report};
+use super::report::{BaselineReport, Figures, FrontierPoint, Report};
 use crate::{
     mapping::quality::prefer::CostUnit,
     plot::{
@@ -32,22 +32,12 @@ struct Mark {
 /// # Errors
 /// The picture cannot be drawn.
 pub fn active(report: &Report) -> Result<Option<String>, PlotError> {
-    let baselines = report.baselines.named().into_iter();
-    let baselines = baselines.filter_map(|(name, baseline)| {
-        let name = match &baseline.expert {
-            Some(expert) => format!("{name}: {expert}"),
-            None => name.to_owned(),
-        };
-        let at = (baseline.active_b?, baseline.score);
-        let colour = GREEN;
-        Some(Mark { name, at, colour })
-    });
     let picture = Picture {
         x: "billions of active parameters",
         by_category: points(&report.frontier, |point| point.active_b),
         per_question: per_question(report, CostUnit::ParamsB),
         marks: mappings(report, |figures| figures.active_b)
-            .chain(baselines)
+            .chain(baselines(report, |baseline| baseline.active_b))
             .collect(),
     };
     picture.drawn()
@@ -62,7 +52,9 @@ pub fn usd(report: &Report) -> Result<Option<String>, PlotError> {
         x: "dollars a question",
         by_category: points(&report.frontier_usd, |point| point.usd),
         per_question: per_question(report, CostUnit::Usd),
-        marks: mappings(report, |figures| figures.usd).collect(),
+        marks: mappings(report, |figures| figures.usd)
+            .chain(baselines(report, |baseline| baseline.usd))
+            .collect(),
     };
     picture.drawn()
 }
@@ -86,6 +78,23 @@ fn per_question(report: &Report, unit: CostUnit) -> Vec<(f64, f64)> {
         .iter()
         .map(|point| (point.cost, point.score))
         .collect()
+}
+
+/// What the mapping is held against, where its cost is known.
+fn baselines(
+    report: &Report,
+    cost: impl Fn(&BaselineReport) -> Option<f64>,
+) -> impl Iterator<Item = Mark> {
+    let baselines = report.baselines.named().into_iter();
+    baselines.filter_map(move |(name, baseline)| {
+        let name = match &baseline.expert {
+            Some(expert) => format!("{name}: {expert}"),
+            None => name.to_owned(),
+        };
+        let at = (cost(baseline)?, baseline.score);
+        let colour = GREEN;
+        Some(Mark { name, at, colour })
+    })
 }
 
 /// The mapping as it is written, and by categories alone where something chooses question by question.
@@ -125,7 +134,7 @@ impl Picture {
             let caption = if self.per_question.is_empty() {
                 "What a budget buys"
             } else {
-                "What a budget buys: by category (blue), question by question (orange)"
+                "By category (blue); question by question, λ with hindsight (orange)"
             };
             let mut chart = axes(area, caption, ranges)?;
             describe(&mut chart, self.x, "score on rows held back")?;

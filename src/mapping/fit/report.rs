@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, mem};
 use serde::Serialize;
 
 use super::{
-    assess::{Assessment, Estimate, Held},
+    assess::{Assessment, Estimate, StandardErrors},
     baselines::{self, Baseline},
     frontier::Point,
     outcomes::Outcomes,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     ids::{CategoryId, ExpertId},
-    mapping::quality::worth::Worth,
+    mapping::quality::{prefer::CostUnit, worth::Worth},
 };
 
 /// A fitted mapping and what it is worth.
@@ -63,10 +63,12 @@ pub struct Report {
 /// What a way of choosing experts scores and takes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
-    /// Weighted mean score on rows that were held back from the fit (nested cross-validation).
+    /// Weighted mean score on rows that were held back from the fit (nested cross-validation), where some could be.
     pub score: f64,
-    /// What that lies between with 95 % confidence.
-    pub score_ci95: [f64; 2],
+    /// What that lies between with 95 % confidence; none where no rows could be held back.
+    pub score_ci95: Option<[f64; 2]>,
+    /// Which rows the score and the gain are of, and what the intervals take as given.
+    pub basis: Basis,
     /// Billions of parameters of the expert that answers, weighted; none where a size is not known.
     pub active_b: Option<f64>,
     /// Billions of parameters of all experts that are used.
@@ -76,10 +78,36 @@ pub struct Figures {
     pub usd: Option<f64>,
     /// Score over the best single expert, on rows held back from the choice of either.
     pub gain_over_best_single: f64,
-    /// What that lies between with 95 % confidence.
-    pub gain_ci95: [f64; 2],
+    /// What that lies between with 95 % confidence; none where no rows could be held back.
+    pub gain_ci95: Option<[f64; 2]>,
+    /// What that gain comes to, where a preference gives up score for cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub less_cost: Option<LessCost>,
     /// Whether composing pays.
     pub verdict: Verdict,
+}
+
+/// Which rows figures are of, and what their intervals take as given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// Rows held back; in each resample everything is fitted and judged anew.
+    HeldBack,
+    /// Rows held back, but the fits are taken as they are, and that they are used was decided on these very rows.
+    HeldBackFitsAsTheyAre,
+    /// The rows that it was fitted on, since they are too few to hold some back: too good to be true of others.
+    FittedOn,
+}
+
+/// A gain over the best single expert, less what more is spent for it at λ.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LessCost {
+    /// What λ is a price of.
+    pub cost_unit: CostUnit,
+    /// The gain less λ · the difference in cost, on the scores' own scale.
+    pub worth: f64,
+    /// What that lies between with 95 % confidence.
+    pub ci95: [f64; 2],
 }
 
 /// What a mapping is held against.
@@ -117,6 +145,9 @@ pub struct BaselineReport {
     pub score: f64,
     /// Billions of active parameters.
     pub active_b: Option<f64>,
+    /// Dollars a question, where prices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
 }
 
 /// One category.
@@ -162,8 +193,12 @@ pub enum Verdict {
     Better,
     /// It scores no worse for all that the rows tell, with fewer active parameters.
     Cheaper,
+    /// A preference gives up score for cost, and what it saves is worth more than that, beyond what chance explains.
+    WorthItsCost,
     /// Neither.
     DoesNotPay,
+    /// No rows could be held back to tell.
+    NotJudged,
 }
 
 /// What a report is made of.
@@ -172,8 +207,8 @@ pub(super) struct Parts<'p> {
     pub(super) frame: &'p Frame,
     pub(super) plan: &'p Plan,
     pub(super) sums: &'p Sums,
-    pub(super) assessment: Assessment,
-    pub(super) standard_errors: (f64, f64),
+    /// What it is worth on rows held back; none where they are too few.
+    pub(super) judged: Option<(Assessment, StandardErrors)>,
     pub(super) frontier: Vec<Point>,
     pub(super) frontier_usd: Vec<Point>,
 }
@@ -185,29 +220,13 @@ impl Report {
             frame,
             plan,
             sums,
-            assessment,
             ..
         } = &parts;
-        let expert_of = &plan.assignment.expert_of;
-        let problem = frame.problem(plan.scores.clone());
         let mut fitted = Judged::new(frame);
-        fitted.add(expert_of, sums);
-        let (score_error, gain_error) = parts.standard_errors;
-        let Held {
-            score, active_b, ..
-        } = assessment.mapping;
-        let single = assessment.best_single;
-        let gain = Estimate::new(score - single.score, gain_error);
-        let figures = Figures {
-            score,
-            score_ci95: Estimate::new(score, score_error).ci95,
-            active_b: known(problem.active_b(expert_of)),
-            resident_b: known(problem.resident_b(expert_of)),
-            usd: fitted.usd().and_then(known),
-            gain_over_best_single: gain.value,
-            gain_ci95: gain.ci95,
-            verdict: Verdict::of(&gain, active_b, single.active_b),
-        };
+        fitted.add(&plan.assignment.expert_of, sums);
+        let figures = parts.figures(&fitted);
+        let judged = parts.judged.as_ref();
+        let unscored = judged.map_or(fitted.unscored(), |(held, _)| held.unscored);
         let names = (outcomes.experts(), outcomes.categories());
         Self {
             mapping: Written::of(plan, frame, names),
@@ -221,7 +240,7 @@ impl Report {
             frontier: parts.frontier.iter().map(FrontierPoint::of).collect(),
             frontier_usd: parts.frontier_usd.iter().map(FrontierPoint::of).collect(),
             missing: outcomes.missing(),
-            unscored: assessment.unscored,
+            unscored,
             optimality_gap: plan.assignment.gap,
             caution: known(plan.caution.0),
             per_question: None,
@@ -246,13 +265,71 @@ impl Report {
 }
 
 impl Parts<'_> {
+    /// On rows held back, or on those that it was fitted on where they are too few. `fitted`: the mapping on all rows.
+    fn figures(&self, fitted: &Judged<'_>) -> Figures {
+        let Self { frame, plan, .. } = self;
+        let expert_of = &plan.assignment.expert_of;
+        let problem = frame.problem(plan.scores.clone());
+        let unjudged = Figures {
+            score: fitted.score(),
+            score_ci95: None,
+            basis: Basis::FittedOn,
+            active_b: known(problem.active_b(expert_of)),
+            resident_b: known(problem.resident_b(expert_of)),
+            usd: fitted.usd().and_then(known),
+            gain_over_best_single: fitted.score() - self.best_single().score,
+            gain_ci95: None,
+            less_cost: None,
+            verdict: Verdict::NotJudged,
+        };
+        let Some((held, errors)) = &self.judged else {
+            return unjudged;
+        };
+        let score = Estimate::new(held.mapping.score, errors.score);
+        let gain = self.gain(held, errors);
+        Figures {
+            score: score.value,
+            score_ci95: Some(score.ci95),
+            basis: Basis::HeldBack,
+            gain_over_best_single: gain.gain.value,
+            gain_ci95: Some(gain.gain.ci95),
+            less_cost: gain.less_cost,
+            verdict: gain.verdict(),
+            ..unjudged
+        }
+    }
+
+    fn gain(&self, held: &Assessment, errors: &StandardErrors) -> Gain {
+        let (mapping, single) = (held.mapping, held.best_single);
+        let worth = Estimate::new(held.worth_over_single(self.frame), errors.worth);
+        let price = self.frame.price.as_ref();
+        let price = price.filter(|price| price.lambda > 0.0);
+        Gain {
+            gain: Estimate::new(mapping.score - single.score, errors.gain),
+            less_cost: price.map(|price| LessCost::new(price.costs.unit, &worth)),
+            active_b: mapping.active_b,
+            single_active_b: single.active_b,
+        }
+    }
+
+    /// The best single expert, chosen on rows held back from its score where there are some.
+    fn best_single(&self) -> Baseline {
+        match &self.judged {
+            Some((held, _)) => Baseline {
+                score: held.best_single.score,
+                active_b: held.best_single.active_b,
+                usd: held.best_single.usd,
+            },
+            None => baselines::single(self.plan.best_single, self.sums, self.frame),
+        }
+    }
+
     fn baselines(&self) -> Baselines {
         let Self {
             outcomes,
             frame,
             plan,
             sums,
-            assessment,
             ..
         } = self;
         let level: Vec<f64> = plan
@@ -265,15 +342,8 @@ impl Parts<'_> {
         let report = |expert: Option<usize>, baseline: Baseline| {
             BaselineReport::of(expert.map(|e| outcomes.experts()[e].clone()), &baseline)
         };
-        let held = assessment.best_single;
         Baselines {
-            best_single: report(
-                Some(plan.best_single),
-                Baseline {
-                    score: held.score,
-                    active_b: held.active_b,
-                },
-            ),
+            best_single: report(Some(plan.best_single), self.best_single()),
             cheapest: report(Some(cheapest), baselines::single(cheapest, sums, frame)),
             random: report(None, baselines::random(sums, frame)),
             oracle: report(None, baselines::oracle(outcomes, frame)),
@@ -314,6 +384,7 @@ impl BaselineReport {
             expert,
             score: baseline.score,
             active_b: known(baseline.active_b),
+            usd: baseline.usd.and_then(known),
         }
     }
 }
@@ -331,17 +402,40 @@ impl FrontierPoint {
     }
 }
 
-impl Verdict {
-    pub(in crate::mapping) fn of(gain: &Estimate, active_b: f64, single_active_b: f64) -> Self {
-        if gain.ci95[0] > 0.0 {
-            Self::Better
-        } else if gain.ci95[1] >= 0.0
-            && gain.value > -LOSS_MAX
-            && active_b < single_active_b * CHEAPER_SHARE
-        {
-            Self::Cheaper
-        } else {
-            Self::DoesNotPay
+/// What a composition has over the best single expert.
+pub(in crate::mapping) struct Gain {
+    pub(in crate::mapping) gain: Estimate,
+    pub(in crate::mapping) less_cost: Option<LessCost>,
+    /// Billions of active parameters, infinite where they are not known.
+    pub(in crate::mapping) active_b: f64,
+    /// The same of the best single expert.
+    pub(in crate::mapping) single_active_b: f64,
+}
+
+impl LessCost {
+    pub(in crate::mapping) fn new(cost_unit: CostUnit, worth: &Estimate) -> Self {
+        Self {
+            cost_unit,
+            worth: worth.value,
+            ci95: worth.ci95,
+        }
+    }
+}
+
+impl Gain {
+    /// Where a preference gives up score for cost, a loss of score is no loss if what is saved is worth more, and a gain is
+    /// none if it costs more than that is worth.
+    pub(in crate::mapping) fn verdict(&self) -> Verdict {
+        let is_better = self.gain.ci95[0] > 0.0;
+        let as_good = self.gain.ci95[1] >= 0.0 && self.gain.value > -LOSS_MAX;
+        match self.less_cost {
+            Some(less_cost) if less_cost.ci95[0] <= 0.0 => Verdict::DoesNotPay,
+            _ if is_better => Verdict::Better,
+            Some(_) => Verdict::WorthItsCost,
+            None if as_good && self.active_b < self.single_active_b * CHEAPER_SHARE => {
+                Verdict::Cheaper
+            }
+            None => Verdict::DoesNotPay,
         }
     }
 }

@@ -48,6 +48,13 @@ pub struct Limits {
     pub experts: Option<usize>,
 }
 
+impl Limits {
+    /// Whether the set of experts is limited, so that sets are searched.
+    pub(in crate::mapping) fn limit_experts(&self) -> bool {
+        self.resident_b.is_some() || self.experts.is_some()
+    }
+}
+
 /// How near the optimum an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
@@ -55,6 +62,39 @@ pub enum Effort {
     Exact,
     /// As good as the optimum for all that rows can tell.
     Near,
+}
+
+/// What an answer may still cost.
+#[derive(Clone, Copy, Debug)]
+struct Work {
+    effort: Effort,
+    /// Nodes that integer programs may look at, whatever the sets of experts are that they are solved for.
+    program_nodes: u64,
+}
+
+/// What integer programs may look at for an optimum, in nodes times categories: a second or two. Only where categories are all
+/// alike is it not enough.
+const PROGRAM_WORK_MAX: u64 = 2_000_000;
+
+/// The same for an answer near it, which they serve only to find where nothing else fits.
+const NEAR_PROGRAM_WORK_MAX: u64 = 100_000;
+
+impl Work {
+    fn new(problem: &Problem, effort: Effort) -> Self {
+        let categories = problem.weights.len().max(1) as u64;
+        let work_max = match effort {
+            Effort::Exact => PROGRAM_WORK_MAX,
+            Effort::Near => NEAR_PROGRAM_WORK_MAX,
+        };
+        Self {
+            effort,
+            program_nodes: work_max / categories,
+        }
+    }
+
+    fn gap_max(&self) -> f64 {
+        self.effort.gap_max()
+    }
 }
 
 /// An expert for each category.
@@ -88,11 +128,12 @@ pub fn solve(problem: &Problem, effort: Effort) -> Result<Assignment, Infeasible
 fn best(problem: &Problem, effort: Effort, known: Option<&[usize]>) -> Option<Assignment> {
     let pairs = Pairs::of(problem);
     let every: Vec<usize> = (0..problem.params_b.len()).collect();
-    let relaxed = knapsack::solve(&pairs, &every, f64::NEG_INFINITY, effort)?;
+    let mut work = Work::new(problem, effort);
+    let relaxed = knapsack::solve(&pairs, &every, f64::NEG_INFINITY, &mut work)?;
     if problem.keeps_experts(&relaxed.expert_of) {
         return Some(relaxed.assignment());
     }
-    experts::solve(problem, &pairs, effort, known)
+    experts::solve(problem, &pairs, work, known)
 }
 
 impl Effort {

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{
     amount::told,
-    report::{Baselines, Figures, FrontierPoint, Report, Verdict},
+    folds::QUESTIONS_MIN,
+    report::{BaselineReport, Baselines, Basis, Figures, FrontierPoint, LessCost, Report, Verdict},
 };
-use crate::{ids::ExpertId, mapping::evaluate::Evaluation};
+use crate::{
+    ids::ExpertId,
+    mapping::{evaluate::Evaluation, quality::prefer::CostUnit},
+};
 
 /// Distance from the optimum that is told.
 const GAP_TOLD: f64 = 1e-5;
@@ -16,11 +20,16 @@ const CATEGORIES_SHOWN: usize = 40;
 
 /// The whole report; each section ends with an empty line.
 pub(super) fn of(report: &Report) -> String {
+    let of_what = match report.per_question {
+        Some(_) => " of categories alone",
+        None => "",
+    };
+    let along = |cost| format!("frontier{of_what}: score against {cost}");
     let sections = [
         summary(report),
         categories(report),
-        frontier("score against active parameters", &report.frontier),
-        frontier("score against dollars a question", &report.frontier_usd),
+        frontier(&along("active parameters"), &report.frontier),
+        frontier(&along("dollars a question"), &report.frontier_usd),
         vec![verdict(report)],
     ];
     sections
@@ -39,36 +48,115 @@ pub(super) fn verdict(report: &Report) -> String {
         .as_ref()
         .map_or("the best single expert", |expert| expert.as_str());
     let figures = &report.figures;
-    let [low, high] = figures.gain_ci95;
-    let gain = format!(
-        "{:+.4} over `{name}` alone (95 % confidence {low:+.4} to {high:+.4})",
-        figures.gain_over_best_single
-    );
+    let gain = figures.gain_ci95.map_or_else(String::new, |[low, high]| {
+        format!(
+            "{:+.4} over `{name}` alone (95 % confidence {low:+.4} to {high:+.4}{})",
+            figures.gain_over_best_single,
+            figures.basis.caveat()
+        )
+    });
+    let worth = less_cost(figures);
     match figures.verdict {
-        Verdict::Better => format!("composing pays: {gain}"),
+        Verdict::Better => format!("composing pays: {gain}{worth}"),
         Verdict::Cheaper => format!(
-            "composing pays in cost, not in score: {gain}, with {} instead of {} billion active parameters",
-            size(figures.active_b),
-            size(single.active_b)
+            "composing pays in cost, not in score: {gain}, {}",
+            instead(figures, single)
+        ),
+        Verdict::WorthItsCost => format!(
+            "composing pays in what it costs: {gain}, {}{worth}",
+            instead(figures, single)
         ),
         Verdict::DoesNotPay => format!(
-            "composing does not pay here: {gain}. The rows do not show that it beats serving `{name}` for everything"
+            "composing does not pay here: {gain}{worth}. The rows do not show that it beats serving `{name}` for everything{}",
+            kept(report)
         ),
+        Verdict::NotJudged => format!(
+            "whether composing pays cannot be told: to hold rows back takes {QUESTIONS_MIN} different questions at least"
+        ),
+    }
+}
+
+impl Figures {
+    /// What the score lies between, and which rows it is of.
+    pub(crate) fn confidence(&self) -> String {
+        let Some([low, high]) = self.score_ci95 else {
+            return "on the rows that it was fitted on: too few questions to hold some back"
+                .to_owned();
+        };
+        format!(
+            "{low:.4} to {high:.4} with 95 % confidence, on rows held back{}",
+            self.basis.caveat()
+        )
+    }
+}
+
+impl Basis {
+    /// What intervals leave out.
+    fn caveat(self) -> &'static str {
+        match self {
+            Self::HeldBackFitsAsTheyAre => CAVEAT,
+            Self::HeldBack | Self::FittedOn => "",
+        }
+    }
+}
+
+/// What the intervals of a second stage leave out.
+pub(in crate::mapping) const CAVEAT: &str = "; fits taken as they are; chosen on these rows";
+
+/// What a gain is worth with its cost counted, where a preference does that.
+fn less_cost(figures: &Figures) -> String {
+    let Some(LessCost {
+        worth,
+        ci95: [low, high],
+        ..
+    }) = figures.less_cost
+    else {
+        return String::new();
+    };
+    format!(
+        "; with the cost counted at λ it is worth {worth:+.4} (95 % confidence {low:+.4} to {high:+.4})"
+    )
+}
+
+/// What the mapping takes instead of what the best single expert does, in what the preference counts.
+fn instead(figures: &Figures, single: &BaselineReport) -> String {
+    let unit = figures.less_cost.map(|less_cost| less_cost.cost_unit);
+    if unit == Some(CostUnit::Usd) {
+        let dollars = |usd: Option<f64>| usd.map_or_else(|| "-".to_owned(), told);
+        return format!(
+            "with {} instead of {} dollars a question",
+            dollars(figures.usd),
+            dollars(single.usd)
+        );
+    }
+    format!(
+        "with {} instead of {} billion active parameters",
+        size(figures.active_b),
+        size(single.active_b)
+    )
+}
+
+/// Why a second stage is used nevertheless: it is held against the mapping of categories, not against one expert.
+fn kept(report: &Report) -> &'static str {
+    if report.by_category.is_some() {
+        " with 95 % confidence; the choice question by question is used because it is worth a standard error more than \
+         categories alone"
+    } else {
+        ""
     }
 }
 
 fn summary(report: &Report) -> Vec<String> {
     let figures = &report.figures;
-    let held_back = |figures: &Figures| {
-        let [low, high] = figures.score_ci95;
-        format!("{low:.4} to {high:.4} with 95 % confidence, on rows held back")
+    let columns = Columns::of(figures.usd, &report.baselines);
+    let of = |name, figures: &Figures| {
+        let reached = (figures.score, figures.active_b, figures.usd);
+        columns.line(name, reached, &figures.confidence())
     };
-    let of =
-        |name, figures: &Figures| line(name, figures.score, figures.active_b, &held_back(figures));
-    let mut lines = vec![head(report.rows), of("mapping", figures)];
+    let mut lines = vec![columns.head(report.rows), of("mapping", figures)];
     let by_category = report.by_category.as_ref();
     lines.extend(by_category.map(|figures| of("by category", figures)));
-    lines.extend(baselines(
+    lines.extend(columns.baselines(
         &report.baselines,
         "(chosen on the same rows as the mapping)",
     ));
@@ -99,14 +187,13 @@ fn summary(report: &Report) -> Vec<String> {
 pub(in crate::mapping) fn of_evaluation(evaluation: &Evaluation) -> String {
     let [low, high] = evaluation.score_ci95;
     let note = format!("{low:.4} to {high:.4} with 95 % confidence");
+    let columns = Columns::of(evaluation.usd, &evaluation.baselines);
+    let reached = (evaluation.score, evaluation.active_b, evaluation.usd);
     let mut lines = vec![
-        head(evaluation.rows),
-        line("mapping", evaluation.score, evaluation.active_b, &note),
+        columns.head(evaluation.rows),
+        columns.line("mapping", reached, &note),
     ];
-    lines.extend(baselines(
-        &evaluation.baselines,
-        "(the best on these very rows)",
-    ));
+    lines.extend(columns.baselines(&evaluation.baselines, "(the best on these very rows)"));
     let [low, high] = evaluation.gain_ci95;
     lines.push(String::new());
     lines.push(format!(
@@ -119,35 +206,65 @@ pub(in crate::mapping) fn of_evaluation(evaluation: &Evaluation) -> String {
     lines.join("\n") + "\n"
 }
 
-fn head(rows: usize) -> String {
-    format!(
-        "{:<14}{:>8}{:>10}",
-        format!("{rows} rows"),
-        "score",
-        "active B"
-    )
+/// What is told of each way of choosing experts.
+struct Columns {
+    has_usd: bool,
 }
 
-fn line(name: &str, score: f64, active_b: Option<f64>, note: &str) -> String {
-    format!("{name:<14}{score:>8.4}{:>10}  {note}", size(active_b))
+impl Columns {
+    /// Dollars have a column where any are known.
+    fn of(usd: Option<f64>, baselines: &Baselines) -> Self {
+        let known = baselines.named().map(|(_, baseline)| baseline.usd);
+        Self {
+            has_usd: usd.is_some() || known.iter().any(Option::is_some),
+        }
+    }
+
+    fn head(&self, rows: usize) -> String {
+        let dollars = self.dollars("dollars");
+        let rows = format!("{rows} rows");
+        format!("{rows:<14}{:>8}{:>10}{dollars}", "score", "active B")
+    }
+
+    fn line(
+        &self,
+        name: &str,
+        (score, active_b, usd): (f64, Option<f64>, Option<f64>),
+        note: &str,
+    ) -> String {
+        let dollars = self.dollars(&usd.map_or_else(|| "-".to_owned(), told));
+        format!(
+            "{name:<14}{score:>8.4}{:>10}{dollars}  {note}",
+            size(active_b)
+        )
         .trim_end()
         .to_owned()
-}
+    }
 
-fn baselines(baselines: &Baselines, of_best: &str) -> [String; 4] {
-    let notes = [
-        of_best,
-        "",
-        "",
-        "(the best expert of each question, if it were known)",
-    ];
-    let mut notes = notes.into_iter();
-    baselines.named().map(|(name, baseline)| {
-        let expert = baseline.expert.as_ref();
-        let expert = expert.map_or("", |expert| expert.as_str());
-        let note = [expert, notes.next().unwrap_or_default()].join(" ");
-        line(name, baseline.score, baseline.active_b, note.trim())
-    })
+    fn dollars(&self, told: &str) -> String {
+        if self.has_usd {
+            format!("{told:>11}")
+        } else {
+            String::new()
+        }
+    }
+
+    fn baselines(&self, baselines: &Baselines, of_best: &str) -> [String; 4] {
+        let notes = [
+            of_best,
+            "",
+            "",
+            "(the best expert of each question, if it were known)",
+        ];
+        let mut notes = notes.into_iter();
+        baselines.named().map(|(name, baseline)| {
+            let expert = baseline.expert.as_ref();
+            let expert = expert.map_or("", |expert| expert.as_str());
+            let note = [expert, notes.next().unwrap_or_default()].join(" ");
+            let reached = (baseline.score, baseline.active_b, baseline.usd);
+            self.line(name, reached, note.trim())
+        })
+    }
 }
 
 fn costs(resident_b: Option<f64>, usd: Option<f64>, usd_is_estimated: bool) -> Vec<String> {
@@ -207,7 +324,7 @@ fn frontier(title: &str, points: &[FrontierPoint]) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![
-        format!("frontier: {title} (score on rows held back)"),
+        format!("{title} (score on rows held back)"),
         format!(
             "{:>10}  {:>8}  {:>8}  {:>10}  {:>10}  {:>7}",
             "active B", "score", "fitted", "resident B", "dollars", "experts"

@@ -5,12 +5,16 @@ mod missing;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
-use super::{report::Verdict, *};
+use super::{
+    report::{Basis, Verdict},
+    *,
+};
 use crate::{
     ids::{CategoryId, ExpertId},
     mapping::{
         evaluate,
         fit::{models::Model, outcomes::tests::outcomes},
+        quality::worth,
     },
 };
 
@@ -86,12 +90,11 @@ fn each_category_gets_its_expert_where_the_rows_show_it() {
         report.in_words()
     );
     assert!(
-        report.figures.gain_ci95[0] > 0.0 && report.in_words().starts_with("composing pays: +")
+        report.figures.gain_ci95.unwrap()[0] > 0.0
+            && report.in_words().starts_with("composing pays: +")
     );
-    assert!(
-        report.figures.score_ci95[0] < report.figures.score
-            && report.figures.score < report.figures.score_ci95[1]
-    );
+    let [low, high] = report.figures.score_ci95.unwrap();
+    assert!(low < report.figures.score && report.figures.score < high);
     assert!(report.baselines.oracle.score > report.figures.score);
     assert!(report.baselines.random.score < report.baselines.best_single.score);
     assert_eq!(report.figures.resident_b, Some(77.0));
@@ -110,7 +113,8 @@ fn the_same_rows_give_the_same_report_in_any_order() {
             report.mapping.clone(),
             format!(
                 "{:.9} {:.9}",
-                report.figures.score, report.figures.gain_ci95[0]
+                report.figures.score,
+                report.figures.gain_ci95.unwrap()[0]
             ),
         )
     };
@@ -214,10 +218,17 @@ fn budgets_are_kept_and_the_frontier_rises_to_the_best_mapping() {
 }
 
 #[test]
-fn resamples_that_draw_nothing_leave_the_interval_a_number() {
+fn of_one_row_nothing_is_held_back_and_resamples_that_draw_nothing_leave_an_interval() {
     let line = r#"{"id": "1", "prompt": "a", "category": "c", "scores": {"x-7": 1, "y-7": 0}}"#;
     let (rows, models) = (outcomes(&[line.to_owned()]), models(&["x-7", "y-7"]));
     let report = fit(&rows, &models, &Options::default()).unwrap();
+    let figures = &report.figures;
+    assert_eq!(
+        (figures.basis, figures.verdict),
+        (Basis::FittedOn, Verdict::NotJudged)
+    );
+    assert_eq!((figures.score_ci95, figures.gain_ci95), (None, None));
+    assert!(report.frontier.is_empty() && !report.table().contains("confidence"));
     let judged = evaluate::evaluate(
         report.mapping.clone(),
         None,
@@ -225,12 +236,7 @@ fn resamples_that_draw_nothing_leave_the_interval_a_number() {
         (&models, Weights::Traffic),
     );
     let judged = judged.unwrap();
-    for interval in [
-        report.figures.score_ci95,
-        report.figures.gain_ci95,
-        judged.score_ci95,
-        judged.gain_ci95,
-    ] {
+    for interval in [judged.score_ci95, judged.gain_ci95] {
         assert!(
             interval.iter().all(|bound| bound.is_finite()),
             "{interval:?}"
@@ -372,6 +378,9 @@ fn whoever_may_answer_stands_by_unless_the_set_of_experts_is_limited() {
     );
 }
 
+/// The colour of choices question by question.
+const ORANGE: &str = "#E69F00";
+
 #[test]
 fn frontiers_are_drawn() {
     let report = divided(&Options::default()).unwrap();
@@ -381,12 +390,23 @@ fn frontiers_are_drawn() {
             && active.contains("best single")
             && active.contains("billions of active parameters")
     );
-    assert!(
-        plots::usd(&report)
-            .unwrap()
-            .unwrap()
-            .contains("dollars a question")
-    );
+    let usd = plots::usd(&report).unwrap().unwrap();
+    for drawn in [
+        "dollars a question",
+        "best single: ",
+        "cheapest: ",
+        "random",
+        "oracle",
+    ] {
+        assert!(usd.contains(drawn), "{drawn}");
+    }
+    assert!(!active.contains(ORANGE) && !active.contains("hindsight"));
+    let mut report = report;
+    let (sized, lines) = (models(&["small-7", "large-70"]), rows(&DIVIDED, 150, 1));
+    let fitted = worth::fit(&outcomes(&lines), &sized, &Options::default(), &|| ()).unwrap();
+    report.per_question = Some(fitted.worth);
+    let active = plots::active(&report).unwrap().unwrap();
+    assert!(active.contains(ORANGE) && active.contains("question by question, λ with hindsight"));
     let unsized_ = fit(
         &outcomes(&rows(&DIVIDED, 40, 1)),
         &Models::new(),

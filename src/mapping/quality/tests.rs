@@ -11,7 +11,9 @@ use crate::{
         self, Options, Rules,
         models::{Model, Models},
         outcomes::{Outcomes, tests::outcomes},
+        report::Verdict,
         solve::Limits,
+        written::SecondStage,
     },
 };
 
@@ -36,8 +38,27 @@ fn scored(scores: impl Fn(usize) -> [u8; 2]) -> Outcomes {
     outcomes(&(0..ROWS).map(line).collect::<Vec<_>>())
 }
 
+/// Sums that are the harder the more numbers they have: the small expert fails more and more of them, the large one few, and
+/// the easiest ones as often as it.
+fn graded() -> Outcomes {
+    let luck = |row: usize| row * 7_919 % 1_000;
+    let line = |row: usize| {
+        let level = row % 8;
+        let small = u8::from(luck(row) < 1_000 - 120 * level);
+        let large = u8::from(luck(row + 500) < 950);
+        format!(
+            r#"{{"id": "{row}", "prompt": "{}", "category": "sums", "scores": {{"large": {large}, "small": {small}}}}}"#,
+            sum(row, 2 + 2 * level)
+        )
+    };
+    outcomes(&(0..ROWS).map(line).collect::<Vec<_>>())
+}
+
 fn prompt(row: usize) -> String {
-    let count = if row.is_multiple_of(3) { 14 } else { 2 };
+    sum(row, if row.is_multiple_of(3) { 14 } else { 2 })
+}
+
+fn sum(row: usize, count: usize) -> String {
     let numbers: Vec<String> = (0..count)
         .map(|at| (row * 7 + at * 13).to_string())
         .collect();
@@ -167,6 +188,42 @@ fn where_it_does_not_pay_categories_keep_to_what_was_preferred() {
     assert!(active_b(price.clone()) <= active_b(None));
     assert!((price.unwrap().lambda - worth.aims[0].lambda).abs() < 1e-12);
     assert!(preferring(Preference::Quality).price.is_none());
+}
+
+#[test]
+fn a_word_that_gives_up_score_is_judged_by_what_it_saves() {
+    for word in [
+        Preference::Quality,
+        Preference::Balanced,
+        Preference::Economy,
+    ] {
+        let options = Options {
+            prefer: Some(word),
+            ..Options::default()
+        };
+        let PerQuestion { worth, figures, .. } = fit(&graded(), &options);
+        let figures = figures.unwrap();
+        assert!(
+            worth.pays || word == Preference::Quality,
+            "{}",
+            worth.table()
+        );
+        assert_eq!(figures.less_cost.is_some(), word != Preference::Quality);
+        let mut report = fit::fit(&graded(), &models(), &options).unwrap();
+        let stage = SecondStage {
+            quality: "q".to_owned(),
+            prefer: worth.prefer,
+        };
+        report.choose_per_question(stage, figures);
+        let told = report.in_words();
+        let pays_in_what_it_costs = report.figures.verdict == Verdict::WorthItsCost;
+        assert_eq!(pays_in_what_it_costs, word != Preference::Quality, "{told}");
+        assert_eq!(
+            told.starts_with("composing pays in what it costs: "),
+            pays_in_what_it_costs,
+            "{told}"
+        );
+    }
 }
 
 #[test]

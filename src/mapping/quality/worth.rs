@@ -111,6 +111,15 @@ pub enum PerQuestionError {
     /// The model cannot be fitted.
     #[error(transparent)]
     Quality(#[from] QualityError),
+    /// What the model is worth cannot be told.
+    #[error(
+        "choosing question by question is judged on rows held back, which takes {} different questions at least; there are {questions}",
+        folds::QUESTIONS_MIN
+    )]
+    FewQuestions {
+        /// Different questions.
+        questions: usize,
+    },
     /// A budget cannot be planned with.
     #[error(
         "what experts cost is not known of all of them, so that choices question by question can keep to no budget and to no preference but quality; say more in the models file, or name those of whom it is known with --experts"
@@ -128,6 +137,10 @@ pub fn fit(
     options: &Options,
     step: &dyn Fn(),
 ) -> Result<PerQuestion, PerQuestionError> {
+    if !folds::can_hold_back(outcomes) {
+        let questions = folds::questions(outcomes);
+        return Err(PerQuestionError::FewQuestions { questions });
+    }
     let prepared = fit::prepare(outcomes, models, options)?;
     let sample = Sample::of(outcomes)?;
     let bench = Bench::new(&prepared, &sample, outcomes, options.prefer)?;
@@ -169,10 +182,12 @@ pub fn fit(
         pair: pair(outcomes, &folds, options.seed),
         aims,
     };
+    let asked = worth.aims.first().zip(tried.first());
+    let figures = asked.map(|(aim, tried)| bench.figures(tried, aim.gives_up_score()));
     let model = trial.model(bench.priced(&judged), &allowed)?;
     Ok(PerQuestion {
         worth,
-        figures: tried.first().map(|tried| bench.figures(tried)),
+        figures,
         model,
         price,
     })
@@ -217,9 +232,14 @@ impl Aim {
         is_worth_more && keeps_quality
     }
 
-    /// Whether it stands for a word that gives up score for cost.
+    /// Whether it stands for a word that may give up score for cost.
     fn is_for_less_cost(&self) -> bool {
         matches!(self.prefer, Prefer::Word(_)) && !self.is_for_quality()
+    }
+
+    /// Whether it does give up score for cost.
+    fn gives_up_score(&self) -> bool {
+        self.is_for_less_cost() && self.lambda > 0.0
     }
 
     fn is_for_quality(&self) -> bool {
@@ -306,6 +326,28 @@ mod tests {
             frontier: Vec::new(),
             pair: None,
         }
+    }
+
+    #[test]
+    fn the_frontier_has_few_points_that_no_other_betters() {
+        let mut worth = worth(Preference::Quality, 0.01);
+        worth.frontier = (0..60_i32)
+            .map(|at| Point {
+                lambda: f64::from(at),
+                // The dearest twenty score less than cheaper ones.
+                score: 0.5 - f64::from((at - 20).abs()) / 100.0,
+                cost: f64::from(70 - at),
+            })
+            .collect();
+        let told = worth.table();
+        let (_, frontier) = told.split_once("λ chosen with hindsight)\n").unwrap();
+        let lines = frontier.lines().skip(1).take_while(|line| !line.is_empty());
+        let scores: Vec<&str> = lines
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .collect();
+        assert_eq!(scores.len(), 12, "{told}");
+        assert_eq!((scores[0], scores[11]), ("0.1100", "0.5000"), "{told}");
+        assert!(scores.is_sorted(), "{told}");
     }
 
     #[test]

@@ -16,7 +16,6 @@ impl FitArgs {
     pub(super) fn comments(&self, report: &Report) -> Vec<String> {
         let now = Duration::from_millis(clock::now_ms().unsigned_abs());
         let figures = &report.figures;
-        let [low, high] = figures.score_ci95;
         let mut comments = vec![
             format!(
                 "Fitted by `coterie map fit` {}.",
@@ -27,10 +26,7 @@ impl FitArgs {
         comments.extend(self.by.as_ref().map(|by| format!("{BY_COMMENT}{by}")));
         comments.extend([
             format!("rows: {}", report.rows),
-            format!(
-                "score on rows held back: {:.4} ({low:.4} to {high:.4} with 95 % confidence)",
-                figures.score
-            ),
+            format!("score: {:.4} ({})", figures.score, figures.confidence()),
             format!(
                 "parameters: {} active, {} resident",
                 size(figures.active_b),

@@ -7,13 +7,14 @@
 
 mod bounds;
 mod greedy;
+mod prices;
 mod room;
 
 use std::collections::HashSet;
 
 use self::{bounds::Bounded, room::Room};
 use super::{
-    Assignment, Effort, Pairs, Problem,
+    Assignment, Effort, Pairs, Problem, Work,
     knapsack::{self, Packed, PerBudget},
 };
 
@@ -33,12 +34,12 @@ const NODE_STEPS: usize = 20;
 pub(super) fn solve(
     problem: &Problem,
     pairs: &Pairs,
-    effort: Effort,
+    work: Work,
     known: Option<&[usize]>,
 ) -> Option<Assignment> {
     let every: Vec<usize> = (0..problem.params_b.len()).collect();
-    let prices = knapsack::prices(pairs, &every, effort)?;
-    let mut search = Search::new(problem, pairs, prices, effort);
+    let prices = knapsack::prices(pairs, &every, work.effort)?;
+    let mut search = Search::new(problem, pairs, prices, work);
     search.best = known.map(|expert_of| {
         let gain = pairs.gain(expert_of);
         Packed {
@@ -58,12 +59,12 @@ pub(super) fn solve(
 struct Search<'p> {
     problem: &'p Problem,
     pairs: &'p Pairs,
-    effort: Effort,
+    work: Work,
     gap_max: f64,
+    /// By budget, what the whole of it is worth.
+    prices: PerBudget,
     /// Gains less the price of what they take, by expert and category.
     priced: Vec<Vec<f64>>,
-    /// What the budgets are worth at their prices.
-    budgets_worth: f64,
     best: Option<Packed>,
     tried: HashSet<Vec<usize>>,
     /// The highest bound of the nodes that were not looked at.
@@ -73,6 +74,8 @@ struct Search<'p> {
 /// Some experts are decided on.
 #[derive(Clone)]
 struct Node {
+    /// Of the budgets, as its parent's bound had them.
+    prices: PerBudget,
     open: Vec<usize>,
     free: Vec<usize>,
     multipliers: Vec<f64>,
@@ -80,26 +83,14 @@ struct Node {
 }
 
 impl<'p> Search<'p> {
-    fn new(problem: &'p Problem, pairs: &'p Pairs, prices: PerBudget, effort: Effort) -> Self {
-        let priced = pairs.gain.outer_iter().enumerate().map(|(e, gains)| {
-            let worth = |(c, gain): (usize, &f64)| {
-                if gain.is_infinite() {
-                    return *gain;
-                }
-                let budgets = pairs.shares.iter().zip(&prices);
-                gain - budgets
-                    .map(|(shares, price)| price * shares[[e, c]])
-                    .sum::<f64>()
-            };
-            gains.iter().enumerate().map(worth).collect()
-        });
+    fn new(problem: &'p Problem, pairs: &'p Pairs, prices: PerBudget, work: Work) -> Self {
         Self {
-            priced: priced.collect(),
-            budgets_worth: prices.iter().sum(),
+            prices,
+            priced: priced(pairs, &prices),
             problem,
             pairs,
-            gap_max: effort.gap_max(),
-            effort,
+            gap_max: work.gap_max(),
+            work,
             best: None,
             tried: HashSet::new(),
             bound: f64::NEG_INFINITY,
@@ -113,6 +104,7 @@ impl<'p> Search<'p> {
             .collect();
         self.greedy(&every);
         let root = Node {
+            prices: self.prices,
             multipliers: (0..self.problem.weights.len())
                 .map(|c| self.highest(&every, c))
                 .collect(),
@@ -120,11 +112,11 @@ impl<'p> Search<'p> {
             free: every,
             bound: f64::INFINITY,
         };
-        let mut stack = vec![root];
-        let (nodes_max, root_steps) = match self.effort {
+        let (nodes_max, root_steps) = match self.work.effort {
             Effort::Exact => (NODES_MAX, ROOT_STEPS),
             Effort::Near => (NEAR_NODES_MAX, NEAR_ROOT_STEPS),
         };
+        let mut stack = vec![root];
         for nodes in 0.. {
             let Some(node) = stack.pop() else { break };
             if nodes == nodes_max {
@@ -136,6 +128,18 @@ impl<'p> Search<'p> {
         }
     }
 
+    fn set_prices(&mut self, prices: PerBudget) {
+        if prices != self.prices {
+            self.prices = prices;
+            self.priced = priced(self.pairs, &prices);
+        }
+    }
+
+    /// What the budgets are worth at their prices.
+    fn budgets_worth(&self) -> f64 {
+        self.prices.iter().sum()
+    }
+
     /// Bounds a node, tries what the bound proposes, and parts it; the child to look at first comes last.
     fn branch(&mut self, mut node: Node, steps: usize) -> Vec<Node> {
         if node.bound <= self.floor() {
@@ -143,7 +147,7 @@ impl<'p> Search<'p> {
         }
         let room = self.room(&node.open);
         node.free.retain(|e| room.holds(self.problem, *e));
-        let Some(bounded) = self.bounded(&node, steps) else {
+        let Some(bounded) = self.repriced(&node, steps) else {
             return Vec::new();
         };
         self.try_experts(&self.proposed(&node, &bounded));
@@ -154,6 +158,7 @@ impl<'p> Search<'p> {
         let expert = node.free.swap_remove(pick);
         node.free.sort_unstable();
         node.bound = node.bound.min(bounded.bound);
+        node.prices = self.prices;
         node.multipliers = bounded.multipliers;
         let mut opened = node.clone();
         opened.open.push(expert);
@@ -218,7 +223,7 @@ impl<'p> Search<'p> {
 
     /// The best assignment to exactly these experts, if it is the best so far.
     fn try_experts(&mut self, experts: &[usize]) {
-        if self.priced_worth(experts) + self.budgets_worth <= self.floor() {
+        if self.priced_worth(experts) + self.budgets_worth() <= self.floor() {
             return;
         }
         let mut experts = experts.to_vec();
@@ -226,7 +231,8 @@ impl<'p> Search<'p> {
         if !self.tried.insert(experts.clone()) {
             return;
         }
-        if let Some(packed) = knapsack::solve(self.pairs, &experts, self.floor(), self.effort)
+        let floor = self.floor();
+        if let Some(packed) = knapsack::solve(self.pairs, &experts, floor, &mut self.work)
             && self
                 .best
                 .as_ref()
@@ -235,4 +241,20 @@ impl<'p> Search<'p> {
             self.best = Some(packed);
         }
     }
+}
+
+/// Gains less the price of what they take, by expert and category.
+fn priced(pairs: &Pairs, prices: &PerBudget) -> Vec<Vec<f64>> {
+    let of_expert = |(e, gains): (usize, ndarray::ArrayView1<'_, f64>)| {
+        let worth = |(c, gain): (usize, &f64)| {
+            if gain.is_infinite() {
+                return *gain;
+            }
+            let budgets = pairs.shares.iter().zip(prices);
+            let paid = budgets.map(|(shares, price)| price * shares[[e, c]]);
+            gain - paid.sum::<f64>()
+        };
+        gains.iter().enumerate().map(worth).collect()
+    };
+    pairs.gain.outer_iter().enumerate().map(of_expert).collect()
 }

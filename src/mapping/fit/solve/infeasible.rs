@@ -97,7 +97,7 @@ pub(super) fn feasible(problem: &Problem) -> Result<Vec<usize>, Infeasible> {
     if let Some(most) = limits.active_b {
         let cost = Array2::from_shape_fn(relaxed.score.raw_dim(), |(e, _)| relaxed.params_b[e]);
         let least_b;
-        (found, least_b) = cheapest(&relaxed, &cost, &found);
+        (found, least_b) = cheapest_or_within(&relaxed, &cost, (&found, most));
         if exceeds(least_b, most) {
             return Err(Infeasible::Active { least_b });
         }
@@ -107,7 +107,7 @@ pub(super) fn feasible(problem: &Problem) -> Result<Vec<usize>, Infeasible> {
         let cost = problem.usd.clone();
         let cost = cost.unwrap_or_else(|| Array2::zeros(relaxed.score.raw_dim()));
         let least;
-        (found, least) = cheapest(&relaxed, &cost, &found);
+        (found, least) = cheapest_or_within(&relaxed, &cost, (&found, most));
         if exceeds(least, most) {
             return Err(Infeasible::Usd { least });
         }
@@ -135,13 +135,31 @@ fn forbid_unknown(problem: &mut Problem, limits: &Limits) {
     }
 }
 
+/// An assignment within the problem's limits, which `known` keeps, whose weighted cost is within a limit, or the one of the least
+/// cost where none is found so soon; and that cost.
+fn cheapest_or_within(
+    problem: &Problem,
+    cost: &Array2<f64>,
+    (known, most): (&[usize], f64),
+) -> (Vec<usize>, f64) {
+    let near = cheapest(problem, cost, (known, Effort::Near));
+    if near.1 <= most {
+        return near;
+    }
+    cheapest(problem, cost, (&near.0, Effort::Exact))
+}
+
 /// The assignment of least weighted cost within the problem's limits, which `known` keeps, and that cost.
-fn cheapest(problem: &Problem, cost: &Array2<f64>, known: &[usize]) -> (Vec<usize>, f64) {
+fn cheapest(
+    problem: &Problem,
+    cost: &Array2<f64>,
+    (known, effort): (&[usize], Effort),
+) -> (Vec<usize>, f64) {
     let cheapest = Problem {
         score: saved(cost),
         ..problem.clone()
     };
-    let found = best(&cheapest, Effort::Exact, Some(known));
+    let found = best(&cheapest, effort, Some(known));
     let expert_of = found.map_or_else(|| known.to_vec(), |found| found.expert_of);
     let weighted = expert_of.iter().zip(&problem.weights).enumerate();
     let least = weighted.map(|(c, (e, w))| w * cost[[*e, c]]).sum();

@@ -12,7 +12,7 @@ mod enumerate;
 mod planes;
 
 use self::{choices::Choice, core::CORE_CHOICES};
-use super::{Assignment, Effort, Pairs};
+use super::{Assignment, Effort, Pairs, Work};
 
 /// Budgets that there may be: active parameters and dollars.
 pub(super) const BUDGETS: usize = 2;
@@ -47,9 +47,9 @@ pub(super) fn solve(
     pairs: &Pairs,
     experts: &[usize],
     floor: f64,
-    effort: Effort,
+    work: &mut Work,
 ) -> Option<Packed> {
-    let gap_max = effort.gap_max();
+    let gap_max = work.gap_max();
     let knapsack = Knapsack::new(pairs, experts)?;
     let free = knapsack.at(&[0.0; BUDGETS]);
     if fits(&free.taken) {
@@ -63,15 +63,15 @@ pub(super) fn solve(
         knapsack.enumerate(&mut dual, floor, gap_max);
     }
     // An answer that only has to be near is decided on only if there is none yet.
-    let is_asked = effort == Effort::Exact || dual.floor(floor).is_infinite();
+    let is_asked = work.effort == Effort::Exact || dual.floor(floor).is_infinite();
     if is_asked && dual.gap(floor) > gap_max {
         // A few pairs are mostly enough to come so near the bound that it leaves no others open.
         let losses = knapsack.losses(&dual.prices);
         let core = losses.get(CORE_CHOICES).copied().unwrap_or(f64::INFINITY);
-        knapsack.decide(&mut dual, core, gap_max);
+        knapsack.decide(&mut dual, core, work);
         let open = dual.gap(f64::NEG_INFINITY);
         if open > gap_max {
-            knapsack.decide(&mut dual, open, gap_max);
+            knapsack.decide(&mut dual, open, work);
         }
     }
     let best = dual.best.as_ref()?;

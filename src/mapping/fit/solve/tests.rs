@@ -124,7 +124,13 @@ fn is_feasible(problem: &Problem) -> bool {
     (1_u32..1 << experts).any(|set| {
         let set: Vec<usize> = (0..experts).filter(|e| set >> e & 1 == 1).collect();
         problem.keeps_experts(&set)
-            && knapsack::solve(&pairs, &set, f64::NEG_INFINITY, Effort::Near).is_some()
+            && knapsack::solve(
+                &pairs,
+                &set,
+                f64::NEG_INFINITY,
+                &mut Work::new(problem, Effort::Near),
+            )
+            .is_some()
     })
 }
 
@@ -155,6 +161,36 @@ fn an_answer_is_found_wherever_there_is_one_and_keeps_to_the_limits() {
         }
     }
     assert!((20..220).contains(&solved), "{solved}");
+}
+
+#[test]
+fn limits_on_the_set_of_experts_and_budgets_are_proven_together() {
+    const SIZES_B: [f64; 10] = [1.5, 3.0, 7.0, 8.0, 14.0, 27.0, 32.0, 70.0, 72.0, 123.0];
+    let (experts, categories) = (30, 100);
+    for seed in 0..4 {
+        let mut draw = SmallRng::seed_from_u64(seed);
+        let skill: Vec<f64> = (0..experts).map(|_| 0.3 * draw.random::<f64>()).collect();
+        let problem = Problem {
+            weights: vec![1.0 / categories as f64; categories],
+            score: Array2::from_shape_fn((experts, categories), |(e, _)| {
+                skill[e] + 0.25 * draw.random::<f64>()
+            }),
+            params_b: (0..experts)
+                .map(|e| SIZES_B[e % SIZES_B.len()] * (1.0 + e as f64 / 1e3))
+                .collect(),
+            usd: Some(Array2::zeros((experts, categories))),
+            allowed: Array2::from_elem((experts, categories), true),
+            limits: Limits {
+                resident_b: Some(100.0),
+                active_b: Some(10.0),
+                ..Limits::default()
+            },
+        };
+        let found = solve(&problem, Effort::Exact).unwrap();
+        assert!(keeps(&problem, &found.expert_of), "seed {seed}");
+        assert!(found.gap < 2.0 * TIE, "seed {seed}: {}", found.gap);
+        assert_eq!(Ok(found), solve(&problem, Effort::Exact), "seed {seed}");
+    }
 }
 
 #[test]

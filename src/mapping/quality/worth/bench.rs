@@ -19,7 +19,7 @@ use crate::{
         difficulty::Difficulty,
         outcomes::Outcomes,
         plan::{self, Frame, Plan, Price},
-        report::{Figures, Verdict, known},
+        report::{Basis, Figures, Gain, LessCost, known},
         rules,
         solve::{Effort, used},
     },
@@ -352,8 +352,10 @@ impl<'b> Bench<'b> {
     }
 
     /// The choice question by question beside the best single expert; the fits are taken as they are in what confidence says.
-    pub(super) fn figures(&self, tried: &Tried) -> Figures {
+    /// `prefers_less_cost`: whether score was to be given up for cost.
+    pub(super) fn figures(&self, tried: &Tried, prefers_less_cost: bool) -> Figures {
         let (chosen, single) = (&tried.per_question, &tried.single);
+        let free = vec![0.0; chosen.len()];
         let (reached, of_single) = (self.reached(chosen), self.reached(single));
         let width = self.sample.range().width();
         let scores = self.sample.scores();
@@ -362,46 +364,76 @@ impl<'b> Bench<'b> {
             let score = width * f64::from(scores[[row, *expert]]);
             (!score.is_nan()).then_some((*weight, score))
         });
-        let gains = self.gains(chosen, single);
-        let gains = gains.iter().map(|(_, weight, gain)| (*weight, *gain));
-        let gain = Estimate::new(reached.score - of_single.score, mean(gains).1);
-        let pool = &self.frame.pool.params_b;
+        let gain = reached.score - of_single.score;
         let size = |of: Option<f64>| of.unwrap_or(f64::INFINITY);
+        let gain = Gain {
+            gain: Estimate::new(gain, self.gain(chosen, single, &free).1),
+            less_cost: prefers_less_cost
+                .then(|| self.less_cost(gain, tried))
+                .flatten(),
+            active_b: size(reached.active_b),
+            single_active_b: size(of_single.active_b),
+        };
+        let pool = &self.frame.pool.params_b;
         Figures {
             score: reached.score,
-            score_ci95: Estimate::new(reached.score, mean(tried_on).1).ci95,
+            score_ci95: Some(Estimate::new(reached.score, mean(tried_on).1).ci95),
+            basis: Basis::HeldBackFitsAsTheyAre,
             active_b: reached.active_b,
             resident_b: known(used(chosen).iter().map(|expert| pool[*expert]).sum()),
             usd: reached.usd,
-            gain_over_best_single: gain.value,
-            gain_ci95: gain.ci95,
-            verdict: Verdict::of(&gain, size(reached.active_b), size(of_single.active_b)),
+            gain_over_best_single: gain.gain.value,
+            gain_ci95: Some(gain.gain.ci95),
+            less_cost: gain.less_cost,
+            verdict: gain.verdict(),
         }
     }
 
-    /// The gain of one stage over the other, and its worth, each with its standard error; over the rows on which both
-    /// choices were tried, on the scores' own scale.
-    pub(super) fn compare(&self, tried: &Tried) -> ((f64, f64), (f64, f64)) {
-        let width = self.sample.range().width();
-        let cost = |expert: usize| self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
-        let worth = |(row, weight, gain): (usize, f64, f64)| {
-            let (a, b) = (tried.per_question[row], tried.by_category[row]);
-            (
-                weight,
-                gain - tried.price[row] * width * (cost(a) - cost(b)),
-            )
+    /// A gain over the best single expert, less what the difference in cost counts for at each row's λ; none where costs are
+    /// not known.
+    fn less_cost(&self, gain: f64, tried: &Tried) -> Option<LessCost> {
+        let paid = |(row, weight): (usize, &f64)| {
+            let (chosen, single) = (tried.per_question[row], tried.single[row]);
+            (*weight, self.paid(tried.price[row], chosen, single))
         };
-        let gains = self.gains(&tried.per_question, &tried.by_category);
+        let paid = mean(self.weights.iter().enumerate().map(paid)).0;
+        let error = self
+            .gain(&tried.per_question, &tried.single, &tried.price)
+            .1;
+        let unit = self.cost_unit()?;
+        Some(LessCost::new(unit, &Estimate::new(gain - paid, error)))
+    }
+
+    /// The gain of one stage over the other, and its worth, each with its standard error.
+    pub(super) fn compare(&self, tried: &Tried) -> ((f64, f64), (f64, f64)) {
+        let (first, second) = (&tried.per_question, &tried.by_category);
+        let free = vec![0.0; first.len()];
         (
-            mean(gains.iter().map(|(_, weight, gain)| (*weight, *gain))),
-            mean(gains.iter().map(|gain| worth(*gain))),
+            self.gain(first, second, &free),
+            self.gain(first, second, &tried.price),
         )
     }
 
-    /// The gain over the mapping of categories for the best score, over the rows on which both choices were tried.
+    /// The gain over the mapping of categories for the best score.
     pub(super) fn gain_over_plain(&self, tried: &Tried) -> f64 {
-        let gains = self.gains(&tried.per_question, &tried.plain);
-        mean(gains.iter().map(|(_, weight, gain)| (*weight, *gain))).0
+        let free = vec![0.0; tried.plain.len()];
+        self.gain(&tried.per_question, &tried.plain, &free).0
+    }
+
+    /// What the first choices gain over the second, less what the difference in cost counts for at each row's price, with the
+    /// standard error: over the rows on which both were tried, on the scores' own scale.
+    fn gain(&self, first: &[usize], second: &[usize], price: &[f64]) -> (f64, f64) {
+        let gains = self.gains(first, second);
+        mean(gains.iter().map(|(row, weight, gain)| {
+            let paid = self.paid(price[*row], first[*row], second[*row]);
+            (*weight, gain - paid)
+        }))
+    }
+
+    /// What it counts for that one expert costs more than another, on the scores' own scale.
+    fn paid(&self, price: f64, first: usize, second: usize) -> f64 {
+        let cost = |expert: usize| self.costs.as_ref().map_or(0.0, |costs| costs.of[expert]);
+        price * self.sample.range().width() * (cost(first) - cost(second))
     }
 
     /// Each row on which both choices were tried, with its weight and what the first scored more there.

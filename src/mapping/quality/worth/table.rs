@@ -4,10 +4,16 @@ use super::{Aim, Reached, Worth};
 use crate::{
     config::Prefer,
     mapping::{
-        fit::{amount::told, table::size},
-        quality::prefer::CostUnit,
+        fit::{
+            amount::told,
+            table::{CAVEAT, size},
+        },
+        quality::prefer::{CostUnit, Point},
     },
 };
+
+/// Points of a frontier that are shown; the JSON has all.
+const POINTS_SHOWN: usize = 12;
 
 /// The whole, ending with the verdict.
 pub(super) fn of(worth: &Worth) -> String {
@@ -19,13 +25,13 @@ pub(super) fn of(worth: &Worth) -> String {
     };
     let by_category = format!("{:<1$}", "by category alone", 18 + head.len());
     let mut lines = vec![format!(
-        "{:<14}{:>8}{:>10}{head}   {by_category}   λ",
-        "per question", "score", "active B"
+        "{:<14}{:>8}{:>10}{head}   {by_category}   {:<9}   gain (95 % confidence{CAVEAT})",
+        "per question", "score", "active B", "λ"
     )];
     for aim in &worth.aims {
         let [low, high] = aim.gain_ci95;
         lines.push(format!(
-            "{:<14}{}   {}   {:.3e}   gain {:+.4} ({low:+.4} to {high:+.4})",
+            "{:<14}{}   {}   {:<9.3e}   {:+.4} ({low:+.4} to {high:+.4})",
             name(aim),
             reached(&aim.per_question, has_usd),
             reached(&aim.by_category, has_usd),
@@ -33,11 +39,65 @@ pub(super) fn of(worth: &Worth) -> String {
             aim.gain,
         ));
     }
+    lines.extend(frontier(worth));
     if let Some(pair) = &worth.pair {
         lines.extend([String::new(), pair.table().trim_end().to_owned()]);
     }
     lines.extend([String::new(), verdict(worth)]);
     lines.join("\n") + "\n"
+}
+
+/// Score against cost as λ grows: points that no other betters, at even distances along them.
+fn frontier(worth: &Worth) -> Vec<String> {
+    let (title, unit) = match worth.cost_unit {
+        Some(CostUnit::ParamsB) => ("active parameters", "active B"),
+        Some(CostUnit::Usd) => ("dollars a question", "dollars"),
+        None => return Vec::new(),
+    };
+    let points = thinned(undominated(&worth.frontier));
+    let mut lines = vec![
+        String::new(),
+        format!(
+            "frontier question by question: score against {title} (score on rows held back, λ chosen with hindsight)"
+        ),
+        format!("{unit:>10}  {:>8}  {:>9}", "score", "λ"),
+    ];
+    lines.extend(points.iter().map(|point| {
+        let cost = match worth.cost_unit {
+            Some(CostUnit::Usd) => told(point.cost),
+            _ => size(Some(point.cost)),
+        };
+        format!("{cost:>10}  {:>8.4}  {:>9.3e}", point.score, point.lambda)
+    }));
+    lines
+}
+
+/// The cheapest first, each with a higher score than those before it.
+fn undominated(points: &[Point]) -> Vec<Point> {
+    let mut points = points.to_vec();
+    points.sort_by(|a, b| {
+        let by_cost = a.cost.total_cmp(&b.cost);
+        by_cost.then_with(|| b.score.total_cmp(&a.score))
+    });
+    let mut best = f64::NEG_INFINITY;
+    points.retain(|point| {
+        let is_better = point.score > best;
+        best = best.max(point.score);
+        is_better
+    });
+    points
+}
+
+/// The first, the last and so many between them that a person can read them.
+fn thinned(points: Vec<Point>) -> Vec<Point> {
+    if points.len() <= POINTS_SHOWN {
+        return points;
+    }
+    let last = points.len() - 1;
+    let shown = 0..POINTS_SHOWN;
+    shown
+        .map(|at| points[at * last / (POINTS_SHOWN - 1)])
+        .collect()
 }
 
 /// Whether it pays, in a sentence.

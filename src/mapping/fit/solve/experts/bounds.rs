@@ -9,6 +9,7 @@ const PATIENCE: usize = 8;
 const AIM_SHARE: f64 = 0.95;
 
 /// Multipliers with the bound that they give.
+#[derive(Clone)]
 pub(super) struct Bounded {
     /// What a category's answer is worth at least.
     pub(super) multipliers: Vec<f64>,
@@ -92,7 +93,7 @@ impl Search<'_> {
             .collect();
         let (value, shares) = room.fill(self.problem, &node.free, &worth);
         Bounded {
-            bound: multipliers.iter().sum::<f64>() + value + self.budgets_worth,
+            bound: multipliers.iter().sum::<f64>() + value + self.budgets_worth(),
             multipliers,
             shares,
         }

@@ -3,13 +3,14 @@
 use microlp::{ComparisonOp, OptimizationDirection, Problem, Solution, SolveOptions, Variable};
 
 use super::{Knapsack, PerBudget, SLACK, dual::Dual};
+use crate::mapping::fit::solve::Work;
 
 /// Choices that are decided on first, apart from the best of every category (the "core" of Balas and Zemel, "An algorithm
 /// for large zero-one knapsack problems", 1980).
 pub(super) const CORE_CHOICES: usize = 60;
 
-/// Nodes that the integer program may take: seconds, on the rare instance whose choices are all alike.
-const NODES_MAX: u64 = 20_000;
+/// Nodes that the integer program may take at least, so that it finds something to fit where nothing is known that does.
+const NODES_MIN: u64 = 100;
 
 /// By category the choices that are left; with a variable for each where there are several.
 struct Core {
@@ -32,17 +33,21 @@ impl Knapsack {
         losses
     }
 
-    /// Decides among the choices that lose no more than this.
-    pub(super) fn decide(&self, dual: &mut Dual, loss_max: f64, gap_max: f64) {
+    /// Decides among the choices that lose no more than this, as far as there is work left for it.
+    pub(super) fn decide(&self, dual: &mut Dual, loss_max: f64, work: &mut Work) {
+        if work.program_nodes == 0 && dual.best.is_some() {
+            return;
+        }
         let core = self.core(&dual.prices, loss_max);
         let mut options = SolveOptions::default();
-        options.node_limit = Some(NODES_MAX);
-        options.mip_gap = gap_max;
+        options.node_limit = Some(work.program_nodes.max(NODES_MIN));
+        options.mip_gap = work.gap_max();
         options.tolerances.feasibility = SLACK;
         let outcome = core.program.solve_with(options).ok();
-        let bound = outcome
-            .as_ref()
-            .and_then(|outcome| outcome.stats().best_bound);
+        let stats = outcome.as_ref().map(|outcome| outcome.stats());
+        let nodes = stats.map_or(NODES_MIN, |stats| stats.nodes_solved);
+        work.program_nodes = work.program_nodes.saturating_sub(nodes);
+        let bound = stats.and_then(|stats| stats.best_bound);
         if let Some(solution) = outcome.and_then(|outcome| outcome.into_solution().ok()) {
             dual.offer(self.picked(core.picks(&solution)));
         }
