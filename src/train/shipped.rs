@@ -95,7 +95,11 @@ mod tests {
         assert!(artefact.manifest.cascade.cheap_share >= 0.7);
         assert_eq!(artefact.manifest.sha256.len(), 64);
         let thresholds = &artefact.manifest.thresholds;
-        assert!(thresholds.iter().any(|it| it.misroute_max <= 0.05 && it.coverage > 0.75));
+        assert!(
+            thresholds
+                .iter()
+                .any(|it| it.misroute_max <= 0.05 && it.coverage > 0.75)
+        );
         assert!(!training.sources.is_empty());
         assert!(
             training

@@ -120,7 +120,12 @@ fn follow_ups_keep_their_topic_and_new_topics_are_seen() {
 fn what_people_type_is_understood() {
     let bench = Bench::new();
     for (name, rows, text, (right_min, misrouted_max)) in [
-        ("everyday", 232, include_str!("everyday.jsonl"), (0.95, 0.03)),
+        (
+            "everyday",
+            232,
+            include_str!("everyday.jsonl"),
+            (0.95, 0.03),
+        ),
         ("talks", 120, include_str!("talks.jsonl"), (0.75, 0.06)),
     ] {
         let labels = bench.file("labels.jsonl", text);
