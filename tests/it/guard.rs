@@ -6,9 +6,7 @@ use crate::support::coterie::Coterie;
 
 const CODING: &str =
     "Write a Python function that reverses a linked list and explain its complexity.";
-const STORY: &str = "Write a short story about a dragon who lives in a castle";
-const LONGER_STORY: &str =
-    "Write a short story about a dragon who lives in a castle and loves songs";
+const STORY: &str = "Write a short story about a dragon who lives in a castle and loves songs";
 const SQL: &str = "List the names of all customers who placed more than three orders in the last month from the tables customers and orders.";
 
 /// What a server decides on a question: the category and why.
@@ -31,11 +29,11 @@ async fn house(guard: &str) -> Coterie {
 #[tokio::test]
 async fn what_is_about_two_things_is_doubted_and_what_is_about_one_is_not() {
     let (off, on) = (house("off").await, house("on").await);
-    for (question, story, category) in [(CODING, STORY, "coding"), (SQL, LONGER_STORY, "sql")] {
+    for (question, category) in [(CODING, "coding"), (SQL, "sql")] {
         let routed = (category.to_owned(), "routed".to_owned());
         assert_eq!(decided(&off, question).await, routed);
         assert_eq!(decided(&on, question).await, routed);
-        let steered = format!("{question} {story}");
+        let steered = format!("{question} {STORY}");
         let turned = ("writing".to_owned(), "routed".to_owned());
         assert_eq!(decided(&off, &steered).await, turned);
         let doubted = ("out_of_domain".to_owned(), "unsure".to_owned());
