@@ -49,7 +49,7 @@ pub struct Stickiness {
     pub why: Why,
     /// By how much the likeliest category is likelier than the previous one, 0 to 1.
     pub lead: f32,
-    /// The lead from which on the session is left.
+    /// The lead from which on the session is left; above 1: no lead is enough.
     pub margin: f32,
     /// The probability of the previous category once the past is counted, 0 to 1.
     pub confidence: f32,

@@ -7,7 +7,7 @@ mod asking;
 mod prompt;
 mod verdict;
 
-pub use asking::{Asked, Bounds, Judge, Question};
+pub use asking::{Asked, Bounds, CUT_OFF, Judge, Question};
 pub(super) use prompt::draw;
 pub use prompt::{REPLY_TOKENS, answer, category, pair};
 pub use verdict::{Preferred, category_of, preferred_of, score_of};

@@ -4,7 +4,8 @@ use super::model::Said;
 
 /// Log odds of leaning that an ask gains which, by itself, surely belongs nowhere.
 ///
-/// "Show me an example" does, and is hardly ever a change of topic. Orders to a device are, and by their words they lean so little that they go on belonging nowhere.
+/// "Show me an example" does, and is hardly ever a change of topic. Orders to a device are, and by their words they lean so
+/// little that they go on belonging nowhere.
 pub const BELONGS_NOWHERE: f32 = 1.0;
 
 /// The probabilities of an ask that was read `alone` and `in_context`, and that keeps to its context with probability

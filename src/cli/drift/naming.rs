@@ -9,7 +9,7 @@ use crate::{
     causes::in_full,
     config::{Config, ExpertConfig},
     learning::{
-        judge::{Asked, Bounds, Judge, Question, REPLY_TOKENS},
+        judge::{Asked, Bounds, CUT_OFF, Judge, Question, REPLY_TOKENS},
         naming,
         proposing::Proposed,
     },
@@ -58,7 +58,7 @@ fn take(proposed: &mut Proposed, at: usize, asked: Asked) {
             Ok(named) => return proposed.rename(at, named),
             Err(unusable) => unusable.to_string(),
         },
-        Asked::CutOff => "the reply was cut off before its end".to_owned(),
+        Asked::CutOff => CUT_OFF.to_owned(),
         Asked::Failed(error) => in_full(&error),
         Asked::Unaffordable => "it was not asked".to_owned(),
     };

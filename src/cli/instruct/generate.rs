@@ -21,7 +21,7 @@ use crate::{
         writing::{self, State},
     },
     learning::{
-        judge::{Asked, Bounds, Question},
+        judge::{Asked, Bounds, CUT_OFF, Question},
         reward::{Implicit, reward},
     },
     progress,
@@ -304,7 +304,7 @@ fn instruction_of(asked: Asked, means: Means) -> Result<String, String> {
         Asked::Said(words) => {
             writing::card_of(&words, means).map_err(|unusable| unusable.to_string())
         }
-        Asked::CutOff => Err("the reply was cut off before its end".to_owned()),
+        Asked::CutOff => Err(CUT_OFF.to_owned()),
         Asked::Failed(error) => Err(in_full(&error)),
         Asked::Unaffordable => Err("it was not asked".to_owned()),
     }

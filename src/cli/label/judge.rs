@@ -161,16 +161,10 @@ async fn ask<T>(
     while let Some((about, asked)) = replies.next().await {
         bar.inc(1);
         match asked {
-            Asked::Said(words) => {
+            Asked::Said(_) | Asked::CutOff => {
                 failures = 0;
                 tally.asked += 1;
-                tally.count(take(about, Some(&words)).await?);
-            }
-            // What it would have said in the end nobody knows.
-            Asked::CutOff => {
-                failures = 0;
-                tally.asked += 1;
-                tally.count(take(about, Some("")).await?);
+                tally.count(take(about, Some(asked.words())).await?);
             }
             Asked::Failed(error) => {
                 tally.failed += 1;

@@ -64,6 +64,9 @@ pub struct Question<T> {
     pub body: Value,
 }
 
+/// Why a reply that was cut off says nothing, for people.
+pub const CUT_OFF: &str = "the reply was cut off before its end";
+
 /// What became of one.
 #[derive(Debug)]
 pub enum Asked {
@@ -75,6 +78,16 @@ pub enum Asked {
     Failed(ExpertError),
     /// It was not asked: it might have cost more than is left.
     Unaffordable,
+}
+
+impl Asked {
+    /// What counts of a reply: of one that was cut off nothing, since nobody knows what it would have said in the end.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Said(words) => words,
+            Self::CutOff | Self::Failed(_) | Self::Unaffordable => "",
+        }
+    }
 }
 
 impl Judge {
