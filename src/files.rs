@@ -5,7 +5,11 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU64, Ordering},
 };
+
+/// Files that this process has begun to write.
+static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// The file that a path names: where it is a link, what that leads to, so that the link stays one.
 pub(crate) fn behind_links(path: &Path) -> PathBuf {
@@ -24,7 +28,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = folder_of(path);
     fs::create_dir_all(folder)?;
     let mut scratch = path.as_os_str().to_owned();
-    scratch.push(format!(".{}.part", process::id()));
+    scratch.push(scratch_ending());
     let scratch = Path::new(&scratch);
     let written = File::create(scratch).and_then(|mut file| {
         file.write_all(bytes)?;
@@ -42,6 +46,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Whether there is something that is neither a file nor a folder: a pipe, a device. Such a thing is written to as it is.
 pub(crate) fn is_stream(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
+/// The ending of a name that no other write has, of this process or of another.
+fn scratch_ending() -> String {
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    format!(".{}-{number}.part", process::id())
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -70,7 +80,7 @@ pub(crate) fn make_room_for(path: &Path) -> io::Result<()> {
 /// They cannot.
 pub(crate) fn make_room(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let scratch = folder.join(format!(".{}.part", process::id()));
+    let scratch = folder.join(scratch_ending());
     fs::write(&scratch, [])?;
     fs::remove_file(&scratch)
 }
@@ -90,6 +100,19 @@ mod tests {
     }
 
     #[cfg(unix)]
+    #[test]
+    fn threads_that_write_one_file_do_not_meet() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = &folder.path().join("file");
+        std::thread::scope(|scope| {
+            for byte in 0..8 {
+                scope.spawn(move || (0..20).for_each(|_| write_whole(path, &[byte; 99]).unwrap()));
+            }
+        });
+        let whole = fs::read(path).unwrap();
+        assert_eq!(whole, [whole[0]; 99]);
+    }
+
     #[test]
     fn a_link_stays_one() {
         let folder = tempfile::tempdir().unwrap();
