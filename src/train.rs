@@ -15,6 +15,7 @@ pub mod tuned;
 
 mod base;
 mod seed;
+mod stem;
 mod transformer;
 
 pub use base::BaseError;

@@ -15,7 +15,10 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 pub use self::material::{Material, Readings};
 
-use super::dataset::{Dataset, Key};
+use super::{
+    dataset::{Dataset, Key},
+    stem,
+};
 use crate::{
     ids::{CategoryId, OUT_OF_DOMAIN},
     router::{
@@ -232,9 +235,10 @@ impl<'d> Problem<'d> {
             Some(outside) if silent.contains(label) => outside,
             _ => *label,
         });
+        let questions = stem::questions(dataset.texts.iter().map(String::as_str));
         Self {
             told: told.collect(),
-            folds: head::folds(&dataset.labels, classes),
+            folds: head::folds(&dataset.labels, &questions, classes),
             targets: Targets::balanced(dataset.labels.clone(), classes, SMOOTHING),
             silent,
             unseen,

@@ -1,5 +1,7 @@
 //! How a head comes about: cross-validation chooses the penalty, then all rows are fitted.
 
+use std::collections::HashMap;
+
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -87,9 +89,9 @@ pub enum FitError {
 
 /// The fold of each row. The rows of a class take turns, so that each fold has its share of every class.
 ///
-/// There are as many folds as half of the classes can fill, [`FOLDS_MAX`] at most; a class with fewer rows is missing in some. No
-/// text may be there twice, or it would be held back from itself.
-pub fn folds(labels: &[usize], classes: usize) -> Vec<usize> {
+/// There are as many folds as half of the classes can fill, [`FOLDS_MAX`] at most; a class with fewer rows is missing in some. Rows of
+/// one question (`questions` has a number for each row) go where its first row went: nothing is held back from itself.
+pub fn folds(labels: &[usize], questions: &[usize], classes: usize) -> Vec<usize> {
     let mut sizes = vec![0; classes];
     for label in labels {
         sizes[*label] += 1;
@@ -99,9 +101,12 @@ pub fn folds(labels: &[usize], classes: usize) -> Vec<usize> {
     let typical = sizes.get(sizes.len() / 2).copied();
     let count = typical.unwrap_or(0).clamp(1, FOLDS_MAX);
     let mut turns = vec![0; classes];
-    let of_row = labels.iter().map(|label| {
-        turns[*label] += 1;
-        (turns[*label] - 1) % count
+    let mut of_question = HashMap::new();
+    let of_row = labels.iter().zip(questions).map(|(label, question)| {
+        *of_question.entry(question).or_insert_with(|| {
+            turns[*label] += 1;
+            (turns[*label] - 1) % count
+        })
     });
     of_row.collect()
 }
@@ -376,7 +381,7 @@ mod tests {
         let (rows, _) = corners(&[60, 60], 1.0);
         let labels: Vec<usize> = (0..120).map(|row| row / 2 % 2).collect();
         let targets = Targets::balanced(labels.clone(), 2, 0.0);
-        let folds = folds(&labels, 2);
+        let folds = folds(&labels, &apart(&labels), 2);
         let held = held_back(&rows, &targets, &folds, plain(&[MILD]), &|| ()).unwrap();
         assert!(
             calibration::nll(held.logits.view(), &labels) > 0.66,
@@ -388,7 +393,7 @@ mod tests {
     fn the_penalty_that_serves_rows_held_back_best_is_taken() {
         let (rows, labels) = corners(&[30; 4], 0.9);
         let targets = Targets::balanced(labels.clone(), 4, 0.0);
-        let folds = folds(&labels, 4);
+        let folds = folds(&labels, &apart(&labels), 4);
         let heavy = Penalty {
             sparse: 1.0,
             dense: 100.0,
@@ -401,16 +406,28 @@ mod tests {
         assert_eq!((held.penalty, steps.into_inner()), (MILD, FOLDS_MAX));
     }
 
+    /// Every row is a question of its own.
+    fn apart(labels: &[usize]) -> Vec<usize> {
+        (0..labels.len()).collect()
+    }
+
     #[test]
     fn folds_share_every_class() {
-        let labels = [0, 0, 0, 1, 1, 1, 1];
-        assert_eq!(folds(&labels, 2), [0, 1, 2, 0, 1, 2, 3]);
+        let folds_of = |labels: &[usize]| folds(labels, &apart(labels), 2);
+        assert_eq!(folds_of(&[0, 0, 0, 1, 1, 1, 1]), [0, 1, 2, 0, 1, 2, 3]);
         assert_eq!(
-            folds(&[0, 1, 1], 2),
+            folds_of(&[0, 1, 1]),
             [0, 0, 1],
             "one row does not keep others from being held back"
         );
-        assert_eq!(folds(&[0, 1], 2), [0, 0], "nothing can be held back");
+        assert_eq!(folds_of(&[0, 1]), [0, 0], "nothing can be held back");
+    }
+
+    #[test]
+    fn rows_of_one_question_are_held_back_together() {
+        let labels = [0, 0, 0, 0, 1, 1, 1, 1];
+        let questions = [0, 1, 0, 2, 3, 0, 4, 4];
+        assert_eq!(folds(&labels, &questions, 2), [0, 1, 0, 2, 0, 0, 1, 1]);
     }
 
     #[test]

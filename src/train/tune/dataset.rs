@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::TuneError;
 use crate::{
     ids::CategoryId,
-    train::{base::Base, labels::Labelled},
+    train::{base::Base, labels::Labelled, stem},
 };
 
 /// Word pieces of a text that are learnt from: nearly every question has fewer, and the rare long one would cost as
@@ -30,6 +30,8 @@ pub(super) struct Dataset {
 pub(super) struct Row {
     /// What tells its text from others: the beginning of its SHA-256.
     pub(super) key: Key,
+    /// The same of what it asks, whatever its options.
+    pub(super) question: Key,
     pub(super) class: u32,
     /// For scoring.
     pub(super) pieces: Vec<u32>,
@@ -37,7 +39,7 @@ pub(super) struct Row {
     pub(super) trained_pieces: Vec<u32>,
 }
 
-/// The first bytes of a text's SHA-256.
+/// The first bytes of a SHA-256.
 pub(super) type Key = [u8; 16];
 
 impl Dataset {
@@ -72,6 +74,7 @@ impl Dataset {
                 };
             rows.push(Row {
                 key: key(text),
+                question: key(&stem::stem(text)),
                 class: class(&categories, category),
                 pieces: tokenise(&scored)?,
                 trained_pieces: tokenise(&trained)?,

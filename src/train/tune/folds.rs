@@ -7,16 +7,16 @@ use sha2::{Digest as _, Sha256};
 use super::dataset::{Key, Row};
 use crate::train::seed::Seed;
 
-/// The fold of each row, `folds` of them: each has its share of every class, rows of one text are in one fold, and
-/// neither other rows nor their order matter to which texts a class shuffles ahead of others.
+/// The fold of each row, `folds` of them: each has its share of every class, rows of one question are in one fold, and
+/// neither other rows nor their order matter to which questions a class shuffles ahead of others.
 pub(super) fn assign(rows: &[Row], folds: usize, seed: Seed) -> Vec<usize> {
     if folds == 0 {
         return Vec::new();
     }
     let mut class_of: BTreeMap<Key, u32> = BTreeMap::new();
     for row in rows {
-        // A text with two labels is dealt with the rows of the smaller class number.
-        let class = class_of.entry(row.key).or_insert(row.class);
+        // A question with two labels is dealt with the rows of the smaller class number.
+        let class = class_of.entry(row.question).or_insert(row.class);
         *class = row.class.min(*class);
     }
     let mut shuffled: Vec<(u32, [u8; 32], Key)> = class_of
@@ -30,10 +30,10 @@ pub(super) fn assign(rows: &[Row], folds: usize, seed: Seed) -> Vec<usize> {
         .enumerate()
         .map(|(at, (_, _, key))| (key, at % folds))
         .collect();
-    rows.iter().map(|row| fold_of[&row.key]).collect()
+    rows.iter().map(|row| fold_of[&row.question]).collect()
 }
 
-/// Where a text comes in the shuffle of its class.
+/// Where a question comes in the shuffle of its class.
 fn place(key: Key, seed: Seed) -> [u8; 32] {
     let mut digest = Sha256::new();
     digest.update(seed.stream("folds", 0).value().to_le_bytes());
@@ -45,10 +45,11 @@ fn place(key: Key, seed: Seed) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    /// Texts of three classes, each text twice.
+    /// Questions of three classes, each twice, in other words.
     fn rows() -> Vec<Row> {
         let row = |number: u8| Row {
-            key: [number % 60; 16],
+            key: [number; 16],
+            question: [number % 60; 16],
             class: u32::from(number % 60 / 25),
             pieces: Vec::new(),
             trained_pieces: Vec::new(),
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_in_one_fold_whatever_the_order_of_rows() {
+    fn a_question_is_in_one_fold_whatever_the_order_of_rows() {
         let mut rows = rows();
         let before = assign(&rows, 3, Seed::new(5));
         assert_eq!(before[..60], before[60..]);
