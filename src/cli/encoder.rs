@@ -1,6 +1,6 @@
 //! `coterie encoder`.
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::{fmt::Write as _, ops::ControlFlow, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::ProgressBar;
@@ -10,6 +10,7 @@ use super::{CliError, ConfigArgs, output};
 use crate::{
     config::{self, Environment},
     models,
+    router::encoder::adapter::Bits,
     train::{
         distill::{self, DistillError},
         labels,
@@ -28,7 +29,8 @@ pub(super) struct EncoderArgs {
 
 #[derive(Subcommand)]
 enum EncoderCommand {
-    /// Fine-tune a transformer on labelled questions. Work that was cut goes on when the same command is given again.
+    /// Fine-tune a transformer on labelled questions. Work that was cut goes on when the same command is given again, and is
+    /// shared by processes that are given it at the same time.
     Tune(TuneArgs),
     /// Make a static encoder out of a transformer: a table with a vector for each word piece, after `Model2Vec`.
     Distill(DistillArgs),
@@ -69,6 +71,15 @@ struct TuneArgs {
     /// The rank of the change of each linear map.
     #[arg(long, value_name = "N", default_value_t = Options::default().rank)]
     rank: usize,
+    /// Tune all weights of the linear maps, rather than changes of low rank: more right, at half as much work again and more bytes.
+    #[arg(long, conflicts_with = "rank")]
+    all_weights: bool,
+    /// With --all-weights: what each number's change takes, 4 bits or 2.
+    #[arg(long, value_name = "N", default_value = "4", value_parser = bits)]
+    bits: Bits,
+    /// Make each fit so often, from different random numbers, and average the weights; needs --all-weights.
+    #[arg(long, value_name = "N", default_value_t = Options::default().average)]
+    average: usize,
     /// Parts of the rows that are each scored by a model tuned on the others, for cheaper tiers to learn from; 0 for
     /// none.
     #[arg(long, value_name = "K", default_value_t = Options::default().folds)]
@@ -105,6 +116,11 @@ pub(super) async fn run(args: EncoderArgs, environment: &Environment) -> Result<
     }
 }
 
+fn bits(word: &str) -> Result<Bits, String> {
+    let count: u8 = word.parse().map_err(|_not| "give 2 or 4".to_owned())?;
+    Bits::try_from(count)
+}
+
 /// Where the transformer is; the configuration is read only for one that is inside the model store.
 fn resolved(
     model: PathBuf,
@@ -135,6 +151,9 @@ async fn tune(args: TuneArgs, environment: &Environment) -> Result<(), CliError>
             folds: args.folds,
             seed: args.seed,
             twice: args.twice,
+            all_weights: args.all_weights,
+            average: args.average,
+            bits: args.bits,
         },
         processor: match args.device {
             Device::Cpu => Processor::Cpu,
@@ -196,13 +215,21 @@ async fn distill(args: DistillArgs, environment: &Environment) -> Result<(), Cli
 
 fn show(bar: &ProgressBar, progress: Progress) -> ControlFlow<()> {
     let Progress {
-        fit, fits, loss, ..
+        fit,
+        fits,
+        member,
+        members,
+        loss,
+        ..
     } = progress;
-    let what = if fit + 1 == fits {
+    let mut what = if fit + 1 == fits {
         "final fit".to_owned()
     } else {
         format!("fold {} of {}", fit + 1, fits - 1)
     };
+    if members > 1 {
+        let _ = write!(what, ", {} of {members} to average", member + 1);
+    }
     bar.set_length(progress.steps as u64);
     bar.set_position(progress.step as u64);
     bar.set_message(format!("{what}, loss {loss:.3}"));

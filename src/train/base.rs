@@ -96,6 +96,17 @@ impl Base {
         })
     }
 
+    /// The same transformer with other weights: the whole of a file like [`WEIGHTS`].
+    pub(crate) fn with_weights(&self, weights: Vec<u8>) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            config: self.config.clone(),
+            tokenizer: self.tokenizer.clone(),
+            sha256: hex::encode(Sha256::digest(&weights)),
+            weights,
+        }
+    }
+
     /// The tensor `name` on `device`.
     ///
     /// # Errors

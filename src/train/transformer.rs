@@ -1,7 +1,8 @@
 //! BERT (Devlin et al. 2019) as a differentiable function: pieces of texts → a vector of length 1 for each text.
 //!
 //! Only what training needs, in candle's autograd; `router/encoder` runs the same model at run time. Its linear maps can
-//! carry low-rank changes (see [`Linear`]); gradients flow to what is a candle variable and to nothing else.
+//! carry low-rank changes, or have weights that are variable (see [`Linear`]); gradients flow to what is a candle variable and
+//! to nothing else.
 
 mod linear;
 mod noise;
@@ -151,18 +152,6 @@ impl Transformer {
     /// Takes the changes of low rank into the weights that [`Self::forward`] applies; due whenever they have moved.
     pub(crate) fn merge(&mut self) -> candle_core::Result<()> {
         self.linears_mut().try_for_each(Linear::merge)
-    }
-
-    /// The same model, through which no gradient flows.
-    pub(crate) fn detached(&self) -> Self {
-        let mut model = self.clone();
-        for linear in model.linears_mut() {
-            linear.detach();
-        }
-        for (_, vector) in model.vectors_mut() {
-            *vector = vector.detach();
-        }
-        model
     }
 
     /// Every linear map of the layers.

@@ -1,12 +1,13 @@
 //! Fine-tunes the transformer on labelled questions, offline.
 //!
-//! Low-rank changes of every linear map (`LoRA`; Hu et al. 2021), the biases and the norms are trained beside a linear
-//! head, on cross-entropy and a supervised contrastive term; where each batch is read twice, both readings are held to
-//! one answer as well (R-Drop; Liang et al. 2021). Before the final fit each of `folds` parts of the rows is
-//! scored by a model that was tuned on the others: logits from which a cheaper tier can be taught.
+//! Low-rank changes of every linear map (`LoRA`; Hu et al. 2021) or all their weights, the biases and the norms are trained
+//! beside a linear head, on cross-entropy and a supervised contrastive term; where each batch is read twice, both readings are
+//! held to one answer as well (R-Drop; Liang et al. 2021). Weights may be the average of several fits from different random
+//! numbers (model soups; Wortsman et al. 2022). Before the final fit each of `folds` parts of the rows is scored by a model that
+//! was tuned on the others: logits from which a cheaper tier can be taught.
 //!
 //! All randomness comes from one seed: on the CPU the same rows give the same bytes. The work may be cut at any moment
-//! and goes on from its last checkpoint when it is started again.
+//! and goes on from its last checkpoint when it is started again. Several processes that were started alike share it.
 
 mod batches;
 mod checkpoint;
@@ -18,13 +19,20 @@ mod loss;
 mod model;
 mod optimiser;
 mod output;
+mod scorer;
+mod work;
 
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) mod tiny;
 
-use std::{ops::ControlFlow, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
@@ -33,11 +41,12 @@ use sha2::{Digest as _, Sha256};
 use self::{
     checkpoint::Workplace,
     dataset::Dataset,
-    fit::{Fit, Fitted},
-    output::Outputs,
+    model::Change,
+    output::{Outputs, REPORT},
+    work::Work,
 };
 use super::{base::Base, labels::Labelled, seed::Seed};
-use crate::ids::CategoryId;
+use crate::{ids::CategoryId, router::encoder::adapter::Bits};
 
 pub use error::TuneError;
 
@@ -79,6 +88,25 @@ pub struct Options {
     /// Whether each batch is read twice, with other dropout, and both readings are held to one answer.
     #[serde(default)]
     pub twice: bool,
+    /// Whether the weights of the linear maps are tuned themselves; `rank` means nothing then.
+    #[serde(default)]
+    pub all_weights: bool,
+    /// Fits from different random numbers whose weights are averaged; more than one with `all_weights` alone.
+    #[serde(default = "one")]
+    pub average: usize,
+    /// What a number of a weight's change takes where it is written; with `all_weights` alone.
+    #[serde(default = "four")]
+    pub bits: Bits,
+}
+
+/// What is averaged where nothing says more.
+fn one() -> usize {
+    1
+}
+
+/// With four bits nothing is lost that could be measured.
+fn four() -> Bits {
+    Bits::Four
 }
 
 impl Default for Options {
@@ -89,6 +117,9 @@ impl Default for Options {
             folds: 3,
             seed: 0,
             twice: false,
+            all_weights: false,
+            average: one(),
+            bits: four(),
         }
     }
 }
@@ -109,6 +140,10 @@ pub struct Progress {
     pub fit: usize,
     /// Fits in all: the folds and the final one.
     pub fits: usize,
+    /// Which of the fits that are averaged it is, from 0.
+    pub member: usize,
+    /// How many those are.
+    pub members: usize,
     /// Batches of this fit that are done.
     pub step: usize,
     /// Batches of this fit in all.
@@ -140,11 +175,11 @@ pub struct Report {
     pub fits: Vec<FitReport>,
     /// The share of all rows that the models which had not seen them put in the right category.
     pub held_back_accuracy: Option<f64>,
-    /// What all fits took.
+    /// What all fits took, whichever process made them.
     pub seconds: f64,
 }
 
-/// How one fit went.
+/// How one fit went, or those that it is averaged from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FitReport {
     /// Rows tuned on.
@@ -182,28 +217,26 @@ fn tune_with(
         &job.fingerprint(&base, &dataset),
         checkpoint_interval,
     )?;
-    let seed = Seed::new(job.options.seed);
-    let fold_of = folds::assign(&dataset.rows, job.options.folds, seed);
-    let mut work = Work {
-        base: &base,
-        dataset: &dataset,
-        options: &job.options,
+    let fold_of = folds::assign(
+        &dataset.rows,
+        job.options.folds,
+        Seed::new(job.options.seed),
+    );
+    let work = Work {
+        outputs: Outputs {
+            base: &base,
+            dataset: &dataset,
+            options: &job.options,
+        },
+        fold_of: &fold_of,
         device: &device,
         workplace: &workplace,
-        observer,
     };
-    let mut folds = Vec::new();
-    for fold in 0..job.options.folds {
-        folds.push(work.fold(fold, &fold_of, seed)?);
-    }
-    let all = (0..dataset.rows.len()).collect();
-    let last = work.fit(job.options.folds, all, seed)?;
-    let outputs = Outputs {
-        base: &base,
-        dataset: &dataset,
-        options: &job.options,
+    work.make_fits(observer)?;
+    let Some(_last) = workplace.claim_last()? else {
+        return Report::read(&job.out);
     };
-    let report = outputs.write(&job.out, &last, &folds)?;
+    let report = work.put_together(&job.out)?;
     workplace.clear()?;
     Ok(report)
 }
@@ -217,9 +250,15 @@ impl Job {
             folds,
             seed,
             twice,
+            all_weights,
+            average,
+            bits,
         } = &self.options;
         let (base, data) = (&base.sha256, &dataset.sha256);
-        let job = format!("{FORMAT} {base} {data} {epochs} {rank} {folds} {seed} {twice}");
+        let job = format!(
+            "{FORMAT} {base} {data} {epochs} {rank} {folds} {seed} {twice} {all_weights} {average} {}",
+            u8::from(*bits)
+        );
         hex::encode(Sha256::digest(job))
     }
 }
@@ -237,10 +276,35 @@ impl Options {
         if self.rank == 0 {
             return wrong("a change of rank 0 is no change; give 1 at least");
         }
+        if self.average == 0 {
+            return wrong("an average of no fits is nothing; give 1 at least");
+        }
+        if self.average > 1 && !self.all_weights {
+            return wrong(
+                "changes of low rank are not averaged; give --all-weights as well, or --average 1",
+            );
+        }
         if self.folds == 1 {
             return wrong("one fold leaves no rows to tune on; give 0 for none, or 2 at least");
         }
         Ok(())
+    }
+
+    fn change(&self) -> Change {
+        if self.all_weights {
+            Change::AllWeights
+        } else {
+            Change::LowRank(self.rank)
+        }
+    }
+}
+
+impl Report {
+    /// What another process wrote.
+    fn read(out: &Path) -> Result<Self, TuneError> {
+        let path = out.join(REPORT);
+        let json = fs::read(&path).map_err(TuneError::io(&path))?;
+        serde_json::from_slice(&json).map_err(|error| TuneError::io(&path)(error.into()))
     }
 }
 
@@ -251,59 +315,5 @@ impl Processor {
             Self::Cuda if !cfg!(feature = "cuda") => Err(TuneError::NoCuda),
             Self::Cuda => Device::new_cuda(0).map_err(TuneError::from),
         }
-    }
-}
-
-/// The rows of one fold, scored by a model that has not seen them.
-struct HeldBack {
-    /// Numbers of the rows.
-    rows: Vec<usize>,
-    /// Their logits, one after the other.
-    logits: Vec<f32>,
-    report: FitReport,
-}
-
-/// What all fits share.
-struct Work<'a> {
-    base: &'a Base,
-    dataset: &'a Dataset,
-    options: &'a Options,
-    device: &'a Device,
-    workplace: &'a Workplace,
-    observer: Observer<'a>,
-}
-
-impl Work<'_> {
-    fn fit(&mut self, number: usize, rows: Vec<usize>, seed: Seed) -> Result<Fitted, TuneError> {
-        let fit = Fit {
-            base: self.base,
-            dataset: self.dataset,
-            options: self.options,
-            device: self.device,
-            number,
-            rows,
-            seed: seed.stream("fit", number as u64),
-        };
-        fit.run(self.workplace, self.observer)
-    }
-
-    fn fold(&mut self, fold: usize, fold_of: &[usize], seed: Seed) -> Result<HeldBack, TuneError> {
-        let (rows, others) = (0..fold_of.len()).partition(|row| fold_of[*row] == fold);
-        if let Some(scored) = self.workplace.scored(fold)? {
-            return Ok(HeldBack {
-                rows,
-                logits: scored.logits,
-                report: scored.report,
-            });
-        }
-        let Fitted { model, mut report } = self.fit(fold, others, seed)?;
-        let logits = model.logits(self.dataset, &rows)?;
-        report.held_back_accuracy = self.dataset.accuracy(&rows, &logits);
-        self.workplace.keep_scored(fold, &logits, &report)?;
-        Ok(HeldBack {
-            rows,
-            logits,
-            report,
-        })
     }
 }

@@ -1,8 +1,11 @@
-//! What tuning changed in an encoder's weights, a megabyte or two beside the base's ninety.
+//! What tuning changed in an encoder's weights, a few megabytes beside the base's ninety.
 //!
-//! A safetensors file, fp16. For a weight `NAME` (out × in): `NAME.lora_a` (rank × in) and `NAME.lora_b` (out × rank),
-//! whose product is added (`LoRA`; Hu et al. 2021). For a vector `NAME`: `NAME.delta`, which is added. `head.weight` and
-//! `head.bias` are the linear classifier that the encoder was tuned with. Its metadata name the base.
+//! A safetensors file, fp16 but for codes. For a weight `NAME` (out × in): `NAME.lora_a` (rank × in) and `NAME.lora_b` (out ×
+//! rank), whose product is added (`LoRA`; Hu et al. 2021); or, where all weights were tuned, `NAME.codes` (bytes, out × in numbers)
+//! and `NAME.scales` (out), a change of few bits a number ([`Levels`]). For a vector `NAME`: `NAME.delta`, which is added.
+//! `head.weight` and `head.bias` are the linear classifier that the encoder was tuned with. Its metadata name the base.
+
+mod levels;
 
 use std::{
     collections::HashMap,
@@ -14,6 +17,8 @@ use half::f16;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
+
+pub use levels::{Bits, Levels};
 
 use super::metadata;
 use crate::ids::CategoryId;
@@ -38,6 +43,9 @@ pub struct About {
     pub base_sha256: String,
     /// The categories, in the order of the head's classes.
     pub categories: Vec<CategoryId>,
+    /// What a number of a weight's change takes, where all weights were tuned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<Bits>,
 }
 
 /// The classifier over the tuned encoder's vectors: logits = weight · vector + bias.
@@ -58,6 +66,8 @@ enum Change {
         a: Vec<f32>,
         b: Vec<f32>,
     },
+    /// Out × in.
+    Levels(Levels),
     Delta(Vec<f32>),
 }
 
@@ -151,7 +161,9 @@ impl Adapter {
             } else if let Some(vector) = name.strip_suffix(".delta") {
                 let delta = numbers(&tensors, name)?.1;
                 changes.insert(vector.to_owned(), Change::Delta(delta));
-            } else if !name.ends_with(".lora_b") && !name.starts_with("head.") {
+            } else if let Some(name) = name.strip_suffix(".codes") {
+                changes.insert(name.to_owned(), Change::levels(&tensors, name, about.bits)?);
+            } else if !is_beside_another(name) {
                 return Err(format!("it holds `{name}`, which means nothing"));
             }
         }
@@ -234,6 +246,7 @@ impl Adapter {
                 let rows = values.par_chunks_mut(*inputs).zip(b.par_chunks(rank));
                 rows.for_each(|(row, b)| add_product(row, b, a));
             }
+            Change::Levels(levels) => levels.add_to(values),
             Change::Delta(delta) => {
                 for (value, delta) in values.iter_mut().zip(delta) {
                     *value += delta;
@@ -242,6 +255,11 @@ impl Adapter {
         }
         Ok(())
     }
+}
+
+/// Whether a tensor is read together with another one.
+fn is_beside_another(name: &str) -> bool {
+    name.ends_with(".lora_b") || name.ends_with(".scales") || name.starts_with("head.")
 }
 
 /// `row` += `b` (1 × rank) · `a` (rank × in).
@@ -272,8 +290,19 @@ impl Change {
         }
     }
 
+    fn levels(tensors: &SafeTensors<'_>, name: &str, bits: Option<Bits>) -> Result<Self, String> {
+        let bits = bits.ok_or_else(|| format!("it does not say of how many bits `{name}` is"))?;
+        let (_, scales) = numbers(tensors, &format!("{name}.scales"))?;
+        let codes = format!("{name}.codes");
+        let codes = tensors.tensor(&codes).map_err(|error| error.to_string())?;
+        Levels::from_parts(bits, scales, codes.data().to_vec())
+            .map(Self::Levels)
+            .ok_or_else(|| format!("the codes of `{name}` do not fit its scales"))
+    }
+
     fn check(&self, name: &str, shape: &[usize]) -> Result<(), AdapterError> {
         let expected = match self {
+            Self::Levels(levels) => levels.shape().to_vec(),
             Self::LowRank {
                 outputs, inputs, ..
             } => vec![*outputs, *inputs],
@@ -316,11 +345,15 @@ mod tests {
         vec![
             ("w.lora_a", vec![2, 3], vec![1.0, 2.0, 3.0, 0.5, 0.0, -1.0]),
             ("w.lora_b", vec![2, 2], vec![1.0, 0.0, 2.0, 4.0]),
+            ("u.scales", vec![1], vec![0.5]),
             ("v.delta", vec![2], vec![0.25, -0.5]),
             ("head.weight", vec![2, 1], vec![1.0, 2.0]),
             ("head.bias", vec![2], vec![0.0, 3.0]),
         ]
     }
+
+    /// The codes of `u`: 0, 1, 2, 3.
+    const CODES: [u8; 1] = [0b1110_0100];
 
     fn file(tensors: &Tensors<'_>, about: &str) -> Vec<u8> {
         let halves = |numbers: &[f32]| -> Vec<u8> {
@@ -328,15 +361,18 @@ mod tests {
             halves.flat_map(f16::to_le_bytes).collect()
         };
         let data: Vec<_> = tensors.iter().map(|(_, _, x)| halves(x)).collect();
+        let codes = TensorView::new(Dtype::U8, vec![1, 1], &CODES).unwrap();
         let views = tensors.iter().zip(&data).map(|((name, shape, _), data)| {
             let view = TensorView::new(Dtype::F16, shape.clone(), data).unwrap();
             (*name, view)
         });
+        let views = views.chain([("u.codes", codes)]);
         let metadata = HashMap::from([(metadata::KEY.to_owned(), about.to_owned())]);
         safetensors::serialize(views, Some(metadata)).unwrap()
     }
 
-    const ABOUT: &str = r#"{"format": 1, "base_sha256": "ab", "categories": ["x", "y"]}"#;
+    const ABOUT: &str =
+        r#"{"format": 1, "base_sha256": "ab", "categories": ["x", "y"], "bits": 2}"#;
 
     fn adapter() -> Adapter {
         Adapter::from_bytes(&file(&tensors(), ABOUT)).unwrap()
@@ -348,6 +384,9 @@ mod tests {
         let mut weight = vec![10.0; 6];
         adapter.apply("w", &[2, 3], &mut weight).unwrap();
         assert_eq!(weight, [11.0, 12.0, 13.0, 14.0, 14.0, 12.0]);
+        let mut coded = vec![1.0; 4];
+        adapter.apply("u", &[1, 4], &mut coded).unwrap();
+        assert_eq!(coded, [-0.5, 0.5, 1.5, 2.5]);
         let mut vector = vec![1.0, 1.0];
         adapter.apply("v", &[2], &mut vector).unwrap();
         assert_eq!(vector, [1.25, 0.5]);
@@ -363,13 +402,17 @@ mod tests {
         let adapter = adapter();
         let error = adapter.apply("w", &[3, 2], &mut [0.0; 6]).unwrap_err();
         assert!(error.to_string().contains("[2, 3]"), "{error}");
-        let (two, square): (&[usize], &[usize]) = (&[2], &[2, 3]);
+        let (two, square, four): (&[usize], &[usize], &[usize]) = (&[2], &[2, 3], &[1, 4]);
         adapter
-            .check([("w", square), ("v", two), ("u", two)])
+            .check([("w", square), ("v", two), ("u", four), ("t", two)])
             .unwrap();
-        let error = adapter.check([("v", two)]).unwrap_err();
+        let error = adapter.check([("v", two), ("u", four)]).unwrap_err();
         assert!(matches!(error, AdapterError::UnknownName { name } if name == "w"));
-        let error = adapter.check([("v", square), ("w", square)]).unwrap_err();
+        let error = adapter.check([("u", two), ("v", two), ("w", square)]);
+        assert!(matches!(error, Err(AdapterError::Shape { name, .. }) if name == "u"));
+        let error = adapter
+            .check([("u", four), ("v", square), ("w", square)])
+            .unwrap_err();
         assert!(matches!(error, AdapterError::Shape { name, .. } if name == "v"));
     }
 
@@ -383,12 +426,19 @@ mod tests {
         stray.push(("stray", vec![1], vec![0.0]));
         let mut skewed = tensors();
         skewed[0].1 = vec![3, 2];
+        let mut many = tensors();
+        many[2] = ("u.scales", vec![2], vec![0.5, 0.5]);
+        let bitless = ABOUT.replace(", \"bits\": 2", "");
         let newer = ABOUT.replace("\"format\": 1", "\"format\": 2");
         let cases = [
             (file(&tensors(), &newer), "format 2"),
             (file(&tensors(), "{}"), "format"),
             (file(&tensors(), &ABOUT.replace("[\"x\", ", "[")), "head"),
             (file(&without("w.lora_b"), ABOUT), "w.lora_b"),
+            (file(&without("u.scales"), ABOUT), "u.scales"),
+            (file(&many, ABOUT), "the codes of `u`"),
+            (file(&tensors(), &bitless), "how many bits `u`"),
+            (file(&tensors(), &ABOUT.replace(": 2}", ": 3}")), "2 or 4"),
             (file(&without("head.bias"), ABOUT), "head.bias"),
             (file(&stray, ABOUT), "stray"),
             (file(&skewed, ABOUT), "factors"),

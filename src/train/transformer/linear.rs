@@ -75,9 +75,14 @@ impl Linear {
         Ok(())
     }
 
-    pub(super) fn detach(&mut self) {
-        self.change = None;
-        self.bias = self.bias.detach();
+    /// As it is without a change.
+    pub(crate) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// Gives the map another weight, such as a variable.
+    pub(crate) fn set_weight(&mut self, weight: Tensor) {
+        self.weight = weight;
     }
 
     pub(super) fn bias_mut(&mut self) -> (String, &mut Tensor) {

@@ -1,11 +1,14 @@
-//! Work in progress on disk: the state of the fit under way, and the folds that are done.
+//! Work in progress on disk: the state of each piece under way, and what came of those that are done.
 //!
-//! Each file ends with the SHA-256 of what comes before it. The folder belongs to one job and to one process at a time.
+//! Each file ends with the SHA-256 of what comes before it. The folder belongs to one job; processes share its pieces, each of
+//! which one of them has at a time.
 
 use std::{
     collections::HashMap,
+    fmt,
     fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -21,30 +24,69 @@ use super::{
 };
 use crate::files::write_whole;
 
-const STATE: &str = "state.safetensors";
 const JOB: &str = "job";
-const LOCK: &str = ".lock";
+/// Held by the process that puts the pieces together.
+const LAST_LOCK: &str = "last.lock";
 const DIGEST_BYTES: usize = 32;
 
 /// The key of the metadata under which the notes stand.
 const NOTES: &str = "notes";
 
-type Tensors = HashMap<String, Tensor>;
+pub(super) type Tensors = HashMap<String, Tensor>;
+
+/// One of the times that one of the job's fits is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Which of the job's fits: the folds in order, then the final one.
+    pub(super) fit: usize,
+    /// Which of those that are averaged.
+    pub(super) member: usize,
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fit-{}-{}", self.fit, self.member)
+    }
+}
+
+impl Piece {
+    fn lock_file(self) -> String {
+        format!("{self}.lock")
+    }
+
+    fn state_file(self) -> String {
+        format!("{self}.state.safetensors")
+    }
+
+    fn done_file(self) -> String {
+        format!("{self}.safetensors")
+    }
+}
 
 /// The folder of the work in progress.
 pub(super) struct Workplace {
     dir: PathBuf,
     /// How often a state is worth keeping.
     pub(super) interval: Duration,
-    /// Held until the work ends, however it does.
+}
+
+/// Keeps other processes off. The system drops it with the process that held it, so none is ever stale.
+pub(super) struct Claim {
     _lock: File,
+}
+
+/// What is to be done where another process has what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// Something else.
+    LeaveThem,
+    /// To wait until it is done, or was killed.
+    AwaitThem,
 }
 
 /// Where a fit is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// Which fit.
-    pub(super) fit: usize,
     /// Batches done.
     pub(super) step: usize,
     /// The mean loss of each epoch that is done.
@@ -55,72 +97,91 @@ pub(super) struct Place {
     pub(super) seconds: f64,
 }
 
-/// A fold that is done.
-pub(super) struct Scored {
-    pub(super) logits: Vec<f32>,
-    pub(super) report: FitReport,
-}
-
 impl Workplace {
     /// Opens the folder for the job with this fingerprint.
     ///
     /// # Errors
-    /// It cannot be made, another process works in it, or it holds another job's work.
+    /// It cannot be made, or it holds another job's work.
     pub(super) fn open(dir: PathBuf, job: &str, interval: Duration) -> Result<Self, TuneError> {
         fs::create_dir_all(&dir).map_err(TuneError::io(&dir))?;
-        let lock = lock(&dir)?;
         let path = dir.join(JOB);
         match fs::read_to_string(&path) {
             Ok(other) if other != job => return Err(TuneError::OtherWork { path: dir }),
             Ok(_) => {}
             Err(_absent) => write_whole(&path, job.as_bytes()).map_err(TuneError::io(&path))?,
         }
-        Ok(Self {
-            dir,
-            interval,
-            _lock: lock,
-        })
+        Ok(Self { dir, interval })
     }
 
-    /// Writes down where a fit is.
+    /// Whether the job is still under way: the process that ends it removes the folder.
+    fn is_there(&self) -> bool {
+        self.dir.join(JOB).exists()
+    }
+
+    /// Takes a piece for this process, and waits for one that has it where `others` are to be waited for; none where it is done, or
+    /// taken, or where the job has ended.
+    pub(super) fn claim(&self, piece: Piece, others: Others) -> Result<Option<Claim>, TuneError> {
+        if self.is_done(piece) {
+            return Ok(None);
+        }
+        let claim = self.lock(&piece.lock_file(), others)?;
+        // It may have been done meanwhile.
+        Ok(claim.filter(|_| !self.is_done(piece)))
+    }
+
+    /// Takes the right to end the job, waiting for a process that has it; none where that one has ended it.
+    pub(super) fn claim_last(&self) -> Result<Option<Claim>, TuneError> {
+        self.lock(LAST_LOCK, Others::AwaitThem)
+    }
+
+    fn lock(&self, name: &str, others: Others) -> Result<Option<Claim>, TuneError> {
+        let path = self.dir.join(name);
+        let mut open = File::options();
+        let file = match open.create(true).append(true).open(&path) {
+            Err(_gone) if !self.is_there() => return Ok(None),
+            other => other.map_err(TuneError::io(&path))?,
+        };
+        match others {
+            Others::AwaitThem => file.lock().map_err(TuneError::io(&path))?,
+            Others::LeaveThem => match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(source)) => return Err(TuneError::Io { path, source }),
+            },
+        }
+        Ok(self.is_there().then_some(Claim { _lock: file }))
+    }
+
+    /// Writes down where the fit of a piece is.
     pub(super) fn keep_state(
         &self,
+        piece: Piece,
         place: &Place,
-        model: &Model,
-        optimiser: &AdamW,
+        (model, optimiser): (&Model, &AdamW),
     ) -> Result<(), TuneError> {
-        let mut tensors = Vec::new();
-        for Parameter { name, variable, .. } in &model.parameters {
-            tensors.push((format!("value.{name}"), variable.as_tensor().clone()));
-        }
+        let mut tensors = values(model, "value.");
         let Moments { mean, square } = &optimiser.moments;
         tensors.push(("mean".into(), mean.clone()));
         tensors.push(("square".into(), square.clone()));
-        self.keep(STATE, tensors, place)
+        self.keep(&piece.state_file(), tensors, place)
     }
 
-    /// Takes fit number `fit` back to where it was written down; without that, leaves it at its beginning.
+    /// Takes the fit of a piece back to where it was written down; without that, leaves it at its beginning.
     pub(super) fn restore(
         &self,
-        fit: usize,
+        piece: Piece,
         model: &Model,
         optimiser: &mut AdamW,
     ) -> Result<Place, TuneError> {
-        let beginning = Place {
-            fit,
-            ..Place::default()
+        let state = piece.state_file();
+        let Some((tensors, place)) = self.kept::<Place>(&state)? else {
+            return Ok(Place::default());
         };
-        let Some((tensors, place)) = self.kept::<Place>(STATE)? else {
-            return Ok(beginning);
-        };
-        if place.fit != fit {
-            return Ok(beginning);
-        }
         let device = optimiser.moments.mean.device().clone();
         let take = |name: &str| -> Result<Tensor, TuneError> {
             let tensor = tensors
                 .get(name)
-                .ok_or_else(|| self.damaged(STATE, format!("there is no {name}")))?;
+                .ok_or_else(|| self.damaged(&state, format!("there is no {name}")))?;
             Ok(tensor.to_device(&device)?)
         };
         for Parameter { name, variable, .. } in &model.parameters {
@@ -133,34 +194,38 @@ impl Workplace {
         Ok(place)
     }
 
-    /// Writes down what a fold gave.
-    pub(super) fn keep_scored(
+    /// Writes down what a piece gave; its state is of no more use.
+    pub(super) fn keep_done(
         &self,
-        fold: usize,
-        logits: &[f32],
+        piece: Piece,
+        model: &Model,
         report: &FitReport,
     ) -> Result<(), TuneError> {
-        let logits = Tensor::from_slice(logits, logits.len(), &Device::Cpu)?;
-        self.keep(&fold_file(fold), vec![("logits".into(), logits)], report)
+        self.keep(&piece.done_file(), values(model, ""), report)?;
+        let state = self.dir.join(piece.state_file());
+        match fs::remove_file(&state) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(TuneError::io(&state)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// What a fold gave, if it is done.
-    pub(super) fn scored(&self, fold: usize) -> Result<Option<Scored>, TuneError> {
-        let name = fold_file(fold);
-        let Some((tensors, report)) = self.kept(&name)? else {
-            return Ok(None);
-        };
-        let logits = tensors
-            .get("logits")
-            .ok_or_else(|| self.damaged(&name, "there are no logits".into()))?;
-        Ok(Some(Scored {
-            logits: logits.to_vec1()?,
-            report,
-        }))
+    fn is_done(&self, piece: Piece) -> bool {
+        self.dir.join(piece.done_file()).exists()
+    }
+
+    /// What a piece that is done gave: its parameters by their names, on the CPU.
+    pub(super) fn done(&self, piece: Piece) -> Result<(Tensors, FitReport), TuneError> {
+        let name = piece.done_file();
+        self.kept(&name)?
+            .ok_or_else(|| self.damaged(&name, "it is gone".into()))
     }
 
     /// Removes the folder: the work is done.
-    pub(super) fn clear(self) -> Result<(), TuneError> {
+    pub(super) fn clear(&self) -> Result<(), TuneError> {
+        let job = self.dir.join(JOB);
+        fs::remove_file(&job).map_err(TuneError::io(&job))?;
         fs::remove_dir_all(&self.dir).map_err(TuneError::io(&self.dir))
     }
 
@@ -213,23 +278,10 @@ impl Workplace {
     }
 }
 
-fn fold_file(fold: usize) -> String {
-    format!("fold-{fold}.safetensors")
-}
-
-/// The system drops the lock with the process that held it, so none is ever stale.
-fn lock(dir: &Path) -> Result<File, TuneError> {
-    let path = dir.join(LOCK);
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(TuneError::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TuneError::Busy {
-            path: dir.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(TuneError::Io { path, source }),
-    }
+/// What is trained, with its names.
+fn values(model: &Model, prefix: &str) -> Vec<(String, Tensor)> {
+    let named = |Parameter { name, variable, .. }: &Parameter| {
+        (format!("{prefix}{name}"), variable.as_tensor().clone())
+    };
+    model.parameters.iter().map(named).collect()
 }

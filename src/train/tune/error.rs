@@ -41,12 +41,6 @@ pub enum TuneError {
         /// What went wrong.
         source: io::Error,
     },
-    /// Another process is at it.
-    #[error("another process works in {}; wait for it, or give another --out", path.display())]
-    Busy {
-        /// The folder of the work in progress.
-        path: PathBuf,
-    },
     /// The work in progress is of other rows, options or weights.
     #[error(
         "{} holds unfinished work on other rows, with other options or from another model; remove that folder to start over, or give another --out",
@@ -66,7 +60,7 @@ pub enum TuneError {
     },
     /// The numbers left the range of numbers.
     #[error(
-        "the loss is {loss} at step {step}: the training diverged; check the rows, or lower --rank"
+        "the loss is {loss} at step {step}: the training diverged; check the rows, or tune with another --seed or a lower --rank"
     )]
     Diverged {
         /// The batch, from 0.

@@ -6,9 +6,9 @@ use candle_core::{Device, Tensor};
 
 use super::{
     FitReport, Observer, Options, Progress, TuneError, batches,
-    checkpoint::{Place, Workplace},
+    checkpoint::{Piece, Place, Workplace},
     dataset::Dataset,
-    model::{Addition, Model},
+    model::Model,
     optimiser::AdamW,
 };
 use crate::train::{
@@ -30,17 +30,10 @@ pub(super) struct Fit<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) options: &'a Options,
     pub(super) device: &'a Device,
-    /// Which of the job's fits.
-    pub(super) number: usize,
+    pub(super) piece: Piece,
     /// Numbers of the rows that are tuned on.
     pub(super) rows: Vec<usize>,
     pub(super) seed: Seed,
-}
-
-/// A fit that is done.
-pub(super) struct Fitted {
-    pub(super) model: Model,
-    pub(super) report: FitReport,
 }
 
 /// A fit under way.
@@ -55,12 +48,12 @@ struct Course {
 }
 
 impl Fit<'_> {
-    /// Makes the fit, from where the workplace says that it was.
+    /// Makes the fit, from where the workplace says that it was, and leaves there what it gave.
     pub(super) fn run(
         &self,
         workplace: &Workplace,
         observer: Observer<'_>,
-    ) -> Result<Fitted, TuneError> {
+    ) -> Result<(), TuneError> {
         let mut course = self.begin(workplace)?;
         let mut kept_at = Instant::now();
         while course.place.losses.len() < self.options.epochs {
@@ -73,7 +66,8 @@ impl Fit<'_> {
                 let wanted = observer(self.progress(&course, pieces));
                 if wanted.is_break() || kept_at.elapsed() >= workplace.interval {
                     course.read_losses()?;
-                    workplace.keep_state(&course.place, &course.model, &course.optimiser)?;
+                    let state = (&course.model, &course.optimiser);
+                    workplace.keep_state(self.piece, &course.place, state)?;
                     kept_at = Instant::now();
                 }
                 if wanted == ControlFlow::Break(()) {
@@ -84,25 +78,20 @@ impl Fit<'_> {
             course.place.end_epoch(batches.len());
         }
         let Course { model, place, .. } = course;
-        Ok(Fitted {
-            model,
-            report: FitReport {
-                rows: self.rows.len(),
-                losses: place.losses,
-                held_back_accuracy: None,
-                seconds: place.seconds,
-            },
-        })
+        let report = FitReport {
+            rows: self.rows.len(),
+            losses: place.losses,
+            held_back_accuracy: None,
+            seconds: place.seconds,
+        };
+        workplace.keep_done(self.piece, &model, &report)
     }
 
     fn begin(&self, workplace: &Workplace) -> Result<Course, TuneError> {
-        let addition = Addition {
-            rank: self.options.rank,
-            classes: self.dataset.categories.len(),
-        };
-        let model = Model::new(self.base, addition, self.seed, self.device)?;
+        let shape = (self.options.change(), self.dataset.categories.len());
+        let model = Model::new(self.base, shape, self.seed, self.device)?;
         let mut optimiser = AdamW::new(&model.parameters)?;
-        let place = workplace.restore(self.number, &model, &mut optimiser)?;
+        let place = workplace.restore(self.piece, &model, &mut optimiser)?;
         if !self.device.is_cpu() {
             // A GPU draws the dropout from a generator of its own; to make one for every step would take too long.
             self.device
@@ -158,8 +147,10 @@ impl Fit<'_> {
 
     fn progress(&self, course: &Course, pieces: usize) -> Progress {
         Progress {
-            fit: self.number,
+            fit: self.piece.fit,
             fits: self.options.folds + 1,
+            member: self.piece.member,
+            members: self.options.average,
             step: course.place.step,
             steps: self.steps(),
             pieces,

@@ -2,25 +2,25 @@
 
 use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
 
-use super::{TuneError, dataset::Dataset, loss};
+use super::{TuneError, loss};
 use crate::train::{
     base::Base,
     seed::{Seed, normals},
-    transformer::{Batch, LowRank, Noise, Transformer},
+    transformer::{Batch, Linear, LowRank, Noise, Transformer},
 };
 
 /// What `B·A` is multiplied by.
 const CHANGE_SCALE: f64 = 2.0;
 
 /// What the vectors are multiplied by before the head: their numbers are small, and the head would learn too slowly.
-pub(super) const VECTOR_SCALE: f64 = 10.0;
+const VECTOR_SCALE: f64 = 10.0;
 
+/// Of what is trained beside weights that stay: changes of low rank, biases, norms.
 const LEARNING_RATE: f64 = 1e-3;
+/// Of the weights themselves, and of the vectors beside them.
+const WEIGHTS_LEARNING_RATE: f64 = 1e-4;
 const HEAD_LEARNING_RATE: f64 = 2e-3;
 const HEAD_DEVIATION: f32 = 0.02;
-
-/// Rows that are scored at once.
-const SCORED_ROWS: usize = 64;
 
 /// The model of one fit.
 pub(super) struct Model {
@@ -38,25 +38,26 @@ pub(super) struct Parameter {
 }
 
 /// The linear classifier.
-#[derive(Clone)]
 struct Head {
     /// classes × hidden.
     weight: Tensor,
     bias: Tensor,
 }
 
-/// The shape of what is added to the base.
+/// What of the base may change, beside its vectors.
 #[derive(Clone, Copy)]
-pub(super) struct Addition {
-    pub(super) rank: usize,
-    pub(super) classes: usize,
+pub(super) enum Change {
+    /// Every linear map, by a change of this rank.
+    LowRank(usize),
+    /// Every number of the linear maps.
+    AllWeights,
 }
 
 impl Model {
-    /// The base with changes that change nothing yet, and a random head.
+    /// The base with changes that change nothing yet, and a random head for so many `classes`.
     pub(super) fn new(
         base: &Base,
-        addition: Addition,
+        (change, classes): (Change, usize),
         seed: Seed,
         device: &Device,
     ) -> std::result::Result<Self, TuneError> {
@@ -66,8 +67,8 @@ impl Model {
             device,
             list: Vec::new(),
         };
-        parameters.adapt(&mut transformer, addition.rank)?;
-        let head = parameters.head(addition.classes, base.config.hidden_size)?;
+        parameters.set_free(&mut transformer, change)?;
+        let head = parameters.head(classes, base.config.hidden_size)?;
         Ok(Self {
             transformer,
             head,
@@ -99,26 +100,12 @@ impl Model {
         loss::loss(&logits, &vectors, classes)
     }
 
-    /// The logits of `rows`, one after the other.
-    pub(super) fn logits(&self, dataset: &Dataset, rows: &[usize]) -> Result<Vec<f32>> {
-        let mut transformer = self.transformer.clone();
-        transformer.merge()?;
-        let (transformer, head) = (transformer.detached(), self.head.detached());
-        let classes = dataset.categories.len();
-        let pieces = |row: usize| &dataset.rows[row].pieces[..];
-        let mut places: Vec<usize> = (0..rows.len()).collect();
-        places.sort_by_key(|place| pieces(rows[*place]).len());
-        let mut all = vec![0.0; rows.len() * classes];
-        for places in places.chunks(SCORED_ROWS) {
-            let texts: Vec<&[u32]> = places.iter().map(|place| pieces(rows[*place])).collect();
-            let vectors = transformer.forward(&Batch::new(&texts), &mut Noise::none())?;
-            let logits = head.forward(&vectors, &mut Noise::none())?;
-            let logits: Vec<Vec<f32>> = logits.to_vec2()?;
-            for (place, logits) in places.iter().zip(logits) {
-                all[place * classes..][..classes].copy_from_slice(&logits);
-            }
-        }
-        Ok(all)
+    /// Texts × classes.
+    #[cfg(test)]
+    pub(super) fn logits(&mut self, batch: &Batch) -> Result<Tensor> {
+        self.transformer.merge()?;
+        let vectors = self.transformer.forward(batch, &mut Noise::none())?;
+        self.head.forward(&vectors, &mut Noise::none())
     }
 }
 
@@ -126,13 +113,6 @@ impl Head {
     fn forward(&self, vectors: &Tensor, noise: &mut Noise) -> Result<Tensor> {
         let vectors = noise.apply(&vectors.affine(VECTOR_SCALE, 0.0)?)?;
         vectors.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)
-    }
-
-    fn detached(&self) -> Self {
-        Self {
-            weight: self.weight.detach(),
-            bias: self.bias.detach(),
-        }
     }
 }
 
@@ -144,22 +124,37 @@ struct Parameters<'d> {
 }
 
 impl Parameters<'_> {
-    #[expect(clippy::cast_precision_loss, reason = "maps have some thousand inputs")]
-    fn adapt(&mut self, transformer: &mut Transformer, rank: usize) -> Result<()> {
+    fn set_free(&mut self, transformer: &mut Transformer, change: Change) -> Result<()> {
+        let learning_rate = match change {
+            Change::LowRank(_) => LEARNING_RATE,
+            Change::AllWeights => WEIGHTS_LEARNING_RATE,
+        };
         for linear in transformer.linears_mut() {
-            let name = linear.weight_name();
-            let (outputs, inputs) = linear.dims()?;
-            let a = self.normal((rank, inputs), (inputs as f32).sqrt().recip())?;
-            let b = Tensor::zeros((outputs, rank), a.dtype(), self.device)?;
-            linear.adapt(LowRank {
-                a: self.add(format!("{name}.lora_a"), &a, LEARNING_RATE)?,
-                b: self.add(format!("{name}.lora_b"), &b, LEARNING_RATE)?,
-                scale: CHANGE_SCALE,
-            });
+            match change {
+                Change::LowRank(rank) => self.adapt(linear, rank)?,
+                Change::AllWeights => {
+                    let weight = linear.weight().clone();
+                    linear.set_weight(self.add(linear.weight_name(), &weight, learning_rate)?);
+                }
+            }
         }
         for (name, vector) in transformer.vectors_mut() {
-            *vector = self.add(name, &vector.clone(), LEARNING_RATE)?;
+            *vector = self.add(name, &vector.clone(), learning_rate)?;
         }
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "maps have some thousand inputs")]
+    fn adapt(&mut self, linear: &mut Linear, rank: usize) -> Result<()> {
+        let name = linear.weight_name();
+        let (outputs, inputs) = linear.dims()?;
+        let a = self.normal((rank, inputs), (inputs as f32).sqrt().recip())?;
+        let b = Tensor::zeros((outputs, rank), a.dtype(), self.device)?;
+        linear.adapt(LowRank {
+            a: self.add(format!("{name}.lora_a"), &a, LEARNING_RATE)?,
+            b: self.add(format!("{name}.lora_b"), &b, LEARNING_RATE)?,
+            scale: CHANGE_SCALE,
+        });
         Ok(())
     }
 

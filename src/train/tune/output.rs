@@ -1,41 +1,51 @@
 //! What tuning leaves behind: the changes, the weights with the changes merged in, and the held-back logits.
 //!
-//! The changes are rounded to fp16 before they are merged, and merged by the reader that the router uses: base and
-//! adapter give the merged weights to the bit.
+//! The changes are rounded to fp16, or to levels of few bits where all weights were tuned, before they are merged, and merged by
+//! the reader that the router uses: base and adapter give the merged weights to the bit.
 
 use std::{collections::HashMap, fs, path::Path};
 
 use candle_core::{DType, Tensor};
 use safetensors::{Dtype, tensor::TensorView};
-use sha2::{Digest as _, Sha256};
 
 use super::{
-    FORMAT, FitReport, HeldBack, Options, Report, TuneError,
+    FORMAT, FitReport, Options, Report, TuneError,
+    checkpoint::Tensors,
     dataset::{Dataset, Key},
-    fit::Fitted,
-    model::{Parameter, written_scale},
+    model::written_scale,
+    work::HeldBack,
 };
 use crate::{
     files::write_whole,
     onnx::{self, Output, Weights},
     router::encoder::{
-        adapter::{self, About, Adapter, AdapterError},
+        adapter::{self, About, Adapter, AdapterError, Levels},
         metadata,
     },
-    train::base::{Base, COMPANIONS, WEIGHTS, floats},
+    train::base::{Base, BaseError, COMPANIONS, WEIGHTS, floats},
 };
 
 const ADAPTER: &str = "adapter.safetensors";
 /// The tuned weights as a graph for ONNX Runtime.
 const GRAPH: &str = "model.onnx";
 const HELD_BACK: &str = "held_back.safetensors";
-const REPORT: &str = "tuned.json";
+pub(super) const REPORT: &str = "tuned.json";
 
 /// What the files are made from, beside the fits.
+#[derive(Clone, Copy)]
 pub(super) struct Outputs<'a> {
     pub(super) base: &'a Base,
     pub(super) dataset: &'a Dataset,
     pub(super) options: &'a Options,
+}
+
+/// A fit as it is written.
+pub(super) struct Written {
+    /// The adapter's file.
+    file: Vec<u8>,
+    pub(super) adapter: Adapter,
+    /// The base with the changes taken in.
+    pub(super) tuned: Base,
 }
 
 impl Outputs<'_> {
@@ -43,7 +53,7 @@ impl Outputs<'_> {
     pub(super) fn write(
         &self,
         out: &Path,
-        last: &Fitted,
+        (last, report): (&Written, FitReport),
         folds: &[HeldBack],
     ) -> Result<Report, TuneError> {
         let write = |name: &str, bytes: &[u8]| {
@@ -54,15 +64,13 @@ impl Outputs<'_> {
             let from = self.base.dir.join(name);
             write(name, &fs::read(&from).map_err(TuneError::io(&from))?)?;
         }
-        let adapter = self.adapter(&last.model.parameters)?;
-        write(ADAPTER, &adapter)?;
-        let weights = self.merged(&read_back(&adapter)?)?;
-        write(WEIGHTS, &weights)?;
+        write(ADAPTER, &last.file)?;
+        write(WEIGHTS, &last.tuned.weights)?;
         write(GRAPH, &graph(out)?)?;
         if !folds.is_empty() {
             write(HELD_BACK, &self.held_back(folds)?)?;
         }
-        let report = self.report(last, folds, hex::encode(Sha256::digest(&weights)));
+        let report = self.report((&last.tuned.sha256, report), folds);
         let json = serde_json::to_vec_pretty(&report).map_err(|error| TuneError::Io {
             path: out.join(REPORT),
             source: error.into(),
@@ -71,29 +79,65 @@ impl Outputs<'_> {
         Ok(report)
     }
 
-    fn adapter(&self, parameters: &[Parameter]) -> Result<Vec<u8>, TuneError> {
-        let tensors = parameters
-            .iter()
-            .map(|Parameter { name, variable, .. }| {
-                let is_kept = name.starts_with("head.") || name.contains(".lora_");
-                let (name, value) = if is_kept {
-                    let scale = written_scale(name);
-                    (name.clone(), variable.affine(scale, 0.0)?)
-                } else {
-                    let device = variable.device();
-                    let before = self.base.tensor(name, variable.dims(), device)?;
-                    (format!("{name}.delta"), (variable.as_tensor() - before)?)
-                };
-                Ok((name, value.to_dtype(DType::F16)?))
-            })
-            .collect::<Result<Vec<(String, Tensor)>, TuneError>>()?;
+    /// A fit with these parameters, as it is to be written.
+    pub(super) fn written(&self, parameters: &Tensors) -> Result<Written, TuneError> {
+        let file = self.adapter(parameters)?;
+        let adapter = read_back(&file)?;
+        let tuned = self.base.with_weights(self.merged(&adapter)?);
+        Ok(Written {
+            file,
+            adapter,
+            tuned,
+        })
+    }
+
+    fn adapter(&self, parameters: &Tensors) -> Result<Vec<u8>, TuneError> {
+        let mut tensors = Vec::new();
+        for (name, value) in parameters {
+            tensors.extend(self.entries(name, value)?);
+        }
         let about = About {
             format: adapter::FORMAT,
             base_sha256: self.base.sha256.clone(),
             categories: self.dataset.categories.clone(),
+            bits: self.options.all_weights.then_some(self.options.bits),
         };
         let metadata = metadata::of(&about).map_err(packing)?;
         safetensors::serialize(tensors, Some(metadata)).map_err(packing)
+    }
+
+    /// What the adapter's file holds of a parameter.
+    fn entries(&self, name: &str, value: &Tensor) -> Result<Vec<(String, Tensor)>, TuneError> {
+        if name.starts_with("head.") || name.contains(".lora_") {
+            let value = value.affine(written_scale(name), 0.0)?;
+            return Ok(vec![(name.to_owned(), value.to_dtype(DType::F16)?)]);
+        }
+        let change = (value - self.base.tensor(name, value.dims(), value.device())?)?;
+        let [outputs, inputs] = *change.dims() else {
+            return Ok(vec![(
+                format!("{name}.delta"),
+                change.to_dtype(DType::F16)?,
+            )]);
+        };
+        let levels = self.levels(name, &change, inputs)?;
+        let (scales, codes) = (levels.scales(), levels.codes());
+        let of_row = (outputs, codes.len() / outputs);
+        let scales = Tensor::from_slice(scales, outputs, value.device())?;
+        let codes = Tensor::from_slice(codes, of_row, value.device())?;
+        Ok(vec![
+            (format!("{name}.scales"), scales.to_dtype(DType::F16)?),
+            (format!("{name}.codes"), codes),
+        ])
+    }
+
+    fn levels(&self, name: &str, change: &Tensor, inputs: usize) -> Result<Levels, TuneError> {
+        let numbers: Vec<f32> = change.flatten_all()?.to_vec1()?;
+        Levels::nearest(self.options.bits, &numbers, inputs).ok_or_else(|| {
+            TuneError::from(BaseError::Unusable {
+                path: self.base.dir.join(WEIGHTS),
+                detail: format!("{name} has rows of {inputs} numbers, which fill no bytes"),
+            })
+        })
     }
 
     /// The base's file with the changes taken in.
@@ -149,18 +193,18 @@ impl Outputs<'_> {
         safetensors::serialize(views, None).map_err(packing)
     }
 
-    fn report(&self, last: &Fitted, folds: &[HeldBack], model_sha256: String) -> Report {
+    fn report(&self, (model_sha256, last): (&str, FitReport), folds: &[HeldBack]) -> Report {
         let held_back: Vec<usize> = folds.iter().flat_map(|fold| fold.rows.clone()).collect();
         let logits: Vec<f32> = folds.iter().flat_map(|fold| fold.logits.clone()).collect();
         let fits: Vec<FitReport> = folds
             .iter()
             .map(|fold| fold.report.clone())
-            .chain([last.report.clone()])
+            .chain([last])
             .collect();
         Report {
             format: FORMAT,
             base_sha256: self.base.sha256.clone(),
-            model_sha256,
+            model_sha256: model_sha256.to_owned(),
             data_sha256: self.dataset.sha256.clone(),
             rows: self.dataset.rows.len(),
             categories: self.dataset.categories.clone(),

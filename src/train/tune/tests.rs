@@ -1,13 +1,15 @@
 //! Tuning as a whole, on a tiny model and a toy task.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Barrier, thread};
 
 use candle_core::{Device, Tensor};
 use candle_transformers::models::bert::{BertModel, Config};
 use tempfile::TempDir;
 
 use super::{
-    model::{Addition, Model, Parameter},
+    checkpoint::Tensors,
+    model::{Model, Parameter},
+    scorer::Scorer,
     *,
 };
 use crate::{
@@ -38,7 +40,7 @@ impl Toy {
                 rank: 4,
                 folds: 2,
                 seed: 11,
-                twice: false,
+                ..Options::default()
             },
             processor: Processor::Cpu,
         };
@@ -46,6 +48,14 @@ impl Toy {
             _folder: folder,
             job,
         }
+    }
+
+    /// All weights are tuned, twice, and averaged.
+    fn averaged() -> Self {
+        let mut toy = Self::new();
+        toy.job.options.all_weights = true;
+        toy.job.options.average = 2;
+        toy
     }
 
     fn out(&self, name: &str) -> Vec<u8> {
@@ -184,11 +194,14 @@ fn batches_that_are_read_twice_are_learnt_and_go_on_where_they_were_cut() {
 #[test]
 fn a_state_is_kept_as_often_as_asked_for() {
     let toy = Toy::new();
-    let state = toy.job.out.join(WORKPLACE).join("state.safetensors");
+    let state = |fit| {
+        let name = format!("fit-{fit}-0.state.safetensors");
+        toy.job.out.join(WORKPLACE).join(name)
+    };
     let mut kept = Vec::new();
     tune_with(&toy.job, Duration::ZERO, &mut |progress| {
         if progress.step == 3 {
-            kept.push(state.exists());
+            kept.push(state(progress.fit).exists());
         }
         ControlFlow::Continue(())
     })
@@ -198,82 +211,153 @@ fn a_state_is_kept_as_often_as_asked_for() {
 
 #[test]
 fn the_adapter_and_the_base_make_the_written_weights_to_the_bit() {
-    let toy = Toy::new();
-    toy.tune().unwrap();
-    let adapter = Adapter::read(&toy.job.out.join("adapter.safetensors")).unwrap();
-    let base = fs::read(toy.job.model.join("model.safetensors")).unwrap();
-    assert_eq!(
-        adapter.about().base_sha256,
-        hex::encode(Sha256::digest(&base))
-    );
-    let base = candle_core::safetensors::load_buffer(&base, &Device::Cpu).unwrap();
-    let tuned = toy.out("model.safetensors");
-    let tuned = candle_core::safetensors::load_buffer(&tuned, &Device::Cpu).unwrap();
-    assert_eq!(base.len(), tuned.len());
-    for (name, before) in &base {
-        let mut values: Vec<f32> = before.flatten_all().unwrap().to_vec1().unwrap();
-        adapter.apply(name, before.dims(), &mut values).unwrap();
-        let written: Vec<f32> = tuned[name].flatten_all().unwrap().to_vec1().unwrap();
-        assert!(written == values, "{name}");
-        let is_trained = !name.contains("_embeddings");
-        assert_eq!(adapter.changes(name), is_trained, "{name}");
+    for toy in [Toy::new(), Toy::averaged()] {
+        toy.tune().unwrap();
+        let adapter = Adapter::read(&toy.job.out.join("adapter.safetensors")).unwrap();
+        let base = fs::read(toy.job.model.join("model.safetensors")).unwrap();
+        assert_eq!(
+            adapter.about().base_sha256,
+            hex::encode(Sha256::digest(&base))
+        );
+        let base = candle_core::safetensors::load_buffer(&base, &Device::Cpu).unwrap();
+        let tuned = toy.out("model.safetensors");
+        let tuned = candle_core::safetensors::load_buffer(&tuned, &Device::Cpu).unwrap();
+        assert_eq!(base.len(), tuned.len());
+        for (name, before) in &base {
+            let mut values: Vec<f32> = before.flatten_all().unwrap().to_vec1().unwrap();
+            adapter.apply(name, before.dims(), &mut values).unwrap();
+            let written: Vec<f32> = tuned[name].flatten_all().unwrap().to_vec1().unwrap();
+            assert!(written == values, "{name}");
+            let is_trained = !name.contains("_embeddings");
+            assert_eq!(adapter.changes(name), is_trained, "{name}");
+        }
     }
 }
 
 #[test]
-fn the_written_model_and_head_score_as_the_tuned_one() {
+fn all_weights_learn_and_their_average_scores_the_rows_held_back() {
+    let mut toy = Toy::averaged();
+    toy.job.options.epochs = 60;
+    let mut members = Vec::new();
+    let report = tune(&toy.job, &mut |progress| {
+        members.push((progress.fit, progress.member));
+        ControlFlow::Continue(())
+    });
+    let report = report.unwrap();
+    members.dedup();
+    assert_eq!(members, [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]);
+    let accuracy = report.held_back_accuracy.unwrap();
+    assert!(accuracy > 0.9, "{accuracy}");
+    let of_four_bits = toy.out("adapter.safetensors");
+    toy.job.options.bits = Bits::Two;
+    toy.tune().unwrap();
+    let saved = of_four_bits.len() - toy.out("adapter.safetensors").len();
+    // A quarter of a byte for each number of the linear maps.
+    let numbers = tiny::LAYERS * (4 * tiny::HIDDEN * tiny::HIDDEN + 2 * tiny::HIDDEN * 24);
+    assert!(saved.abs_diff(numbers / 4) < 200, "{saved} {numbers}");
+}
+
+#[test]
+fn work_on_an_average_that_was_cut_ends_in_the_same_bytes() {
+    let (whole, cut) = (Toy::averaged(), Toy::averaged());
+    whole.tune().unwrap();
+    for steps in [5, 9, 13, 20] {
+        cut.tune_and_cut(steps);
+    }
+    cut.tune().unwrap();
+    for file in ["adapter.safetensors", "held_back.safetensors"] {
+        assert!(whole.out(file) == cut.out(file), "{file} differs");
+    }
+    let mut single = Toy::averaged();
+    single.job.options.average = 1;
+    single.tune().unwrap();
+    let file = "adapter.safetensors";
+    assert!(whole.out(file) != single.out(file), "nothing was averaged");
+}
+
+#[test]
+fn processes_share_the_work_and_give_the_same_bytes() {
+    let (alone, shared) = (Toy::averaged(), Toy::averaged());
+    alone.tune().unwrap();
+    let both_began = Barrier::new(2);
+    let pieces = || {
+        let mut pieces = Vec::new();
+        let report = tune(&shared.job, &mut |progress| {
+            if pieces.is_empty() {
+                both_began.wait();
+            }
+            if progress.step == 1 {
+                pieces.push((progress.fit, progress.member));
+            }
+            ControlFlow::Continue(())
+        });
+        (report.unwrap(), pieces)
+    };
+    let (one, other) = thread::scope(|scope| {
+        let [one, other] = [scope.spawn(pieces), scope.spawn(pieces)];
+        (one.join().unwrap(), other.join().unwrap())
+    });
+    let mut all = [one.1, other.1].concat();
+    all.sort_unstable();
+    let once = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)];
+    assert_eq!(all, once, "each is made by one of them");
+    assert_eq!(one.0.model_sha256, other.0.model_sha256);
+    for file in ["adapter.safetensors", "held_back.safetensors", "model.onnx"] {
+        assert!(alone.out(file) == shared.out(file), "{file} differs");
+    }
+}
+
+#[test]
+fn what_is_written_scores_as_what_was_tuned() {
     let toy = Toy::new();
     let base = Base::read(&toy.job.model).unwrap();
     let dataset = Dataset::new(&base, &toy.job.rows).unwrap();
-    let last = Fitted {
-        model: displaced(&base),
-        report: FitReport {
-            rows: 0,
-            losses: Vec::new(),
-            held_back_accuracy: None,
-            seconds: 0.0,
-        },
-    };
     let rows: Vec<usize> = (0..20).collect();
-    let expected = last.model.logits(&dataset, &rows).unwrap();
+    let texts: Vec<&[u32]> = rows
+        .iter()
+        .map(|row| &dataset.rows[*row].pieces[..])
+        .collect();
+    let mut model = displaced(&base, Change::LowRank(3));
+    let expected = model.logits(&Batch::new(&texts)).unwrap();
+    let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
     let outputs = Outputs {
         base: &base,
         dataset: &dataset,
         options: &toy.job.options,
     };
-    outputs.write(&toy.job.out, &last, &[]).unwrap();
+    let written = outputs.written(&parameters(&model)).unwrap();
+    let report = FitReport {
+        rows: 0,
+        losses: Vec::new(),
+        held_back_accuracy: None,
+        seconds: 0.0,
+    };
+    outputs
+        .write(&toy.job.out, (&written, report), &[])
+        .unwrap();
     assert!(!toy.job.out.join("held_back.safetensors").exists());
     // The tuned folder is a base like any other.
     let tuned = Base::read(&toy.job.out).unwrap();
-    let texts: Vec<&[u32]> = rows
-        .iter()
-        .map(|row| &dataset.rows[*row].pieces[..])
-        .collect();
-    let vectors = Transformer::load(&tuned, &Device::Cpu)
-        .unwrap()
-        .forward(&Batch::new(&texts), &mut Noise::none())
-        .unwrap();
     let adapter = Adapter::read(&toy.job.out.join("adapter.safetensors")).unwrap();
-    let head = adapter.head();
-    let weight = Tensor::from_slice(&head.weight, (2, tiny::HIDDEN), &Device::Cpu).unwrap();
-    let bias = Tensor::from_slice(&head.bias, 2, &Device::Cpu).unwrap();
-    let logits = vectors.matmul(&weight.t().unwrap()).unwrap();
-    let logits = logits.broadcast_add(&bias).unwrap().flatten_all().unwrap();
-    let logits: Vec<f32> = logits.to_vec1().unwrap();
+    let scorer = Scorer::new(&tuned, adapter.head(), &Device::Cpu).unwrap();
+    let logits = scorer.logits(&dataset, &rows).unwrap();
+    assert_eq!(logits.len(), expected.len());
     for (logit, expected) in logits.iter().zip(&expected) {
         // Half precision keeps three digits.
         assert!((logit - expected).abs() < 0.01, "{logit} {expected}");
     }
 }
 
+fn parameters(model: &Model) -> Tensors {
+    let named =
+        |Parameter { name, variable, .. }: &Parameter| (name.clone(), variable.as_tensor().clone());
+    model.parameters.iter().map(named).collect()
+}
+
 /// A model whose every parameter is away from where it starts: `B` starts at zero, where the gradient of `A` is zero
 /// as well.
-fn displaced(base: &Base) -> Model {
-    let addition = Addition {
-        rank: 3,
-        classes: 2,
-    };
-    let model = Model::new(base, addition, Seed::new(1), &Device::Cpu).unwrap();
+fn displaced(base: &Base, change: Change) -> Model {
+    let model = Model::new(base, (change, 2), Seed::new(1), &Device::Cpu).unwrap();
     for (at, Parameter { variable, .. }) in model.parameters.iter().enumerate() {
         let noise = normals(Seed::new(at as u64), variable.elem_count(), 0.1);
         let noise = Tensor::from_vec(noise, variable.dims(), &Device::Cpu).unwrap();
@@ -289,7 +373,12 @@ fn gradients_are_the_slopes_of_the_loss() {
     let toy = Toy::new();
     let base = Base::read(&toy.job.model).unwrap();
     let dataset = Dataset::new(&base, &toy.job.rows).unwrap();
-    let mut model = displaced(&base);
+    for change in [Change::LowRank(3), Change::AllWeights] {
+        gradients_are_slopes(displaced(&base, change), &dataset);
+    }
+}
+
+fn gradients_are_slopes(mut model: Model, dataset: &Dataset) {
     let texts: Vec<&[u32]> = dataset.rows.iter().map(|row| &row.pieces[..]).collect();
     // Texts of different lengths, one of nothing but the frame.
     let batch = Batch::new(&[texts[0], &texts[1][..4], texts[2], texts[3], &texts[4][..2]]);
@@ -369,7 +458,8 @@ fn work_on_something_else_and_damaged_work_are_refused() {
     let row = toy.job.rows.pop().unwrap();
     assert!(matches!(toy.tune(), Err(TuneError::OtherWork { .. })));
     toy.job.rows.push(row);
-    let state = toy.job.out.join(WORKPLACE).join("state.safetensors");
+    let state = toy.job.out.join(WORKPLACE);
+    let state = state.join("fit-0-0.state.safetensors");
     let whole = fs::read(&state).unwrap();
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
@@ -380,18 +470,6 @@ fn work_on_something_else_and_damaged_work_are_refused() {
     }
     fs::write(&state, whole).unwrap();
     toy.tune().unwrap();
-}
-
-#[test]
-fn two_processes_do_not_work_in_one_place() {
-    let toy = Toy::new();
-    let mut refused = None;
-    tune(&toy.job, &mut |_| {
-        refused.get_or_insert_with(|| toy.tune().unwrap_err());
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    assert!(matches!(refused, Some(TuneError::Busy { .. })));
 }
 
 #[test]
@@ -409,6 +487,8 @@ fn what_cannot_be_tuned_is_refused_with_what_to_do() {
     assert!(refused(&|job| job.options.epochs = 0).contains("epoch"));
     assert!(refused(&|job| job.options.folds = 1).contains("2 at least"));
     assert!(refused(&|job| job.options.rank = 0).contains("rank"));
+    assert!(refused(&|job| job.options.average = 0).contains("1 at least"));
+    assert!(refused(&|job| job.options.average = 2).contains("--all-weights"));
     assert!(refused(&|job| job.model = Path::new("absent").into()).contains("absent/config.json"));
     #[cfg(not(feature = "cuda"))]
     assert!(refused(&|job| job.processor = Processor::Cuda).contains("--features cuda"));
