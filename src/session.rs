@@ -24,7 +24,7 @@ const ODDS_WITH_CONTEXT: f32 = 0.3;
 
 /// The widest margin: whatever a session was about and however its next ask leans, overwhelming evidence for another topic leaves it.
 /// That an ask belongs nowhere is no such evidence: "now make it faster" does by itself, and surely.
-const MARGIN_MAX: f32 = 0.98;
+const MARGIN_MAX: f32 = 0.99;
 
 /// A margin that no lead reaches.
 const NO_LEAD: f32 = 1.01;
