@@ -75,7 +75,7 @@ struct TuneArgs {
     #[arg(long, conflicts_with = "rank")]
     all_weights: bool,
     /// With --all-weights: what each number's change takes, 4 bits or 2.
-    #[arg(long, value_name = "N", default_value = "4", value_parser = bits)]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = bits, requires = "all_weights")]
     bits: Bits,
     /// Make each fit so often, from different random numbers, and average the weights; needs --all-weights.
     #[arg(long, value_name = "N", default_value_t = Options::default().average)]

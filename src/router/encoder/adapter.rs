@@ -156,15 +156,19 @@ impl Adapter {
         }
         let mut changes = HashMap::new();
         for name in tensors.names() {
-            if let Some(name) = name.strip_suffix(".lora_a") {
-                changes.insert(name.to_owned(), Change::low_rank(&tensors, name)?);
+            let (name, change) = if let Some(name) = name.strip_suffix(".lora_a") {
+                (name, Change::low_rank(&tensors, name)?)
             } else if let Some(vector) = name.strip_suffix(".delta") {
-                let delta = numbers(&tensors, name)?.1;
-                changes.insert(vector.to_owned(), Change::Delta(delta));
-            } else if let Some(name) = name.strip_suffix(".codes") {
-                changes.insert(name.to_owned(), Change::levels(&tensors, name, about.bits)?);
-            } else if !is_beside_another(name) {
+                (vector, Change::Delta(numbers(&tensors, name)?.1))
+            } else if let Some(name) = name.strip_suffix(".scales") {
+                (name, Change::levels(&tensors, name, about.bits)?)
+            } else if is_beside_another(name) {
+                continue;
+            } else {
                 return Err(format!("it holds `{name}`, which means nothing"));
+            };
+            if changes.insert(name.to_owned(), change).is_some() {
+                return Err(format!("it changes `{name}` twice"));
             }
         }
         Ok(Self {
@@ -259,7 +263,7 @@ impl Adapter {
 
 /// Whether a tensor is read together with another one.
 fn is_beside_another(name: &str) -> bool {
-    name.ends_with(".lora_b") || name.ends_with(".scales") || name.starts_with("head.")
+    name.ends_with(".lora_b") || name.ends_with(".codes") || name.starts_with("head.")
 }
 
 /// `row` += `b` (1 × rank) · `a` (rank × in).
@@ -294,7 +298,12 @@ impl Change {
         let bits = bits.ok_or_else(|| format!("it does not say of how many bits `{name}` is"))?;
         let (_, scales) = numbers(tensors, &format!("{name}.scales"))?;
         let codes = format!("{name}.codes");
-        let codes = tensors.tensor(&codes).map_err(|error| error.to_string())?;
+        let codes = tensors
+            .tensor(&codes)
+            .map_err(|_absent| format!("there is no `{codes}`"))?;
+        if codes.dtype() != Dtype::U8 {
+            return Err(format!("the codes of `{name}` are no bytes"));
+        }
         Levels::from_parts(bits, scales, codes.data().to_vec())
             .map(Self::Levels)
             .ok_or_else(|| format!("the codes of `{name}` do not fit its scales"))
@@ -426,6 +435,10 @@ mod tests {
         stray.push(("stray", vec![1], vec![0.0]));
         let mut skewed = tensors();
         skewed[0].1 = vec![3, 2];
+        let mut lonely = tensors();
+        lonely.push(("t.scales", vec![1], vec![0.5]));
+        let mut doubled = tensors();
+        doubled.push(("u.delta", vec![1], vec![0.5]));
         let mut many = tensors();
         many[2] = ("u.scales", vec![2], vec![0.5, 0.5]);
         let bitless = ABOUT.replace(", \"bits\": 2", "");
@@ -435,7 +448,8 @@ mod tests {
             (file(&tensors(), "{}"), "format"),
             (file(&tensors(), &ABOUT.replace("[\"x\", ", "[")), "head"),
             (file(&without("w.lora_b"), ABOUT), "w.lora_b"),
-            (file(&without("u.scales"), ABOUT), "u.scales"),
+            (file(&lonely, ABOUT), "t.codes"),
+            (file(&doubled, ABOUT), "`u` twice"),
             (file(&many, ABOUT), "the codes of `u`"),
             (file(&tensors(), &bitless), "how many bits `u`"),
             (file(&tensors(), &ABOUT.replace(": 2}", ": 3}")), "2 or 4"),

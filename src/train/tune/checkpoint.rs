@@ -9,6 +9,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::PathBuf,
+    process,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    FitReport, TuneError,
+    FitReport, TuneError, WORKPLACE,
     model::{Model, Parameter},
     optimiser::{AdamW, Moments},
 };
@@ -29,7 +30,7 @@ const JOB: &str = "job";
 const LAST_LOCK: &str = "last.lock";
 const DIGEST_BYTES: usize = 32;
 
-/// The key of the metadata under which the notes stand.
+/// The key of the metadata under which the job's fingerprint and the notes stand.
 const NOTES: &str = "notes";
 
 pub(super) type Tensors = HashMap<String, Tensor>;
@@ -66,6 +67,8 @@ impl Piece {
 /// The folder of the work in progress.
 pub(super) struct Workplace {
     dir: PathBuf,
+    /// The job's fingerprint.
+    job: String,
     /// How often a state is worth keeping.
     pub(super) interval: Duration,
 }
@@ -108,9 +111,16 @@ impl Workplace {
         match fs::read_to_string(&path) {
             Ok(other) if other != job => return Err(TuneError::OtherWork { path: dir }),
             Ok(_) => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(TuneError::io(&path)(error));
+            }
             Err(_absent) => write_whole(&path, job.as_bytes()).map_err(TuneError::io(&path))?,
         }
-        Ok(Self { dir, interval })
+        Ok(Self {
+            dir,
+            job: job.to_owned(),
+            interval,
+        })
     }
 
     /// Whether the job is still under way: the process that ends it removes the folder.
@@ -211,8 +221,14 @@ impl Workplace {
         }
     }
 
-    fn is_done(&self, piece: Piece) -> bool {
+    /// Whether what a piece gave is there.
+    pub(super) fn is_done(&self, piece: Piece) -> bool {
         self.dir.join(piece.done_file()).exists()
+    }
+
+    /// Whether a piece is still to be done.
+    pub(super) fn is_left(&self, piece: Piece) -> bool {
+        self.is_there() && !self.is_done(piece)
     }
 
     /// What a piece that is done gave: its parameters by their names, on the CPU.
@@ -223,10 +239,14 @@ impl Workplace {
     }
 
     /// Removes the folder: the work is done.
+    ///
+    /// Under another name first: whoever comes now finds all of it or nothing. What could not be removed is in nobody's way.
     pub(super) fn clear(&self) -> Result<(), TuneError> {
-        let job = self.dir.join(JOB);
-        fs::remove_file(&job).map_err(TuneError::io(&job))?;
-        fs::remove_dir_all(&self.dir).map_err(TuneError::io(&self.dir))
+        let ended = format!("{WORKPLACE}.{}.ended", process::id());
+        let ended = self.dir.with_file_name(ended);
+        fs::rename(&self.dir, &ended).map_err(TuneError::io(&self.dir))?;
+        fs::remove_dir_all(&ended).ok();
+        Ok(())
     }
 
     fn keep(
@@ -236,7 +256,7 @@ impl Workplace {
         notes: &impl Serialize,
     ) -> Result<(), TuneError> {
         let path = self.dir.join(name);
-        let notes = serde_json::to_string(notes).map_err(|error| TuneError::Io {
+        let notes = serde_json::to_string(&(&self.job, notes)).map_err(|error| TuneError::Io {
             path: path.clone(),
             source: error.into(),
         })?;
@@ -264,9 +284,14 @@ impl Workplace {
         let (_, metadata) =
             SafeTensors::read_metadata(content).map_err(|error| damaged(&error.to_string()))?;
         let metadata = metadata.metadata().as_ref();
-        let notes = metadata
+        let (job, notes): (String, N) = metadata
             .and_then(|metadata| serde_json::from_str(metadata.get(NOTES)?).ok())
             .ok_or_else(|| damaged("its notes cannot be read"))?;
+        if job != self.job {
+            return Err(TuneError::OtherWork {
+                path: self.dir.clone(),
+            });
+        }
         Ok(Some((tensors, notes)))
     }
 

@@ -60,7 +60,7 @@ pub enum TuneError {
     },
     /// The numbers left the range of numbers.
     #[error(
-        "the loss is {loss} at step {step}: the training diverged; check the rows, or tune with another --seed or a lower --rank"
+        "the loss is {loss} at step {step}: the training diverged; check the rows, or tune with another --seed"
     )]
     Diverged {
         /// The batch, from 0.

@@ -132,6 +132,10 @@ impl Outputs<'_> {
 
     fn levels(&self, name: &str, change: &Tensor, inputs: usize) -> Result<Levels, TuneError> {
         let numbers: Vec<f32> = change.flatten_all()?.to_vec1()?;
+        if numbers.iter().any(|number| !number.is_finite()) {
+            let told = format!("{name} has numbers that are not finite; tune with another --seed");
+            return Err(TuneError::from(candle_core::Error::msg(told)));
+        }
         Levels::nearest(self.options.bits, &numbers, inputs).ok_or_else(|| {
             TuneError::from(BaseError::Unusable {
                 path: self.base.dir.join(WEIGHTS),

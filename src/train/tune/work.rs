@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::{
-    FitReport, Observer, Report, TuneError,
+    FitReport, Observer, Options, Report, TuneError,
     checkpoint::{Others, Piece, Tensors, Workplace},
     fit::Fit,
     output::Outputs,
@@ -32,20 +32,34 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Makes all fits that no other process is at; then waits for the others, and makes what they did not end.
+    /// Makes all fits that no other process is at; then waits for one of the others, and makes what it did not end.
     pub(super) fn make_fits(&self, observer: Observer<'_>) -> Result<(), TuneError> {
-        let options = self.outputs.options;
-        for others in [Others::LeaveThem, Others::AwaitThem] {
-            for fit in 0..=options.folds {
-                for member in 0..options.average {
-                    let piece = Piece { fit, member };
-                    if let Some(_claim) = self.workplace.claim(piece, others)? {
-                        self.fit(piece).run(self.workplace, observer)?;
-                    }
-                }
+        while let Some(piece) = self.make_what_is_free(observer)? {
+            if let Some(_claim) = self.workplace.claim(piece, Others::AwaitThem)? {
+                self.fit(piece).run(self.workplace, observer)?;
             }
         }
         Ok(())
+    }
+
+    /// Makes all fits that no other process is at; what comes back is the first that one is at.
+    fn make_what_is_free(&self, observer: Observer<'_>) -> Result<Option<Piece>, TuneError> {
+        for piece in self.pieces() {
+            if let Some(_claim) = self.workplace.claim(piece, Others::LeaveThem)? {
+                self.fit(piece).run(self.workplace, observer)?;
+            }
+        }
+        Ok(self.pieces().find(|piece| self.workplace.is_left(*piece)))
+    }
+
+    /// Whether other processes have done all the rest, files and all.
+    pub(super) fn is_ended(&self) -> bool {
+        !self.pieces().all(|piece| self.workplace.is_done(piece))
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Piece> {
+        let Options { folds, average, .. } = *self.outputs.options;
+        (0..=folds).flat_map(move |fit| (0..average).map(move |member| Piece { fit, member }))
     }
 
     fn fit(&self, Piece { fit, member }: Piece) -> Fit<'_> {
