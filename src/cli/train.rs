@@ -1,6 +1,9 @@
 //! `coterie train`.
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::PathBuf,
+};
 
 use clap::Args;
 
@@ -32,6 +35,10 @@ pub(super) struct TrainArgs {
     /// `out_of_domain`). Later rows win over earlier ones.
     #[arg(long, num_args = 1.., value_name = "F.jsonl")]
     labels: Vec<PathBuf>,
+    /// Further files of that kind, of other questions than will be asked: the cheap tier learns from them, but the full tier, the
+    /// calibration, thresholds and figures are of the other rows alone.
+    #[arg(long, num_args = 1.., value_name = "F.jsonl")]
+    further: Vec<PathBuf>,
     /// Train on the examples of the routes in this folder as well.
     #[arg(long, value_name = "DIR")]
     routes: Option<PathBuf>,
@@ -96,6 +103,9 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         }
         rows.extend(taught(&config, args.teacher_max).await?);
     }
+    let further = further_rows(&args, &rows)?;
+    let further_origins = origins(&further);
+    rows.extend(further);
     let encoder = in_force::open_encoder(&config.router)
         .await
         .map_err(CliError::failed)?;
@@ -113,6 +123,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         base: None,
         seen: Vec::new(),
         doubtful: Vec::new(),
+        further: further_origins,
         created_at_ms: clock::now_ms(),
     };
     let prepared =
@@ -126,6 +137,40 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
     }
     tell(&manifest, &args.out);
     Ok(())
+}
+
+/// Those of the further files that are not among the other `rows`: what is said of a question that is asked, its own label decides.
+fn further_rows(args: &TrainArgs, rows: &[Labelled]) -> Result<Vec<Labelled>, CliError> {
+    if args.further.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Rows are told apart by the names of their files.
+    let same = |file: &&PathBuf| {
+        let name = file.file_name();
+        args.labels.iter().any(|labels| labels.file_name() == name)
+    };
+    if let Some(file) = args.further.iter().find(same) {
+        return Err(CliError::Usage(format!(
+            "{} has the name of a file of --labels; give it another one",
+            file.display()
+        )));
+    }
+    let asked: HashSet<&str> = rows
+        .iter()
+        .map(|row| row.query.likelier_reading())
+        .collect();
+    let mut further = labels::read(&args.further).map_err(CliError::usage)?;
+    further.retain(|row| !asked.contains(row.query.likelier_reading()));
+    Ok(further)
+}
+
+/// The names of the files that rows are from.
+fn origins(rows: &[Labelled]) -> Vec<String> {
+    let names: BTreeSet<&str> = rows
+        .iter()
+        .filter_map(|row| row.origin.as_deref())
+        .collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// What the instruction tier says of questions that nobody labelled; what it said before counts as well.
@@ -184,7 +229,7 @@ fn warn_of_few_rows(dataset: &Dataset) {
     let few: Vec<String> = dataset
         .categories
         .iter()
-        .zip(dataset.sizes())
+        .zip(dataset.of(&dataset.asked()).sizes())
         .filter(|(_, rows)| *rows < ROWS_FEW)
         .map(|(category, rows)| format!("{category} ({rows})"))
         .collect();
@@ -210,6 +255,12 @@ fn tell(manifest: &Manifest, out: &std::path::Path) {
         training.rows,
         manifest.categories.len()
     ));
+    if training.further > 0 {
+        output::line(&format!(
+            "further     {} of them, which are in no figure",
+            training.further
+        ));
+    }
     let tier = |name: &str, report: &Option<TierReport>| {
         if let Some(report) = report {
             let figures = &report.figures;

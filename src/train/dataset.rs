@@ -34,6 +34,8 @@ pub struct Dataset {
     pub keys: Vec<Key>,
     /// The file of labels that each text was last read from; none for examples of routes.
     pub origins: Vec<Option<Arc<str>>>,
+    /// Whether each text teaches the cheap tier alone: what questions are like that are asked, the others tell.
+    pub further: Vec<bool>,
     /// Texts that came with several categories; the one that came most often is taken, of equals the last.
     pub conflicts: usize,
     /// Rows that were left out, since there is nothing in them to read.
@@ -73,6 +75,7 @@ impl Dataset {
         Self {
             labels,
             origins: keys.iter().map(origin).collect(),
+            further: vec![false; keys.len()],
             keys,
             conflicts,
             blank,
@@ -92,6 +95,7 @@ impl Dataset {
             labels: rows.iter().map(|row| self.labels[*row]).collect(),
             keys: rows.iter().map(|row| self.keys[*row]).collect(),
             origins: rows.iter().map(|row| self.origins[*row].clone()).collect(),
+            further: rows.iter().map(|row| self.further[*row]).collect(),
             conflicts: self.conflicts,
             blank: self.blank,
         }
@@ -115,6 +119,31 @@ impl Dataset {
             silent,
             ..self
         }
+    }
+
+    /// The same, where rows of these origins are further ones, but for those of classes that have no others.
+    #[must_use]
+    pub fn with_further(mut self, origins: &[String]) -> Self {
+        let is_further = |origin: &Option<Arc<str>>| {
+            let origin = origin.as_deref();
+            origin.is_some_and(|origin| origins.iter().any(|further| further == origin))
+        };
+        self.further = self.origins.iter().map(is_further).collect();
+        let rows = self.labels.iter().zip(&self.further);
+        let asked: BTreeSet<usize> = rows
+            .filter(|(_, further)| !**further)
+            .map(|(label, _)| *label)
+            .collect();
+        for (label, further) in self.labels.iter().zip(&mut self.further) {
+            *further &= asked.contains(label);
+        }
+        self
+    }
+
+    /// The rows that are no further ones.
+    pub fn asked(&self) -> Vec<usize> {
+        let rows = 0..self.further.len();
+        rows.filter(|row| !self.further[*row]).collect()
     }
 
     /// How many rows each class has.
@@ -211,6 +240,29 @@ mod tests {
 
     fn row(text: &str, category: &str) -> Labelled {
         Labelled::from_text(text, CategoryId::new(category))
+    }
+
+    #[test]
+    fn rows_are_further_ones_unless_their_class_has_no_others() {
+        let of = |origin: &str, text: &str, category: &str| Labelled {
+            origin: Some(origin.into()),
+            ..row(text, category)
+        };
+        let rows = [
+            of("more", "a", "math"),
+            of("own", "b", "math"),
+            of("more", "c", "legal"),
+            row("d", "math"),
+        ];
+        let dataset = Dataset::new(rows, 7).with_further(&["more".to_owned()]);
+        let further = dataset.texts.iter().zip(&dataset.further);
+        let further: Vec<&str> = further
+            .filter(|(_, further)| **further)
+            .map(|(text, _)| text.as_str())
+            .collect();
+        assert_eq!(further, ["a"]);
+        let kept = dataset.of(&[0, 1, 2, 3]);
+        assert_eq!(kept.further, dataset.further);
     }
 
     #[test]

@@ -189,6 +189,7 @@ pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Enc
         base,
         seen: seen.as_ref().map(dataset::of_routes).unwrap_or_default(),
         doubtful: Vec::new(),
+        further: Vec::new(),
         created_at_ms: clock::now_ms(),
     }
 }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Raised when training makes another router of the same: what was stored before is then trained again.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// Hexadecimal digits of the digest that name a router.
 const ID_DIGITS: usize = 12;
@@ -61,6 +61,9 @@ pub struct Job {
     pub seen: Vec<Labelled>,
     /// The origins of rows whose label may be wrong: those that are next to impossible are left out ([`doubt`]).
     pub doubtful: Vec<String>,
+    /// The origins of rows that are not what is asked: the cheap tier learns from them, and nothing is measured on them
+    /// ([`Dataset::further`]).
+    pub further: Vec<String>,
     /// What the manifest says of when it was trained, milliseconds since 1970 UTC.
     pub created_at_ms: i64,
 }
@@ -242,7 +245,7 @@ impl Prepared {
 /// The rows, and the classes of the base that they are not of. Without rows of those their questions would come to look like
 /// others': whoever is left would get them.
 fn dataset_of(job: &Job) -> Dataset {
-    let own = Dataset::new(job.rows.iter().cloned(), job.seed);
+    let own = Dataset::new(job.rows.iter().cloned(), job.seed).with_further(&job.further);
     let outside = CategoryId::new(OUT_OF_DOMAIN);
     let known = job.base.as_ref().map(|base| &base.model.categories);
     let known = known.filter(|known| known.contains(&outside));
@@ -257,7 +260,9 @@ fn dataset_of(job: &Job) -> Dataset {
     }
     let is_missing = |row: &&Labelled| missing.contains(&row.category);
     let rows = job.seen.iter().filter(is_missing).chain(&job.rows);
-    Dataset::new(rows.cloned(), job.seed).with_silent(missing)
+    Dataset::new(rows.cloned(), job.seed)
+        .with_further(&job.further)
+        .with_silent(missing)
 }
 
 fn vectors(dataset: &Dataset, encoder: &StaticEncoder) -> Array2<f32> {
@@ -282,11 +287,14 @@ fn fitted(
     doubtful: &[String],
 ) -> Result<Fitted, TrainError> {
     let trained = fitted_once(dataset, material, base)?;
+    let asked = dataset.asked();
     let may_be_wrong = |row: usize| {
-        let origin = dataset.origins[row].as_deref();
+        let origin = dataset.origins[asked[row]].as_deref();
         origin.is_some_and(|origin| doubtful.iter().any(|doubtful| doubtful == origin))
     };
-    let suspects = doubt::suspects(&dataset.labels, trained.probabilities.view(), may_be_wrong);
+    let labels: Vec<usize> = asked.iter().map(|row| dataset.labels[*row]).collect();
+    let suspects = doubt::suspects(&labels, trained.probabilities.view(), may_be_wrong);
+    let suspects: Vec<usize> = suspects.into_iter().map(|row| asked[row]).collect();
     if suspects.is_empty() {
         return Ok(Fitted {
             trained,
@@ -360,6 +368,7 @@ fn describe(
         cascade: Cascade::default(),
         training: Training {
             rows: dataset.texts.len(),
+            further: dataset.texts.len() - dataset.asked().len(),
             data_sha256: dataset.sha256(),
             routes_sha256: job.routes_sha256.clone(),
             seed: job.seed,
@@ -381,15 +390,16 @@ fn id(job: &Job, dataset: &Dataset, encoders: [&str; 3]) -> RouterId {
     let base = job.base.as_ref().map_or("", |base| base.id().as_str());
     let (seed, data, origins) = (job.seed, dataset.sha256(), dataset.origins_sha256());
     let first = format!("{FORMAT} {RECIPE} {seed} {features:?}");
-    let mut parts = match job.doubtful.as_slice() {
-        [] => vec![first, base.to_owned(), data],
-        // Whose word a row is decides whether it may be left out.
-        doubtful => vec![
-            format!("{first} {doubtful:?} {origins}"),
-            base.to_owned(),
-            data,
-        ],
+    let Job {
+        doubtful, further, ..
+    } = job;
+    let first = if doubtful.is_empty() && further.is_empty() {
+        first
+    } else {
+        // Whose word a row is decides whether it may be left out, and what it counts for.
+        format!("{first} {doubtful:?} {further:?} {origins}")
     };
+    let mut parts = vec![first, base.to_owned(), data];
     parts.extend(encoders.map(str::to_owned));
     let mut id = hex::encode(Sha256::digest(parts.join("\n")));
     id.truncate(ID_DIGITS);
@@ -402,7 +412,7 @@ mod tests {
 
     use super::*;
 
-    fn id_of(origin: &str, doubtful: &[&str]) -> RouterId {
+    fn id_of(origin: &str, doubtful: &[&str], further: &[&str]) -> RouterId {
         let row = Labelled {
             origin: Some(Arc::from(origin)),
             ..Labelled::from_text("Which dough?", CategoryId::new("baking"))
@@ -418,6 +428,7 @@ mod tests {
             base: None,
             seen: Vec::new(),
             doubtful: doubtful.iter().map(|origin| (*origin).to_owned()).collect(),
+            further: further.iter().map(|origin| (*origin).to_owned()).collect(),
             created_at_ms: 0,
         };
         let dataset = Dataset::new(job.rows.iter().cloned(), job.seed);
@@ -427,8 +438,15 @@ mod tests {
     #[test]
     fn whose_word_a_row_is_makes_another_router_where_words_may_be_doubted() {
         let doubtful = &["feedback"][..];
-        assert_ne!(id_of("feedback", doubtful), id_of("person", doubtful));
-        assert_eq!(id_of("person", doubtful), id_of("person", doubtful));
-        assert_eq!(id_of("feedback", &[]), id_of("person", &[]));
+        assert_ne!(
+            id_of("feedback", doubtful, &[]),
+            id_of("person", doubtful, &[])
+        );
+        assert_eq!(
+            id_of("person", doubtful, &[]),
+            id_of("person", doubtful, &[])
+        );
+        assert_ne!(id_of("more", &[], &["more"]), id_of("more", &[], &[]));
+        assert_eq!(id_of("feedback", &[], &[]), id_of("person", &[], &[]));
     }
 }

@@ -144,6 +144,9 @@ pub struct Cascade {
 pub struct Training {
     /// Rows, examples of routes among them.
     pub rows: usize,
+    /// Those of them that taught the cheap tier alone, and are in no figure.
+    #[serde(default)]
+    pub further: usize,
     /// SHA-256 over the texts and labels of all rows, hexadecimal.
     pub data_sha256: String,
     /// SHA-256 over the routes' examples, hexadecimal.
@@ -153,7 +156,7 @@ pub struct Training {
     /// Public sets that rows were taken from.
     #[serde(default)]
     pub sources: Vec<Source>,
-    /// How the router did on the rows of each file of labels, where there were several.
+    /// How the router did on the rows of each file of labels, unless one had all rows.
     #[serde(default)]
     pub by_file: BTreeMap<String, FileFigures>,
     /// Rows that the router below it was trained on as well. They are in no threshold, and in no figure unless there are no others.

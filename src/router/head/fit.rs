@@ -90,11 +90,18 @@ pub enum FitError {
 /// The fold of each row. The rows of a class take turns, so that each fold has its share of every class.
 ///
 /// There are as many folds as half of the classes can fill, [`FOLDS_MAX`] at most; a class with fewer rows is missing in some. Rows of
-/// one question (`questions` has a number for each row) go where its first row went: nothing is held back from itself.
-pub fn folds(labels: &[usize], questions: &[usize], classes: usize) -> Vec<usize> {
+/// one question (`questions` has a number for each row) go where its first row went: nothing is held back from itself. Rows that
+/// are `further` ones are dealt last, and do not count for how many folds there are.
+pub fn folds(
+    labels: &[usize],
+    questions: &[usize],
+    further: &[bool],
+    classes: usize,
+) -> Vec<usize> {
+    let (last, first): (Vec<usize>, Vec<usize>) = (0..labels.len()).partition(|row| further[*row]);
     let mut sizes = vec![0; classes];
-    for label in labels {
-        sizes[*label] += 1;
+    for row in &first {
+        sizes[labels[*row]] += 1;
     }
     let mut sizes: Vec<usize> = sizes.into_iter().filter(|size| *size > 0).collect();
     sizes.sort_unstable();
@@ -102,13 +109,15 @@ pub fn folds(labels: &[usize], questions: &[usize], classes: usize) -> Vec<usize
     let count = typical.unwrap_or(0).clamp(1, FOLDS_MAX);
     let mut turns = vec![0; classes];
     let mut of_question = HashMap::new();
-    let of_row = labels.iter().zip(questions).map(|(label, question)| {
-        *of_question.entry(question).or_insert_with(|| {
-            turns[*label] += 1;
-            (turns[*label] - 1) % count
-        })
-    });
-    of_row.collect()
+    let mut folds = vec![0; labels.len()];
+    for row in first.into_iter().chain(last) {
+        folds[row] = *of_question.entry(questions[row]).or_insert_with(|| {
+            let turn = &mut turns[labels[row]];
+            *turn += 1;
+            (*turn - 1) % count
+        });
+    }
+    folds
 }
 
 /// Fits a head on all folds but one, in turn, under the penalty that serves rows held back best.
@@ -381,7 +390,7 @@ mod tests {
         let (rows, _) = corners(&[60, 60], 1.0);
         let labels: Vec<usize> = (0..120).map(|row| row / 2 % 2).collect();
         let targets = Targets::balanced(labels.clone(), 2, 0.0);
-        let folds = folds(&labels, &apart(&labels), 2);
+        let folds = folds(&labels, &apart(&labels), &vec![false; labels.len()], 2);
         let held = held_back(&rows, &targets, &folds, plain(&[MILD]), &|| ()).unwrap();
         assert!(
             calibration::nll(held.logits.view(), &labels) > 0.66,
@@ -393,7 +402,7 @@ mod tests {
     fn the_penalty_that_serves_rows_held_back_best_is_taken() {
         let (rows, labels) = corners(&[30; 4], 0.9);
         let targets = Targets::balanced(labels.clone(), 4, 0.0);
-        let folds = folds(&labels, &apart(&labels), 4);
+        let folds = folds(&labels, &apart(&labels), &vec![false; labels.len()], 4);
         let heavy = Penalty {
             sparse: 1.0,
             dense: 100.0,
@@ -413,7 +422,7 @@ mod tests {
 
     #[test]
     fn folds_share_every_class() {
-        let folds_of = |labels: &[usize]| folds(labels, &apart(labels), 2);
+        let folds_of = |labels: &[usize]| folds(labels, &apart(labels), &[false; 7], 2);
         assert_eq!(folds_of(&[0, 0, 0, 1, 1, 1, 1]), [0, 1, 2, 0, 1, 2, 3]);
         assert_eq!(
             folds_of(&[0, 1, 1]),
@@ -427,7 +436,22 @@ mod tests {
     fn rows_of_one_question_are_held_back_together() {
         let labels = [0, 0, 0, 0, 1, 1, 1, 1];
         let questions = [0, 1, 0, 2, 3, 0, 4, 4];
-        assert_eq!(folds(&labels, &questions, 2), [0, 1, 0, 2, 0, 0, 1, 1]);
+        assert_eq!(
+            folds(&labels, &questions, &[false; 8], 2),
+            [0, 1, 0, 2, 0, 0, 1, 1]
+        );
+    }
+
+    #[test]
+    fn further_rows_are_dealt_last() {
+        let labels = [0, 0, 0, 0, 0, 1, 1];
+        let further = [true, true, true, false, false, false, false];
+        // Two of each class are asked; the first further row is of a question that one of them asks.
+        let questions = [3, 1, 2, 3, 4, 5, 6];
+        assert_eq!(
+            folds(&labels, &questions, &further, 2),
+            [0, 0, 1, 0, 1, 0, 1]
+        );
     }
 
     #[test]

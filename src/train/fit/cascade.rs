@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::{FittedTier, Problem};
+use super::{Problem, tiers::FittedTier};
 use crate::router::{artefact::Cascade, calibration};
 
 /// How much accuracy the cascade may give away against always asking the full tier.

@@ -35,7 +35,7 @@ impl Problem<'_> {
         self.figures_of(probabilities.select(Axis(0), &self.unseen).view(), &labels)
     }
 
-    /// On the rows of each file, if there are several: for each tier the probabilities that it gives.
+    /// On the rows of each file, unless one has them all: for each tier the probabilities that it gives.
     pub(super) fn by_file(
         &self,
         (cheap, full): (Option<&Array2<f32>>, Option<&Array2<f32>>),
@@ -47,7 +47,10 @@ impl Problem<'_> {
                 files.entry(origin).or_default().push(row);
             }
         }
-        if files.len() < 2 {
+        if files
+            .values()
+            .any(|rows| rows.len() == self.dataset.labels.len())
+        {
             return BTreeMap::new();
         }
         let of_file = |(name, rows): (&str, Vec<usize>)| {

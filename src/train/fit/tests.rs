@@ -204,3 +204,41 @@ fn one_row_of_a_class_does_not_keep_the_others_from_being_held_back() {
         "every row was seen by its judge"
     );
 }
+
+/// The same rows, most of them of a file of further ones.
+fn mostly_further(dataset: Dataset) -> Dataset {
+    let mut dataset = dataset;
+    for (row, text) in dataset.texts.iter().enumerate() {
+        let is_asked = text.len() % 4 == 0 || row % 6 == 0;
+        dataset.origins[row] = Some(if is_asked { "asked" } else { "more" }.into());
+    }
+    dataset.with_further(&["more".to_owned()])
+}
+
+#[test]
+fn further_rows_teach_the_cheap_tier_and_are_not_what_it_is_measured_on() {
+    let dataset = mostly_further(dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]));
+    let asked = dataset.asked();
+    assert!((20..120).contains(&asked.len()), "{}", asked.len());
+    let material = Material {
+        sparse: true,
+        vectors: None,
+        readings: Some(readings(&dataset)),
+    };
+    let (expected, taken) = (steps(&material), AtomicU64::new(0));
+    let step = || {
+        taken.fetch_add(1, Ordering::Relaxed);
+    };
+    let trained = fit(&dataset, &material, None, &step).unwrap();
+    assert_eq!(taken.into_inner(), expected);
+    assert_eq!(trained.held_back.len(), asked.len());
+    assert_eq!(trained.probabilities.nrows(), asked.len());
+    assert_eq!(trained.by_file.len(), 0, "one file has all that is asked");
+    let of_asked = dataset.of(&asked);
+    let alone = fit(&of_asked, &material.of(&asked), None, &|| ()).unwrap();
+    let words = |trained: &Trained| {
+        let lexicon = trained.model.lexicon.as_ref().unwrap();
+        lexicon.idf().iter().filter(|idf| **idf > 0.0).count()
+    };
+    assert!(words(&trained) > words(&alone), "it knows more words");
+}

@@ -63,6 +63,7 @@ pub(crate) async fn train(
         base: None,
         seen: Vec::new(),
         doubtful: Vec::new(),
+        further: Vec::new(),
         created_at_ms: 0,
     };
     let prepared = Prepared::new(job, &config.encoder, &encoder).unwrap();
