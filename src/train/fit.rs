@@ -54,8 +54,8 @@ pub struct Trained {
     pub cascade: Cascade,
     /// How it did on each file of labels, unless one had all rows.
     pub by_file: BTreeMap<String, FileFigures>,
-    /// Confidence of each row that is no further one, held back, and whether the category was right; 0 for rows taken to be out of domain. Empty where
-    /// there are too few rows to hold any back.
+    /// Confidence of each row that is no further one, held back, and whether the category was right; 0 for rows taken to be out
+    /// of domain. Empty where there are too few rows to hold any back.
     pub held_back: Vec<(f32, bool)>,
     /// Rows that the model below was trained on as well.
     pub seen: usize,
@@ -66,7 +66,7 @@ pub struct Trained {
 /// Fits a model, on top of another one where there is a `base`. `step` is called [`steps`] times.
 ///
 /// A weight keeps to what it was in the base unless the rows speak against it; classes that the base does not know are
-/// added to it.
+/// added to it. Further rows ([`Dataset::further`]) end with the cheap tier: all else is fitted and measured on the others.
 ///
 /// # Errors
 /// [`FitError`] says what is wrong with the rows.
