@@ -22,9 +22,12 @@ use crate::{
 /// without a session, 0.871 at 0.5, 0.862 at 1.
 const ODDS_WITH_CONTEXT: f32 = 0.3;
 
-/// The widest margin: whatever a session was about and however its next ask leans, overwhelming evidence for another topic leaves it.
-/// That an ask belongs nowhere is no such evidence: "now make it faster" does by itself, and surely.
-const MARGIN_MAX: f32 = 0.99;
+/// An ask leaves its session, whatever that was about, where the evidence for another topic is so many times as sure as that the ask
+/// leans. That it belongs nowhere is no such evidence: "now make it faster" does by itself, and surely.
+const SURER: f32 = 50.0;
+
+/// The widest margin: no ask leans more surely than that.
+const MARGIN_MAX: f32 = 0.999;
 
 /// A margin that no lead reaches.
 const NO_LEAD: f32 = 1.01;
@@ -82,7 +85,10 @@ pub fn stay(held: &Held, verdict: &Verdict, query: &Query) -> Option<Stickiness>
     let lead = best.probability - probability;
     let is_nowhere = best.category.as_str() == OUT_OF_DOMAIN;
     let odds = odds(query, is_nowhere);
-    let most = if is_nowhere { NO_LEAD } else { MARGIN_MAX };
+    let most = match is_nowhere {
+        true => NO_LEAD,
+        false => MARGIN_MAX.min(1.0 - (1.0 - query.leaning()) / SURER),
+    };
     let margin = (odds * held.probability).min(most);
     let confidence = (odds * held.probability + probability) / (odds + 1.0);
     let why = match verdict.standing {
@@ -200,12 +206,20 @@ mod tests {
     }
 
     #[test]
-    fn overwhelming_evidence_leaves_however_the_ask_leans() {
-        let certain = [("travel", 0.995), ("sql", 0.001)];
+    fn the_surer_an_ask_leans_the_surer_the_evidence_that_leaves() {
+        let of = |probability: f32, by: f32| {
+            let scores = [("travel", probability), ("sql", 0.0)];
+            why(Standing::Confident, &scores, &leaning(by))
+        };
         assert_eq!(
-            why(Standing::Confident, &certain, &leaning(1.0)),
-            Why::Evidence
+            (of(0.994, 0.9), of(0.994, 0.6)),
+            (Why::Margin, Why::Evidence)
         );
+        assert_eq!(
+            (of(0.9985, 0.9), of(0.9985, 1.0)),
+            (Why::Evidence, Why::Margin)
+        );
+        assert_eq!(of(0.9995, 1.0), Why::Evidence);
     }
 
     #[test]

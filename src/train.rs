@@ -14,6 +14,7 @@ pub mod tune;
 pub mod tuned;
 
 mod base;
+mod excerpts;
 mod seed;
 mod stem;
 mod transformer;

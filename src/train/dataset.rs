@@ -1,13 +1,13 @@
 //! Rows to train a router on: distinct texts, each with one category.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use sha2::{Digest as _, Sha256};
 
-use super::labels::Labelled;
+use super::{excerpts::excerpts, labels::Labelled, seed::Seed, stem};
 use crate::{
     catalogue::Catalogue,
     ids::{CategoryId, OUT_OF_DOMAIN},
@@ -18,6 +18,17 @@ pub const KEY_BYTES: usize = 16;
 
 /// Names a text by its content.
 pub type Key = [u8; KEY_BYTES];
+
+/// What a text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is what is asked: everything is fitted to it and measured on it.
+    Asked,
+    /// It teaches the cheap tier alone: what questions are like that are asked, the others tell.
+    Further,
+    /// It is a part of another text. What it is about, a teacher says, since its label is the whole text's.
+    Excerpt,
+}
 
 /// Distinct texts with their classes.
 #[derive(Clone, Debug)]
@@ -34,8 +45,10 @@ pub struct Dataset {
     pub keys: Vec<Key>,
     /// The file of labels that each text was last read from; none for examples of routes.
     pub origins: Vec<Option<Arc<str>>>,
-    /// Whether each text teaches the cheap tier alone: what questions are like that are asked, the others tell.
-    pub further: Vec<bool>,
+    /// What each text is for.
+    pub roles: Vec<Role>,
+    /// The number of the question that each text asks: of those with the same one, none is held back from another.
+    pub questions: Vec<usize>,
     /// Texts that came with several categories; the one that came most often is taken, of equals the last.
     pub conflicts: usize,
     /// Rows that were left out, since there is nothing in them to read.
@@ -72,10 +85,12 @@ impl Dataset {
         let labels = rows.iter().map(|(.., category)| class[category]).collect();
         let keys: Vec<Key> = rows.iter().map(|(key, ..)| *key).collect();
         let origin = |key| origins.get(key).cloned().flatten();
+        let questions = stem::questions(rows.iter().map(|(_, text, _)| text.as_str()));
         Self {
             labels,
             origins: keys.iter().map(origin).collect(),
-            further: vec![false; keys.len()],
+            roles: vec![Role::Asked; keys.len()],
+            questions,
             keys,
             conflicts,
             blank,
@@ -95,7 +110,8 @@ impl Dataset {
             labels: rows.iter().map(|row| self.labels[*row]).collect(),
             keys: rows.iter().map(|row| self.keys[*row]).collect(),
             origins: rows.iter().map(|row| self.origins[*row].clone()).collect(),
-            further: rows.iter().map(|row| self.further[*row]).collect(),
+            roles: rows.iter().map(|row| self.roles[*row]).collect(),
+            questions: rows.iter().map(|row| self.questions[*row]).collect(),
             conflicts: self.conflicts,
             blank: self.blank,
         }
@@ -128,22 +144,55 @@ impl Dataset {
             let origin = origin.as_deref();
             origin.is_some_and(|origin| origins.iter().any(|further| further == origin))
         };
-        self.further = self.origins.iter().map(is_further).collect();
-        let rows = self.labels.iter().zip(&self.further);
+        let is_further: Vec<bool> = self.origins.iter().map(is_further).collect();
+        let rows = self.labels.iter().zip(&is_further);
         let asked: BTreeSet<usize> = rows
             .filter(|(_, further)| !**further)
             .map(|(label, _)| *label)
             .collect();
-        for (label, further) in self.labels.iter().zip(&mut self.further) {
-            *further &= asked.contains(label);
+        let rows = self.labels.iter().zip(is_further);
+        let role = |(label, is_further)| match is_further && asked.contains(label) {
+            true => Role::Further,
+            false => Role::Asked,
+        };
+        self.roles = rows.map(role).collect();
+        self
+    }
+
+    /// The same with [`excerpts`] of every row behind it, which are of its class and of its question.
+    #[must_use]
+    pub fn with_excerpts(mut self, seed: u64) -> Self {
+        let seed = Seed::new(seed);
+        let mut known: HashSet<Key> = self.keys.iter().copied().collect();
+        for row in 0..self.texts.len() {
+            // By its content, so that other rows beside it change nothing of what was read before.
+            let of_text = u64::from_le_bytes(std::array::from_fn(|at| self.keys[row][at]));
+            let text = std::mem::take(&mut self.texts[row]);
+            for excerpt in excerpts(&text, seed.stream("excerpts", of_text)) {
+                let key = key(excerpt);
+                if known.insert(key) {
+                    self.texts.push(excerpt.to_owned());
+                    self.labels.push(self.labels[row]);
+                    self.keys.push(key);
+                    self.origins.push(self.origins[row].clone());
+                    self.roles.push(Role::Excerpt);
+                    self.questions.push(self.questions[row]);
+                }
+            }
+            self.texts[row] = text;
         }
         self
     }
 
-    /// The rows that are no further ones.
+    /// The rows that are what is asked.
     pub fn asked(&self) -> Vec<usize> {
-        let rows = 0..self.further.len();
-        rows.filter(|row| !self.further[*row]).collect()
+        self.of_role(Role::Asked)
+    }
+
+    /// The rows of a role.
+    pub fn of_role(&self, role: Role) -> Vec<usize> {
+        let rows = 0..self.roles.len();
+        rows.filter(|row| self.roles[*row] == role).collect()
     }
 
     /// How many rows each class has.
@@ -255,14 +304,32 @@ mod tests {
             row("d", "math"),
         ];
         let dataset = Dataset::new(rows, 7).with_further(&["more".to_owned()]);
-        let further = dataset.texts.iter().zip(&dataset.further);
-        let further: Vec<&str> = further
-            .filter(|(_, further)| **further)
-            .map(|(text, _)| text.as_str())
-            .collect();
+        let further = dataset.of_role(Role::Further);
+        let further: Vec<&str> = further.iter().map(|row| &*dataset.texts[*row]).collect();
         assert_eq!(further, ["a"]);
         let kept = dataset.of(&[0, 1, 2, 3]);
-        assert_eq!(kept.further, dataset.further);
+        assert_eq!(kept.roles, dataset.roles);
+    }
+
+    #[test]
+    fn excerpts_are_of_their_questions_and_come_behind_all_rows() {
+        let long = "How many eggs does a baker need who makes twelve loaves of brioche a day?";
+        let rows = [row(long, "baking"), row("What is a sonata?", "music")];
+        let whole = Dataset::new(rows, 7);
+        let dataset = whole.clone().with_excerpts(7);
+        assert_eq!(dataset.texts[..2], whole.texts);
+        let excerpts = dataset.of_role(Role::Excerpt);
+        assert_eq!(excerpts, [2, 3]);
+        let of = dataset.texts.iter().position(|text| text == long).unwrap();
+        for excerpt in excerpts {
+            assert!(long.contains(&dataset.texts[excerpt]));
+            assert_eq!(dataset.keys[excerpt], key(&dataset.texts[excerpt]));
+            assert_eq!(dataset.labels[excerpt], dataset.labels[of]);
+            assert_eq!(dataset.questions[excerpt], dataset.questions[of]);
+        }
+        assert_eq!(dataset.asked(), [0, 1]);
+        assert_eq!(dataset.texts, whole.clone().with_excerpts(7).texts);
+        assert_ne!(dataset.texts, whole.with_excerpts(8).texts);
     }
 
     #[test]

@@ -17,10 +17,7 @@ use ndarray::{Array2, ArrayView1};
 pub use self::material::{Material, Readings};
 
 use self::tiers::CheapTier;
-use super::{
-    dataset::{Dataset, Key},
-    stem,
-};
+use super::dataset::{Dataset, Key, Role};
 use crate::{
     ids::{CategoryId, OUT_OF_DOMAIN},
     router::{
@@ -54,19 +51,19 @@ pub struct Trained {
     pub cascade: Cascade,
     /// How it did on each file of labels, unless one had all rows.
     pub by_file: BTreeMap<String, FileFigures>,
-    /// Confidence of each row that is no further one, held back, and whether the category was right; 0 for rows taken to be out
+    /// Confidence of each row that is asked, held back, and whether the category was right; 0 for rows taken to be out
     /// of domain. Empty where there are too few rows to hold any back.
     pub held_back: Vec<(f32, bool)>,
     /// Rows that the model below was trained on as well.
     pub seen: usize,
-    /// What is said of each row that is no further one, held back: rows × classes.
+    /// What is said of each row that is asked, held back: rows × classes.
     pub probabilities: Array2<f32>,
 }
 
 /// Fits a model, on top of another one where there is a `base`. `step` is called [`steps`] times.
 ///
 /// A weight keeps to what it was in the base unless the rows speak against it; classes that the base does not know are
-/// added to it. Further rows ([`Dataset::further`]) end with the cheap tier: all else is fitted and measured on the others.
+/// added to it. Further rows and excerpts ([`Role`]) end with the cheap tier: all else is fitted and measured on what is asked.
 ///
 /// # Errors
 /// [`FitError`] says what is wrong with the rows.
@@ -152,11 +149,13 @@ impl<'d> Problem<'d> {
             Some(outside) if silent.contains(label) => outside,
             _ => *label,
         });
-        let questions = stem::questions(dataset.texts.iter().map(String::as_str));
+        let roles = dataset.roles.iter();
+        let further: Vec<bool> = roles.clone().map(|role| *role != Role::Asked).collect();
+        let is_whole = roles.map(|role| *role != Role::Excerpt).collect();
         Self {
             told: told.collect(),
-            folds: head::folds(&dataset.labels, &questions, &dataset.further, classes),
-            targets: Targets::balanced(dataset.labels.clone(), classes, SMOOTHING),
+            folds: head::folds(&dataset.labels, &dataset.questions, &further, classes),
+            targets: Targets::judged(dataset.labels.clone(), is_whole, classes, SMOOTHING),
             silent,
             unseen,
             out_of_domain,

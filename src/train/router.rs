@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
-    dataset::{self, Dataset, Key},
+    dataset::{self, Dataset, Key, Role},
     doubt,
     fit::{self, Material, OnTop, Trained},
     labels::Labelled,
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Raised when training makes another router of the same: what was stored before is then trained again.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// Hexadecimal digits of the digest that name a router.
 const ID_DIGITS: usize = 12;
@@ -62,7 +62,7 @@ pub struct Job {
     /// The origins of rows whose label may be wrong: those that are next to impossible are left out ([`doubt`]).
     pub doubtful: Vec<String>,
     /// The origins of rows that are not what is asked: the cheap tier learns from them, and nothing is measured on them
-    /// ([`Dataset::further`]).
+    /// ([`Role::Further`](dataset::Role)).
     pub further: Vec<String>,
     /// What the manifest says of when it was trained, milliseconds since 1970 UTC.
     pub created_at_ms: i64,
@@ -179,7 +179,8 @@ impl Prepared {
         out: &Path,
     ) -> Result<Manifest, TrainError> {
         let uses = |kind| self.job.features.contains(&kind);
-        let dataset = self.dataset;
+        let dataset = with_excerpts(self.dataset, &self.job, self.tuned.as_ref());
+        let excerpts = dataset.of_role(Role::Excerpt).len();
         let readings = match &self.tuned {
             _ if !uses(FeatureKind::Transformer) => None,
             Some(tuned) => {
@@ -227,6 +228,7 @@ impl Prepared {
                         seen: trained.seen,
                         held_back,
                         doubted,
+                        excerpts,
                         ..manifest.training
                     },
                     ..manifest
@@ -263,6 +265,17 @@ fn dataset_of(job: &Job) -> Dataset {
     Dataset::new(rows.cloned(), job.seed)
         .with_further(&job.further)
         .with_silent(missing)
+}
+
+/// The rows with excerpts of them, where there is a cheap tier and a tuned encoder to teach it.
+fn with_excerpts(dataset: Dataset, job: &Job, tuned: Option<&Tuned>) -> Dataset {
+    let has_cheap_tier = [FeatureKind::Sparse, FeatureKind::Static]
+        .iter()
+        .any(|kind| job.features.contains(kind));
+    match tuned.is_some_and(|tuned| has_cheap_tier && tuned.teaches(&dataset)) {
+        true => dataset.with_excerpts(job.seed),
+        false => dataset,
+    }
 }
 
 fn vectors(dataset: &Dataset, encoder: &StaticEncoder) -> Array2<f32> {
@@ -319,7 +332,7 @@ fn fitted_once(
     let trained = fit::fit(dataset, material, base, &|| bar.inc(1));
     bar.finish_and_clear();
     trained.map_err(|source| TrainError::Fit {
-        rows: dataset.texts.len(),
+        rows: dataset.texts.len() - dataset.of_role(Role::Excerpt).len(),
         categories: dataset.categories.len(),
         source,
     })
@@ -368,7 +381,8 @@ fn describe(
         cascade: Cascade::default(),
         training: Training {
             rows: dataset.texts.len(),
-            further: dataset.texts.len() - dataset.asked().len(),
+            further: dataset.of_role(Role::Further).len(),
+            excerpts: 0,
             data_sha256: dataset.sha256(),
             routes_sha256: job.routes_sha256.clone(),
             seed: job.seed,

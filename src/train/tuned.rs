@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{ArrayView1, Axis};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest as _, Sha256};
 
@@ -134,10 +134,9 @@ impl Tuned {
             }
         }
         Ok(Readings::Tuned {
-            // Only what the rows were held back from is worth learning from.
-            teacher: Some(&self.held_back)
-                .filter(|held_back| !held_back.is_empty())
-                .and_then(|_| self.teacher(dataset, &logits)),
+            teacher: self
+                .columns(dataset)
+                .map(|columns| logits.select(Axis(1), &columns)),
             logits,
             head,
         })
@@ -161,12 +160,20 @@ impl Tuned {
         }
     }
 
-    /// The logits in the dataset's classes; none if one of those was not tuned on.
-    fn teacher(&self, dataset: &Dataset, logits: &Array2<f32>) -> Option<Array2<f32>> {
+    /// Whether the cheap tier can learn from what it says.
+    pub fn teaches(&self, dataset: &Dataset) -> bool {
+        self.columns(dataset).is_some()
+    }
+
+    /// The column of each of the dataset's classes in its logits; none if one of those was not tuned on, or if no row was held back
+    /// from it, since what it says of rows that it has seen is not worth learning.
+    fn columns(&self, dataset: &Dataset) -> Option<Vec<usize>> {
         let known = &self.adapter.about().categories;
         let column_of = |category| known.iter().position(|known| known == category);
-        let columns: Option<Vec<usize>> = dataset.categories.iter().map(column_of).collect();
-        columns.map(|columns| logits.select(Axis(1), &columns))
+        let columns = dataset.categories.iter().map(column_of);
+        columns
+            .collect::<Option<_>>()
+            .filter(|_| !self.held_back.is_empty())
     }
 }
 

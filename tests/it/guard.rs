@@ -6,7 +6,7 @@ use crate::support::coterie::Coterie;
 
 const CODING: &str =
     "Write a Python function that reverses a linked list and explain its complexity.";
-const STORY: &str = "Write a short story about a dragon who lives in a castle and loves songs";
+const POEM: &str = "Write me a poem about the sea, in four stanzas, with rhymes";
 const SQL: &str = "List the names of all customers who placed more than three orders in the last month from the tables customers and orders.";
 
 /// What a server decides on a question: the category and why.
@@ -33,7 +33,7 @@ async fn what_is_about_two_things_is_doubted_and_what_is_about_one_is_not() {
         let routed = (category.to_owned(), "routed".to_owned());
         assert_eq!(decided(&off, question).await, routed);
         assert_eq!(decided(&on, question).await, routed);
-        let steered = format!("{question} {STORY}");
+        let steered = format!("{question} {POEM}");
         let turned = ("writing".to_owned(), "routed".to_owned());
         assert_eq!(decided(&off, &steered).await, turned);
         let doubted = ("out_of_domain".to_owned(), "unsure".to_owned());

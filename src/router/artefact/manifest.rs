@@ -147,6 +147,9 @@ pub struct Training {
     /// Those of them that taught the cheap tier alone, and are in no figure.
     #[serde(default)]
     pub further: usize,
+    /// Parts of rows that taught the cheap tier what a teacher says of them; they are none of the rows.
+    #[serde(default)]
+    pub excerpts: usize,
     /// SHA-256 over the texts and labels of all rows, hexadecimal.
     pub data_sha256: String,
     /// SHA-256 over the routes' examples, hexadecimal.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::{Parameters, Rows, Targets, objective::Loss};
@@ -122,7 +122,8 @@ pub fn folds(
 
 /// Fits a head on all folds but one, in turn, under the penalty that serves rows held back best.
 ///
-/// Few rows are held back under every penalty, fold by fold; with many, one fold tells the penalties apart well enough.
+/// Few rows are held back under every penalty, fold by fold; with many, one fold tells the penalties apart well enough. Only judges
+/// ([`Targets::is_judge`]) do.
 /// With one fold nothing can be held back: the first penalty is taken, and the logits are those of a head that has seen
 /// the rows.
 ///
@@ -139,7 +140,11 @@ pub fn held_back(
     let prior = prior.map(|prior| prior.gathered(rows));
     let prior = prior.as_ref();
     let count = folds.iter().max().map_or(1, |last| last + 1);
-    let choosing = if rows.len() <= ROWS_FEW { count } else { 1 };
+    let choosing = if targets.judges() <= ROWS_FEW {
+        count
+    } else {
+        1
+    };
     let penalties = if count == 1 {
         &penalties[..1]
     } else {
@@ -229,9 +234,13 @@ impl Held {
         Ok(Self { rows: held, logits })
     }
 
+    /// Of the judges among the rows.
     fn loss(&self, penalty: usize, targets: &Targets) -> f64 {
-        let labels: Vec<usize> = self.rows.iter().map(|row| targets.labels[*row]).collect();
-        calibration::nll(self.logits[penalty].view(), &labels)
+        let judges = (0..self.rows.len()).filter(|at| targets.is_judge[self.rows[*at]]);
+        let judges: Vec<usize> = judges.collect();
+        let labels = judges.iter().map(|at| targets.labels[self.rows[*at]]);
+        let logits = self.logits[penalty].select(Axis(0), &judges);
+        calibration::nll(logits.view(), &labels.collect::<Vec<_>>())
     }
 }
 

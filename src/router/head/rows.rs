@@ -111,6 +111,9 @@ pub struct Targets {
     pub probabilities: Array2<f32>,
     /// What each row counts for.
     pub weights: Vec<f32>,
+    /// Whether each row is one of those whose label is right: these tell how frequent a class is, and penalties apart. The others
+    /// teach, and no more.
+    pub is_judge: Vec<bool>,
 }
 
 impl Targets {
@@ -118,13 +121,20 @@ impl Targets {
     /// is not drowned, little enough that the logits still know how frequent it is. A share of `smoothing` of a row's
     /// probability is spread over all classes.
     pub fn balanced(labels: Vec<usize>, classes: usize, smoothing: f32) -> Self {
+        let is_judge = vec![true; labels.len()];
+        Self::judged(labels, is_judge, classes, smoothing)
+    }
+
+    /// The same, where only some rows are judges.
+    pub fn judged(labels: Vec<usize>, is_judge: Vec<bool>, classes: usize, smoothing: f32) -> Self {
         let mut sizes = vec![0_usize; classes];
-        for label in &labels {
+        for (label, _) in labels.iter().zip(&is_judge).filter(|(_, judge)| **judge) {
             sizes[*label] += 1;
         }
+        let judges = sizes.iter().sum::<usize>();
         #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
         let weight =
-            |label: &usize| (labels.len() as f32 / (classes * sizes[*label]) as f32).sqrt();
+            |label: &usize| (judges as f32 / (classes * sizes[*label].max(1)) as f32).sqrt();
         let weights = labels.iter().map(weight).collect();
         #[expect(clippy::cast_precision_loss, reason = "a count of classes")]
         let rest = smoothing / classes as f32;
@@ -139,7 +149,13 @@ impl Targets {
             labels,
             probabilities,
             weights,
+            is_judge,
         }
+    }
+
+    /// How many rows are judges.
+    pub(super) fn judges(&self) -> usize {
+        self.is_judge.iter().filter(|judge| **judge).count()
     }
 
     /// How many classes there are.

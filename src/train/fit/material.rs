@@ -54,7 +54,7 @@ pub enum Readings {
     },
     /// The logits of a tuned encoder's head.
     Tuned {
-        /// rows × the tuned head's classes, each by an encoder that has not seen the row.
+        /// rows × the tuned head's classes, each by an encoder that has not seen the row; of excerpts by one that has seen their question.
         logits: Array2<f32>,
         /// The same in the dataset's classes, for teaching the cheap tier.
         teacher: Option<Array2<f32>>,

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{cascade::ACCURACY_GIVEN, *};
 use crate::{
     ids::CategoryId,
-    router::{calibration::argmax, model::CheapFeatures},
+    router::{
+        calibration::argmax,
+        model::{CheapFeatures, Transformer},
+    },
     train::labels::Labelled,
 };
 
@@ -92,6 +95,87 @@ fn a_teacher_is_heard() {
     assert!((row.sum() - 1.0).abs() < 1e-5 && row[0] > 0.4, "{row}");
 }
 
+/// What a teacher says that goes by `whisk` and by `keel` and by nothing else.
+fn goes_by_two_words(dataset: &Dataset) -> Material {
+    let logits = Array2::from_shape_fn((dataset.texts.len(), 2), |(row, class)| {
+        f32::from(dataset.texts[row].contains(["whisk", "keel"][class])) * 6.0
+    });
+    let head = Transformer::Tuned {
+        weights: vec![1.0, 0.0, 0.0, 1.0],
+        bias: vec![0.0; 2],
+    };
+    Material {
+        readings: Some(Readings::Tuned {
+            teacher: Some(logits.clone()),
+            logits,
+            head,
+        }),
+        ..sparse()
+    }
+}
+
+#[test]
+fn an_excerpt_counts_for_what_a_teacher_says_of_it_and_for_nothing_else() {
+    let long = "one question of more than ten words about some cooking of size";
+    let rows = (0..12).map(|n| {
+        let (text, category) = match n % 3 {
+            0 => (format!("sailing {n}"), "sailing"),
+            _ => (format!("{long} {n}"), "cooking"),
+        };
+        Labelled::from_text(&text, CategoryId::new(category))
+    });
+    let whole = Dataset::new(rows, 7);
+    let dataset = whole.clone().with_excerpts(7);
+    let (rows, all) = (whole.texts.len(), dataset.texts.len());
+    assert!(all >= rows + 8, "{all}");
+    let problem = Problem::new(&dataset, None);
+    let of_whole = Problem::new(&whole, None);
+    assert_eq!(problem.folds[..rows], of_whole.folds);
+    assert_eq!(problem.targets.weights[..rows], of_whole.targets.weights);
+    let teacher = Array2::from_shape_fn((all, 2), |(_, class)| [0.0, 6.0][class]);
+    let targets = problem.taught(teacher.view());
+    for excerpt in rows..all {
+        let of = (0..rows).find(|row| dataset.questions[*row] == dataset.questions[excerpt]);
+        let of = of.unwrap();
+        assert_eq!(problem.folds[excerpt], problem.folds[of]);
+        let times = targets.weights[of] / targets.weights[excerpt];
+        assert!((times - 4.0).abs() < 1e-5, "{times}");
+        assert!(targets.probabilities[[excerpt, 1]] > 0.9 && !targets.is_judge[excerpt]);
+        assert!(targets.probabilities[[of, 1]] < 0.6 && targets.is_judge[of]);
+    }
+}
+
+#[test]
+fn of_excerpts_a_teacher_tells_which_words_it_goes_by() {
+    let pairs = [
+        ("cooking", "whisk", "kitchen"),
+        ("sailing", "keel", "harbour"),
+    ];
+    let rows = (0..60).flat_map(|n| {
+        pairs.map(|(category, goes_by, beside)| {
+            let text = format!(
+                "Tell me number {n} of what one says about a {goes_by} where it is, and what for, of size {n} in any {beside}"
+            );
+            Labelled::from_text(&text, CategoryId::new(category))
+        })
+    });
+    let whole = Dataset::new(rows, 7);
+    // How much of what is said of the one word is said of the other.
+    let share_of_the_other = |dataset: &Dataset| {
+        let model = fit(dataset, &goes_by_two_words(dataset), None, &|| ()).unwrap();
+        let Model { lexicon, cheap, .. } = model.model;
+        let (lexicon, head) = (lexicon.unwrap(), cheap.unwrap().head);
+        let lead = |text: &str| {
+            let logits = head.logits(&lexicon.features(text), &[]);
+            logits[0] - logits[1]
+        };
+        lead("in any kitchen") / lead("about a whisk")
+    };
+    let without = share_of_the_other(&whole);
+    let with = share_of_the_other(&whole.with_excerpts(7));
+    assert!(without > 0.5 && with < 0.7 * without, "{without} {with}");
+}
+
 #[test]
 fn with_out_of_domain_rows_no_detector_is_needed_and_such_rows_are_never_routed() {
     let dataset = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
@@ -110,14 +194,18 @@ fn with_out_of_domain_rows_no_detector_is_needed_and_such_rows_are_never_routed(
     assert!((55..=65).contains(&refused), "{refused}");
 }
 
-/// What is said of a text, likeliest class first.
-fn likeliest<'m>(model: &'m Model, text: &str) -> &'m str {
+/// The probability of each class, as the cheap tier says of a text.
+fn said(model: &Model, text: &str) -> Vec<f32> {
     let features = CheapFeatures {
         sparse: model.lexicon.as_ref().unwrap().features(text),
         vector: Vec::new(),
     };
-    let said = model.cheap(&features).unwrap();
-    model.categories[argmax(&said.probabilities)].as_str()
+    model.cheap(&features).unwrap().probabilities
+}
+
+/// The likeliest class of a text.
+fn likeliest<'m>(model: &'m Model, text: &str) -> &'m str {
+    model.categories[argmax(&said(model, text))].as_str()
 }
 
 fn sparse() -> Material {

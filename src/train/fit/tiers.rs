@@ -3,13 +3,16 @@
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::{Material, Problem, Readings};
-use crate::router::{
-    artefact::TierReport,
-    calibration::{self, Calibration},
-    head::{self, FitError, Head, Parameters, Penalty, Regularisation, Rows, Targets},
-    lexical::Lexicon,
-    model::{FullTier, Tier, Transformer},
-    novelty::Novelty,
+use crate::{
+    router::{
+        artefact::TierReport,
+        calibration::{self, Calibration},
+        head::{self, FitError, Head, Parameters, Penalty, Regularisation, Rows, Targets},
+        lexical::Lexicon,
+        model::{FullTier, Tier, Transformer},
+        novelty::Novelty,
+    },
+    train::dataset::Role,
 };
 
 /// Penalties to choose from, times the number of rows: the more rows, the less each weight has to be held back.
@@ -32,6 +35,10 @@ const LABEL_SHARE: f32 = 0.5;
 /// What a teacher's logits are divided by: how it ranks the classes that are wrong is worth learning too (Hinton et al.
 /// 2015, "Distilling the Knowledge in a Neural Network").
 const TEACHER_TEMPERATURE: f32 = 2.0;
+
+/// What an excerpt counts for beside its question. Under one penalty the cheap tier had 0.909 and 0.907 of 7,384 rows held back right with
+/// 0.5 and 0.25, 0.901 without excerpts, and both tiers 0.943 and 0.944: what is asked in few words looks like an excerpt.
+const EXCERPT_WEIGHT: f32 = 0.25;
 
 /// A tier with what it says of rows held back.
 pub(super) struct FittedTier {
@@ -78,7 +85,9 @@ impl Problem<'_> {
             .base
             .as_ref()
             .and_then(|base| base.model.lexicon.clone());
-        let new = || Lexicon::fit(texts(), head::bucket_bits(self.classes()));
+        let whole = texts().zip(&self.targets.is_judge);
+        let whole = whole.filter_map(|(text, is_whole)| is_whole.then_some(text));
+        let new = || Lexicon::fit(whole, head::bucket_bits(self.classes()));
         let lexicon = material.sparse.then(|| known.unwrap_or_else(new));
         let sparse: Vec<_> = match &lexicon {
             Some(lexicon) => texts().map(|text| lexicon.features(text)).collect(),
@@ -107,18 +116,20 @@ impl Problem<'_> {
         Ok(Some(CheapTier { fitted, lexicon }))
     }
 
-    /// The labels, softened by what a teacher says.
+    /// The labels, softened by what a teacher says; of excerpts the teacher's word alone.
     pub(super) fn taught(&self, teacher: ArrayView2<'_, f32>) -> Targets {
         let mut targets = self.targets.clone();
-        for (mut wanted, logits) in targets
-            .probabilities
-            .rows_mut()
-            .into_iter()
-            .zip(teacher.rows())
-        {
+        let wanted = targets.probabilities.rows_mut().into_iter();
+        let said = teacher.rows().into_iter().zip(&self.dataset.roles);
+        for ((mut wanted, weight), (logits, role)) in wanted.zip(&mut targets.weights).zip(said) {
             let soft = calibration::softmax(&logits.to_vec(), TEACHER_TEMPERATURE);
-            wanted *= LABEL_SHARE;
-            wanted.scaled_add(1.0 - LABEL_SHARE, &ArrayView1::from(&soft));
+            let mut label_share = LABEL_SHARE;
+            if *role == Role::Excerpt {
+                label_share = 0.0;
+                *weight *= EXCERPT_WEIGHT;
+            }
+            wanted *= label_share;
+            wanted.scaled_add(1.0 - label_share, &ArrayView1::from(&soft));
         }
         targets
     }
