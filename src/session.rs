@@ -85,9 +85,10 @@ pub fn stay(held: &Held, verdict: &Verdict, query: &Query) -> Option<Stickiness>
     let lead = best.probability - probability;
     let is_nowhere = best.category.as_str() == OUT_OF_DOMAIN;
     let odds = odds(query, is_nowhere);
-    let most = match is_nowhere {
-        true => NO_LEAD,
-        false => MARGIN_MAX.min(1.0 - (1.0 - query.leaning()) / SURER),
+    let most = if is_nowhere {
+        NO_LEAD
+    } else {
+        MARGIN_MAX.min(1.0 - (1.0 - query.leaning()) / SURER)
     };
     let margin = (odds * held.probability).min(most);
     let confidence = (odds * held.probability + probability) / (odds + 1.0);

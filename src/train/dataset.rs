@@ -151,9 +151,12 @@ impl Dataset {
             .map(|(label, _)| *label)
             .collect();
         let rows = self.labels.iter().zip(is_further);
-        let role = |(label, is_further)| match is_further && asked.contains(label) {
-            true => Role::Further,
-            false => Role::Asked,
+        let role = |(label, is_further)| {
+            if is_further && asked.contains(label) {
+                Role::Further
+            } else {
+                Role::Asked
+            }
         };
         self.roles = rows.map(role).collect();
         self
@@ -167,7 +170,7 @@ impl Dataset {
         for row in 0..self.texts.len() {
             // By its content, so that other rows beside it change nothing of what was read before.
             let of_text = u64::from_le_bytes(std::array::from_fn(|at| self.keys[row][at]));
-            let text = std::mem::take(&mut self.texts[row]);
+            let text = self.texts[row].clone();
             for excerpt in excerpts(&text, seed.stream("excerpts", of_text)) {
                 let key = key(excerpt);
                 if known.insert(key) {
@@ -179,7 +182,6 @@ impl Dataset {
                     self.questions.push(self.questions[row]);
                 }
             }
-            self.texts[row] = text;
         }
         self
     }

@@ -272,9 +272,10 @@ fn with_excerpts(dataset: Dataset, job: &Job, tuned: Option<&Tuned>) -> Dataset 
     let has_cheap_tier = [FeatureKind::Sparse, FeatureKind::Static]
         .iter()
         .any(|kind| job.features.contains(kind));
-    match tuned.is_some_and(|tuned| has_cheap_tier && tuned.teaches(&dataset)) {
-        true => dataset.with_excerpts(job.seed),
-        false => dataset,
+    if tuned.is_some_and(|tuned| has_cheap_tier && tuned.teaches(&dataset)) {
+        dataset.with_excerpts(job.seed)
+    } else {
+        dataset
     }
 }
 
