@@ -178,6 +178,12 @@ pub fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
     probabilities
 }
 
+/// Mean negative log-likelihood of the labels, in nats, with the logits at the temperature that makes it least.
+pub fn likeliest_nll(logits: ArrayView2<'_, f32>, labels: &[usize]) -> f64 {
+    let temperature = temperature::likeliest(logits, labels);
+    nll((&logits / temperature).view(), labels)
+}
+
 /// Mean negative log-likelihood of the labels, in nats, with the logits as they are.
 pub fn nll(logits: ArrayView2<'_, f32>, labels: &[usize]) -> f64 {
     let of_row = |(row, label): (ndarray::ArrayView1<'_, f32>, &usize)| {
@@ -266,6 +272,17 @@ mod tests {
         let loss = nll(array![[-1000.0_f32, -1000.0]].view(), &[0]);
         // Numbers of that size are 6e-5 apart.
         assert!((loss - std::f64::consts::LN_2).abs() < 1e-4);
+    }
+
+    #[test]
+    fn the_loss_at_the_likeliest_temperature_is_no_matter_of_scale() {
+        let (logits, labels) = rows(3000, 1.0);
+        let least = likeliest_nll(logits.view(), &labels);
+        for scale in [0.2, 1.0, 3.0] {
+            let scaled = &logits * scale;
+            assert!((likeliest_nll(scaled.view(), &labels) - least).abs() < 1e-4);
+            assert!(least <= nll(scaled.view(), &labels) + 1e-4);
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Raised when training makes another router of the same: what was stored before is then trained again.
-const RECIPE: u32 = 4;
+const RECIPE: u32 = 5;
 
 /// Hexadecimal digits of the digest that name a router.
 const ID_DIGITS: usize = 12;
