@@ -1,8 +1,9 @@
 //! How long a routing decision takes: by tier and length, and by the number of categories.
 //!
 //! ```text
-//! cargo bench --bench router [-- --routes DIR] [-- --static DIR]
+//! cargo bench --bench router -- [--routes DIR] [--static DIR] [built-in] [tiers] [categories]
 //! ```
+//! Without a name, all of them.
 //! Routers are trained on the examples of `--routes DIR` (default `routes`); with `--static DIR` the cheap tier reads that
 //! static encoder too. Needs the models: `scripts/models`. How good decisions are is told by `coterie evaluate`.
 
@@ -39,6 +40,12 @@ const LENGTH_COMPARED: usize = 20;
 /// Three words of English have about four tokens.
 const WORDS_IN_TOKENS: (usize, usize) = (3, 4);
 
+/// What the cheap tier reads.
+const CHEAP: [FeatureKind; 2] = [FeatureKind::Sparse, FeatureKind::Static];
+
+/// What can be timed.
+const NAMES: [&str; 3] = ["built-in", "tiers", "categories"];
+
 /// Numbers of categories that are compared; the first is the measure of the others.
 const CATEGORIES: [usize; 3] = [12, 100, 1000];
 
@@ -49,33 +56,52 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let call = Call::read();
-    let catalogue = config::load_routes(&call.routes).map_err(|mistakes| mistakes.to_string())?;
-    let built_in = Bench::built_in(&call).await?;
+    let call = Call::read()?;
+    if call.wants("built-in") {
+        time_built_in(&call).await?;
+    }
+    if call.wants("tiers") {
+        time_tiers(&call).await?;
+    }
+    if call.wants("categories") {
+        time_categories(&call).await?;
+    }
+    Ok(())
+}
+
+async fn time_built_in(call: &Call) -> Outcome<()> {
+    let built_in = Bench::built_in(call).await?;
     println!("the built-in router");
     built_in.time_opening().await?;
     for tokens in LENGTHS {
         let took = time_decisions(&built_in.router, tokens, ITERATIONS_FULL).await?;
         println!("  {tokens:>4} tokens, both tiers: {took}");
     }
-    let cheap = [FeatureKind::Sparse, FeatureKind::Static];
-    let full = [FeatureKind::Transformer];
+    Ok(())
+}
+
+async fn time_tiers(call: &Call) -> Outcome<()> {
+    let catalogue = config::load_routes(&call.routes).map_err(|mistakes| mistakes.to_string())?;
     for (tier, features, iterations) in [
-        ("cheap", &cheap[..], ITERATIONS_CHEAP),
-        ("full", &full[..], ITERATIONS_FULL),
+        ("cheap", &CHEAP[..], ITERATIONS_CHEAP),
+        ("full", &[FeatureKind::Transformer], ITERATIONS_FULL),
     ] {
         println!("{tier} tier alone");
-        let bench = Bench::train(&call, features, &catalogue).await?;
+        let bench = Bench::train(call, features, &catalogue).await?;
         bench.time_opening().await?;
         for tokens in LENGTHS {
             let took = time_decisions(&bench.router, tokens, iterations).await?;
             println!("  {tokens:>4} tokens: {took}");
         }
     }
+    Ok(())
+}
+
+async fn time_categories(call: &Call) -> Outcome<()> {
     let mut first = None;
     println!("cheap tier by the number of categories, {LENGTH_COMPARED} tokens");
     for categories in CATEGORIES {
-        let bench = Bench::train(&call, &cheap, &made_up(categories)).await?;
+        let bench = Bench::train(call, &CHEAP, &made_up(categories)).await?;
         let took = time_decisions(&bench.router, LENGTH_COMPARED, ITERATIONS_CHEAP).await?;
         let times = took.p50.as_secs_f64() / first.get_or_insert(took.p50).as_secs_f64();
         println!("  {categories:>4} categories: {took}, {times:.2} times the first");
@@ -87,6 +113,8 @@ struct Call {
     models: PathBuf,
     routes: PathBuf,
     static_encoder: Option<PathBuf>,
+    /// Of [`NAMES`]; empty: all.
+    names: Vec<String>,
 }
 
 impl Call {
@@ -94,7 +122,7 @@ impl Call {
         clippy::disallowed_methods,
         reason = "a bench finds the models as the configuration would"
     )]
-    fn read() -> Self {
+    fn read() -> Outcome<Self> {
         let store = || {
             directories::ProjectDirs::from("", "", "coterie")
                 .map(|dirs| dirs.cache_dir().join("models"))
@@ -106,17 +134,24 @@ impl Call {
             models: models.unwrap_or_default(),
             routes: "routes".into(),
             static_encoder: None,
+            names: Vec::new(),
         };
         let mut arguments = std::env::args().skip(1);
-        // What else is there, cargo adds.
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--routes" => call.routes = arguments.next().unwrap_or_default().into(),
                 "--static" => call.static_encoder = arguments.next().map(PathBuf::from),
-                _ => {}
+                name if NAMES.contains(&name) => call.names.push(argument),
+                // Cargo adds it.
+                "--bench" => {}
+                other => return Err(format!("`{other}` is none of {NAMES:?}").into()),
             }
         }
-        call
+        Ok(call)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|named| named == name)
     }
 
     fn router_config(&self, artefacts: &Path, features: &[FeatureKind]) -> RouterConfig {

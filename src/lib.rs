@@ -41,6 +41,7 @@ pub mod router;
 pub mod sequential;
 pub mod serve;
 pub mod session;
+mod simd;
 pub mod store;
 pub mod telemetry;
 pub mod train;

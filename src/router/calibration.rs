@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 pub use self::{isotonic::Curve, vector::Vector};
+use crate::simd;
 
 /// Bins of the expected calibration error, each with the same number of rows.
 pub const ECE_BINS: usize = 15;
@@ -137,10 +138,7 @@ impl Calibration {
                 for (probability, curve) in probabilities.iter_mut().zip(curves) {
                     *probability = curve.at(*probability).max(PROBABILITY_MIN);
                 }
-                let sum: f32 = probabilities.iter().sum();
-                probabilities
-                    .iter_mut()
-                    .for_each(|probability| *probability /= sum);
+                bring_to_one(&mut probabilities);
                 probabilities
             }
         }
@@ -166,16 +164,18 @@ impl Calibration {
 
 /// Probabilities of one row of logits at a temperature; they add up to 1.
 pub fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut probabilities: Vec<f32> = logits
-        .iter()
-        .map(|logit| ((logit - greatest) / temperature).exp())
-        .collect();
-    let sum: f32 = probabilities.iter().sum();
+    let greatest = simd::greatest(logits);
+    let share = |logit: &f32| simd::exp((logit - greatest) / temperature);
+    let mut probabilities: Vec<f32> = logits.iter().map(share).collect();
+    bring_to_one(&mut probabilities);
+    probabilities
+}
+
+fn bring_to_one(probabilities: &mut [f32]) {
+    let sum = simd::sum(probabilities);
     probabilities
         .iter_mut()
         .for_each(|probability| *probability /= sum);
-    probabilities
 }
 
 /// Mean negative log-likelihood of the labels, in nats, with the logits at the temperature that makes it least.
@@ -187,9 +187,7 @@ pub fn likeliest_nll(logits: ArrayView2<'_, f32>, labels: &[usize]) -> f64 {
 /// Mean negative log-likelihood of the labels, in nats, with the logits as they are.
 pub fn nll(logits: ArrayView2<'_, f32>, labels: &[usize]) -> f64 {
     let of_row = |(row, label): (ndarray::ArrayView1<'_, f32>, &usize)| {
-        let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = row.iter().map(|logit| (logit - greatest).exp()).sum();
-        f64::from(greatest + sum.ln() - row[*label])
+        f64::from(simd::log_sum_exp(&row.to_vec()) - row[*label])
     };
     logits
         .rows()

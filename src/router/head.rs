@@ -17,6 +17,8 @@ pub use self::{
     rows::{Rows, Targets},
 };
 
+use pulp::Arch;
+
 use super::lexical;
 
 /// A fitted classifier: features → a logit for each class.
@@ -111,8 +113,17 @@ impl Head {
     }
 }
 
-/// Adds the product of a vector and a matrix of dimensions × classes.
+/// Adds the product of a vector and a matrix of dimensions × classes, by AVX2 where the processor has it: of a thousand classes
+/// nothing else in a decision takes as long.
 fn add_product(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || add_product_inline(logits, matrix, vector),
+    );
+}
+
+#[inline(always)]
+fn add_product_inline(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
     let classes = logits.len();
     let dimensions = vector.len().min(matrix.len() / classes);
     // Four dimensions at a time: of a thousand classes the logits are read and written a quarter as often.

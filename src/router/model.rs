@@ -10,7 +10,10 @@ use super::{
     lexical::{Features, Lexicon},
     novelty::Novelty,
 };
-use crate::ids::{CategoryId, OUT_OF_DOMAIN};
+use crate::{
+    ids::{CategoryId, OUT_OF_DOMAIN},
+    simd,
+};
 
 /// Everything that training found.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +113,7 @@ pub struct Said {
 impl Said {
     /// The probability of the likeliest class.
     pub fn confidence(&self) -> f32 {
-        self.probabilities.iter().copied().fold(0.0, f32::max)
+        simd::greatest(&self.probabilities).max(0.0)
     }
 }
 

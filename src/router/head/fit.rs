@@ -44,7 +44,8 @@ pub struct Regularisation<'r> {
 /// What cross-validation found.
 #[derive(Clone, Debug)]
 pub struct HeldBack {
-    /// The penalty under which rows that were held back are likeliest, each penalty at its likeliest temperature.
+    /// The penalty under which rows that were held back are likeliest: as they are, or at their likeliest temperature where a teacher
+    /// softened the targets.
     pub penalty: Penalty,
     /// Logits of every row by a head that has not seen it, under that penalty: rows × classes.
     pub logits: Array2<f32>,
@@ -172,9 +173,11 @@ pub fn held_back(
             .map(|fold| hold(fold, penalties))
             .collect(),
     )?;
-    let loss = |penalty| loss(&held, penalty, targets);
+    let losses: Vec<f64> = (0..penalties.len())
+        .map(|penalty| loss(&held, penalty, targets))
+        .collect();
     let best = (0..penalties.len())
-        .min_by(|a, b| loss(*a).total_cmp(&loss(*b)))
+        .min_by(|a, b| losses[*a].total_cmp(&losses[*b]))
         .unwrap_or(0);
     for held in &mut held {
         held.logits.swap(0, best);
@@ -245,15 +248,21 @@ impl Held {
 
 /// How unlikely the judges among rows held back are under a penalty.
 ///
-/// At their likeliest temperature, since calibration finds it afterwards anyway: where a teacher softened the targets, logits
-/// as they are say how soft these were, under every penalty alike, and little of what the penalty does to the order.
+/// Where a teacher softened the targets, at their likeliest temperature: logits as they are say how soft the targets were, under
+/// every penalty alike, and little of what the penalty does to the order. Calibration finds a temperature afterwards anyway.
 fn loss(held: &[Held], penalty: usize, targets: &Targets) -> f64 {
     let judges = held.iter().map(|held| held.judges(penalty, targets));
     let (logits, labels): (Vec<_>, Vec<_>) = judges.unzip();
     let views: Vec<_> = logits.iter().map(|logits| logits.view()).collect();
-    let together = concatenate(Axis(0), &views);
-    let logits = together.unwrap_or_else(|_| Array2::zeros((0, targets.classes())));
-    calibration::likeliest_nll(logits.view(), &labels.concat())
+    let Ok(logits) = concatenate(Axis(0), &views) else {
+        return f64::INFINITY;
+    };
+    let nll = if targets.is_softened {
+        calibration::likeliest_nll
+    } else {
+        calibration::nll
+    };
+    nll(logits.view(), &labels.concat())
 }
 
 /// Fits all rows.

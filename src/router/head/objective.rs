@@ -17,7 +17,7 @@ use super::{
     columns::Columns,
     flat::{self, Flat},
 };
-use crate::router::narrow;
+use crate::{router::narrow, simd};
 
 /// Pairs of steps and gradient changes that stand in for the Hessian (Nocedal & Wright advise 3 to 20).
 const MEMORY: usize = 7;
@@ -173,13 +173,12 @@ impl<'r> Loss<'r> {
         }
         #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
         let weight = self.targets.weights[row] / self.at.len() as f32;
-        let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = logits.iter().map(|logit| (logit - greatest).exp()).sum();
-        let log_sum = greatest + sum.ln();
-        let mut loss = 0.0;
-        for (logit, wanted) in logits.iter_mut().zip(self.targets.probabilities.row(row)) {
-            loss += wanted * (log_sum - *logit);
-            *logit = weight * ((*logit - log_sum).exp() - wanted);
+        let log_sum = simd::log_sum_exp(logits);
+        let wanted = self.targets.probabilities.row(row);
+        let surprise = |(logit, wanted): (&f32, &f32)| wanted * (log_sum - logit);
+        let loss: f32 = logits.iter().zip(&wanted).map(surprise).sum();
+        for (logit, wanted) in logits.iter_mut().zip(&wanted) {
+            *logit = weight * (simd::exp(*logit - log_sum) - wanted);
         }
         f64::from(loss * weight)
     }

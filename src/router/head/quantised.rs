@@ -2,6 +2,8 @@
 
 use half::f16;
 
+use crate::simd;
+
 /// The greatest magnitude of a quantised weight.
 const QUANTUM_MAX: f32 = 127.0;
 
@@ -122,7 +124,7 @@ fn add(factor: f32, values: &[i8], sum: &mut [f32]) {
 /// Takes the mean from every number.
 pub(super) fn centre(numbers: &mut [f32]) {
     #[expect(clippy::cast_precision_loss, reason = "a count of classes")]
-    let mean = numbers.iter().sum::<f32>() / numbers.len().max(1) as f32;
+    let mean = simd::sum(numbers) / numbers.len().max(1) as f32;
     numbers.iter_mut().for_each(|number| *number -= mean);
 }
 

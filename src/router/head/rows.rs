@@ -114,6 +114,8 @@ pub struct Targets {
     /// Whether each row is one of those whose label is right: these tell how frequent a class is, and penalties apart. The others
     /// teach, and no more.
     pub is_judge: Vec<bool>,
+    /// Whether a teacher softened the probabilities, so that how flat logits are says more of the teacher than of the penalty.
+    pub is_softened: bool,
 }
 
 impl Targets {
@@ -150,6 +152,7 @@ impl Targets {
             probabilities,
             weights,
             is_judge,
+            is_softened: false,
         }
     }
 

@@ -99,6 +99,7 @@ fn a_teacher_is_heard() {
         .find(|(_, label)| **label == 1);
     let (row, _) = row.unwrap();
     assert!((row.sum() - 1.0).abs() < 1e-5 && row[0] > 0.4, "{row}");
+    assert!(targets.is_softened && !problem.targets.is_softened);
 }
 
 /// What a teacher says that goes by `whisk` and by `keel` and by nothing else.

@@ -118,7 +118,10 @@ impl Problem<'_> {
 
     /// The labels, softened by what a teacher says; of excerpts the teacher's word alone.
     pub(super) fn taught(&self, teacher: ArrayView2<'_, f32>) -> Targets {
-        let mut targets = self.targets.clone();
+        let mut targets = Targets {
+            is_softened: true,
+            ..self.targets.clone()
+        };
         let wanted = targets.probabilities.rows_mut().into_iter();
         let said = teacher.rows().into_iter().zip(&self.dataset.roles);
         for ((mut wanted, weight), (logits, role)) in wanted.zip(&mut targets.weights).zip(said) {

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::slices;
-use crate::train::seed::{Seed, mix};
+use crate::{
+    simd::exp,
+    train::seed::{Seed, mix},
+};
 
 pub(super) use gelu::Gelu;
 pub(super) use norm::LayerNorm;
@@ -79,7 +82,7 @@ impl CustomOp1 for Softmax {
             let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let row = &mut row[..length];
             for (share, score) in row.iter_mut().zip(scores) {
-                *share = gelu::exp((score - most) * self.scale);
+                *share = exp((score - most) * self.scale);
             }
             let sum: f32 = row.iter().sum();
             row.iter_mut().for_each(|share| *share /= sum);
