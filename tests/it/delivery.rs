@@ -48,16 +48,17 @@ async fn faults() -> FaultServer {
 
 /// An expert whose clocks are shorter than what the faults wait for.
 ///
-/// What is long rather than slow has all the time that a busy machine may need.
+/// What is long rather than slow, and what stands in for others, has all the time that a busy machine may need.
 fn expert(id: &str, faults: &FaultServer, model: &str, more: &str) -> String {
-    let total = if model.starts_with("huge") {
-        "5min"
+    let is_waited_for = model.starts_with("huge") || model.ends_with("#fallback");
+    let (clock, total) = if is_waited_for {
+        ("1min", "5min")
     } else {
-        "4s"
+        ("1s", "4s")
     };
     format!(
         "\x20 {id}: {{ kind: remote, base_url: '{}', model: '{model}', usd_in: 1, usd_out: 1000000, \
-         timeouts: {{ first_token: 1s, idle: 1s, total: {total} }}, \
+         timeouts: {{ first_token: {clock}, idle: {clock}, total: {total} }}, \
          retries: {{ backoff: 10ms, backoff_max: 2s, retry_after_max: 2s }}, \
          breaker: {{ failures: 1000, answers_min: 1000 }}{more} }}\n",
         faults.base_url()
