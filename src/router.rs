@@ -358,7 +358,7 @@ fn ranked(mut ranked: Vec<(&CategoryId, f32)>) -> Vec<Score> {
         b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0))
     };
     if ranked.len() > SCORES_MAX {
-        // Numbers alone are sorted out several times as quickly as with their names.
+        // Numbers alone are half of what is moved about, and no names are compared.
         let mut numbers: Vec<f32> = ranked.iter().map(|(_, probability)| *probability).collect();
         let (_, least, _) = numbers.select_nth_unstable_by(SCORES_MAX - 1, |a, b| b.total_cmp(a));
         ranked.retain(|(_, probability)| probability.total_cmp(least).is_ge());

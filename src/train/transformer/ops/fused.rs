@@ -9,7 +9,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 
 use super::slices;
 use crate::{
-    simd::exp,
+    simd::{exp, greatest},
     train::seed::{Seed, mix},
 };
 
@@ -79,7 +79,7 @@ impl CustomOp1 for Softmax {
         let shares = slices::fill_rows(scores.len(), keys, |at, row| {
             let length = self.lengths[at / (heads * queries)];
             let scores = &scores[at * keys..][..length];
-            let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let most = greatest(scores);
             let row = &mut row[..length];
             for (share, score) in row.iter_mut().zip(scores) {
                 *share = exp((score - most) * self.scale);
