@@ -122,7 +122,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         sources: args.sources,
         base: None,
         seen: Vec::new(),
-        doubtful: Vec::new(),
+        given: Vec::new(),
         further: further_origins,
         created_at_ms: clock::now_ms(),
     };

@@ -11,14 +11,21 @@ use crate::{
     config::Config,
     router::{Router, RouterError, artefact::Artefact, artefact::ArtefactError},
     train::{
+        doubt::Given,
         in_force::{self, InForceError},
         labels::Labelled,
         router::{Prepared, TrainError},
     },
 };
 
-/// Origins whose labels may be wrong. What a person says is learnt whatever the model makes of it.
-const DOUBTFUL: [Origin; 3] = [Origin::Feedback, Origin::Judge, Origin::Neighbours];
+/// How labels came about that may be wrong. What a person says of a question is learnt whatever the model makes of it; who accepts a
+/// proposed category has seen some of its questions, and says nothing of each.
+const GIVEN: [(Origin, Given); 4] = [
+    (Origin::Feedback, Given::Doubtfully),
+    (Origin::Judge, Given::Doubtfully),
+    (Origin::Neighbours, Given::Doubtfully),
+    (Origin::Accepted, Given::Together),
+];
 
 /// Why there is no challenger.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +60,10 @@ pub async fn train(
     let mut job = in_force::job_of_routes(&config.router, catalogue, &encoder);
     job.seed = seed;
     job.created_at_ms = rows.iter().map(|row| row.asked_at_ms).max().unwrap_or(0);
-    job.doubtful = DOUBTFUL.map(|origin| origin.as_str().to_owned()).to_vec();
-    job.rows.extend(rows.iter().map(labelled));
+    job.given = GIVEN
+        .map(|(origin, given)| (origin.as_str().to_owned(), given))
+        .to_vec();
+    job.rows = learnt(job.rows, rows);
     let prepared = Prepared::new(job, &config.router.encoder, &encoder)?;
     let folder = place.join(prepared.id().as_str());
     // Everything that it would be trained from is the same: so would the router be.
@@ -62,6 +71,12 @@ pub async fn train(
         Box::pin(prepared.train(&encoder, &config.router.artefacts, &folder)).await?;
     }
     Ok(folder)
+}
+
+/// What is learnt. The routes' examples come last, since what comes last says how a text came by its label: what stands in a file, its
+/// owner says of this very text, so that it is not doubted though it was labelled elsewhere as well.
+fn learnt(examples: Vec<Labelled>, rows: &[Row]) -> Vec<Labelled> {
+    rows.iter().map(labelled).chain(examples).collect()
 }
 
 /// Opens a trained router beside the one in force, whose encoders it shares.
@@ -83,5 +98,33 @@ pub fn labelled(row: &Row) -> Labelled {
     Labelled {
         origin: Some(Arc::from(row.origin.as_str())),
         ..Labelled::from_text(&row.text, row.category.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ids::CategoryId, train::dataset::Dataset};
+
+    #[test]
+    fn an_example_of_a_route_stays_one_though_somebody_labelled_its_text() {
+        let cooking = || CategoryId::new("cooking");
+        let row = |text: &str| Row {
+            text: text.to_owned(),
+            category: cooking(),
+            origin: Origin::Accepted,
+            client: None,
+            asked_at_ms: 1,
+            conversation: text.to_owned(),
+        };
+        let examples = vec![Labelled::from_text("Boil an egg", cooking())];
+        let rows = [row("Boil an egg"), row("Fry an egg")];
+        let dataset = Dataset::new(learnt(examples, &rows), 7);
+        let origin = |text: &str| {
+            let at = dataset.texts.iter().position(|it| it == text).unwrap();
+            dataset.origins[at].as_deref()
+        };
+        assert_eq!(origin("Boil an egg"), None);
+        assert_eq!(origin("Fry an egg"), Some("accepted"));
     }
 }

@@ -121,7 +121,7 @@ pub struct Accepted {
     pub labelled: usize,
 }
 
-/// Looks for categories in what was refused between two moments (milliseconds since 1970 UTC) and has no label.
+/// Looks for categories in what was refused between two moments (milliseconds since 1970 UTC) and nobody has said the category of.
 ///
 /// # Errors
 /// [`ProposingError`] says what is wrong.

@@ -50,12 +50,17 @@ const ENDED: &str = "
            )) AS scores
     FROM outcomes o WHERE o.rowid > ? AND o.attempts <> '[]' ORDER BY o.rowid LIMIT ?";
 
-/// The newest questions that were refused and that nobody has said anything of, with their outcomes.
+/// The newest questions that were refused and of which nobody has said where they belong, with their outcomes. Who says that one
+/// belongs nowhere does not: what no category covers is what is looked for.
 const UNPLACED: &str = "
     SELECT o.id, o.question, o.asked_at_ms FROM outcomes o
     WHERE o.reason IN ('unsure', 'out_of_domain') AND o.question IS NOT NULL AND o.asked_at_ms BETWEEN ?1 AND ?2
       AND (o.asked_at_ms, o.id) < (?2, ?3)
       AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.outcome_id = o.id)
+      AND NOT EXISTS (
+          SELECT 1 FROM feedback f
+          WHERE f.outcome_id = o.id AND f.category IS NOT NULL AND f.category <> 'out_of_domain'
+      )
     ORDER BY o.asked_at_ms DESC, o.id DESC
     LIMIT ?4";
 
@@ -162,7 +167,7 @@ impl Store {
             .map_err(|source| self.failed(source))
     }
 
-    /// The newest questions that no category was found for and that have no label, at most `rows_max`, asked between two
+    /// The newest questions that no category was found for, that have no label and that no feedback names a category of, at most `rows_max`, asked between two
     /// moments (milliseconds since 1970 UTC), and before another of them where one is named; newest first.
     ///
     /// # Errors

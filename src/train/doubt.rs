@@ -4,6 +4,11 @@
 //! of Artificial Intelligence Research 2021): a class is believed of a row where its probability, by a model that has not
 //! seen the row, is at least what it is on average in the rows that have that label. A row of which another class is
 //! believed is suspect. Here its own label must be next to impossible besides, since a hard row is worth keeping.
+//!
+//! A row that got its label with others that resemble it, and of which nobody has said anything by itself, has less to be kept for:
+//! it is suspect as soon as another category is likelier.
+
+use std::collections::BTreeMap;
 
 use ndarray::{ArrayView1, ArrayView2};
 
@@ -13,27 +18,90 @@ const OWN_SHARE_MAX: f32 = 0.1;
 /// Rows of a label below which its average says nothing.
 const ROWS_MIN: usize = 5;
 
-/// The rows whose label is probably wrong, of those that may be; in order.
-///
-/// `probabilities`: rows × classes, by models that have not seen the row.
-pub fn suspects(
-    labels: &[usize],
-    probabilities: ArrayView2<'_, f32>,
-    may_be_wrong: impl Fn(usize) -> bool,
-) -> Vec<usize> {
-    let believed_from = believed_from(labels, probabilities);
-    let is_suspect = |row: &usize| {
-        let (label, of_row) = (labels[*row], probabilities.row(*row));
+/// How a row came by its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// By somebody whose word is learnt whatever the model makes of it.
+    Surely,
+    /// By somebody who may be wrong.
+    Doubtfully,
+    /// With others that resemble it.
+    Together,
+}
+
+impl Given {
+    /// One word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Surely => "surely",
+            Self::Doubtfully => "doubtfully",
+            Self::Together => "together",
+        }
+    }
+}
+
+/// Rows with their labels, and what models that have not seen them say.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'r> {
+    /// The class of each.
+    pub labels: &'r [usize],
+    /// Rows × classes.
+    pub probabilities: ArrayView2<'r, f32>,
+    /// The class of what belongs nowhere, which is no category.
+    pub outside: Option<usize>,
+}
+
+impl Judged<'_> {
+    /// The rows whose label is probably wrong; in order.
+    pub fn suspects(&self, given: impl Fn(usize) -> Given) -> Vec<usize> {
+        let rows = 0..self.labels.len();
+        let (together, others): (Vec<usize>, Vec<usize>) =
+            rows.partition(|row| given(*row) == Given::Together);
+        let believed_from = believed_from(self.labels, self.probabilities);
+        let mut suspects: Vec<usize> = others
+            .into_iter()
+            .filter(|row| given(*row) == Given::Doubtfully && self.is_refuted(*row, &believed_from))
+            .collect();
+        let mut by_label: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for row in together {
+            by_label.entry(self.labels[row]).or_default().push(row);
+        }
+        for rows in by_label.into_values() {
+            let of_label = rows.len();
+            let doubted: Vec<usize> = rows
+                .into_iter()
+                .filter(|row| self.is_elsewhere(*row))
+                .collect();
+            // Where most look like others, it is the model that does not know the category.
+            if 2 * doubted.len() <= of_label {
+                suspects.extend(doubted);
+            }
+        }
+        suspects.sort_unstable();
+        suspects
+    }
+
+    /// Whether another class is believed of a row, and its own label next to impossible.
+    fn is_refuted(&self, row: usize, believed_from: &[f32]) -> bool {
+        let (label, of_row) = (self.labels[row], self.probabilities.row(row));
         best(of_row).is_some_and(|best| {
             best != label
                 && of_row[best] >= believed_from[best]
                 && of_row[label] <= OWN_SHARE_MAX * of_row[best]
         })
-    };
-    (0..labels.len())
-        .filter(|row| may_be_wrong(*row))
-        .filter(is_suspect)
-        .collect()
+    }
+
+    /// Whether another category is likelier than that of a row. (What belongs nowhere has little in common: of much of it some
+    /// category is likelier, by a little.)
+    fn is_elsewhere(&self, row: usize) -> bool {
+        let label = self.labels[row];
+        let is_category = |class: &usize| Some(*class) != self.outside;
+        let of_row = self.probabilities.row(row);
+        is_category(&label)
+            && (0..of_row.len())
+                .filter(is_category)
+                .any(|class| of_row[class] > of_row[label])
+    }
 }
 
 /// Of each class, its mean probability in the rows that have that label; never where there are too few.
@@ -77,9 +145,17 @@ mod tests {
         (labels, probabilities)
     }
 
+    fn judged<'r>(labels: &'r [usize], probabilities: &'r Array2<f32>) -> Judged<'r> {
+        Judged {
+            labels,
+            probabilities: probabilities.view(),
+            outside: None,
+        }
+    }
+
     fn found(sure: f32, last: (usize, [f32; 2])) -> Vec<usize> {
         let (labels, probabilities) = rows(sure, last);
-        suspects(&labels, probabilities.view(), |_| true)
+        judged(&labels, &probabilities).suspects(|_| Given::Doubtfully)
     }
 
     #[test]
@@ -98,7 +174,51 @@ mod tests {
     #[test]
     fn what_may_not_be_wrong_is_not_suspected() {
         let (labels, probabilities) = rows(0.8, (0, [0.03, 0.97]));
-        assert!(suspects(&labels, probabilities.view(), |row| row != 20).is_empty());
+        let given = |row| {
+            if row == 20 {
+                Given::Surely
+            } else {
+                Given::Doubtfully
+            }
+        };
+        assert!(judged(&labels, &probabilities).suspects(given).is_empty());
+    }
+
+    #[test]
+    fn what_was_labelled_with_others_is_suspect_where_another_category_is_likelier() {
+        let found = |last, outside| {
+            let (labels, probabilities) = rows(0.8, last);
+            let judged = Judged {
+                outside,
+                ..judged(&labels, &probabilities)
+            };
+            judged.suspects(|_| Given::Together)
+        };
+        assert_eq!(found((0, [0.45, 0.55]), None), [20]);
+        assert!(found((0, [0.55, 0.45]), None).is_empty());
+        assert!(found((0, [0.5, 0.5]), None).is_empty());
+        // Nor if it is likelier that it belongs nowhere, or where that is what was said of it.
+        assert!(found((0, [0.45, 0.55]), Some(1)).is_empty());
+        assert!(found((0, [0.45, 0.55]), Some(0)).is_empty());
+    }
+
+    #[test]
+    fn a_category_whose_rows_mostly_look_like_others_keeps_them() {
+        let suspects = |elsewhere: usize| {
+            let labels = [0; 10];
+            let of = |row| {
+                if row < elsewhere {
+                    [0.1, 0.9]
+                } else {
+                    [0.9, 0.1]
+                }
+            };
+            let probabilities: Vec<f32> = (0..10).flat_map(of).collect();
+            let probabilities = Array2::from_shape_vec((10, 2), probabilities).unwrap();
+            judged(&labels, &probabilities).suspects(|_| Given::Together)
+        };
+        assert_eq!(suspects(5), [0, 1, 2, 3, 4]);
+        assert!(suspects(6).is_empty());
     }
 
     #[test]
@@ -110,6 +230,10 @@ mod tests {
             .collect();
         probabilities.extend([0.01, 0.99]);
         let probabilities = Array2::from_shape_vec((9, 2), probabilities).unwrap();
-        assert!(suspects(&labels, probabilities.view(), |_| true).is_empty());
+        assert!(
+            judged(&labels, &probabilities)
+                .suspects(|_| Given::Doubtfully)
+                .is_empty()
+        );
     }
 }

@@ -188,7 +188,7 @@ pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Enc
         sources: Vec::new(),
         base,
         seen: seen.as_ref().map(dataset::of_routes).unwrap_or_default(),
-        doubtful: Vec::new(),
+        given: Vec::new(),
         further: Vec::new(),
         created_at_ms: clock::now_ms(),
     }

@@ -12,7 +12,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
     dataset::{self, Dataset, Key, Role},
-    doubt,
+    doubt::{Given, Judged},
     fit::{self, Material, OnTop, Trained},
     labels::Labelled,
     reading::{self, ReadError},
@@ -29,6 +29,7 @@ use crate::{
         },
         encoder::Encoder,
         head::FitError,
+        model,
         static_encoder::{StaticEncoder, StaticEncoderError},
     },
 };
@@ -59,8 +60,8 @@ pub struct Job {
     pub base: Option<Artefact>,
     /// Rows that this one was trained on as well. They stand in for its classes of which there are no rows else, and prove nothing.
     pub seen: Vec<Labelled>,
-    /// The origins of rows whose label may be wrong: those that are next to impossible are left out ([`doubt`]).
-    pub doubtful: Vec<String>,
+    /// How rows of some origins came by their label, those of all others surely: what is probably wrong is left out ([`doubt`](super::doubt)).
+    pub given: Vec<(String, Given)>,
     /// The origins of rows that are not what is asked: the cheap tier learns from them, and nothing is measured on them
     /// ([`Role::Further`](dataset::Role)).
     pub further: Vec<String>,
@@ -200,7 +201,7 @@ impl Prepared {
         let static_folder = self.static_encoder.and(self.job.static_encoder);
         let adapter = self.tuned.map(Tuned::into_adapter_file);
         let (manifest, base, out) = (self.manifest, self.job.base, out.to_owned());
-        let (doubtful, seen) = (self.job.doubtful, self.job.seen);
+        let (given, seen) = (self.job.given, self.job.seen);
         let fit_and_write = move || {
             let seen = seen
                 .iter()
@@ -213,7 +214,7 @@ impl Prepared {
             let Fitted {
                 mut trained,
                 doubted,
-            } = fitted(&dataset, &material, on_top, &doubtful)?;
+            } = fitted(&dataset, &material, on_top, &given)?;
             let held_back = trained.held_back.len();
             if let Some(base) = &base {
                 trained.held_back.extend_from_slice(&base.held_back);
@@ -298,16 +299,22 @@ fn fitted(
     dataset: &Dataset,
     material: &Material,
     base: Option<OnTop<'_>>,
-    doubtful: &[String],
+    given: &[(String, Given)],
 ) -> Result<Fitted, TrainError> {
     let trained = fitted_once(dataset, material, base)?;
     let asked = dataset.asked();
-    let may_be_wrong = |row: usize| {
+    let given_of = |row: usize| {
         let origin = dataset.origins[asked[row]].as_deref();
-        origin.is_some_and(|origin| doubtful.iter().any(|doubtful| doubtful == origin))
+        let found = origin.and_then(|origin| given.iter().find(|(of, _)| of == origin));
+        found.map_or(Given::Surely, |(_, given)| *given)
     };
     let labels: Vec<usize> = asked.iter().map(|row| dataset.labels[*row]).collect();
-    let suspects = doubt::suspects(&labels, trained.probabilities.view(), may_be_wrong);
+    let judged = Judged {
+        labels: &labels,
+        probabilities: trained.probabilities.view(),
+        outside: model::outside(&dataset.categories),
+    };
+    let suspects = judged.suspects(given_of);
     let suspects: Vec<usize> = suspects.into_iter().map(|row| asked[row]).collect();
     if suspects.is_empty() {
         return Ok(Fitted {
@@ -405,14 +412,13 @@ fn id(job: &Job, dataset: &Dataset, encoders: [&str; 3]) -> RouterId {
     let base = job.base.as_ref().map_or("", |base| base.id().as_str());
     let (seed, data, origins) = (job.seed, dataset.sha256(), dataset.origins_sha256());
     let first = format!("{FORMAT} {RECIPE} {seed} {features:?}");
-    let Job {
-        doubtful, further, ..
-    } = job;
-    let first = if doubtful.is_empty() && further.is_empty() {
+    let Job { given, further, .. } = job;
+    let first = if given.is_empty() && further.is_empty() {
         first
     } else {
         // Whose word a row is decides whether it may be left out, and what it counts for.
-        format!("{first} {doubtful:?} {further:?} {origins}")
+        let given: Vec<_> = given.iter().map(|(of, it)| (of, it.as_str())).collect();
+        format!("{first} {given:?} {further:?} {origins}")
     };
     let mut parts = vec![first, base.to_owned(), data];
     parts.extend(encoders.map(str::to_owned));
@@ -427,7 +433,7 @@ mod tests {
 
     use super::*;
 
-    fn id_of(origin: &str, doubtful: &[&str], further: &[&str]) -> RouterId {
+    fn id_of(origin: &str, given: &[(&str, Given)], further: &[&str]) -> RouterId {
         let row = Labelled {
             origin: Some(Arc::from(origin)),
             ..Labelled::from_text("Which dough?", CategoryId::new("baking"))
@@ -442,7 +448,10 @@ mod tests {
             sources: Vec::new(),
             base: None,
             seen: Vec::new(),
-            doubtful: doubtful.iter().map(|origin| (*origin).to_owned()).collect(),
+            given: given
+                .iter()
+                .map(|(origin, given)| ((*origin).to_owned(), *given))
+                .collect(),
             further: further.iter().map(|origin| (*origin).to_owned()).collect(),
             created_at_ms: 0,
         };
@@ -452,10 +461,15 @@ mod tests {
 
     #[test]
     fn whose_word_a_row_is_makes_another_router_where_words_may_be_doubted() {
-        let doubtful = &["feedback"][..];
+        let doubtful = &[("feedback", Given::Doubtfully)][..];
+        let together = &[("feedback", Given::Together)][..];
         assert_ne!(
             id_of("feedback", doubtful, &[]),
             id_of("person", doubtful, &[])
+        );
+        assert_ne!(
+            id_of("feedback", doubtful, &[]),
+            id_of("feedback", together, &[])
         );
         assert_eq!(
             id_of("person", doubtful, &[]),

@@ -14,6 +14,7 @@ mod caching;
 mod cascade;
 mod delivery;
 mod dialects;
+mod doubt;
 mod embedding;
 mod encoder;
 mod endings;

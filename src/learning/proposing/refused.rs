@@ -26,7 +26,7 @@ pub(super) struct Texts {
     pub(super) is_cut: bool,
 }
 
-/// Reads what was refused between two moments (milliseconds since 1970 UTC) and has no label.
+/// Reads what was refused between two moments (milliseconds since 1970 UTC) and nobody has said the category of.
 ///
 /// # Errors
 /// The store cannot be read.

@@ -316,7 +316,7 @@ async fn alarms_of_earlier_pages_come_with_the_error_of_a_later_one() {
 }
 
 #[tokio::test]
-async fn what_has_a_label_is_placed() {
+async fn what_somebody_has_said_a_category_of_is_placed() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;
     let all = [
@@ -345,4 +345,19 @@ async fn what_has_a_label_is_placed() {
     };
     store.add_labels(&[label]).await.unwrap();
     assert_eq!(unplaced((5, 7)).await, ["c", "a"]);
+    let said = [
+        ("a", None, Some(0.0)),
+        ("a", Some("out_of_domain"), None),
+        ("c", Some("cooking"), None),
+    ];
+    // That an answer was bad, or that no category covers it, does not say where a question belongs.
+    for (outcome_id, category, score) in said {
+        let said = Feedback {
+            category: category.map(str::to_owned),
+            score,
+            ..feedback(outcome_id)
+        };
+        store.add_feedback(&said).await.unwrap();
+    }
+    assert_eq!(unplaced((5, 7)).await, ["a"]);
 }

@@ -51,10 +51,20 @@ pub(crate) async fn train(
     seed: u64,
     out: &Path,
 ) -> Manifest {
+    train_as(config, rows, out, |job| job.seed = seed).await
+}
+
+/// Trains a router into `out`, after `adjust` has said how.
+pub(crate) async fn train_as(
+    config: &RouterConfig,
+    rows: Vec<Labelled>,
+    out: &Path,
+    adjust: impl FnOnce(&mut Job),
+) -> Manifest {
     let encoder = in_force::open_encoder(config).await.unwrap();
-    let job = Job {
+    let mut job = Job {
         rows,
-        seed,
+        seed: 0,
         features: config.features.clone(),
         static_encoder: None,
         tuned: None,
@@ -62,13 +72,14 @@ pub(crate) async fn train(
         sources: Vec::new(),
         base: None,
         seen: Vec::new(),
-        doubtful: Vec::new(),
+        given: Vec::new(),
         further: Vec::new(),
         created_at_ms: 0,
     };
+    adjust(&mut job);
     let prepared = Prepared::new(job, &config.encoder, &encoder).unwrap();
-    let trained = prepared.train(&encoder, &config.artefacts, out).await;
-    trained.unwrap()
+    let trained = Box::pin(prepared.train(&encoder, &config.artefacts, out));
+    trained.await.unwrap()
 }
 
 fn route(category: &str, examples: &[&str]) -> Route {
