@@ -4,7 +4,11 @@ use std::{error::Error, path::Path};
 
 use tracing::warn;
 
-use super::{cache::Cache, dataset::Dataset, fit::Readings};
+use super::{
+    cache::Cache,
+    dataset::{Dataset, Role},
+    fit::Readings,
+};
 use crate::{
     progress,
     router::encoder::{Encoder, EncoderError, Reading},
@@ -30,7 +34,8 @@ pub enum ReadError {
     Encoder(#[from] EncoderError),
 }
 
-/// The vectors of the layers of every row. A cache that cannot be used costs time, no more.
+/// The vectors of the layers of every row that is asked; all others teach the cheap tier alone, which reads none of them. A cache that
+/// cannot be used costs time, no more.
 pub async fn layers(
     dataset: &Dataset,
     encoder: &Encoder,
@@ -39,7 +44,8 @@ pub async fn layers(
     let width = encoder.dimensions();
     let numbers_a_row = width * encoder.layers().len().max(1);
     let mut cache = cache(artefacts, encoder.fingerprint(), numbers_a_row);
-    let missing = missing(dataset, &cache);
+    let mut missing = missing(dataset, &cache);
+    missing.retain(|row| dataset.roles[*row] == Role::Asked);
     let numbers = |reading: &Reading| reading.vectors().concat();
     read(encoder, (dataset, &missing), &mut cache, numbers).await?;
     Ok(Readings::Layers {

@@ -8,17 +8,21 @@ use std::{
 use coterie::{
     catalogue::Catalogue,
     config::{self, FeatureKind},
+    ids::CategoryId,
     query::Query,
     router::{
         Router, RouterError,
         artefact::{Artefact, ArtefactError, FORMAT, MANIFEST_FILE, TENSORS_FILE},
     },
-    train::in_force::{self, InForceError},
+    train::{
+        in_force::{self, InForceError},
+        labels::Labelled,
+    },
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::router::{catalogue, cheap_config, router_config, rows, train};
+use crate::support::router::{catalogue, cheap_config, router_config, rows, train, train_as};
 
 const SEED: u64 = 7;
 
@@ -250,4 +254,39 @@ async fn the_router_that_is_built_in_is_put_there_again_where_it_was_damaged() {
         in_force::at_start(&config, &routes).await.unwrap();
         assert_eq!(fs::read(&file).unwrap(), whole);
     }
+}
+
+/// How many bytes are kept of what the transformer said.
+fn bytes_of_readings(artefacts: &Path) -> u64 {
+    let files = fs::read_dir(artefacts.join(".readings")).unwrap();
+    files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_transformer_reads_what_is_asked_and_no_further_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let further = ["Fry the onions in butter.", "Knead the dough for an hour."];
+    let further = further.map(|text| Labelled {
+        origin: Some("more".into()),
+        ..Labelled::from_text(text, CategoryId::new("cooking"))
+    });
+    let bytes = async |name: &str, rows: Vec<Labelled>| {
+        let artefacts = folder.path().join(name);
+        let out = artefacts.join("router");
+        let config = router_config(&artefacts);
+        let manifest = train_as(&config, rows, &out, |job| {
+            job.further = vec!["more".to_owned()];
+        });
+        (
+            manifest.await.training.further,
+            bytes_of_readings(&artefacts),
+        )
+    };
+    let (none, asked) = bytes("asked", rows()).await;
+    let (two, both) = bytes("both", [rows(), further.to_vec()].concat()).await;
+    assert_eq!((none, two), (0, 2));
+    assert!(asked > 0);
+    assert_eq!(both, asked);
 }
