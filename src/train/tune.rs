@@ -112,7 +112,7 @@ fn four() -> Bits {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            epochs: 8,
+            epochs: 5,
             rank: 16,
             folds: 3,
             seed: 0,
