@@ -58,8 +58,14 @@ impl Head {
 
     /// A logit for each class. Features that the head has no weights for count for nothing.
     pub fn logits(&self, sparse: &[(u32, f32)], dense: &[f32]) -> Vec<f32> {
-        let mut logits = vec![0.0; self.classes()];
-        self.sparse.add_rows(sparse, &mut logits);
+        let classes = self.classes();
+        let mut logits = vec![0.0; classes];
+        for (bucket, value) in sparse {
+            self.sparse.add_row(*bucket as usize, *value, &mut logits);
+        }
+        if self.sparse.is_pruned() {
+            quantised::centre(&mut logits);
+        }
         for (logit, bias) in logits.iter_mut().zip(&self.bias) {
             *logit += bias;
         }
@@ -69,7 +75,7 @@ impl Head {
 
     /// What one sparse feature adds to the logit of a class.
     pub fn sparse_weight(&self, bucket: u32, class: usize) -> f32 {
-        self.sparse.row(bucket, self.classes())[class]
+        self.sparse.row(bucket as usize, self.classes())[class]
     }
 
     /// What the dense features add to the logit of a class.

@@ -34,7 +34,7 @@ impl Parameters {
             old_of.iter().map(of_class).collect()
         };
         let sparse = head.sparse();
-        let buckets = (0..).take(sparse.scales.len());
+        let buckets = 0..sparse.scales.len();
         let mut flat: Vec<f32> = buckets
             .flat_map(|bucket| row(&sparse.row(bucket, head.classes())))
             .collect();

@@ -1,7 +1,6 @@
 //! The weights of many sparse features, a row each, in bytes.
 
 use half::f16;
-use pulp::Arch;
 
 use crate::simd;
 
@@ -80,79 +79,46 @@ impl Quantised {
         if self.is_pruned() { KEPT } else { columns }
     }
 
-    /// Adds rows, each times its factor, to `sum`; a row that is not there is a row of zeros. Of pruned rows the mean of all is taken
-    /// off at the end, as fits leave it.
-    pub(super) fn add_rows(&self, rows: &[(u32, f32)], sum: &mut [f32]) {
-        if self.is_pruned() {
-            for (row, factor) in rows {
-                self.add_pruned_row(*row as usize, *factor, sum);
-            }
-            centre(sum);
-        } else {
-            // By AVX2 where the processor has it.
-            Arch::new().dispatch(
-                #[inline(always)]
-                || self.add_whole_rows(rows, sum),
-            );
-        }
-    }
-
-    fn add_pruned_row(&self, row: usize, factor: f32, sum: &mut [f32]) {
-        let range = row * KEPT..(row + 1) * KEPT;
+    /// Adds `factor` times a row to `sum`; a row that is not there is a row of zeros.
+    pub(super) fn add_row(&self, row: usize, factor: f32, sum: &mut [f32]) {
+        let width = self.width(sum.len());
+        let range = row * width..(row + 1) * width;
         let Some(values) = self.values.get(range.clone()) else {
             return;
         };
         let factor = factor * self.scales[row];
-        for (column, value) in self.columns[range].iter().zip(values) {
-            sum[usize::from(*column)] += factor * f32::from(*value);
-        }
-    }
-
-    #[inline(always)]
-    fn add_whole_rows(&self, rows: &[(u32, f32)], sum: &mut [f32]) {
-        let width = sum.len();
-        for (row, factor) in rows {
-            let row = *row as usize;
-            if let Some(values) = self.values.get(row * width..(row + 1) * width) {
-                add(factor * self.scales[row], values, sum);
+        if self.is_pruned() {
+            for (column, value) in self.columns[range].iter().zip(values) {
+                sum[usize::from(*column)] += factor * f32::from(*value);
             }
+        } else {
+            add(factor, values, sum);
         }
     }
 
     /// A row of so many columns, whose mean is 0 where it was pruned, as fits leave it.
-    pub(super) fn row(&self, row: u32, columns: usize) -> Vec<f32> {
+    pub(super) fn row(&self, row: usize, columns: usize) -> Vec<f32> {
         let mut weights = vec![0.0; columns];
-        self.add_rows(&[(row, 1.0)], &mut weights);
+        self.add_row(row, 1.0, &mut weights);
+        if self.is_pruned() {
+            centre(&mut weights);
+        }
         weights
     }
 }
 
-/// Adds `factor` times `values` to `sum`: eight at once, then four, since a dozen classes are too few for what a compiler makes of
-/// any number.
-#[inline(always)]
+/// Adds `factor` times `values` to `sum`, four at once: a dozen classes are too few for what a compiler makes of any number.
 fn add(factor: f32, values: &[i8], sum: &mut [f32]) {
-    let (sum, values) = add_in_lanes::<8>(factor, values, sum);
-    let (sum, values) = add_in_lanes::<4>(factor, values, sum);
-    for (sum, value) in sum.iter_mut().zip(values) {
-        *sum += factor * f32::from(*value);
-    }
-}
-
-/// Adds as many as fill `LANES`; what is left of both.
-#[inline(always)]
-fn add_in_lanes<'a, const LANES: usize>(
-    factor: f32,
-    values: &'a [i8],
-    sum: &'a mut [f32],
-) -> (&'a mut [f32], &'a [i8]) {
-    let (lanes, rest) = sum.as_chunks_mut::<LANES>();
-    let (values_lanes, values_rest) = values.as_chunks::<LANES>();
-    for (lanes, values) in lanes.iter_mut().zip(values_lanes) {
-        for (sum, value) in lanes.iter_mut().zip(values) {
+    let (fours, rest) = sum.as_chunks_mut::<4>();
+    let (values_fours, values_rest) = values.as_chunks::<4>();
+    for (four, values) in fours.iter_mut().zip(values_fours) {
+        for (sum, value) in four.iter_mut().zip(values) {
             *sum += factor * f32::from(*value);
         }
     }
-    (rest, values_rest)
+    for (sum, value) in rest.iter_mut().zip(values_rest) {
+        *sum += factor * f32::from(*value);
+    }
 }
 
 /// Takes the mean from every number.
@@ -202,7 +168,7 @@ mod tests {
         (matrix[3], matrix[99], matrix[columns + 50]) = (5.0, -4.0, 1.0);
         let quantised = Quantised::new(&matrix, columns);
         assert!(quantised.fits(columns) && quantised.values.len() == 2 * KEPT);
-        for (at, row) in (0..).zip(matrix.chunks_exact_mut(columns)) {
+        for (at, row) in matrix.chunks_exact_mut(columns).enumerate() {
             centre(row);
             for (found, weight) in quantised.row(at, columns).iter().zip(row) {
                 assert!((found - *weight).abs() < 0.03, "{found} {weight}");
