@@ -121,7 +121,8 @@ pub struct Accepted {
     pub labelled: usize,
 }
 
-/// Looks for categories in what was refused between two moments (milliseconds since 1970 UTC) and nobody has said the category of.
+/// Looks for categories in what was refused between two moments (milliseconds since 1970 UTC), and of which nobody has
+/// said the category.
 ///
 /// # Errors
 /// [`ProposingError`] says what is wrong.

@@ -167,8 +167,9 @@ impl Store {
             .map_err(|source| self.failed(source))
     }
 
-    /// The newest questions that no category was found for, that have no label and that no feedback names a category of, at most `rows_max`, asked between two
-    /// moments (milliseconds since 1970 UTC), and before another of them where one is named; newest first.
+    /// The newest questions that no category was found for, that have no label and that no feedback names a category of, at most
+    /// `rows_max`, asked between two moments (milliseconds since 1970 UTC), and before another of them where one is named; newest
+    /// first.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -26,7 +26,8 @@ pub(super) struct Texts {
     pub(super) is_cut: bool,
 }
 
-/// Reads what was refused between two moments (milliseconds since 1970 UTC) and nobody has said the category of.
+/// Reads what was refused between two moments (milliseconds since 1970 UTC), and of which nobody has
+/// said the category.
 ///
 /// # Errors
 /// The store cannot be read.
