@@ -33,7 +33,7 @@ use super::{
 use crate::ids::RouterId;
 
 /// Raised whenever an older reader would misread the files.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The file that says what the others are.
 pub const MANIFEST_FILE: &str = "manifest.json";

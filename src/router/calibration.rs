@@ -178,6 +178,11 @@ fn bring_to_one(probabilities: &mut [f32]) {
         .for_each(|probability| *probability /= sum);
 }
 
+/// The temperature that makes the labels likeliest.
+pub fn likeliest_temperature(logits: ArrayView2<'_, f32>, labels: &[usize]) -> f32 {
+    temperature::likeliest(logits, labels)
+}
+
 /// Mean negative log-likelihood of the labels, in nats, with the logits at the temperature that makes it least.
 pub fn likeliest_nll(logits: ArrayView2<'_, f32>, labels: &[usize]) -> f64 {
     let temperature = temperature::likeliest(logits, labels);

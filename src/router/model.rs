@@ -1,7 +1,7 @@
 //! A trained router without its encoders: features → probabilities, by two tiers. Pure.
 //!
 //! The cheap tier reads what costs microseconds: lexical features and the static encoder's vector. The full tier reads
-//! the cheap tier's logits and what the transformer says, and is asked only where the cheap tier is unsure.
+//! what the transformer says and weighs it with the cheap tier's word, and is asked only where the cheap tier is unsure.
 
 use super::{
     calibration::Calibration,
@@ -29,7 +29,7 @@ pub struct Model {
     pub lexicon: Option<Lexicon>,
     /// Reads lexical features and the static encoder's vector; none where both are switched off.
     pub cheap: Option<Tier>,
-    /// Reads the cheap tier's logits and the transformer; none where that is switched off.
+    /// Reads the transformer and hears the cheap tier; none where the transformer is switched off.
     pub full: Option<FullTier>,
     /// Confidence from which the cheap tier's word is taken; above 1: never.
     pub settled_from: f32,
@@ -45,10 +45,15 @@ pub struct Tier {
 }
 
 /// The tier that asks the transformer.
+///
+/// Its word is a log-linear pool of two experts (Genest and Zidek, "Combining probability distributions", Statistical Science
+/// 1986): the logits of its head and, weighted, those of the cheap tier are added up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FullTier {
-    /// Its head reads the cheap tier's logits, where there is one, and then what [`Transformer`] says.
+    /// Its head reads what [`Transformer`] says; its calibration is of the pool.
     pub tier: Tier,
+    /// What the cheap tier's logits are multiplied by; 0 where there is no such tier.
+    pub cheap_weight: f32,
     /// What it takes from the transformer.
     pub transformer: Transformer,
     /// Tells strange questions without having seen any; none where it could not be fitted.
@@ -147,9 +152,14 @@ impl Model {
     /// What the full tier says, given what the cheap one said; none where there is no such tier.
     pub fn full(&self, cheap: Option<&Said>, reading: &Reading) -> Option<Said> {
         let full = self.full.as_ref()?;
-        let mut features = cheap.map(|said| said.logits.clone()).unwrap_or_default();
-        features.extend(full.transformer.features(reading));
-        let logits = full.tier.head.logits(&[], &features);
+        let features = full.transformer.features(reading);
+        let mut logits = full.tier.head.logits(&[], &features);
+        for (logit, of_cheap) in logits
+            .iter_mut()
+            .zip(cheap.iter().flat_map(|it| &it.logits))
+        {
+            *logit += full.cheap_weight * of_cheap;
+        }
         let strangeness = full
             .novelty
             .as_ref()
@@ -196,7 +206,7 @@ pub fn silence(probabilities: &mut [f32], silent: &[usize], outside: usize) {
 }
 
 impl Transformer {
-    /// What the full tier's head reads, behind the cheap tier's logits.
+    /// What the full tier's head reads.
     pub fn features(&self, reading: &Reading) -> Vec<f32> {
         match self {
             Self::Layers { means } => {
@@ -254,7 +264,8 @@ mod tests {
             lexicon: None,
             cheap: Some(tier(vec![1.0, -1.0])),
             full: Some(FullTier {
-                tier: tier(vec![0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]),
+                tier: tier(vec![1.0, 0.0, 0.0, 1.0]),
+                cheap_weight: 0.5,
                 transformer: Transformer::Tuned {
                     weights: vec![4.0, 0.0, 0.0, 4.0],
                     bias: vec![0.0, 0.0],
@@ -290,6 +301,8 @@ mod tests {
         };
         let full = model.full(Some(&cheap), &reading).unwrap();
         assert!(cheap.probabilities[0] > 0.5 && full.probabilities[1] > 0.9);
+        let pooled = [0.5 * cheap.logits[0], 4.0 + 0.5 * cheap.logits[1]];
+        assert_eq!(full.logits, pooled);
         assert!(model.out_of_domain_score(&full) > model.out_of_domain_score(&cheap));
     }
 

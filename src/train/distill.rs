@@ -1,12 +1,11 @@
 //! A static encoder out of a transformer: a vector for each word piece (`Model2Vec`; Minish Lab 2024).
 //!
 //! Every piece goes through the transformer once, alone between the two marks that frame a text. Of the vectors, what
-//! all have in common is taken off, and the directions in which they differ most are kept. A text's vector is then the
-//! mean of its pieces' ([`Table`]).
+//! all have in common is taken off, the directions in which they differ most are kept, and each is weighted by how rare
+//! its piece is. A text's vector is then the mean of its pieces' ([`Table`]).
 //!
-//! Where `Model2Vec` counts rare pieces for more, all count alike here: under a linear head that was best (accuracy on
-//! 5,614 questions of 13 categories, cross-validated: 0.840; with the logarithm of the rank as weight 0.831, with smooth
-//! inverse frequency 0.827 and less). What all pieces share being gone, the vectors of frequent ones are short already.
+//! By itself the vector is a little better where all pieces count alike. Beside lexical features, which is where it is read,
+//! it is better so, and the more the fewer rows there are (`docs/benchmarks.md` has the figures).
 
 mod pca;
 
@@ -140,9 +139,11 @@ pub fn distill(job: &Job, observer: Observer<'_>) -> Result<Report, DistillError
     let words = words(&base, vectors.len() / most);
     let components = Components::of(words.iter().map(|id| &vectors[id * most..][..most]));
     let mut rows = vec![0.0; vectors.len() / most * job.dimensions];
-    for id in &words {
+    for (rank, id) in words.iter().enumerate() {
         let row = &mut rows[id * job.dimensions..][..job.dimensions];
         components.project(&vectors[id * most..][..most], row);
+        let weight = weight(rank, words.len());
+        row.iter_mut().for_each(|x| *x *= weight);
     }
     let tokenizer = read(&job.model.join(TOKENIZER))?;
     let about = |content_sha256| About {
@@ -190,9 +191,10 @@ fn vectors(base: &Base, observer: Observer<'_>) -> Result<Vec<f32>, DistillError
     Ok(vectors)
 }
 
-/// The ids of the pieces that texts are made of. The marks, and the places that a vocabulary keeps free (`[unused7]`),
-/// are not: their vectors stay zero, and say nothing of what the others have in common.
+/// The ids of the pieces that texts are made of, most frequent first. The marks, and the places that a vocabulary keeps
+/// free (`[unused7]`), are not: their vectors stay zero, and say nothing of what the others have in common.
 fn words(base: &Base, pieces: usize) -> Vec<usize> {
+    // BERT's vocabularies are in about that order already (as WordPiece counted them).
     let is_word = |id: &usize| {
         let piece = u32::try_from(*id).ok();
         let piece = piece.and_then(|id| base.tokenizer.id_to_token(id));
@@ -201,6 +203,19 @@ fn words(base: &Base, pieces: usize) -> Vec<usize> {
         })
     };
     (0..pieces).filter(is_word).collect()
+}
+
+/// What the piece of this rank, from 0, counts for: its smooth inverse frequency (Arora, Liang and Ma, "A simple but
+/// tough-to-beat baseline for sentence embeddings", ICLR 2017), where the frequencies are Zipf's.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "vocabularies have some ten thousand pieces"
+)]
+fn weight(rank: usize, words: usize) -> f32 {
+    /// The frequency of a piece that counts for half as much as the rarest.
+    const SMOOTHING: f32 = 1e-4;
+    let frequency = 1.0 / ((rank + 2) as f32 * (words as f32).ln());
+    SMOOTHING / (SMOOTHING + frequency)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, DistillError> {
@@ -315,6 +330,15 @@ mod tests {
             fs::read(folder.path().join("out/table.safetensors")).unwrap()
         });
         assert!(one == other);
+    }
+
+    #[test]
+    fn rare_pieces_count_for_more() {
+        let weights = [0, 10, 1000, 29_000].map(|rank| weight(rank, 30_000));
+        assert!(
+            weights.is_sorted() && weights[0] < 0.01 && weights[3] > 0.9,
+            "{weights:?}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod cascade;
 mod figures;
 mod material;
+mod pool;
 #[cfg(test)]
 mod tests;
 mod tiers;

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Raised when training makes another router of the same: what was stored before is then trained again.
-const RECIPE: u32 = 5;
+const RECIPE: u32 = 6;
 
 /// Hexadecimal digits of the digest that name a router.
 const ID_DIGITS: usize = 12;

@@ -24,6 +24,7 @@ pub(super) fn pack(model: &Model, held_back: &[(f32, bool)]) -> Vec<u8> {
     }
     if let Some(full) = &model.full {
         tensors.head("full", &full.tier.head);
+        tensors.floats("full.cheap_weight", &[full.cheap_weight]);
         match &full.transformer {
             Transformer::Layers { means } => tensors.floats("transformer.means", means),
             Transformer::Tuned { weights, bias } => {
@@ -243,8 +244,13 @@ impl Packed<'_> {
             Novelty::from_parts(parts)
                 .ok_or("the parts of the detector do not fit together".to_owned())
         });
+        let cheap_weight = match self.floats("full.cheap_weight")?[..] {
+            [weight] if weight.is_finite() => weight,
+            _ => return Err("`full.cheap_weight` is not one number".to_owned()),
+        };
         Ok(FullTier {
             tier,
+            cheap_weight,
             transformer,
             novelty: novelty.transpose()?,
         })

@@ -24,10 +24,7 @@ impl Parameters {
     }
 
     /// What a head says, for the classes that `old_of` names among the head's: zeros for the others.
-    ///
-    /// The head's first `own` dense features are one for each of its classes, and become one for each of the new ones;
-    /// a new class hears its own as the old ones hear theirs.
-    pub fn of_head(head: &Head, old_of: &[Option<usize>], own: usize) -> Self {
+    pub fn of_head(head: &Head, old_of: &[Option<usize>]) -> Self {
         let classes = old_of.len();
         let row = |old: &[f32]| -> Vec<f32> {
             let of_class = |class: &Option<usize>| class.map_or(0.0, |class| old[class]);
@@ -38,21 +35,7 @@ impl Parameters {
         let mut flat: Vec<f32> = buckets
             .flat_map(|bucket| row(&sparse.row(bucket, head.classes())))
             .collect();
-        let dense: Vec<&[f32]> = head.dense().chunks_exact(head.classes()).collect();
-        let (of_classes, rest) = dense.split_at(own.min(dense.len()));
-        if own > 0 {
-            let to_themselves = of_classes
-                .iter()
-                .enumerate()
-                .map(|(class, weights)| weights[class]);
-            let mean = to_themselves.sum::<f32>() / of_classes.len().max(1) as f32;
-            for (new, old) in old_of.iter().enumerate() {
-                let own = |at: usize| if at == new { mean } else { 0.0 };
-                let of_new = || (0..classes).map(own).collect();
-                flat.extend(old.map_or_else(of_new, |old| row(of_classes[old])));
-            }
-        }
-        flat.extend(rest.iter().flat_map(|weights| row(weights)));
+        flat.extend(head.dense().chunks_exact(head.classes()).flat_map(row));
         flat.extend(row(head.bias()));
         Self {
             classes,
@@ -92,13 +75,12 @@ impl Parameters {
         }
     }
 
-    /// The same for dense features that are not multiplied by `factors` before: one for each of the first of them.
+    /// The same for dense features that are not multiplied by `factor` before.
     #[must_use]
-    pub fn of_unscaled(mut self, factors: &[f32]) -> Self {
-        let dense = self.flat.0[self.buckets * self.classes..].chunks_exact_mut(self.classes);
-        for (weights, factor) in dense.zip(factors) {
-            weights.iter_mut().for_each(|weight| *weight *= factor);
-        }
+    pub fn of_unscaled(mut self, factor: f32) -> Self {
+        let end = self.flat.0.len() - self.classes;
+        let dense = &mut self.flat.0[self.buckets * self.classes..end];
+        dense.iter_mut().for_each(|weight| *weight *= factor);
         self
     }
 

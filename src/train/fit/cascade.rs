@@ -3,10 +3,24 @@
 use ndarray::Array2;
 
 use super::{Problem, tiers::FittedTier};
-use crate::router::{artefact::Cascade, calibration};
+use crate::{
+    risk,
+    router::{artefact::Cascade, calibration},
+};
 
 /// How much accuracy the cascade may give away against always asking the full tier.
 pub(super) const ACCURACY_GIVEN: f64 = 0.003;
+
+/// How much of what can be routed it may give away: a share of all rows, where [`MISROUTED`] of what is routed may be misrouted.
+///
+/// The accuracy alone says too little of it: a row that the cheap tier has right with 0.8 may be one of which the full tier is sure.
+const COVERAGE_GIVEN: f64 = 0.01;
+
+/// What `router.misroute_max` is unless somebody says otherwise.
+const MISROUTED: f64 = 0.05;
+
+/// Parts of the rows by which less is settled at a time, until enough can be routed.
+const SETTLING_STEPS: usize = 100;
 
 /// Standard deviations above the mean below which a normal variable stays with 95 % probability.
 const DEVIATIONS_95: f64 = 1.645;
@@ -60,7 +74,11 @@ impl Problem<'_> {
             Some(base) => Some(base.model.settled_from).filter(|from| from.is_finite()),
             // Without strange rows to learn from only the full tier's detector knows what is strange: it must see everything.
             None if self.out_of_domain.is_none() => None,
-            None => lowest_settling(&of_cheap, &of_full),
+            None => lowest_settling(&of_cheap, &of_full).and_then(|lowest| {
+                let settling: Vec<f32> = of_cheap.iter().map(|row| row.0).collect();
+                let routing = |tier: &FittedTier| self.confidences(&tier.probabilities);
+                lowest_covering(lowest, &settling, &routing(cheap), &routing(full))
+            }),
         };
         let mut probabilities = full.probabilities.clone();
         let settled = |row: &usize| settled_from.is_some_and(|from| of_cheap[*row].0 >= from);
@@ -106,4 +124,94 @@ fn lowest_settling(of_cheap: &[(f32, bool)], of_full: &[(f32, bool)]) -> Option<
         }
     }
     settled_from
+}
+
+/// The lowest confidence from `lowest` on from which the cheap tier's word can be taken without giving away more coverage than
+/// [`COVERAGE_GIVEN`]; none where it can never be.
+///
+/// `settling`: the cheap tier's confidence in each row. Of each tier, the confidence by which a row is routed, and whether that is right;
+/// empty where nothing was held back, so that nothing is known of what can be routed.
+fn lowest_covering(
+    lowest: f32,
+    settling: &[f32],
+    cheap: &[(f32, bool)],
+    full: &[(f32, bool)],
+) -> Option<f32> {
+    let coverage = |rows: &[(f32, bool)]| {
+        let threshold = risk::threshold_for(rows, MISROUTED, risk::CONFIDENCE_LEVEL);
+        threshold.map_or(0.0, |threshold| threshold.coverage)
+    };
+    let wanted = coverage(full) - COVERAGE_GIVEN;
+    let shared = |from: &f32| -> Vec<(f32, bool)> {
+        let of_row = |row: usize| match settling[row] >= *from {
+            true => cheap[row],
+            false => full[row],
+        };
+        (0..full.len()).map(of_row).collect()
+    };
+    let mut confidences: Vec<f32> = settling
+        .iter()
+        .copied()
+        .filter(|sure| *sure >= lowest)
+        .collect();
+    confidences.sort_by(f32::total_cmp);
+    let step = settling.len().div_ceil(SETTLING_STEPS).max(1);
+    let mut from = confidences.into_iter().step_by(step);
+    from.find(|from| coverage(&shared(from)) >= wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thousand rows, the cheap tier less and less sure from 1 down to 0: it is wrong in one of ten of the 500 in the middle, and the
+    /// full tier, which is sure of `full_sure` of all rows, is right there.
+    fn tiers(full_sure: usize) -> [Vec<(f32, bool)>; 2] {
+        let cheap = |row: usize| {
+            let is_wrong = row >= 250 && row.is_multiple_of(if row < 750 { 10 } else { 2 });
+            (1.0 - row as f32 / 1000.0, !is_wrong)
+        };
+        let full = |row: usize| match row < full_sure {
+            true => (0.99 - row as f32 / 1e5, true),
+            false => (0.4 - row as f32 / 1e5, row.is_multiple_of(2)),
+        };
+        [
+            (0..1000).map(cheap).collect(),
+            (0..1000).map(full).collect(),
+        ]
+    }
+
+    #[test]
+    fn what_is_settled_leaves_as_much_to_route() {
+        let [cheap, full] = tiers(800);
+        let settling: Vec<f32> = cheap.iter().map(|row| row.0).collect();
+        let covered = |from: f32| {
+            let mixed = settling.iter().zip(cheap.iter().zip(&full));
+            let mixed =
+                mixed.map(|(sure, (cheap, full))| if *sure >= from { *cheap } else { *full });
+            let mixed: Vec<_> = mixed.collect();
+            risk::threshold_for(&mixed, MISROUTED, risk::CONFIDENCE_LEVEL)
+                .unwrap()
+                .coverage
+        };
+        let lowest = 0.3;
+        assert!(covered(lowest) < covered(2.0) - 0.1, "{}", covered(lowest));
+        let from = lowest_covering(lowest, &settling, &cheap, &full).unwrap();
+        assert!(from > lowest && from < 0.8, "{from}");
+        assert!(covered(from) >= covered(2.0) - COVERAGE_GIVEN);
+        assert!(covered(from - 0.02) < covered(2.0) - COVERAGE_GIVEN);
+    }
+
+    #[test]
+    fn where_nothing_is_known_of_what_can_be_routed_the_accuracy_alone_decides() {
+        let [cheap, full] = tiers(800);
+        let settling: Vec<f32> = cheap.iter().map(|row| row.0).collect();
+        assert_eq!(
+            lowest_covering(0.31, &settling, &[], &[]),
+            settling.get(690).copied()
+        );
+        let never_right: Vec<(f32, bool)> = full.iter().map(|row| (row.0, false)).collect();
+        let from = lowest_covering(0.31, &settling, &cheap, &never_right);
+        assert_eq!(from, settling.get(690).copied());
+    }
 }

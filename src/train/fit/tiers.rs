@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use super::{Material, Problem, Readings};
+use super::{Material, Problem, Readings, pool};
 use crate::{
     router::{
         artefact::TierReport,
@@ -16,10 +16,10 @@ use crate::{
 };
 
 /// Penalties to choose from, times the number of rows: the more rows, the less each weight has to be held back.
-const PENALTIES: [f64; 3] = [0.3, 0.1, 0.03];
+const PENALTIES: [f64; 4] = [0.3, 0.1, 0.03, 0.01];
 
 /// The same for sparse features, of which there are many more than rows, each in few of them.
-const PENALTIES_SPARSE: [f64; 3] = [0.1, 0.03, 0.01];
+const PENALTIES_SPARSE: [f64; 4] = [0.1, 0.03, 0.01, 0.003];
 
 /// How much more than a sparse weight a dense one beside it is held back. A static vector is in every row, and would
 /// otherwise take over what rare words say better: with one penalty for both, the vector made the cheap tier worse.
@@ -55,8 +55,17 @@ pub(super) struct CheapTier {
     pub(super) lexicon: Option<Lexicon>,
 }
 
+/// A head, and what it says of rows held back.
+struct FittedHead {
+    parameters: Parameters,
+    penalty: Penalty,
+    /// rows × classes, by heads that have not seen the row.
+    held_back: Array2<f32>,
+}
+
 /// The full tier but for its head.
 pub(super) struct FullParts {
+    cheap_weight: f32,
     transformer: Transformer,
     novelty: Option<Novelty>,
 }
@@ -65,6 +74,7 @@ impl FullParts {
     pub(super) fn with(self, tier: Tier) -> FullTier {
         FullTier {
             tier,
+            cheap_weight: self.cheap_weight,
             transformer: self.transformer,
             novelty: self.novelty,
         }
@@ -112,7 +122,9 @@ impl Problem<'_> {
             .base
             .as_ref()
             .and_then(|base| base.model.cheap.as_ref());
-        let fitted = self.tier((&rows, &targets), (old, 0), &[], step)?;
+        let fitted = self.head((&rows, &targets), old, step)?;
+        let head = Head::new(&fitted.parameters);
+        let fitted = self.calibrated(head, (fitted.held_back, fitted.penalty), old);
         Ok(Some(CheapTier { fitted, lexicon }))
     }
 
@@ -144,7 +156,43 @@ impl Problem<'_> {
         step: &(dyn Fn() + Sync),
     ) -> Result<(FittedTier, FullParts), FitError> {
         let old = self.base.as_ref().and_then(|base| base.model.full.as_ref());
-        let (transformer, features, novelty) = match readings {
+        let old_tier = old.map(|old| &old.tier);
+        let (transformer, features, novelty) = self.heard(readings, old);
+        // Logits are many times longer than vectors of length 1, and a penalty would hold the latter back much more.
+        let factor = match self.base {
+            Some(_) => 1.0,
+            None => 1.0 / mean_length(&features).max(f32::MIN_POSITIVE),
+        };
+        let rows = Rows::new(&[], 0, features * factor);
+        let mut fitted = self.head((&rows, &self.targets), old_tier, step)?;
+        let head = Head::new(&fitted.parameters.of_unscaled(factor));
+        let cheap_logits = cheap.map(|cheap| &cheap.fitted.logits);
+        let labels = &self.dataset.labels;
+        let cheap_weight = match (cheap_logits, old) {
+            (None, _) => 0.0,
+            (Some(_), Some(old)) => old.cheap_weight,
+            (Some(logits), None) => pool::cheap_weight(logits, &fitted.held_back, labels),
+        };
+        if let Some(logits) = cheap_logits {
+            fitted.held_back.scaled_add(cheap_weight, logits);
+        }
+        let held = (fitted.held_back, fitted.penalty);
+        let parts = FullParts {
+            cheap_weight,
+            transformer,
+            novelty,
+        };
+        Ok((self.calibrated(head, held, old_tier), parts))
+    }
+
+    /// What is taken from the transformer, what the full tier's head reads of each row, and what tells strange questions.
+    fn heard(
+        &self,
+        readings: &Readings,
+        old: Option<&FullTier>,
+    ) -> (Transformer, Array2<f32>, Option<Novelty>) {
+        let kept = |novelty| old.map_or(novelty, |old| old.novelty.clone());
+        match readings {
             Readings::Layers { vectors, width } => {
                 let means = match old.map(|old| &old.transformer) {
                     Some(Transformer::Layers { means }) => means.clone(),
@@ -152,37 +200,11 @@ impl Problem<'_> {
                 };
                 let features = centred(vectors.view(), &means, *width);
                 let first = vectors.slice(ndarray::s![.., ..*width]);
-                (Transformer::Layers { means }, features, self.novelty(first))
+                let novelty = kept(self.novelty(first));
+                (Transformer::Layers { means }, features, novelty)
             }
-            Readings::Tuned { logits, head, .. } => (head.clone(), logits.clone(), None),
-        };
-        let mut parts: Vec<Array2<f32>> = cheap
-            .iter()
-            .map(|cheap| cheap.fitted.logits.clone())
-            .collect();
-        parts.push(features);
-        // Logits are many times longer than vectors of length 1, and the optimiser would hardly see the latter.
-        let mut factors = Vec::new();
-        for part in parts.iter_mut().filter(|_| self.base.is_none()) {
-            let factor = 1.0 / mean_length(part).max(f32::MIN_POSITIVE);
-            part.mapv_inplace(|value| value * factor);
-            factors.extend(vec![factor; part.ncols()]);
+            Readings::Tuned { logits, head, .. } => (head.clone(), logits.clone(), kept(None)),
         }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        // Every part has a row for each row of the dataset.
-        let dense = ndarray::concatenate(Axis(1), &views).unwrap_or_default();
-        let rows = Rows::new(&[], 0, dense);
-        let own = match &self.base {
-            Some(base) if cheap.is_some() => base.model.categories.len(),
-            _ => 0,
-        };
-        let old_tier = old.map(|old| &old.tier);
-        let fitted = self.tier((&rows, &self.targets), (old_tier, own), &factors, step)?;
-        let parts = FullParts {
-            transformer,
-            novelty: old.map_or(novelty, |old| old.novelty.clone()),
-        };
-        Ok((fitted, parts))
     }
 
     /// A detector is needed only where there are no strange rows to learn from.
@@ -193,17 +215,15 @@ impl Problem<'_> {
         }
     }
 
-    /// Chooses the penalty by cross-validation, fits all rows, and calibrates on rows held back. The `old` tier's head
-    /// has `own` dense features that are its classes'; the first dense features were multiplied by `factors`.
-    fn tier(
+    /// Chooses the penalty by cross-validation and fits all rows, on top of the `old` tier where there is one.
+    fn head(
         &self,
         (rows, targets): (&Rows, &Targets),
-        (old, own): (Option<&Tier>, usize),
-        factors: &[f32],
+        old: Option<&Tier>,
         step: &(dyn Fn() + Sync),
-    ) -> Result<FittedTier, FitError> {
+    ) -> Result<FittedHead, FitError> {
         let old = self.base.as_ref().zip(old);
-        let prior = old.map(|(base, old)| Parameters::of_head(&old.head, &base.old_of, own));
+        let prior = old.map(|(base, old)| Parameters::of_head(&old.head, &base.old_of));
         let penalties = penalties(rows, prior.is_some());
         let regularisation = Regularisation {
             penalties: &penalties,
@@ -212,13 +232,15 @@ impl Problem<'_> {
         let held = head::held_back(rows, targets, &self.folds, regularisation, step)?;
         let fitted = head::fit(rows, targets, held.penalty, prior.as_ref())?;
         step();
-        let head = Head::new(&fitted.parameters.of_unscaled(factors));
-        let old = old.map(|(_, old)| old);
-        Ok(self.calibrated(head, (held.logits, held.penalty), old))
+        Ok(FittedHead {
+            parameters: fitted.parameters,
+            penalty: held.penalty,
+            held_back: held.logits,
+        })
     }
 
-    /// A head with what says how far it can be trusted: `logits` of the rows, held back. The calibration of an `old` tier of the same
-    /// classes is kept.
+    /// A head with what says how far it can be trusted: `logits` of the rows, held back. The calibration of an `old` tier of the
+    /// base, with the same classes, is kept.
     fn calibrated(
         &self,
         head: Head,
@@ -272,19 +294,20 @@ impl Problem<'_> {
 }
 
 /// What to choose from.
-fn penalties(rows: &Rows, has_prior: bool) -> [Penalty; 3] {
+fn penalties(rows: &Rows, has_prior: bool) -> Vec<Penalty> {
     let (strengths, dense_to_sparse) = match (has_prior, rows.bucket_count()) {
-        (true, _) => (PENALTIES_ON_TOP, 1.0),
-        (false, 0) => (PENALTIES, 1.0),
-        (false, _) => (PENALTIES_SPARSE, DENSE_TO_SPARSE),
+        (true, _) => (&PENALTIES_ON_TOP[..], 1.0),
+        (false, 0) => (&PENALTIES[..], 1.0),
+        (false, _) => (&PENALTIES_SPARSE[..], DENSE_TO_SPARSE),
     };
-    strengths.map(|strength| {
+    let penalty = |strength: &f64| {
         let sparse = strength / rows.len().max(1) as f64;
         Penalty {
             sparse,
             dense: sparse * dense_to_sparse,
         }
-    })
+    };
+    strengths.iter().map(penalty).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
