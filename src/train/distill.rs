@@ -142,8 +142,8 @@ pub fn distill(job: &Job, observer: Observer<'_>) -> Result<Report, DistillError
     for (rank, id) in words.iter().enumerate() {
         let row = &mut rows[id * job.dimensions..][..job.dimensions];
         components.project(&vectors[id * most..][..most], row);
-        let weight = weight(rank, words.len());
-        row.iter_mut().for_each(|x| *x *= weight);
+        let counts_for = weight(rank, words.len());
+        row.iter_mut().for_each(|x| *x *= counts_for);
     }
     let tokenizer = read(&job.model.join(TOKENIZER))?;
     let about = |content_sha256| About {
@@ -191,10 +191,9 @@ fn vectors(base: &Base, observer: Observer<'_>) -> Result<Vec<f32>, DistillError
     Ok(vectors)
 }
 
-/// The ids of the pieces that texts are made of, most frequent first. The marks, and the places that a vocabulary keeps
+/// The ids of the pieces that texts are made of, in the vocabulary's order. The marks, and the places that a vocabulary keeps
 /// free (`[unused7]`), are not: their vectors stay zero, and say nothing of what the others have in common.
 fn words(base: &Base, pieces: usize) -> Vec<usize> {
-    // BERT's vocabularies are in about that order already (as WordPiece counted them).
     let is_word = |id: &usize| {
         let piece = u32::try_from(*id).ok();
         let piece = piece.and_then(|id| base.tokenizer.id_to_token(id));
@@ -207,12 +206,15 @@ fn words(base: &Base, pieces: usize) -> Vec<usize> {
 
 /// What the piece of this rank, from 0, counts for: its smooth inverse frequency (Arora, Liang and Ma, "A simple but
 /// tough-to-beat baseline for sentence embeddings", ICLR 2017), where the frequencies are Zipf's.
+///
+/// As `Model2Vec` does, a piece's place in the vocabulary is taken for its rank: BERT's begin with a thousand single characters and
+/// go by frequency from there.
 #[expect(
     clippy::cast_precision_loss,
     reason = "vocabularies have some ten thousand pieces"
 )]
 fn weight(rank: usize, words: usize) -> f32 {
-    /// The frequency of a piece that counts for half as much as the rarest.
+    /// The frequency of a piece that counts for a half.
     const SMOOTHING: f32 = 1e-4;
     let frequency = 1.0 / ((rank + 2) as f32 * (words as f32).ln());
     SMOOTHING / (SMOOTHING + frequency)

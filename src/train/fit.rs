@@ -1,7 +1,7 @@
 //! From rows and what the encoders say of them to a model: both tiers, their calibration, and when which is asked.
 //!
-//! Every figure and threshold is taken from rows that were held back from the fit that judges them: the cheap tier's
-//! logits that the full tier learns from, the calibration, the cascade, the confidences that bound the risk.
+//! Every figure and threshold is taken from rows that were held back from the heads that judge them: the cheap tier's weight
+//! in the full tier, the calibration, the cascade, the confidences that bound the risk.
 
 mod cascade;
 mod figures;

@@ -16,7 +16,7 @@ pub(super) const ACCURACY_GIVEN: f64 = 0.003;
 /// The accuracy alone says too little of it: a row that the cheap tier has right with 0.8 may be one of which the full tier is sure.
 const COVERAGE_GIVEN: f64 = 0.01;
 
-/// What `router.misroute_max` is unless somebody says otherwise.
+/// What `router.misroute_max` is unless somebody says otherwise: what is configured is not known when a router is trained.
 const MISROUTED: f64 = 0.05;
 
 /// Parts of the rows by which less is settled at a time, until enough can be routed.
@@ -164,14 +164,17 @@ fn lowest_covering(
 mod tests {
     use super::*;
 
-    /// A thousand rows, the cheap tier less and less sure from 1 down to 0: it is wrong in one of ten of the 500 in the middle, and the
-    /// full tier, which is sure of `full_sure` of all rows, is right there.
-    fn tiers(full_sure: usize) -> [Vec<(f32, bool)>; 2] {
+    /// Of how many of the thousand rows of [`tiers`] the full tier is sure, and right.
+    const FULL_SURE: usize = 800;
+
+    /// A thousand rows, the cheap tier less and less sure from 1 down to 0: it is wrong in one of ten of the 500 in the middle and in
+    /// half of the last 250.
+    fn tiers() -> [Vec<(f32, bool)>; 2] {
         let cheap = |row: usize| {
             let is_wrong = row >= 250 && row.is_multiple_of(if row < 750 { 10 } else { 2 });
             (1.0 - row as f32 / 1000.0, !is_wrong)
         };
-        let full = |row: usize| match row < full_sure {
+        let full = |row: usize| match row < FULL_SURE {
             true => (0.99 - row as f32 / 1e5, true),
             false => (0.4 - row as f32 / 1e5, row.is_multiple_of(2)),
         };
@@ -183,16 +186,13 @@ mod tests {
 
     #[test]
     fn what_is_settled_leaves_as_much_to_route() {
-        let [cheap, full] = tiers(800);
+        let [cheap, full] = tiers();
         let settling: Vec<f32> = cheap.iter().map(|row| row.0).collect();
         let covered = |from: f32| {
-            let mixed = settling.iter().zip(cheap.iter().zip(&full));
-            let mixed =
-                mixed.map(|(sure, (cheap, full))| if *sure >= from { *cheap } else { *full });
-            let mixed: Vec<_> = mixed.collect();
-            risk::threshold_for(&mixed, MISROUTED, risk::CONFIDENCE_LEVEL)
-                .unwrap()
-                .coverage
+            let settled = settling.iter().filter(|sure| **sure >= from).count();
+            let shared = [&cheap[..settled], &full[settled..]].concat();
+            let threshold = risk::threshold_for(&shared, MISROUTED, risk::CONFIDENCE_LEVEL);
+            threshold.unwrap().coverage
         };
         let lowest = 0.3;
         assert!(covered(lowest) < covered(2.0) - 0.1, "{}", covered(lowest));
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn where_nothing_is_known_of_what_can_be_routed_the_accuracy_alone_decides() {
-        let [cheap, full] = tiers(800);
+        let [cheap, full] = tiers();
         let settling: Vec<f32> = cheap.iter().map(|row| row.0).collect();
         assert_eq!(
             lowest_covering(0.31, &settling, &[], &[]),

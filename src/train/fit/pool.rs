@@ -53,7 +53,14 @@ mod tests {
         assert!((0.6..=1.5).contains(&weight), "{weight}");
         let louder = cheap_weight(&(&cheap * 8.0), &full, &labels());
         assert!((louder * 8.0 - weight).abs() < 1e-3, "{louder} {weight}");
-        let worse = leaning(2.0, |row| row % 10 < 4 && row % 10 > 0);
+    }
+
+    #[test]
+    fn who_is_wrong_more_often_is_heard_less() {
+        let full = leaning(2.0, |row| row % 10 == 0);
+        let cheap = leaning(2.0, |row| row % 10 == 1);
+        let weight = cheap_weight(&cheap, &full, &labels());
+        let worse = leaning(2.0, |row| (1..4).contains(&(row % 10)));
         let less = cheap_weight(&worse, &full, &labels());
         assert!(less < weight && less > 0.0, "{less} {weight}");
     }

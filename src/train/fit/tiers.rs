@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use super::{Material, Problem, Readings, pool};
+use super::{Base, Material, Problem, Readings, pool};
 use crate::{
     router::{
         artefact::TierReport,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Penalties to choose from, times the number of rows: the more rows, the less each weight has to be held back.
-const PENALTIES: [f64; 4] = [0.3, 0.1, 0.03, 0.01];
+const PENALTIES: [f64; 3] = [0.1, 0.03, 0.01];
 
 /// The same for sparse features, of which there are many more than rows, each in few of them.
 const PENALTIES_SPARSE: [f64; 4] = [0.1, 0.03, 0.01, 0.003];
@@ -158,8 +158,8 @@ impl Problem<'_> {
         let old = self.base.as_ref().and_then(|base| base.model.full.as_ref());
         let old_tier = old.map(|old| &old.tier);
         let (transformer, features, novelty) = self.heard(readings, old);
-        // Logits are many times longer than vectors of length 1, and a penalty would hold the latter back much more.
-        let factor = match self.base {
+        // So that the same penalties suit logits and vectors of length 1.
+        let factor = match old {
             Some(_) => 1.0,
             None => 1.0 / mean_length(&features).max(f32::MIN_POSITIVE),
         };
@@ -167,12 +167,8 @@ impl Problem<'_> {
         let mut fitted = self.head((&rows, &self.targets), old_tier, step)?;
         let head = Head::new(&fitted.parameters.of_unscaled(factor));
         let cheap_logits = cheap.map(|cheap| &cheap.fitted.logits);
-        let labels = &self.dataset.labels;
-        let cheap_weight = match (cheap_logits, old) {
-            (None, _) => 0.0,
-            (Some(_), Some(old)) => old.cheap_weight,
-            (Some(logits), None) => pool::cheap_weight(logits, &fitted.held_back, labels),
-        };
+        let weight = |logits| self.cheap_weight(logits, &fitted.held_back, old);
+        let cheap_weight = cheap_logits.map_or(0.0, weight);
         if let Some(logits) = cheap_logits {
             fitted.held_back.scaled_add(cheap_weight, logits);
         }
@@ -183,6 +179,26 @@ impl Problem<'_> {
             novelty,
         };
         Ok((self.calibrated(head, held, old_tier), parts))
+    }
+
+    /// What the cheap tier's logits are multiplied by: as in the base where that hears a cheap tier, else as rows choose that nobody has
+    /// seen.
+    fn cheap_weight(&self, cheap: &Array2<f32>, full: &Array2<f32>, old: Option<&FullTier>) -> f32 {
+        let has_cheap = |base: &Base<'_>| base.model.cheap.is_some();
+        if let Some(old) = old.filter(|_| self.base.as_ref().is_some_and(has_cheap)) {
+            return old.cheap_weight;
+        }
+        if self.unseen.is_empty() || self.folds.iter().all(|fold| *fold == 0) {
+            // Rows that both have seen would not tell them apart: one counts as much as the other.
+            return mean_length(full) / mean_length(cheap).max(f32::MIN_POSITIVE);
+        }
+        let labels: Vec<usize> = self
+            .unseen
+            .iter()
+            .map(|row| self.dataset.labels[*row])
+            .collect();
+        let unseen = |logits: &Array2<f32>| logits.select(Axis(0), &self.unseen);
+        pool::cheap_weight(&unseen(cheap), &unseen(full), &labels)
     }
 
     /// What is taken from the transformer, what the full tier's head reads of each row, and what tells strange questions.
