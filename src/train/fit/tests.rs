@@ -7,7 +7,6 @@ use crate::{
     ids::CategoryId,
     router::{
         calibration::argmax,
-        encoder::Reading,
         model::{CheapFeatures, Transformer},
     },
     train::labels::Labelled,
@@ -332,71 +331,6 @@ fn further_rows_teach_the_cheap_tier_and_are_not_what_it_is_measured_on() {
         lexicon.idf().iter().filter(|idf| **idf > 0.0).count()
     };
     assert!(words(&trained) > words(&alone), "it knows more words");
-}
-
-/// What a transformer would have read in a row of [`readings`].
-fn reading(readings: &Readings, row: usize) -> Reading {
-    let Readings::Layers { vectors, width } = readings else {
-        unreachable!("these are layers");
-    };
-    let layers = vectors.row(row).to_vec();
-    Reading {
-        vector: Vec::new(),
-        layers: layers.chunks(*width).map(<[f32]>::to_vec).collect(),
-        pieces: 1,
-    }
-}
-
-/// How a model does at run time on rows, by the full tier: the share that is right, and the mean negative log-likelihood.
-fn at_run_time(model: &Model, dataset: &Dataset, readings: &Readings) -> (f64, f64) {
-    let (mut right, mut nll) = (0.0, 0.0);
-    for (row, text) in dataset.texts.iter().enumerate() {
-        let features = CheapFeatures {
-            sparse: model.lexicon.as_ref().unwrap().features(text),
-            vector: Vec::new(),
-        };
-        let cheap = model.cheap(&features).unwrap();
-        let full = model.full(Some(&cheap), &reading(readings, row)).unwrap();
-        let of_label = &dataset.categories[dataset.labels[row]];
-        let label = model.categories.iter().position(|it| it == of_label);
-        let probability = full.probabilities[label.unwrap()];
-        right += f64::from(u8::from(argmax(&full.probabilities) == label.unwrap()));
-        nll -= f64::from(probability).ln();
-    }
-    let rows = dataset.labels.len() as f64;
-    (right / rows, nll / rows)
-}
-
-#[test]
-fn at_run_time_the_full_tier_says_what_it_was_fitted_to_say() {
-    let known = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
-    let material = |dataset: &Dataset| Material {
-        sparse: true,
-        vectors: None,
-        readings: Some(readings(dataset)),
-    };
-    let trained = fit(&known, &material(&known), None, &|| ()).unwrap();
-    let full = trained.model.full.as_ref().unwrap();
-    assert!(full.cheap_weight > 0.0, "{}", full.cheap_weight);
-    let held_back = trained.full.unwrap().figures;
-    let (accuracy, nll) = at_run_time(&trained.model, &known, &readings(&known));
-    assert!(accuracy >= held_back.accuracy, "{accuracy} {held_back:?}");
-    assert!(nll <= held_back.nll + 0.01, "{nll} {held_back:?}");
-
-    let own = dataset(30, &["cooking", "sailing", OUT_OF_DOMAIN, "knitting"]);
-    let seen = HashSet::new();
-    let on_top = OnTop {
-        model: &trained.model,
-        seen: &seen,
-    };
-    let above = fit(&own, &material(&own), Some(on_top), &|| ()).unwrap();
-    let weight = above.model.full.as_ref().unwrap().cheap_weight;
-    assert!(
-        (weight - full.cheap_weight).abs() < f32::EPSILON,
-        "{weight}"
-    );
-    let (accuracy, _) = at_run_time(&above.model, &own, &readings(&own));
-    assert!(accuracy > 0.9, "{accuracy}");
 }
 
 #[test]
