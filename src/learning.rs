@@ -10,6 +10,7 @@ pub mod challenger;
 pub mod comparing;
 mod conversation;
 pub mod crossfit;
+pub mod earlier;
 mod evidence;
 pub mod gate;
 pub mod informative;

@@ -15,6 +15,8 @@ pub mod tuned;
 
 mod base;
 mod excerpts;
+mod guess;
+mod rounds;
 mod seed;
 mod stem;
 mod transformer;

@@ -6,7 +6,8 @@ use coterie::{
     evaluate::Evaluation,
     ids::CategoryId,
     learning::{
-        Evidence, Origin, Statement, challenger,
+        Evidence, Origin, Statement,
+        challenger::{self, Lessons},
         crossfit::Champion,
         gate::Bounds,
         judging,
@@ -70,7 +71,12 @@ pub(crate) async fn run(files: &[PathBuf], runs: Range<u64>) {
             promotes: false,
         };
         let artefacts = &config.router.artefacts;
-        let trained = challenger::train(&config, (&config.catalogue, &split.rows), seed, artefacts);
+        let lessons = Lessons {
+            routes: &config.catalogue,
+            rows: &split.rows,
+            earlier: &split.earlier,
+        };
+        let trained = challenger::train(&config, lessons, seed, artefacts);
         let folder = trained.await.unwrap();
         let challenger = challenger::open(folder, &champion, &config).await.unwrap();
         let knowing = Champion::new(&champion, &split.rows, &evidence).unwrap();

@@ -21,7 +21,7 @@ use crate::{
         dataset::{self, Dataset},
         in_force,
         labels::{self, Labelled},
-        router::{Job, Prepared},
+        router::{Job, Prepared, Unlabelled},
         shipped,
     },
 };
@@ -123,6 +123,7 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         base: None,
         seen: Vec::new(),
         given: Vec::new(),
+        unlabelled: Unlabelled::default(),
         further: further_origins,
         created_at_ms: clock::now_ms(),
     };

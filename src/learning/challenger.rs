@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Origin, resolve::Row};
+use super::{Origin, earlier::Earlier, resolve::Row};
 use crate::{
     catalogue::Catalogue,
     config::Config,
@@ -44,7 +44,18 @@ pub enum ChallengerError {
     Artefact(#[from] ArtefactError),
 }
 
-/// Trains a router on rows and on the examples of the routes in `catalogue`, into a folder of its own in `place`, which is returned.
+/// What a router is to learn.
+#[derive(Clone, Copy)]
+pub struct Lessons<'l> {
+    /// The routes, whose examples are learnt.
+    pub routes: &'l Catalogue,
+    /// What the traffic taught.
+    pub rows: &'l [Row],
+    /// What nobody labelled while it could not be labelled.
+    pub earlier: &'l Earlier,
+}
+
+/// Trains a router, into a folder of its own in `place`, which is returned.
 ///
 /// The same rows and seed give the same bytes: it is dated by the newest of its rows.
 ///
@@ -52,18 +63,20 @@ pub enum ChallengerError {
 /// [`ChallengerError`] says what is wrong.
 pub async fn train(
     config: &Config,
-    (catalogue, rows): (&Catalogue, &[Row]),
+    lessons: Lessons<'_>,
     seed: u64,
     place: &Path,
 ) -> Result<PathBuf, ChallengerError> {
     let encoder = in_force::open_encoder(&config.router).await?;
-    let mut job = in_force::job_of_routes(&config.router, catalogue, &encoder);
+    let mut job = in_force::job_of_routes(&config.router, lessons.routes, &encoder);
     job.seed = seed;
-    job.created_at_ms = rows.iter().map(|row| row.asked_at_ms).max().unwrap_or(0);
+    let asked_at_ms = lessons.rows.iter().map(|row| row.asked_at_ms);
+    job.created_at_ms = asked_at_ms.max().unwrap_or(0);
     job.given = GIVEN
         .map(|(origin, given)| (origin.as_str().to_owned(), given))
         .to_vec();
-    job.rows = learnt(job.rows, rows);
+    job.rows = learnt(job.rows, lessons.rows);
+    job.unlabelled = lessons.earlier.unlabelled();
     let prepared = Prepared::new(job, &config.router.encoder, &encoder)?;
     let folder = place.join(prepared.id().as_str());
     // Everything that it would be trained from is the same: so would the router be.

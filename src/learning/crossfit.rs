@@ -11,7 +11,8 @@ use std::{
 
 use super::{
     Evidence,
-    challenger::{self, ChallengerError},
+    challenger::{self, ChallengerError, Lessons},
+    earlier::Earlier,
     judging,
     learnt::Learnt,
     resolve::Row,
@@ -23,6 +24,7 @@ use crate::{
     config::Config,
     evaluate::Judged,
     router::{Router, RouterError},
+    store::{Store, StoreError},
     train::{in_force, labels::Labelled},
 };
 
@@ -54,6 +56,8 @@ pub struct Champion<'c> {
     learnt: Learnt,
     /// The rows that it learnt from, as it learnt them, as far as they are still there.
     rows: Vec<Row>,
+    /// What it learnt from beside them that nobody had labelled.
+    earlier: Earlier,
     /// The routes whose examples it learnt from; none: those that there are now.
     routes: Option<Catalogue>,
 }
@@ -68,9 +72,27 @@ impl<'c> Champion<'c> {
         Ok(Self {
             router,
             rows: learnt.rows(rows, evidence),
+            earlier: Earlier::default(),
             routes: learnt.catalogue(),
             learnt,
         })
+    }
+
+    /// The same, where it may have learnt what nobody had labelled: that is read again.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn with_earlier(
+        self,
+        store: &Store,
+        evidence: &[Evidence],
+    ) -> Result<Self, StoreError> {
+        let earlier = if self.router.artefact().manifest.training.guessed > 0 {
+            Earlier::read(store, &self.rows, evidence).await?
+        } else {
+            Earlier::default()
+        };
+        Ok(Self { earlier, ..self })
     }
 
     /// The digest of the routes' examples that it learnt from.
@@ -151,9 +173,12 @@ struct Work<'w> {
 impl Work<'_> {
     async fn judge(&self, block: &Block, heard: &mut Heard) -> Result<(), CrossfitError> {
         let routes = &self.config.catalogue;
-        let challenger = self
-            .stand_in(routes, &block.lacking(&self.split.rows))
-            .await?;
+        let lessons = Lessons {
+            routes,
+            rows: &block.lacking(&self.split.rows),
+            earlier: &block.earlier_lacking(&self.split.earlier),
+        };
+        let challenger = self.stand_in(lessons).await?;
         let known = |at: &usize| self.champion.learnt.knows(&self.split.rows[*at]);
         let (known, new): (Vec<usize>, Vec<usize>) = block.judging.iter().partition(|at| known(at));
         let mut by_champion = self.said(self.champion.router, &new).await?;
@@ -163,8 +188,12 @@ impl Work<'_> {
             && reads_alike(self.champion.router, &challenger);
         let mut stand_in = None;
         if can_be && !known.is_empty() {
-            let rows = block.lacking(&self.champion.rows);
-            let trained = self.stand_in(champions, &rows).await?;
+            let lessons = Lessons {
+                routes: champions,
+                rows: &block.lacking(&self.champion.rows),
+                earlier: &block.earlier_lacking(&self.champion.earlier),
+            };
+            let trained = self.stand_in(lessons).await?;
             stand_in = Some(trained).filter(|it| is_on_the_same(self.champion.router, it));
         }
         match stand_in {
@@ -185,10 +214,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn stand_in(&self, routes: &Catalogue, rows: &[Row]) -> Result<Router, ChallengerError> {
+    async fn stand_in(&self, lessons: Lessons<'_>) -> Result<Router, ChallengerError> {
         let folder = Box::pin(challenger::train(
             self.config,
-            (routes, rows),
+            lessons,
             self.seed,
             &self.folder,
         ));

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Origin, resolve::Row};
+use super::{Evidence, Origin, earlier::Earlier, resolve::Row};
 use crate::{
     catalogue::{Catalogue, Route},
     ids::CategoryId,
@@ -27,6 +27,9 @@ pub const LEARNT_FILE: &str = "learnt.json";
 pub struct Learnt {
     texts: BTreeMap<String, Lesson>,
     conversations: BTreeSet<String>,
+    /// Texts that nobody had labelled, and that it may have learnt from all the same.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    unlabelled: BTreeSet<String>,
     /// Empty in what was written before they were kept.
     #[serde(default)]
     routes: Vec<RouteThen>,
@@ -63,9 +66,20 @@ impl Learnt {
                 .map(|row| (digest(&row.text), lesson(row)))
                 .collect(),
             conversations: rows.iter().map(|row| digest(&row.conversation)).collect(),
+            unlabelled: BTreeSet::new(),
             routes: catalogue.routes.iter().map(RouteThen::of).collect(),
             out_of_domain: catalogue.out_of_domain.clone(),
         }
+    }
+
+    /// The same and what nobody had labelled.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: &Earlier) -> Self {
+        for asked in earlier.questions() {
+            self.unlabelled.insert(digest(&asked.text));
+            self.conversations.insert(digest(&asked.conversation));
+        }
+        self
     }
 
     /// The routes as they were then, as far as a router learns from them; none where they were not kept.
@@ -105,7 +119,9 @@ impl Learnt {
 
     /// Whether the router has seen the text, or another one of its conversation.
     pub fn knows(&self, row: &Row) -> bool {
-        self.texts.contains_key(&digest(&row.text))
+        let text = digest(&row.text);
+        self.texts.contains_key(&text)
+            || self.unlabelled.contains(&text)
             || self.conversations.contains(&digest(&row.conversation))
     }
 
@@ -192,7 +208,10 @@ fn digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{learning::Statement, train::in_force::routes_sha256};
+    use crate::{
+        learning::{Statement, earlier::Asked},
+        train::in_force::routes_sha256,
+    };
 
     fn row(text: &str, conversation: &str) -> Row {
         Row {
@@ -274,5 +293,20 @@ mod tests {
         assert!(known.iter().all(|row| row.category.as_str() == "math"));
         assert!(known.iter().all(|row| row.origin == Origin::Feedback));
         assert_eq!(learnt.texts(), 3);
+    }
+
+    #[test]
+    fn what_nobody_had_labelled_was_seen_as_well() {
+        let asked = Asked {
+            text: "c".to_owned(),
+            conversation: "three".to_owned(),
+        };
+        let earlier = Earlier::new(vec![asked], vec![CategoryId::new("math")]);
+        let learnt = Learnt::of(&[row("a", "one")], &Catalogue::default()).with_earlier(&earlier);
+        assert!(learnt.knows(&row("c", "elsewhere")) && learnt.knows(&row("d", "three")));
+        assert!(!learnt.knows(&row("d", "elsewhere")));
+        assert_eq!(learnt.texts(), 1, "of it nothing was told");
+        let read: Learnt = serde_json::from_slice(&learnt.to_json().unwrap()).unwrap();
+        assert_eq!(read, learnt);
     }
 }

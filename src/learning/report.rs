@@ -114,6 +114,16 @@ fn figure(figure: Option<f64>) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.3}"))
 }
 
+/// What was learnt without a label.
+fn guessed(questions: usize) -> String {
+    match questions {
+        0 => String::new(),
+        _ => format!(
+            " So were {questions} questions that nobody had labelled, as of categories that were accepted after they were asked."
+        ),
+    }
+}
+
 fn evidence(retrained: &Retrained) -> String {
     let Account {
         outcomes,
@@ -130,8 +140,9 @@ fn evidence(retrained: &Retrained) -> String {
         surplus,
         rows,
     } = &retrained.account;
+    let guessed = guessed(retrained.guessed);
     let mut text = format!(
-        "\n## What it learnt from\n\n{} rows were learnt from. {} were judged by routers that had learnt from the others alone; of {} the \
+        "\n## What it learnt from\n\n{} rows were learnt from.{guessed} {} were judged by routers that had learnt from the others alone; of {} the \
          champion had learnt, so that one trained like it was asked in its place. Seed {}.\n\n| | |\n| --- | --- |\n",
         retrained.learnt, retrained.judged, retrained.judged_by_stand_in, retrained.seed
     );

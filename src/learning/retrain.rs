@@ -12,8 +12,11 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use super::{
-    Evidence, Gathered, Origin, challenger, conversation,
+    Evidence, Gathered, Origin,
+    challenger::{self, Lessons},
+    conversation,
     crossfit::{self, Champion, Heard},
+    earlier::Earlier,
     gate::{self, Bounds, Itself, Judgement},
     judging,
     learnt::{LEARNT_FILE, Learnt},
@@ -87,6 +90,8 @@ pub struct Retrained {
     pub account: Account,
     /// Rows that the challenger was trained on, beside the routes' examples.
     pub learnt: usize,
+    /// Questions that nobody labelled, and that it was trained on all the same, as of categories that were accepted.
+    pub guessed: usize,
     /// Rows that both were judged on, each by routers that had not seen it.
     pub judged: usize,
     /// Of how many of these the champion's stand-in was asked, since the champion has seen them.
@@ -128,18 +133,19 @@ pub async fn retrain(
     }
     let (champion, opened_by) = Box::pin(registry::open_promoted(config, store)).await?;
     let gathered = store.evidence(STATEMENTS_MAX).await?;
-    let (split, account) = rows(config, &gathered, options);
+    let (mut split, account) = rows(config, &gathered, options);
     if split.rows.len() < ROWS_MIN {
         let rows = split.rows.len();
         let left_out = account.left_out;
         return Err(RetrainError::TooFewRows { rows, left_out });
     }
-    let trained = challenger::train(
-        config,
-        (&config.catalogue, &split.rows),
-        options.seed,
-        &config.router.artefacts,
-    );
+    split.earlier = Earlier::read(store, &split.rows, &gathered.evidence).await?;
+    let lessons = Lessons {
+        routes: &config.catalogue,
+        rows: &split.rows,
+        earlier: &split.earlier,
+    };
+    let trained = challenger::train(config, lessons, options.seed, &config.router.artefacts);
     let folder = Box::pin(trained).await?;
     let challenger = Box::pin(challenger::open(folder, &champion, config)).await?;
     let mut retrained = Retrained {
@@ -148,6 +154,7 @@ pub async fn retrain(
         seed: options.seed,
         account,
         learnt: split.rows.len(),
+        guessed: challenger.artefact().manifest.training.guessed,
         judged: 0,
         judged_by_stand_in: 0,
         left_out: 0,
@@ -163,9 +170,11 @@ pub async fn retrain(
         retrained.judgement = Judgement::refused(reason);
     } else {
         let knowing = knowing(&champion, &split.rows, &gathered.evidence)?;
+        let knowing = knowing.with_earlier(store, &gathered.evidence).await?;
         let compared = compare(config, (&knowing, &challenger), &split, options);
         retrained.hear(Box::pin(compared).await?, [&champion, &challenger]);
-        keep(&retrained, &Learnt::of(&split.rows, &config.catalogue))?;
+        let learnt = Learnt::of(&split.rows, &config.catalogue).with_earlier(&split.earlier);
+        keep(&retrained, &learnt)?;
         register(store, &retrained, &challenger).await?;
         if options.promotes && retrained.judgement.passed {
             promote(store, &retrained, opened_by.seen).await?;

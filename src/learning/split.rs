@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::resolve::Row;
+use super::{earlier::Earlier, resolve::Row};
 use crate::ids::CategoryId;
 
 /// Rows on which routers are judged, at the most: as many show a difference of three points in nine of ten cases.
@@ -27,6 +27,8 @@ pub struct Split {
     pub blocks: Vec<Block>,
     /// Rows that would judge if their text were not among the routes' examples.
     pub known: usize,
+    /// What is learnt from beside the rows: it judges nobody.
+    pub earlier: Earlier,
 }
 
 /// Conversations that are held back together.
@@ -49,6 +51,11 @@ impl Block {
     pub fn lacking(&self, rows: &[Row]) -> Vec<Row> {
         let others = rows.iter().filter(|row| !self.holds(row));
         others.cloned().collect()
+    }
+
+    /// What nobody labelled and may be learnt from by whoever judges the rows of the block.
+    pub fn earlier_lacking(&self, earlier: &Earlier) -> Earlier {
+        earlier.lacking(|conversation| self.conversations.contains(conversation))
     }
 
     fn holds(&self, row: &Row) -> bool {
@@ -85,6 +92,7 @@ pub fn split(rows: Vec<Row>, examples: &HashMap<String, CategoryId>) -> Split {
         rows,
         blocks,
         known,
+        earlier: Earlier::default(),
     }
 }
 

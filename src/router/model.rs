@@ -153,22 +153,27 @@ impl Model {
     pub fn full(&self, cheap: Option<&Said>, reading: &Reading) -> Option<Said> {
         let full = self.full.as_ref()?;
         let features = full.transformer.features(reading);
-        let mut logits = full.tier.head.logits(&[], &features);
-        for (logit, of_cheap) in logits
-            .iter_mut()
-            .zip(cheap.iter().flat_map(|it| &it.logits))
-        {
+        let vectors = reading.vectors();
+        let strangeness = full.novelty.as_ref().zip(vectors.into_iter().next());
+        Some(Said {
+            strangeness: strangeness.map(|(novelty, layer)| novelty.strangeness(layer)),
+            ..self.pooled(cheap, &features)?
+        })
+    }
+
+    /// The same of what its head reads ([`Transformer::features`]); the detector of strange questions is not asked.
+    pub fn pooled(&self, cheap: Option<&Said>, features: &[f32]) -> Option<Said> {
+        let full = self.full.as_ref()?;
+        let mut logits = full.tier.head.logits(&[], features);
+        let of_cheap = cheap.iter().flat_map(|it| &it.logits);
+        for (logit, of_cheap) in logits.iter_mut().zip(of_cheap) {
             *logit += full.cheap_weight * of_cheap;
         }
-        let strangeness = full
-            .novelty
-            .as_ref()
-            .zip(reading.vectors().into_iter().next());
         Some(Said {
             tier: TierName::Full,
             probabilities: self.probabilities(&full.tier, &logits),
             logits,
-            strangeness: strangeness.map(|(novelty, layer)| novelty.strangeness(layer)),
+            strangeness: None,
         })
     }
 

@@ -28,6 +28,10 @@ pub enum Role {
     Further,
     /// It is a part of another text. What it is about, a teacher says, since its label is the whole text's.
     Excerpt,
+    /// Nobody has said what it is about, and its class means nothing: nothing is learnt from it, unless a model guesses one.
+    Unlabelled,
+    /// What it is about, a model said that was fitted before: it teaches both tiers, and nothing is measured on it.
+    Guessed,
 }
 
 /// Distinct texts with their classes.
@@ -186,6 +190,34 @@ impl Dataset {
         self
     }
 
+    /// The same with texts behind it of which nobody has said what they are about, but for those that are there already.
+    #[must_use]
+    pub fn with_unlabelled(mut self, texts: impl IntoIterator<Item = String>) -> Self {
+        let mut known: HashSet<Key> = self.keys.iter().copied().collect();
+        for text in texts {
+            let key = key(&text);
+            if !text.is_empty() && known.insert(key) {
+                self.texts.push(text);
+                self.labels.push(0);
+                self.keys.push(key);
+                self.origins.push(None);
+                self.roles.push(Role::Unlabelled);
+            }
+        }
+        self.questions = stem::questions(self.texts.iter().map(String::as_str));
+        self
+    }
+
+    /// The same, where of some unlabelled rows a class is guessed: pairs of a row and its class.
+    #[must_use]
+    pub fn with_guesses(mut self, guesses: &[(usize, usize)]) -> Self {
+        for (row, class) in guesses {
+            self.labels[*row] = *class;
+            self.roles[*row] = Role::Guessed;
+        }
+        self
+    }
+
     /// The rows that are what is asked.
     pub fn asked(&self) -> Vec<usize> {
         self.of_role(Role::Asked)
@@ -193,8 +225,14 @@ impl Dataset {
 
     /// The rows of a role.
     pub fn of_role(&self, role: Role) -> Vec<usize> {
+        self.of_roles(&[role])
+    }
+
+    /// The rows of some roles, in order.
+    pub fn of_roles(&self, roles: &[Role]) -> Vec<usize> {
         let rows = 0..self.roles.len();
-        rows.filter(|row| self.roles[*row] == role).collect()
+        rows.filter(|row| roles.contains(&self.roles[*row]))
+            .collect()
     }
 
     /// How many rows each class has.

@@ -7,6 +7,7 @@ mod cascade;
 mod figures;
 mod material;
 mod pool;
+mod said;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -15,9 +16,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use ndarray::{Array2, ArrayView1};
 
-pub use self::material::{Material, Readings};
+pub use self::{
+    material::{Material, Readings},
+    said::said,
+};
 
-use self::tiers::CheapTier;
+use self::tiers::{CheapTier, FullHead};
 use super::dataset::{Dataset, Key, Role};
 use crate::{
     ids::{CategoryId, OUT_OF_DOMAIN},
@@ -64,7 +68,8 @@ pub struct Trained {
 /// Fits a model, on top of another one where there is a `base`. `step` is called [`steps`] times.
 ///
 /// A weight keeps to what it was in the base unless the rows speak against it; classes that the base does not know are
-/// added to it. Further rows and excerpts ([`Role`]) end with the cheap tier: all else is fitted and measured on what is asked.
+/// added to it. Further rows and excerpts ([`Role`]) end with the cheap tier, and rows whose class was guessed with the heads of both
+/// tiers: all else is fitted and measured on what is asked.
 ///
 /// # Errors
 /// [`FitError`] says what is wrong with the rows.
@@ -76,17 +81,28 @@ pub fn fit(
 ) -> Result<Trained, FitError> {
     let problem = Problem::new(dataset, base);
     let cheap = problem.cheap(material, step)?;
+    let taught = dataset.of_roles(&[Role::Asked, Role::Guessed]);
+    let full = match &material.readings {
+        Some(readings) if taught.len() == dataset.labels.len() => {
+            Some(problem.full_head(readings, step)?)
+        }
+        Some(readings) => {
+            let of_taught = dataset.of(&taught);
+            let of_taught = Problem::of_some(&of_taught, base, (&problem.folds, &taught));
+            Some(of_taught.full_head(&readings.of(&taught), step)?)
+        }
+        None => None,
+    };
     let asked = dataset.asked();
     if asked.len() == dataset.labels.len() {
-        return problem.rest(cheap, material, step);
+        return Ok(problem.rest(cheap, full));
     }
-    let (dataset, material) = (dataset.of(&asked), material.of(&asked));
-    let of_asked = Problem {
-        folds: asked.iter().map(|row| problem.folds[*row]).collect(),
-        ..Problem::new(&dataset, base)
-    };
+    let of_asked = dataset.of(&asked);
+    let of_asked = Problem::of_some(&of_asked, base, (&problem.folds, &asked));
     let cheap = cheap.map(|cheap| of_asked.taken_over(cheap, &asked));
-    of_asked.rest(cheap, &material, step)
+    let is_asked = |at: &usize| dataset.roles[taught[*at]] == Role::Asked;
+    let asked: Vec<usize> = (0..taught.len()).filter(is_asked).collect();
+    Ok(of_asked.rest(cheap, full.map(|full| full.of(&asked))))
 }
 
 /// How often [`fit`] calls back, unless some class has too few rows for all folds.
@@ -152,16 +168,33 @@ impl<'d> Problem<'d> {
         });
         let roles = dataset.roles.iter();
         let further: Vec<bool> = roles.clone().map(|role| *role != Role::Asked).collect();
-        let is_whole = roles.map(|role| *role != Role::Excerpt).collect();
+        let is_judge = roles.map(|role| matches!(role, Role::Asked | Role::Further));
         Self {
             told: told.collect(),
             folds: head::folds(&dataset.labels, &dataset.questions, &further, classes),
-            targets: Targets::judged(dataset.labels.clone(), is_whole, classes, SMOOTHING),
+            targets: Targets::judged(
+                dataset.labels.clone(),
+                is_judge.collect(),
+                classes,
+                SMOOTHING,
+            ),
             silent,
             unseen,
             out_of_domain,
             base,
             dataset,
+        }
+    }
+
+    /// Some of the rows of a problem that has these folds; `dataset` has only those.
+    fn of_some(
+        dataset: &'d Dataset,
+        base: Option<OnTop<'d>>,
+        (folds, rows): (&[usize], &[usize]),
+    ) -> Self {
+        Self {
+            folds: rows.iter().map(|row| folds[*row]).collect(),
+            ..Self::new(dataset, base)
         }
     }
 
@@ -177,17 +210,9 @@ impl<'d> Problem<'d> {
         }
     }
 
-    /// All that follows the cheap tier.
-    fn rest(
-        self,
-        mut cheap: Option<CheapTier>,
-        material: &Material,
-        step: &(dyn Fn() + Sync),
-    ) -> Result<Trained, FitError> {
-        let full = match &material.readings {
-            Some(readings) => Some(self.full(cheap.as_ref(), readings, step)?),
-            None => None,
-        };
+    /// All that follows the heads.
+    fn rest(self, mut cheap: Option<CheapTier>, full: Option<FullHead>) -> Trained {
+        let full = full.map(|head| self.full(cheap.as_ref(), head));
         let lexicon = cheap.as_mut().and_then(|cheap| cheap.lexicon.take());
         let tiers = (
             cheap.as_ref().map(|cheap| &cheap.fitted),
@@ -207,7 +232,7 @@ impl<'d> Problem<'d> {
         let (full_tier, full) = full
             .map(|(fitted, parts)| (parts.with(fitted.tier), fitted.report))
             .unzip();
-        Ok(Trained {
+        Trained {
             seen: self.dataset.labels.len() - self.unseen.len(),
             model: Model {
                 outside: model::outside(&self.dataset.categories),
@@ -224,7 +249,7 @@ impl<'d> Problem<'d> {
             by_file,
             held_back,
             probabilities: shared.probabilities,
-        })
+        }
     }
 
     fn classes(&self) -> usize {

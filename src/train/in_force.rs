@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::{
     dataset,
     reading::LAYERS,
-    router::{Job, Prepared, TrainError},
+    router::{Job, Prepared, TrainError, Unlabelled},
     shipped,
 };
 use crate::{
@@ -189,6 +189,7 @@ pub fn job_of_routes(config: &RouterConfig, catalogue: &Catalogue, encoder: &Enc
         base,
         seen: seen.as_ref().map(dataset::of_routes).unwrap_or_default(),
         given: Vec::new(),
+        unlabelled: Unlabelled::default(),
         further: Vec::new(),
         created_at_ms: clock::now_ms(),
     }

@@ -34,8 +34,8 @@ pub enum ReadError {
     Encoder(#[from] EncoderError),
 }
 
-/// The vectors of the layers of every row that is asked; all others teach the cheap tier alone, which reads none of them. A cache that
-/// cannot be used costs time, no more.
+/// The vectors of the layers of every row that is asked, or that nobody labelled; all others teach the cheap tier alone, which reads none
+/// of them. A cache that cannot be used costs time, no more.
 pub async fn layers(
     dataset: &Dataset,
     encoder: &Encoder,
@@ -45,7 +45,7 @@ pub async fn layers(
     let numbers_a_row = width * encoder.layers().len().max(1);
     let mut cache = cache(artefacts, encoder.fingerprint(), numbers_a_row);
     let mut missing = missing(dataset, &cache);
-    missing.retain(|row| dataset.roles[*row] == Role::Asked);
+    missing.retain(|row| matches!(dataset.roles[*row], Role::Asked | Role::Unlabelled));
     let numbers = |reading: &Reading| reading.vectors().concat();
     read(encoder, (dataset, &missing), &mut cache, numbers).await?;
     Ok(Readings::Layers {

@@ -5,23 +5,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use indicatif::ProgressBar;
 use ndarray::{Array1, Array2};
 use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
     dataset::{self, Dataset, Key, Role},
-    doubt::{Given, Judged},
-    fit::{self, Material, OnTop, Trained},
+    doubt::Given,
+    fit::{Material, OnTop, Readings},
     labels::Labelled,
     reading::{self, ReadError},
+    rounds::{self, Fitted, Words},
     tuned::{Tuned, TunedError},
 };
 use crate::{
     config::{EncoderConfig, FeatureKind},
     ids::{CategoryId, OUT_OF_DOMAIN, RouterId},
-    progress,
     router::{
         artefact::{
             Artefact, ArtefactError, Cascade, Draft, EncoderNeeded, FORMAT, Manifest, Source,
@@ -29,13 +28,12 @@ use crate::{
         },
         encoder::Encoder,
         head::FitError,
-        model,
         static_encoder::{StaticEncoder, StaticEncoderError},
     },
 };
 
 /// Raised when training makes another router of the same: what was stored before is then trained again.
-const RECIPE: u32 = 6;
+const RECIPE: u32 = 7;
 
 /// Hexadecimal digits of the digest that name a router.
 const ID_DIGITS: usize = 12;
@@ -62,11 +60,22 @@ pub struct Job {
     pub seen: Vec<Labelled>,
     /// How rows of some origins came by their label, those of all others surely: what is probably wrong is left out ([`doubt`](super::doubt)).
     pub given: Vec<(String, Given)>,
+    /// What nobody has labelled, and may be learnt all the same.
+    pub unlabelled: Unlabelled,
     /// The origins of rows that are not what is asked: the cheap tier learns from them, and nothing is measured on them
     /// ([`Role::Further`](dataset::Role)).
     pub further: Vec<String>,
     /// What the manifest says of when it was trained, milliseconds since 1970 UTC.
     pub created_at_ms: i64,
+}
+
+/// Questions of which nobody has said what they are about. Some may be of categories that are new, so that nobody could say it then.
+#[derive(Clone, Debug, Default)]
+pub struct Unlabelled {
+    /// The questions, as they are classified.
+    pub texts: Vec<String>,
+    /// The categories that they may be of, should a router say so that was trained without them ([`rounds`]).
+    pub may_be: Vec<CategoryId>,
 }
 
 /// Why no router was trained.
@@ -179,29 +188,26 @@ impl Prepared {
         cache: &Path,
         out: &Path,
     ) -> Result<Manifest, TrainError> {
-        let uses = |kind| self.job.features.contains(&kind);
-        let dataset = with_excerpts(self.dataset, &self.job, self.tuned.as_ref());
+        let texts = self.job.unlabelled.texts.iter().cloned();
+        let dataset = self.dataset.with_unlabelled(texts);
+        let dataset = with_excerpts(dataset, &self.job, self.tuned.as_ref());
         let excerpts = dataset.of_role(Role::Excerpt).len();
+        let uses = |kind| self.job.features.contains(&kind);
         let readings = match &self.tuned {
             _ if !uses(FeatureKind::Transformer) => None,
-            Some(tuned) => {
-                let base = encoder.fingerprint();
-                Some(tuned.readings(&dataset, base, cache).await?)
-            }
-            None => Some(reading::layers(&dataset, encoder, cache).await?),
+            tuned => Some(read(&dataset, (encoder, tuned.as_ref()), cache).await?),
         };
+        let of_static = self.static_encoder.as_ref();
         let material = Material {
             sparse: uses(FeatureKind::Sparse),
-            vectors: self
-                .static_encoder
-                .as_ref()
-                .map(|encoder| vectors(&dataset, encoder)),
+            vectors: of_static.map(|encoder| vectors(&dataset, encoder)),
             readings,
         };
         let static_folder = self.static_encoder.and(self.job.static_encoder);
         let adapter = self.tuned.map(Tuned::into_adapter_file);
         let (manifest, base, out) = (self.manifest, self.job.base, out.to_owned());
         let (given, seen) = (self.job.given, self.job.seen);
+        let may_be = self.job.unlabelled.may_be;
         let fit_and_write = move || {
             let seen = seen
                 .iter()
@@ -211,10 +217,12 @@ impl Prepared {
                 model: &base.model,
                 seen: &seen,
             });
+            let words = Words { given, may_be };
             let Fitted {
                 mut trained,
                 doubted,
-            } = fitted(&dataset, &material, on_top, &given)?;
+                guessed,
+            } = rounds::fitted(&dataset, &material, on_top, &words)?;
             let held_back = trained.held_back.len();
             if let Some(base) = &base {
                 trained.held_back.extend_from_slice(&base.held_back);
@@ -229,6 +237,7 @@ impl Prepared {
                         seen: trained.seen,
                         held_back,
                         doubted,
+                        guessed,
                         excerpts,
                         ..manifest.training
                     },
@@ -280,70 +289,24 @@ fn with_excerpts(dataset: Dataset, job: &Job, tuned: Option<&Tuned>) -> Dataset 
     }
 }
 
+/// What the transformer says of the rows: as it was tuned, or as it was published.
+async fn read(
+    dataset: &Dataset,
+    (encoder, tuned): (&Encoder, Option<&Tuned>),
+    cache: &Path,
+) -> Result<Readings, ReadError> {
+    match tuned {
+        Some(tuned) => tuned.readings(dataset, encoder.fingerprint(), cache).await,
+        None => reading::layers(dataset, encoder, cache).await,
+    }
+}
+
 fn vectors(dataset: &Dataset, encoder: &StaticEncoder) -> Array2<f32> {
     let mut vectors = Array2::zeros((dataset.texts.len(), encoder.dimensions()));
     for (mut row, text) in vectors.rows_mut().into_iter().zip(&dataset.texts) {
         row.assign(&Array1::from(encoder.vector(text)));
     }
     vectors
-}
-
-/// What was fitted, and how many rows were left out because their label is probably wrong.
-struct Fitted {
-    trained: Trained,
-    doubted: usize,
-}
-
-/// Fits the rows; where labels may be wrong, once more without those that then look so.
-fn fitted(
-    dataset: &Dataset,
-    material: &Material,
-    base: Option<OnTop<'_>>,
-    given: &[(String, Given)],
-) -> Result<Fitted, TrainError> {
-    let trained = fitted_once(dataset, material, base)?;
-    let asked = dataset.asked();
-    let given_of = |row: usize| {
-        let origin = dataset.origins[asked[row]].as_deref();
-        let found = origin.and_then(|origin| given.iter().find(|(of, _)| of == origin));
-        found.map_or(Given::Surely, |(_, given)| *given)
-    };
-    let labels: Vec<usize> = asked.iter().map(|row| dataset.labels[*row]).collect();
-    let judged = Judged {
-        labels: &labels,
-        probabilities: trained.probabilities.view(),
-        outside: model::outside(&dataset.categories),
-    };
-    let suspects = judged.suspects(given_of);
-    let suspects: Vec<usize> = suspects.into_iter().map(|row| asked[row]).collect();
-    if suspects.is_empty() {
-        return Ok(Fitted {
-            trained,
-            doubted: 0,
-        });
-    }
-    let rows: Vec<usize> = (0..dataset.labels.len())
-        .filter(|row| suspects.binary_search(row).is_err())
-        .collect();
-    Ok(Fitted {
-        trained: fitted_once(&dataset.of(&rows), &material.of(&rows), base)?,
-        doubted: suspects.len(),
-    })
-}
-
-fn fitted_once(
-    dataset: &Dataset,
-    material: &Material,
-    base: Option<OnTop<'_>>,
-) -> Result<Trained, TrainError> {
-    let bar: ProgressBar = progress::bar(fit::steps(material), "fitting");
-    let trained = fit::fit(dataset, material, base, &|| bar.inc(1));
-    bar.finish_and_clear();
-    trained.map_err(|source| TrainError::Fit {
-        rows: dataset.texts.len() - dataset.of_role(Role::Excerpt).len(),
-        categories: dataset.categories.len(),
-        source,
-    })
 }
 
 /// The manifest but for what the fit will find.
@@ -399,6 +362,7 @@ fn describe(
             seen: 0,
             held_back: 0,
             doubted: 0,
+            guessed: 0,
         },
         thresholds: Vec::new(),
         files: BTreeMap::default(),
@@ -420,11 +384,25 @@ fn id(job: &Job, dataset: &Dataset, encoders: [&str; 3]) -> RouterId {
         let given: Vec<_> = given.iter().map(|(of, it)| (of, it.as_str())).collect();
         format!("{first} {given:?} {further:?} {origins}")
     };
+    let first = match job.unlabelled.texts.as_slice() {
+        [] => first,
+        texts => format!("{first} {}", digest(texts, &job.unlabelled.may_be)),
+    };
     let mut parts = vec![first, base.to_owned(), data];
     parts.extend(encoders.map(str::to_owned));
     let mut id = hex::encode(Sha256::digest(parts.join("\n")));
     id.truncate(ID_DIGITS);
     RouterId::new(id)
+}
+
+/// Of texts in any order, and of what they may be about.
+fn digest(texts: &[String], may_be: &[CategoryId]) -> String {
+    let mut keys: Vec<Key> = texts.iter().map(|text| dataset::key(text)).collect();
+    keys.sort_unstable();
+    let digest = Sha256::new()
+        .chain_update(keys.concat())
+        .chain_update(format!("{may_be:?}"));
+    hex::encode(digest.finalize())
 }
 
 #[cfg(test)]
@@ -434,6 +412,14 @@ mod tests {
     use super::*;
 
     fn id_of(origin: &str, given: &[(&str, Given)], further: &[&str]) -> RouterId {
+        id_with(origin, (given, further), Unlabelled::default())
+    }
+
+    fn id_with(
+        origin: &str,
+        (given, further): (&[(&str, Given)], &[&str]),
+        unlabelled: Unlabelled,
+    ) -> RouterId {
         let row = Labelled {
             origin: Some(Arc::from(origin)),
             ..Labelled::from_text("Which dough?", CategoryId::new("baking"))
@@ -452,6 +438,7 @@ mod tests {
                 .iter()
                 .map(|(origin, given)| ((*origin).to_owned(), *given))
                 .collect(),
+            unlabelled,
             further: further.iter().map(|origin| (*origin).to_owned()).collect(),
             created_at_ms: 0,
         };
@@ -477,5 +464,23 @@ mod tests {
         );
         assert_ne!(id_of("more", &[], &["more"]), id_of("more", &[], &[]));
         assert_eq!(id_of("feedback", &[], &[]), id_of("person", &[], &[]));
+    }
+
+    #[test]
+    fn what_nobody_labelled_makes_another_router_in_whatever_order_it_comes() {
+        let of = |texts: &[&str], may_be: &str| {
+            let unlabelled = Unlabelled {
+                texts: texts.iter().map(|text| (*text).to_owned()).collect(),
+                may_be: vec![CategoryId::new(may_be)],
+            };
+            id_with("person", (&[], &[]), unlabelled)
+        };
+        let known = of(&["Which yeast?", "Which oven?"], "baking");
+        assert_eq!(known, of(&["Which oven?", "Which yeast?"], "baking"));
+        assert_ne!(known, of(&["Which oven?"], "baking"));
+        assert_ne!(known, of(&["Which yeast?", "Which oven?"], "brewing"));
+        assert_ne!(known, id_of("person", &[], &[]));
+        // Without questions there is nothing that could be of anything.
+        assert_eq!(of(&[], "baking"), id_of("person", &[], &[]));
     }
 }

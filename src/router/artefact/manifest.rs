@@ -172,6 +172,9 @@ pub struct Training {
     /// Rows that were left out because their label is probably wrong.
     #[serde(default)]
     pub doubted: usize,
+    /// Questions that nobody labelled and that were learnt all the same, as of a category that is new; they are none of the rows.
+    #[serde(default)]
+    pub guessed: usize,
 }
 
 /// Figures on the rows of one file, held back.

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use super::*;
 use crate::learning::{
     Label, Origin,
+    earlier::{Asked, Earlier},
+    resolve::{self, Rules},
     reward::{Implicit, reward},
 };
 
@@ -222,4 +224,64 @@ async fn no_judge_takes_the_place_of_a_client_without_a_key() {
     assert_eq!(reward(&served[0], &general, Implicit::Counts), Some(1.0));
     let coder = &served[0].tries[0];
     assert_eq!(coder.rejected_as.as_deref(), Some("no_text"));
+}
+
+/// What may be of an accepted category, by what is in the store, without what these origins say.
+async fn earlier(store: &Store, without: &[Origin]) -> Earlier {
+    let evidence = store.evidence(100).await.unwrap().evidence;
+    let categories = ["sql", "stars"].map(CategoryId::new);
+    let rules = Rules {
+        without,
+        categories: &categories,
+        client_share_max: resolve::CLIENT_SHARE_MAX,
+    };
+    let (rows, _) = resolve::resolve(&evidence, &rules);
+    Earlier::read(store, &rows, &evidence).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_may_be_of_a_category_is_what_nobody_labelled_before_it_was_accepted() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let alone = |id: &str, question: &str, asked_at_ms: i64| {
+        let mut outcome = asked(id, question, asked_at_ms);
+        outcome.ask.session = None;
+        outcome
+    };
+    let outcomes = [
+        alone("accepted", "Why is a star red?", 1),
+        alone("earlier", "Is a comet ice?", 2),
+        alone("again", " Is a comet ice?", 3),
+        alone("judged", "Fry an egg", 4),
+        alone("said elsewhere", "Fry an egg", 5),
+        alone("blank", " ", 5),
+        alone("later", "Is a nebula gas?", 10),
+    ];
+    store.write(&outcomes).await.unwrap();
+    let accepted = |category: &str| Label {
+        category: category.into(),
+        given_at_ms: 10,
+        ..label("accepted", Origin::Accepted, "ann")
+    };
+    let judged = label("judged", Origin::Judge, "gpt category-v1");
+    store
+        .add_labels(&[accepted("stars"), judged])
+        .await
+        .unwrap();
+    let found = earlier(&store, &[]).await;
+    let again = Asked {
+        text: "Is a comet ice?".into(),
+        conversation: "again".into(),
+    };
+    assert_eq!(found.questions(), [again]);
+    assert_eq!(found.unlabelled().texts, ["Is a comet ice?"]);
+    assert_eq!(found.unlabelled().may_be, [CategoryId::new("stars")]);
+    let lacking = found.lacking(|conversation| conversation == "again");
+    assert!(lacking.questions().is_empty());
+    let without = earlier(&store, &[Origin::Accepted]).await;
+    assert_eq!(without, Earlier::default());
+    // Who says that something belongs nowhere accepts no category.
+    let dismissed = accepted("out_of_domain");
+    store.add_labels(&[dismissed]).await.unwrap();
+    assert_eq!(earlier(&store, &[]).await, Earlier::default());
 }

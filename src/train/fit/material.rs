@@ -1,6 +1,6 @@
 //! What the encoders say of rows, before anything is fitted.
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::router::model::Transformer;
 
@@ -19,26 +19,11 @@ impl Material {
     /// What is known of some of the rows.
     #[must_use]
     pub fn of(&self, rows: &[usize]) -> Self {
-        let some = |matrix: &Array2<f32>| matrix.select(Axis(0), rows);
-        let readings = self.readings.as_ref().map(|readings| match readings {
-            Readings::Layers { vectors, width } => Readings::Layers {
-                vectors: some(vectors),
-                width: *width,
-            },
-            Readings::Tuned {
-                logits,
-                teacher,
-                head,
-            } => Readings::Tuned {
-                logits: some(logits),
-                teacher: teacher.as_ref().map(some),
-                head: head.clone(),
-            },
-        });
+        let vectors = self.vectors.as_ref();
         Self {
             sparse: self.sparse,
-            vectors: self.vectors.as_ref().map(some),
-            readings,
+            vectors: vectors.map(|vectors| vectors.select(Axis(0), rows)),
+            readings: self.readings.as_ref().map(|readings| readings.of(rows)),
         }
     }
 }
@@ -61,4 +46,52 @@ pub enum Readings {
         /// What reads the encoder's vector at run time.
         head: Transformer,
     },
+}
+
+impl Readings {
+    /// The readings of some of the rows.
+    #[must_use]
+    pub fn of(&self, rows: &[usize]) -> Self {
+        let some = |matrix: &Array2<f32>| matrix.select(Axis(0), rows);
+        match self {
+            Self::Layers { vectors, width } => Self::Layers {
+                vectors: some(vectors),
+                width: *width,
+            },
+            Self::Tuned {
+                logits,
+                teacher,
+                head,
+            } => Self::Tuned {
+                logits: some(logits),
+                teacher: teacher.as_ref().map(some),
+                head: head.clone(),
+            },
+        }
+    }
+
+    /// What the full tier's head reads of each row, as [`Transformer::features`] does it at run time: rows × features.
+    pub fn features(&self, transformer: &Transformer) -> Array2<f32> {
+        match (self, transformer) {
+            (Self::Layers { vectors, width }, Transformer::Layers { means }) => {
+                centred(vectors.view(), means, *width)
+            }
+            (Self::Layers { vectors, .. }, Transformer::Tuned { .. }) => vectors.clone(),
+            (Self::Tuned { logits, .. }, _) => logits.clone(),
+        }
+    }
+}
+
+/// Each layer's vector less its mean, brought to length 1.
+fn centred(vectors: ArrayView2<'_, f32>, means: &[f32], width: usize) -> Array2<f32> {
+    let mut features = &vectors - &ArrayView1::from(means);
+    for mut row in features.rows_mut() {
+        for mut layer in row.axis_chunks_iter_mut(Axis(0), width) {
+            let length = layer.dot(&layer).sqrt();
+            if length > 0.0 {
+                layer /= length;
+            }
+        }
+    }
+    features
 }

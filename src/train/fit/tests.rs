@@ -7,6 +7,7 @@ use crate::{
     ids::CategoryId,
     router::{
         calibration::argmax,
+        encoder::Reading,
         model::{CheapFeatures, Transformer},
     },
     train::labels::Labelled,
@@ -37,6 +38,23 @@ fn readings(dataset: &Dataset) -> Readings {
     Readings::Layers { vectors, width: 4 }
 }
 
+/// Readings that mistake one row in seven for the next class.
+fn mistaken(dataset: &Dataset) -> Readings {
+    let mut mistaken = dataset.clone();
+    for (row, label) in mistaken.labels.iter_mut().enumerate() {
+        *label += usize::from(row % 7 == 0);
+    }
+    readings(&mistaken)
+}
+
+/// Lexical features, and what a transformer read.
+fn both(readings: Readings) -> Material {
+    Material {
+        readings: Some(readings),
+        ..sparse()
+    }
+}
+
 /// A fit that took as many steps as it was to take.
 fn fitted_in_all_steps(dataset: &Dataset, material: &Material) -> Trained {
     let taken = AtomicU64::new(0);
@@ -51,11 +69,7 @@ fn fitted_in_all_steps(dataset: &Dataset, material: &Material) -> Trained {
 #[test]
 fn the_cheap_tier_settles_what_words_tell_and_the_full_one_the_rest() {
     let dataset = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
-    let material = Material {
-        sparse: true,
-        vectors: None,
-        readings: Some(readings(&dataset)),
-    };
+    let material = both(readings(&dataset));
     let trained = fitted_in_all_steps(&dataset, &material);
     let (cheap, full) = (
         trained.cheap.unwrap().figures,
@@ -75,11 +89,7 @@ fn the_cheap_tier_settles_what_words_tell_and_the_full_one_the_rest() {
 #[test]
 fn without_strange_rows_the_detector_sees_every_question() {
     let dataset = dataset(30, &["cooking", "sailing"]);
-    let material = Material {
-        sparse: true,
-        vectors: None,
-        readings: Some(readings(&dataset)),
-    };
+    let material = both(readings(&dataset));
     let trained = fit(&dataset, &material, None, &|| ()).unwrap();
     assert_eq!(trained.cascade.settled_from, None);
     assert!(trained.model.full.unwrap().novelty.is_some());
@@ -186,11 +196,7 @@ fn of_excerpts_a_teacher_tells_which_words_it_goes_by() {
 #[test]
 fn with_out_of_domain_rows_no_detector_is_needed_and_such_rows_are_never_routed() {
     let dataset = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
-    let material = Material {
-        sparse: true,
-        vectors: None,
-        readings: Some(readings(&dataset)),
-    };
+    let material = both(readings(&dataset));
     let trained = fit(&dataset, &material, None, &|| ()).unwrap();
     assert!(trained.model.full.unwrap().novelty.is_none());
     let refused = trained
@@ -315,11 +321,7 @@ fn further_rows_teach_the_cheap_tier_and_are_not_what_it_is_measured_on() {
     let dataset = mostly_further(dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]));
     let asked = dataset.asked();
     assert!((20..120).contains(&asked.len()), "{}", asked.len());
-    let material = Material {
-        sparse: true,
-        vectors: None,
-        readings: Some(readings(&dataset)),
-    };
+    let material = both(readings(&dataset));
     let trained = fitted_in_all_steps(&dataset, &material);
     assert_eq!(trained.held_back.len(), asked.len());
     assert_eq!(trained.probabilities.nrows(), asked.len());
@@ -344,4 +346,95 @@ fn where_every_row_was_seen_both_tiers_are_heard() {
     let model = fit(&few, &material, None, &|| ()).unwrap().model;
     let weight = model.full.unwrap().cheap_weight;
     assert!(weight > 0.0 && weight.is_finite(), "{weight}");
+}
+
+/// What a transformer would have read in a row.
+fn reading(readings: &Readings, row: usize) -> Reading {
+    let Readings::Layers { vectors, width } = readings else {
+        unreachable!("these are layers");
+    };
+    let layers = vectors.row(row).to_vec();
+    Reading {
+        vector: Vec::new(),
+        layers: layers.chunks(*width).map(<[f32]>::to_vec).collect(),
+        pieces: 1,
+    }
+}
+
+/// What a model says of rows at run time, by the full tier.
+fn at_run_time(model: &Model, dataset: &Dataset, readings: &Readings) -> Vec<Vec<f32>> {
+    let of_row = |(row, text): (usize, &String)| {
+        let features = CheapFeatures {
+            sparse: model.lexicon.as_ref().unwrap().features(text),
+            vector: Vec::new(),
+        };
+        let cheap = model.cheap(&features).unwrap();
+        let full = model.full(Some(&cheap), &reading(readings, row)).unwrap();
+        full.probabilities
+    };
+    dataset.texts.iter().enumerate().map(of_row).collect()
+}
+
+/// The share of rows whose likeliest class is their label.
+fn right(said: &[Vec<f32>], dataset: &Dataset) -> f64 {
+    let right = said.iter().zip(&dataset.labels);
+    let right = right.filter(|(said, label)| argmax(said) == **label);
+    right.count() as f64 / dataset.labels.len() as f64
+}
+
+#[test]
+fn at_run_time_the_full_tier_says_what_it_was_fitted_to_say() {
+    let known = dataset(60, &["cooking", "sailing", OUT_OF_DOMAIN]);
+    let material = both(mistaken(&known));
+    let trained = fit(&known, &material, None, &|| ()).unwrap();
+    let full = trained.model.full.as_ref().unwrap();
+    assert!(full.cheap_weight > 0.0, "{}", full.cheap_weight);
+    let held_back = trained.full.unwrap().figures;
+    let said_then = at_run_time(&trained.model, &known, &mistaken(&known));
+    let accuracy = right(&said_then, &known);
+    assert!(accuracy >= held_back.accuracy, "{accuracy} {held_back:?}");
+    let said_now = super::said(&trained.model, &known, &material);
+    for (now, then) in said_now.rows().into_iter().zip(&said_then) {
+        let differ = now.iter().zip(then).map(|(now, then)| (now - then).abs());
+        assert!(differ.fold(0.0, f32::max) < 1e-5, "{now} {then:?}");
+    }
+
+    let own = dataset(30, &["cooking", "sailing", OUT_OF_DOMAIN, "knitting"]);
+    let seen = HashSet::new();
+    let on_top = OnTop {
+        model: &trained.model,
+        seen: &seen,
+    };
+    let above = fit(&own, &both(readings(&own)), Some(on_top), &|| ()).unwrap();
+    let weight = above.model.full.as_ref().unwrap().cheap_weight;
+    assert!(
+        (weight - full.cheap_weight).abs() < f32::EPSILON,
+        "a router on top keeps the weight: {weight}"
+    );
+    let accuracy = right(&at_run_time(&above.model, &own, &readings(&own)), &own);
+    assert!(accuracy > 0.9, "{accuracy}");
+}
+
+#[test]
+fn guessed_rows_teach_both_tiers_and_nothing_is_measured_on_them() {
+    let asked = dataset(40, &["cooking", "sailing"]);
+    let without = fit(&asked, &both(readings(&asked)), None, &|| ()).unwrap();
+    let of_keels = |trained: &Trained| said(&trained.model, "keel mast");
+    let unlikely = 1 - argmax(&of_keels(&without));
+    let texts = (0..40).map(|at| format!("what of a keel and a mast of size {at}"));
+    let with = asked.clone().with_unlabelled(texts);
+    let guesses: Vec<(usize, usize)> = with
+        .of_role(Role::Unlabelled)
+        .into_iter()
+        .map(|row| (row, unlikely))
+        .collect();
+    assert_eq!(guesses.len(), 40);
+    let with = with.with_guesses(&guesses);
+    let trained = fitted_in_all_steps(&with, &both(readings(&with)));
+    assert_eq!(trained.held_back.len(), asked.labels.len());
+    assert_eq!(trained.probabilities.nrows(), asked.labels.len());
+    let now = of_keels(&trained)[unlikely];
+    assert!(now > 0.9, "{now}");
+    let dense = |trained: Trained| trained.model.full.unwrap().tier.head;
+    assert_ne!(dense(trained), dense(without));
 }

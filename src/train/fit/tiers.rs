@@ -63,6 +63,27 @@ struct FittedHead {
     held_back: Array2<f32>,
 }
 
+/// The full tier's head without the cheap tier's word: what it reads, and what it says of rows held back.
+pub(super) struct FullHead {
+    head: Head,
+    penalty: Penalty,
+    /// rows × classes, by heads that have not seen the row.
+    held_back: Array2<f32>,
+    transformer: Transformer,
+    novelty: Option<Novelty>,
+}
+
+impl FullHead {
+    /// The same, which is measured on some of the rows that it was fitted on.
+    #[must_use]
+    pub(super) fn of(self, rows: &[usize]) -> Self {
+        Self {
+            held_back: self.held_back.select(Axis(0), rows),
+            ..self
+        }
+    }
+}
+
 /// The full tier but for its head.
 pub(super) struct FullParts {
     cheap_weight: f32,
@@ -95,8 +116,8 @@ impl Problem<'_> {
             .base
             .as_ref()
             .and_then(|base| base.model.lexicon.clone());
-        let whole = texts().zip(&self.targets.is_judge);
-        let whole = whole.filter_map(|(text, is_whole)| is_whole.then_some(text));
+        let whole = texts().zip(&self.dataset.roles);
+        let whole = whole.filter_map(|(text, role)| (*role != Role::Excerpt).then_some(text));
         let new = || Lexicon::fit(whole, head::bucket_bits(self.classes()));
         let lexicon = material.sparse.then(|| known.unwrap_or_else(new));
         let sparse: Vec<_> = match &lexicon {
@@ -149,36 +170,52 @@ impl Problem<'_> {
         targets
     }
 
-    pub(super) fn full(
+    /// The full tier's head, fitted on all of these rows.
+    pub(super) fn full_head(
         &self,
-        cheap: Option<&CheapTier>,
         readings: &Readings,
         step: &(dyn Fn() + Sync),
-    ) -> Result<(FittedTier, FullParts), FitError> {
+    ) -> Result<FullHead, FitError> {
         let old = self.base.as_ref().and_then(|base| base.model.full.as_ref());
-        let old_tier = old.map(|old| &old.tier);
-        let (transformer, features, novelty) = self.heard(readings, old);
+        let (transformer, novelty) = self.heard(readings, old);
+        let features = readings.features(&transformer);
         // So that the same penalties suit logits and vectors of length 1.
         let factor = match old {
             Some(_) => 1.0,
             None => 1.0 / mean_length(&features).max(f32::MIN_POSITIVE),
         };
         let rows = Rows::new(&[], 0, features * factor);
-        let mut fitted = self.head((&rows, &self.targets), old_tier, step)?;
-        let head = Head::new(&fitted.parameters.of_unscaled(factor));
-        let cheap_logits = cheap.map(|cheap| &cheap.fitted.logits);
-        let weight = |logits| self.cheap_weight(logits, &fitted.held_back, old);
-        let cheap_weight = cheap_logits.map_or(0.0, weight);
-        if let Some(logits) = cheap_logits {
-            fitted.held_back.scaled_add(cheap_weight, logits);
-        }
-        let held = (fitted.held_back, fitted.penalty);
-        let parts = FullParts {
-            cheap_weight,
+        let fitted = self.head((&rows, &self.targets), old.map(|old| &old.tier), step)?;
+        Ok(FullHead {
+            head: Head::new(&fitted.parameters.of_unscaled(factor)),
+            penalty: fitted.penalty,
+            held_back: fitted.held_back,
             transformer,
             novelty,
+        })
+    }
+
+    /// The full tier, as it does on these rows, from its head and the cheap tier.
+    pub(super) fn full(
+        &self,
+        cheap: Option<&CheapTier>,
+        full: FullHead,
+    ) -> (FittedTier, FullParts) {
+        let old = self.base.as_ref().and_then(|base| base.model.full.as_ref());
+        let mut logits = full.held_back;
+        let mut cheap_weight = 0.0;
+        if let Some(cheap) = cheap {
+            cheap_weight = self.cheap_weight(&cheap.fitted.logits, &logits, old);
+            logits.scaled_add(cheap_weight, &cheap.fitted.logits);
+        }
+        let held = (logits, full.penalty);
+        let parts = FullParts {
+            cheap_weight,
+            transformer: full.transformer,
+            novelty: full.novelty,
         };
-        Ok((self.calibrated(head, held, old_tier), parts))
+        let old_tier = old.map(|old| &old.tier);
+        (self.calibrated(full.head, held, old_tier), parts)
     }
 
     /// What the cheap tier's logits are multiplied by: as in the base where that hears a cheap tier, else as rows choose that nobody has
@@ -201,12 +238,8 @@ impl Problem<'_> {
         pool::cheap_weight(&unseen(cheap), &unseen(full), &labels)
     }
 
-    /// What is taken from the transformer, what the full tier's head reads of each row, and what tells strange questions.
-    fn heard(
-        &self,
-        readings: &Readings,
-        old: Option<&FullTier>,
-    ) -> (Transformer, Array2<f32>, Option<Novelty>) {
+    /// What is taken from the transformer, and what tells strange questions.
+    fn heard(&self, readings: &Readings, old: Option<&FullTier>) -> (Transformer, Option<Novelty>) {
         let kept = |novelty| old.map_or(novelty, |old| old.novelty.clone());
         match readings {
             Readings::Layers { vectors, width } => {
@@ -214,12 +247,10 @@ impl Problem<'_> {
                     Some(Transformer::Layers { means }) => means.clone(),
                     _ => vectors.mean_axis(Axis(0)).unwrap_or_default().to_vec(),
                 };
-                let features = centred(vectors.view(), &means, *width);
                 let first = vectors.slice(ndarray::s![.., ..*width]);
-                let novelty = kept(self.novelty(first));
-                (Transformer::Layers { means }, features, novelty)
+                (Transformer::Layers { means }, kept(self.novelty(first)))
             }
-            Readings::Tuned { logits, head, .. } => (head.clone(), logits.clone(), kept(None)),
+            Readings::Tuned { head, .. } => (head.clone(), kept(None)),
         }
     }
 
@@ -339,18 +370,4 @@ fn calibrated(calibration: &Calibration, logits: ArrayView2<'_, f32>) -> Array2<
         row.assign(&ArrayView1::from(&of_row));
     }
     probabilities
-}
-
-/// Each layer's vector less its mean, brought to length 1: as [`Transformer::features`] does it at run time.
-fn centred(vectors: ArrayView2<'_, f32>, means: &[f32], width: usize) -> Array2<f32> {
-    let mut features = &vectors - &ArrayView1::from(means);
-    for mut row in features.rows_mut() {
-        for mut layer in row.axis_chunks_iter_mut(Axis(0), width) {
-            let length = layer.dot(&layer).sqrt();
-            if length > 0.0 {
-                layer /= length;
-            }
-        }
-    }
-    features
 }

@@ -10,7 +10,7 @@ use coterie::{
     train::{
         dataset, in_force,
         labels::Labelled,
-        router::{Job, Prepared},
+        router::{Job, Prepared, Unlabelled},
     },
 };
 
@@ -73,6 +73,7 @@ pub(crate) async fn train_as(
         base: None,
         seen: Vec::new(),
         given: Vec::new(),
+        unlabelled: Unlabelled::default(),
         further: Vec::new(),
         created_at_ms: 0,
     };
