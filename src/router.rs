@@ -41,9 +41,6 @@ pub const CONFIDENCE_MIN_UNPROVEN: f32 = 0.5;
 /// than scoring them.
 pub const SCORES_MAX: usize = 32;
 
-/// Questions stranger than this share of in-domain ones are refused by the detector.
-const STRANGENESS_MAX: f32 = 0.99;
-
 /// A trained router with its encoders.
 pub struct Router {
     artefact: Artefact,
@@ -323,18 +320,10 @@ impl Router {
 
     fn verdict(&self, said: &Said) -> Verdict {
         let model = &self.artefact.model;
-        let is_heard = |class: usize| !model.silent.contains(&class);
-        let classes = model.categories.iter().zip(0..);
-        let scored =
-            classes
-                .zip(&said.probabilities)
-                .filter_map(|((category, class), probability)| {
-                    is_heard(class).then_some((category, *probability))
-                });
-        let scores = ranked(scored.collect());
+        let scores = ranked(&model.categories, &said.probabilities, &model.silent);
         let is_strange = said
             .strangeness
-            .is_some_and(|share| share > STRANGENESS_MAX);
+            .is_some_and(|share| share > novelty::STRANGENESS_MAX);
         let confidence_min = self.confidence_min;
         let standing = match scores.first() {
             Some(best) if best.category.as_str() == OUT_OF_DOMAIN || is_strange => {
@@ -352,24 +341,49 @@ impl Router {
     }
 }
 
-/// The likeliest first, ties by name.
-fn ranked(mut ranked: Vec<(&CategoryId, f32)>) -> Vec<Score> {
-    let by_rank = |a: &(&CategoryId, f32), b: &(&CategoryId, f32)| {
-        b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0))
-    };
-    if ranked.len() > SCORES_MAX {
-        // Numbers alone are half of what is moved about, and no names are compared.
-        let mut numbers: Vec<f32> = ranked.iter().map(|(_, probability)| *probability).collect();
-        let (_, least, _) = numbers.select_nth_unstable_by(SCORES_MAX - 1, |a, b| b.total_cmp(a));
-        ranked.retain(|(_, probability)| probability.total_cmp(least).is_ge());
+/// The likeliest of the classes that are not silent, the likeliest first, ties by name.
+fn ranked(categories: &[CategoryId], probabilities: &[f32], silent: &[usize]) -> Vec<Score> {
+    let reached = reached(probabilities);
+    let mut likely = Vec::with_capacity(2 * SCORES_MAX);
+    for (class, probability) in probabilities.iter().enumerate() {
+        if *probability >= reached && !silent.contains(&class) {
+            likely.push((class, *probability));
+        }
     }
-    ranked.sort_unstable_by(by_rank);
-    ranked.truncate(SCORES_MAX);
-    let scores = ranked.into_iter().map(|(category, probability)| Score {
-        category: category.clone(),
+    likely.sort_unstable_by(|a, b| {
+        let by_name = || categories[a.0].cmp(&categories[b.0]);
+        b.1.total_cmp(&a.1).then_with(by_name)
+    });
+    likely.truncate(SCORES_MAX);
+    let scores = likely.into_iter().map(|(class, probability)| Score {
+        category: categories[class].clone(),
         probability,
     });
     scores.collect()
+}
+
+/// What the [`SCORES_MAX`] likeliest classes reach and few others do; of few classes all reach it. (Silent classes have a
+/// probability of 0, so that none is likelier than one that is told.)
+///
+/// The greatest of every so manieth number is looked at instead of all: as many of these as are looked for reach the least of them, and
+/// these are an eighth of all.
+fn reached(probabilities: &[f32]) -> f32 {
+    /// Numbers that one stands for.
+    const OF_EACH: usize = 8;
+    let groups = probabilities.len() / OF_EACH;
+    if groups < SCORES_MAX {
+        return f32::NEG_INFINITY;
+    }
+    let (first, others) = probabilities.split_at(groups);
+    let mut greatest = first.to_vec();
+    for others in others.chunks_exact(groups) {
+        for (greatest, other) in greatest.iter_mut().zip(others) {
+            *greatest = if other > greatest { *other } else { *greatest };
+        }
+    }
+    let descending = |a: &f32, b: &f32| b.total_cmp(a);
+    let (_, reached, _) = greatest.select_nth_unstable_by(SCORES_MAX - 1, descending);
+    *reached
 }
 
 /// Opens the transformer as the artefact's adapter changes it.
@@ -436,16 +450,39 @@ mod tests {
             .map(|at| CategoryId::new(format!("c{at:02}")))
             .collect();
         // The last is the likeliest; of the others, which are alike, those with the first names have the places that are left.
-        let alike = names.iter().rev().map(|name| (name, 0.01));
-        let all: Vec<(&CategoryId, f32)> = alike
-            .enumerate()
-            .map(|(at, (name, p))| (name, if at == 0 { 0.5 } else { p }))
-            .collect();
-        let told: Vec<CategoryId> = ranked(all)
+        let categories: Vec<CategoryId> = names.iter().rev().cloned().collect();
+        let mut probabilities = vec![0.01; names.len()];
+        probabilities[0] = 0.5;
+        let told: Vec<CategoryId> = ranked(&categories, &probabilities, &[])
             .into_iter()
             .map(|score| score.category)
             .collect();
         let expected = names.last().into_iter().chain(&names[..SCORES_MAX - 1]);
         assert!(told.iter().eq(expected), "{told:?}");
+    }
+
+    #[test]
+    fn the_likeliest_are_those_that_sorting_all_would_give() {
+        for classes in [3, 32, 33, 64, 100, 1_000] {
+            let names: Vec<CategoryId> = (0..classes)
+                .map(|at| CategoryId::new(format!("c{at:04}")))
+                .collect();
+            // Rising, falling, mixed, all alike.
+            let kinds: [&dyn Fn(usize) -> usize; 4] =
+                [&|at| at, &|at| classes - at, &|at| at * 7_919 % 613, &|_| 1];
+            for kind in kinds {
+                let silent = [classes / 2, classes - 1];
+                let mut probabilities: Vec<f32> = (0..classes)
+                    .map(|at| narrow(kind(at) as f64 / 1e6))
+                    .collect();
+                silent.iter().for_each(|class| probabilities[*class] = 0.0);
+                let mut all: Vec<usize> = (0..classes).filter(|at| !silent.contains(at)).collect();
+                all.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+                all.truncate(SCORES_MAX);
+                let told = ranked(&names, &probabilities, &silent);
+                let told = told.iter().map(|score| &score.category);
+                assert!(told.eq(all.iter().map(|at| &names[*at])), "{classes}");
+            }
+        }
     }
 }

@@ -169,8 +169,8 @@ async fn accept(house: &House, asked: &[Labelled], unseen: &[Labelled]) {
     );
     let learnt = told(house, &["retrain"]);
     println!(
-        "{name} accepted; learnt: promoted {} ({})",
-        learnt["promoted"], learnt["judgement"]["reason"]
+        "{name} accepted; learnt with {} that nobody labelled: promoted {} ({})",
+        learnt["guessed"], learnt["promoted"], learnt["judgement"]["reason"]
     );
     assert_eq!(learnt["promoted"], true, "{}", learnt["judgement"]);
     let router = registry::open(&house.config(), None).await.unwrap();

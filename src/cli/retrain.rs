@@ -129,8 +129,12 @@ fn tell(retrained: &Retrained, is_dry_run: bool) {
         tell_mapping(retrained, is_dry_run);
         return;
     }
+    let guessed = match retrained.guessed {
+        0 => String::new(),
+        guessed => format!(" and {guessed} that nobody labelled"),
+    };
     output::line(&format!(
-        "router {challenger}, trained on {} rows, against {champion}; {} were judged, each by routers that had not seen it",
+        "router {challenger}, trained on {} rows{guessed}, against {champion}; {} were judged, each by routers that had not seen it",
         retrained.learnt, retrained.judged
     ));
     for check in &judgement.checks {

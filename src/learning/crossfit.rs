@@ -14,7 +14,7 @@ use super::{
     challenger::{self, ChallengerError, Lessons},
     earlier::Earlier,
     judging,
-    learnt::Learnt,
+    learnt::{EarlierThen, Learnt},
     resolve::Row,
     split::{Block, Split},
 };
@@ -78,21 +78,19 @@ impl<'c> Champion<'c> {
         })
     }
 
-    /// The same, where it may have learnt what nobody had labelled: that is read again.
+    /// The same, with what it learnt from that nobody had labelled.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn with_earlier(
-        self,
+        mut self,
         store: &Store,
         evidence: &[Evidence],
     ) -> Result<Self, StoreError> {
-        let earlier = if self.router.artefact().manifest.training.guessed > 0 {
-            Earlier::read(store, &self.rows, evidence).await?
-        } else {
-            Earlier::default()
-        };
-        Ok(Self { earlier, ..self })
+        if let Some(then) = self.learnt.earlier() {
+            self.earlier = Earlier::again(store, then, evidence).await?;
+        }
+        Ok(self)
     }
 
     /// The digest of the routes' examples that it learnt from.
@@ -102,13 +100,22 @@ impl<'c> Champion<'c> {
 
     /// Whether enough is there of what it learnt for a stand-in.
     fn is_there(&self) -> bool {
-        is_there(self.rows.len(), self.learnt.texts())
+        let told = [self.rows.len(), self.learnt.texts()];
+        let given = self.learnt.earlier().map_or(0, EarlierThen::texts);
+        let guessed = self.router.artefact().manifest.training.guessed;
+        is_there(told, ([self.earlier.questions.len(), given], guessed))
     }
 }
 
-fn is_there(rows: usize, learnt: usize) -> bool {
-    let gone = learnt.saturating_sub(rows);
-    gone as f64 <= GONE_SHARE_MAX * learnt as f64
+/// Of what was told and of what was given without a label: how many texts are there, and how many there were. Of the latter as large a
+/// share of those that were learnt is taken to be gone as of all.
+fn is_there(
+    [rows, learnt]: [usize; 2],
+    ([questions, given], guessed): ([usize; 2], usize),
+) -> bool {
+    let gone_share = given.saturating_sub(questions) as f64 / given.max(1) as f64;
+    let gone = learnt.saturating_sub(rows) as f64 + gone_share * guessed as f64;
+    gone <= GONE_SHARE_MAX * (learnt + guessed) as f64
 }
 
 /// What was said of the rows of all blocks.
@@ -272,8 +279,13 @@ mod tests {
 
     #[test]
     fn none_stands_in_for_a_router_of_whose_rows_many_are_gone() {
-        assert!(is_there(0, 0), "who never learnt lacks nothing");
-        assert!(is_there(100, 100) && is_there(95, 100));
-        assert!(!is_there(94, 100) && !is_there(0, 1));
+        let is_there_of = |told| is_there(told, ([0, 0], 0));
+        assert!(is_there_of([0, 0]), "who never learnt lacks nothing");
+        assert!(is_there_of([100, 100]) && is_there_of([95, 100]));
+        assert!(!is_there_of([94, 100]) && !is_there_of([0, 1]));
+        // Of 100 that were guessed of 1,000, half are taken to be gone with half of these.
+        assert!(is_there([900, 900], ([1_000, 1_000], 100)));
+        assert!(is_there([900, 900], ([500, 1_000], 100)));
+        assert!(!is_there([900, 900], ([499, 1_000], 100)));
     }
 }

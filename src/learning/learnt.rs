@@ -27,9 +27,9 @@ pub const LEARNT_FILE: &str = "learnt.json";
 pub struct Learnt {
     texts: BTreeMap<String, Lesson>,
     conversations: BTreeSet<String>,
-    /// Texts that nobody had labelled, and that it may have learnt from all the same.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    unlabelled: BTreeSet<String>,
+    /// What nobody had labelled, where it learnt from some of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    earlier: Option<EarlierThen>,
     /// Empty in what was written before they were kept.
     #[serde(default)]
     routes: Vec<RouteThen>,
@@ -43,6 +43,28 @@ struct RouteThen {
     category: CategoryId,
     examples: Vec<String>,
     negatives: Vec<String>,
+}
+
+/// What a router was given that nobody had labelled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierThen {
+    texts: BTreeSet<String>,
+    /// The categories that they might be of.
+    pub categories: Vec<CategoryId>,
+    /// Before which moment they were asked, milliseconds since 1970 UTC.
+    pub until_ms: i64,
+}
+
+impl EarlierThen {
+    /// Whether a text is one of them.
+    pub fn holds(&self, text: &str) -> bool {
+        self.texts.contains(&digest(text))
+    }
+
+    /// How many there were.
+    pub fn texts(&self) -> usize {
+        self.texts.len()
+    }
 }
 
 /// What a router was told of a text. Somebody may say something else of it later.
@@ -66,20 +88,29 @@ impl Learnt {
                 .map(|row| (digest(&row.text), lesson(row)))
                 .collect(),
             conversations: rows.iter().map(|row| digest(&row.conversation)).collect(),
-            unlabelled: BTreeSet::new(),
+            earlier: None,
             routes: catalogue.routes.iter().map(RouteThen::of).collect(),
             out_of_domain: catalogue.out_of_domain.clone(),
         }
     }
 
-    /// The same and what nobody had labelled.
+    /// The same and what nobody had labelled, of which some was learnt.
     #[must_use]
     pub fn with_earlier(mut self, earlier: &Earlier) -> Self {
-        for asked in earlier.questions() {
-            self.unlabelled.insert(digest(&asked.text));
-            self.conversations.insert(digest(&asked.conversation));
-        }
+        let questions = earlier.questions.iter();
+        let conversations = questions.clone().map(|asked| digest(&asked.conversation));
+        self.conversations.extend(conversations);
+        self.earlier = Some(EarlierThen {
+            texts: questions.map(|asked| digest(&asked.text)).collect(),
+            categories: earlier.categories.clone(),
+            until_ms: earlier.until_ms,
+        });
         self
+    }
+
+    /// What it was given that nobody had labelled; none where it learnt none of it.
+    pub fn earlier(&self) -> Option<&EarlierThen> {
+        self.earlier.as_ref()
     }
 
     /// The routes as they were then, as far as a router learns from them; none where they were not kept.
@@ -119,9 +150,8 @@ impl Learnt {
 
     /// Whether the router has seen the text, or another one of its conversation.
     pub fn knows(&self, row: &Row) -> bool {
-        let text = digest(&row.text);
-        self.texts.contains_key(&text)
-            || self.unlabelled.contains(&text)
+        self.texts.contains_key(&digest(&row.text))
+            || self.earlier.iter().any(|then| then.holds(&row.text))
             || self.conversations.contains(&digest(&row.conversation))
     }
 
@@ -300,8 +330,13 @@ mod tests {
         let asked = Asked {
             text: "c".to_owned(),
             conversation: "three".to_owned(),
+            asked_at_ms: 1,
         };
-        let earlier = Earlier::new(vec![asked], vec![CategoryId::new("math")]);
+        let earlier = Earlier {
+            questions: vec![asked],
+            categories: vec![CategoryId::new("math")],
+            until_ms: 2,
+        };
         let learnt = Learnt::of(&[row("a", "one")], &Catalogue::default()).with_earlier(&earlier);
         assert!(learnt.knows(&row("c", "elsewhere")) && learnt.knows(&row("d", "three")));
         assert!(!learnt.knows(&row("d", "elsewhere")));

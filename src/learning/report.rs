@@ -119,7 +119,7 @@ fn guessed(questions: usize) -> String {
     match questions {
         0 => String::new(),
         _ => format!(
-            " So were {questions} questions that nobody had labelled, as of categories that were accepted after they were asked."
+            " So were {questions} questions that nobody had labelled, as of categories that were accepted."
         ),
     }
 }

@@ -133,13 +133,16 @@ pub async fn retrain(
     }
     let (champion, opened_by) = Box::pin(registry::open_promoted(config, store)).await?;
     let gathered = store.evidence(STATEMENTS_MAX).await?;
-    let (mut split, account) = rows(config, &gathered, options);
+    let (split, account) = rows(config, &gathered, options);
     if split.rows.len() < ROWS_MIN {
         let rows = split.rows.len();
         let left_out = account.left_out;
         return Err(RetrainError::TooFewRows { rows, left_out });
     }
-    split.earlier = Earlier::read(store, &split.rows, &gathered.evidence).await?;
+    let split = Split {
+        earlier: Earlier::read(store, &split.rows, &gathered.evidence).await?,
+        ..split
+    };
     let lessons = Lessons {
         routes: &config.catalogue,
         rows: &split.rows,
@@ -173,7 +176,11 @@ pub async fn retrain(
         let knowing = knowing.with_earlier(store, &gathered.evidence).await?;
         let compared = compare(config, (&knowing, &challenger), &split, options);
         retrained.hear(Box::pin(compared).await?, [&champion, &challenger]);
-        let learnt = Learnt::of(&split.rows, &config.catalogue).with_earlier(&split.earlier);
+        let learnt = Learnt::of(&split.rows, &config.catalogue);
+        let learnt = match retrained.guessed {
+            0 => learnt,
+            _ => learnt.with_earlier(&split.earlier),
+        };
         keep(&retrained, &learnt)?;
         register(store, &retrained, &challenger).await?;
         if options.promotes && retrained.judgement.passed {

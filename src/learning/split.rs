@@ -7,7 +7,10 @@
 //! each other, so a block is a span of time; of the newest block nothing is known but what came before it, as of
 //! tomorrow's questions.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use super::{earlier::Earlier, resolve::Row};
 use crate::ids::CategoryId;
@@ -35,6 +38,8 @@ pub struct Split {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Block {
     conversations: HashSet<String>,
+    /// From when on to before when its rows were asked, milliseconds since 1970 UTC; the newest is open.
+    span_ms: Range<i64>,
     /// Rows to judge by, as places in [`Split::rows`], in their order.
     pub judging: Vec<usize>,
 }
@@ -53,9 +58,12 @@ impl Block {
         others.cloned().collect()
     }
 
-    /// What nobody labelled and may be learnt from by whoever judges the rows of the block.
+    /// What nobody labelled and may be learnt from by whoever judges the rows of the block: nothing of its conversations or its time.
     pub fn earlier_lacking(&self, earlier: &Earlier) -> Earlier {
-        earlier.lacking(|conversation| self.conversations.contains(conversation))
+        earlier.retain(|asked| {
+            let is_held = self.conversations.contains(&asked.conversation);
+            !is_held && !self.span_ms.contains(&asked.asked_at_ms)
+        })
     }
 
     fn holds(&self, row: &Row) -> bool {
@@ -88,6 +96,12 @@ pub fn split(rows: Vec<Row>, examples: &HashMap<String, CategoryId>) -> Split {
         }
     }
     blocks.retain(|block| !block.judging.is_empty());
+    let mut until_ms = i64::MAX;
+    for block in blocks.iter_mut().rev() {
+        let asked = block.judging.iter().map(|at| rows[*at].asked_at_ms);
+        block.span_ms = asked.min().unwrap_or(until_ms)..until_ms;
+        until_ms = block.span_ms.start;
+    }
     Split {
         rows,
         blocks,
@@ -122,7 +136,10 @@ fn newest_conversations(rows: &[Row]) -> Vec<(String, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ids::CategoryId, learning::Origin};
+    use crate::{
+        ids::CategoryId,
+        learning::{Origin, earlier::Asked},
+    };
 
     fn row(at: i64, conversation: &str) -> Row {
         Row {
@@ -151,6 +168,34 @@ mod tests {
         }
         let last = split.blocks[BLOCKS - 1].lacking(&split.rows);
         assert!(last.len() == 80 && last.iter().all(|row| row.asked_at_ms < 80));
+    }
+
+    #[test]
+    fn what_nobody_labelled_is_of_another_time_than_what_is_judged() {
+        let rows = (0..100).map(|at| row(at, &at.to_string())).collect();
+        let split = split(rows, &HashMap::new());
+        let asked = |conversation: &str, asked_at_ms: i64| Asked {
+            text: format!("question at {asked_at_ms}"),
+            conversation: conversation.to_owned(),
+            asked_at_ms,
+        };
+        let times = [-5, 19, 20, 39, 40, 79, 80, 500];
+        let mut questions: Vec<Asked> = times.map(|at| asked("another", at)).into();
+        questions.push(asked("25", 1));
+        let earlier = Earlier {
+            questions,
+            ..Earlier::default()
+        };
+        let known = |block: usize| -> Vec<i64> {
+            let known = split.blocks[block].earlier_lacking(&earlier).questions;
+            known.iter().map(|asked| asked.asked_at_ms).collect()
+        };
+        assert_eq!(
+            known(1),
+            [-5, 19, 40, 79, 80, 500],
+            "nor of its conversations"
+        );
+        assert_eq!(known(BLOCKS - 1), [-5, 19, 20, 39, 40, 79, 1]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no randomness. The same rows give the same bytes.
 
+mod bytes;
 mod columns;
 mod fit;
 mod flat;
@@ -19,6 +20,7 @@ pub use self::{
 
 use pulp::Arch;
 
+use self::{bytes::Bytes, quantised::COLUMNS_WHOLE_MAX};
 use super::lexical;
 
 /// A fitted classifier: features → a logit for each class.
@@ -28,6 +30,8 @@ pub struct Head {
     sparse: Quantised,
     /// For the dense features; dimensions × classes, so that a dimension's weights lie together.
     dense: Vec<f32>,
+    /// The same for many classes, in less memory; none for few.
+    dense_bytes: Option<Bytes>,
     /// One for each class.
     bias: Vec<f32>,
 }
@@ -39,20 +43,23 @@ impl Head {
         let shaped = classes >= 2 && dense.len().is_multiple_of(classes) && sparse.fits(classes);
         let mut numbers = dense.iter().chain(&bias);
         let fine = shaped && numbers.all(|number| number.is_finite());
-        fine.then_some(Self {
-            sparse,
-            dense,
-            bias,
-        })
+        fine.then(|| Self::of(sparse, dense, bias))
     }
 
     /// From what a fit found.
     pub fn new(parameters: &Parameters) -> Self {
-        let classes = parameters.classes;
+        let sparse = Quantised::new(parameters.sparse(), parameters.classes);
+        let (dense, bias) = (parameters.dense().to_vec(), parameters.bias().to_vec());
+        Self::of(sparse, dense, bias)
+    }
+
+    fn of(sparse: Quantised, dense: Vec<f32>, bias: Vec<f32>) -> Self {
+        let is_wide = bias.len() > COLUMNS_WHOLE_MAX && !dense.is_empty();
         Self {
-            sparse: Quantised::new(parameters.sparse(), classes),
-            dense: parameters.dense().to_vec(),
-            bias: parameters.bias().to_vec(),
+            dense_bytes: is_wide.then(|| Bytes::new(&dense, bias.len())),
+            sparse,
+            dense,
+            bias,
         }
     }
 
@@ -69,7 +76,10 @@ impl Head {
         for (logit, bias) in logits.iter_mut().zip(&self.bias) {
             *logit += bias;
         }
-        add_product(&mut logits, &self.dense, dense);
+        match &self.dense_bytes {
+            Some(bytes) => bytes.add_product(&mut logits, dense),
+            None => add_product(&mut logits, &self.dense, dense),
+        }
         logits
     }
 
@@ -113,8 +123,7 @@ impl Head {
     }
 }
 
-/// Adds the product of a vector and a matrix of dimensions × classes, by AVX2 where the processor has it: of a thousand classes
-/// nothing else in a decision takes as long.
+/// Adds the product of a vector and a matrix of dimensions × classes, by AVX2 where the processor has it.
 fn add_product(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -126,7 +135,7 @@ fn add_product(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
 fn add_product_inline(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
     let classes = logits.len();
     let dimensions = vector.len().min(matrix.len() / classes);
-    // Four dimensions at a time: of a thousand classes the logits are read and written a quarter as often.
+    // Four dimensions at a time: the logits are read and written a quarter as often.
     let (fours, rest) = vector[..dimensions].as_chunks::<4>();
     let (of_fours, of_rest) = matrix.split_at(fours.len() * 4 * classes);
     for (weights, [a, b, c, d]) in of_fours.chunks_exact(4 * classes).zip(fours) {

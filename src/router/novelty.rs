@@ -17,6 +17,9 @@ use super::narrow;
 /// Share of the mean variance that is added to every direction: there are few rows for so many directions.
 const SHRINKAGE: f64 = 0.1;
 
+/// Questions stranger than this share of in-domain ones are refused by the detector.
+pub const STRANGENESS_MAX: f32 = 0.99;
+
 /// Points of the distribution of distances that are kept.
 const REFERENCE_POINTS: usize = 256;
 

@@ -52,8 +52,24 @@ impl Store {
         rows_max: u32,
         is_wanted: impl FnMut(&Candidate) -> bool,
     ) -> Result<Waiting, StoreError> {
-        self.waiting((People::Silent, ""), rows_max, is_wanted)
+        let anybody = (People::Silent, "");
+        self.waiting(anybody, (Place::end(), rows_max), is_wanted)
             .await
+    }
+
+    /// The same that were asked before a moment, milliseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn unlabelled_before(
+        &self,
+        until_ms: i64,
+        rows_max: u32,
+        is_wanted: impl FnMut(&Candidate) -> bool,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let anybody = (People::Silent, "");
+        let waiting = self.waiting(anybody, (Place::at(until_ms), rows_max), is_wanted);
+        waiting.await.map(|waiting| waiting.candidates)
     }
 
     /// The same that this judge was not asked about yet, of which people said something, or nothing.
@@ -67,7 +83,8 @@ impl Store {
         rows_max: u32,
         is_wanted: impl FnMut(&Candidate) -> bool,
     ) -> Result<Vec<Candidate>, StoreError> {
-        let waiting = self.waiting((people, given_by), rows_max, is_wanted).await;
+        let from = (Place::end(), rows_max);
+        let waiting = self.waiting((people, given_by), from, is_wanted).await;
         waiting.map(|waiting| waiting.candidates)
     }
 
@@ -154,16 +171,16 @@ impl Store {
         replaced.await.map_err(|source| self.failed(source))
     }
 
-    /// Reads page by page until so many are found that are wanted.
+    /// Reads page by page, from a place backwards, until so many are found that are wanted.
     async fn waiting(
         &self,
         (people, given_by): (People, &str),
-        rows_max: u32,
+        (before, rows_max): (Place, u32),
         mut is_wanted: impl FnMut(&Candidate) -> bool,
     ) -> Result<Waiting, StoreError> {
         let mut found = Waiting {
             candidates: Vec::new(),
-            since: Place::end(),
+            since: before,
         };
         let mut looked_at = 0;
         while found.candidates.len() < rows_max as usize && looked_at < LOOKED_AT_MAX {
@@ -221,12 +238,17 @@ impl Place {
         }
     }
 
-    /// Behind all of them.
-    fn end() -> Self {
+    /// Before all that was asked at a moment or later.
+    fn at(asked_at_ms: i64) -> Self {
         Self {
-            asked_at_ms: i64::MAX,
+            asked_at_ms,
             outcome_id: String::new(),
         }
+    }
+
+    /// Behind all of them.
+    fn end() -> Self {
+        Self::at(i64::MAX)
     }
 }
 

@@ -166,12 +166,15 @@ impl Dataset {
         self
     }
 
-    /// The same with [`excerpts`] of every row behind it, which are of its class and of its question.
+    /// The same with [`excerpts`] of every labelled row behind it, which are of its class and of its question.
     #[must_use]
     pub fn with_excerpts(mut self, seed: u64) -> Self {
         let seed = Seed::new(seed);
         let mut known: HashSet<Key> = self.keys.iter().copied().collect();
         for row in 0..self.texts.len() {
+            if self.roles[row] == Role::Unlabelled {
+                continue;
+            }
             // By its content, so that other rows beside it change nothing of what was read before.
             let of_text = u64::from_le_bytes(std::array::from_fn(|at| self.keys[row][at]));
             let text = self.texts[row].clone();
@@ -190,19 +193,25 @@ impl Dataset {
         self
     }
 
-    /// The same with texts behind it of which nobody has said what they are about, but for those that are there already.
+    /// The same with texts behind it of which nobody has said what they are about, but for those that are there already; in an order that
+    /// depends on their content and the seed alone.
     #[must_use]
-    pub fn with_unlabelled(mut self, texts: impl IntoIterator<Item = String>) -> Self {
+    pub fn with_unlabelled(mut self, texts: impl IntoIterator<Item = String>, seed: u64) -> Self {
         let mut known: HashSet<Key> = self.keys.iter().copied().collect();
-        for text in texts {
-            let key = key(&text);
-            if !text.is_empty() && known.insert(key) {
-                self.texts.push(text);
-                self.labels.push(0);
-                self.keys.push(key);
-                self.origins.push(None);
-                self.roles.push(Role::Unlabelled);
-            }
+        let keyed = texts.into_iter().map(|text| (key(&text), text));
+        let mut new: Vec<(Key, String)> = keyed
+            .filter(|(key, text)| !text.is_empty() && known.insert(*key))
+            .collect();
+        if new.is_empty() {
+            return self;
+        }
+        new.sort_by_cached_key(|(key, _)| shuffled(key, seed));
+        for (key, text) in new {
+            self.texts.push(text);
+            self.labels.push(0);
+            self.keys.push(key);
+            self.origins.push(None);
+            self.roles.push(Role::Unlabelled);
         }
         self.questions = stem::questions(self.texts.iter().map(String::as_str));
         self

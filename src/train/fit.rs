@@ -69,7 +69,7 @@ pub struct Trained {
 ///
 /// A weight keeps to what it was in the base unless the rows speak against it; classes that the base does not know are
 /// added to it. Further rows and excerpts ([`Role`]) end with the cheap tier, and rows whose class was guessed with the heads of both
-/// tiers: all else is fitted and measured on what is asked.
+/// tiers and what these read: all else is fitted and measured on what is asked. No row may be unlabelled.
 ///
 /// # Errors
 /// [`FitError`] says what is wrong with the rows.
@@ -79,8 +79,10 @@ pub fn fit(
     base: Option<OnTop<'_>>,
     step: &(dyn Fn() + Sync),
 ) -> Result<Trained, FitError> {
+    debug_assert!(dataset.of_role(Role::Unlabelled).is_empty());
     let problem = Problem::new(dataset, base);
     let cheap = problem.cheap(material, step)?;
+    let folds = |rows: &[usize]| rows.iter().map(|row| problem.folds[*row]).collect();
     let taught = dataset.of_roles(&[Role::Asked, Role::Guessed]);
     let full = match &material.readings {
         Some(readings) if taught.len() == dataset.labels.len() => {
@@ -88,7 +90,7 @@ pub fn fit(
         }
         Some(readings) => {
             let of_taught = dataset.of(&taught);
-            let of_taught = Problem::of_some(&of_taught, base, (&problem.folds, &taught));
+            let of_taught = Problem::folded(&of_taught, base, folds(&taught));
             Some(of_taught.full_head(&readings.of(&taught), step)?)
         }
         None => None,
@@ -98,7 +100,7 @@ pub fn fit(
         return Ok(problem.rest(cheap, full));
     }
     let of_asked = dataset.of(&asked);
-    let of_asked = Problem::of_some(&of_asked, base, (&problem.folds, &asked));
+    let of_asked = Problem::folded(&of_asked, base, folds(&asked));
     let cheap = cheap.map(|cheap| of_asked.taken_over(cheap, &asked));
     let is_asked = |at: &usize| dataset.roles[taught[*at]] == Role::Asked;
     let asked: Vec<usize> = (0..taught.len()).filter(is_asked).collect();
@@ -169,15 +171,17 @@ impl<'d> Problem<'d> {
         let roles = dataset.roles.iter();
         let further: Vec<bool> = roles.clone().map(|role| *role != Role::Asked).collect();
         let is_judge = roles.map(|role| matches!(role, Role::Asked | Role::Further));
+        let mut targets = Targets::judged(
+            dataset.labels.clone(),
+            is_judge.collect(),
+            classes,
+            SMOOTHING,
+        );
+        weigh_guesses(&mut targets.weights, dataset);
         Self {
             told: told.collect(),
             folds: head::folds(&dataset.labels, &dataset.questions, &further, classes),
-            targets: Targets::judged(
-                dataset.labels.clone(),
-                is_judge.collect(),
-                classes,
-                SMOOTHING,
-            ),
+            targets,
             silent,
             unseen,
             out_of_domain,
@@ -186,14 +190,10 @@ impl<'d> Problem<'d> {
         }
     }
 
-    /// Some of the rows of a problem that has these folds; `dataset` has only those.
-    fn of_some(
-        dataset: &'d Dataset,
-        base: Option<OnTop<'d>>,
-        (folds, rows): (&[usize], &[usize]),
-    ) -> Self {
+    /// The same of a dataset whose rows are held back in folds that are known already.
+    fn folded(dataset: &'d Dataset, base: Option<OnTop<'d>>, folds: Vec<usize>) -> Self {
         Self {
-            folds: rows.iter().map(|row| folds[*row]).collect(),
+            folds,
             ..Self::new(dataset, base)
         }
     }
@@ -254,5 +254,26 @@ impl<'d> Problem<'d> {
 
     fn classes(&self) -> usize {
         self.dataset.categories.len()
+    }
+}
+
+/// Guesses make no class more frequent than what is asked says: together with the rows of their class that are asked they count for as
+/// much as those do alone. (Calibration would take it back from the class otherwise, and with it what the guesses taught.)
+fn weigh_guesses(weights: &mut [f32], dataset: &Dataset) {
+    let rows_of = |role: Role| {
+        let mut sizes = vec![0_u16; dataset.categories.len()];
+        for row in dataset.of_role(role) {
+            let size = &mut sizes[dataset.labels[row]];
+            *size = size.saturating_add(1);
+        }
+        sizes
+    };
+    let (asked, guessed) = (rows_of(Role::Asked), rows_of(Role::Guessed));
+    let rows = weights.iter_mut().zip(&dataset.labels);
+    for ((weight, label), role) in rows.zip(&dataset.roles) {
+        if matches!(role, Role::Asked | Role::Guessed) {
+            let (asked, guessed) = (f32::from(asked[*label]), f32::from(guessed[*label]));
+            *weight *= asked / (asked + guessed);
+        }
     }
 }

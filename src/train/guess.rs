@@ -1,20 +1,19 @@
-//! Unlabelled questions that a model is sure are of a category that is new. Pure.
+//! Unlabelled questions that a model takes for ones of a category that is new. Pure.
 //!
 //! What was asked before a category was there could not be labelled as of it, by nobody, so that all that is known of the category is
 //! what was refused and lay close together; what lay apart, or was taken for something else, is missing. A model that has learnt the
 //! former finds much of the latter: self-training (Yarowsky, "Unsupervised word sense disambiguation rivaling supervised methods", ACL
-//! 1995), for these categories alone. A category that could be labelled all along gains little by it: of whatever a model is sure, it
-//! knows enough already.
+//! 1995), for these categories alone: of the others labels come by themselves.
 
 use ndarray::ArrayView2;
 
 /// The class must be likelier than all others together.
 const PROBABILITY_MIN: f32 = 0.5;
 
-/// The class of each row of which a model is sure that it is one of `may_be`, the surest of each class, and no more of these than the
-/// class has rows of which somebody has said it; in order of the rows.
+/// The class of each row that a model takes for one of `may_be`, the surest of each class, and no more of these than the
+/// class has rows whose questions were accepted; in order of the rows.
 ///
-/// `probabilities`: rows × classes; `sizes`: how many rows of each class somebody has labelled.
+/// `probabilities`: rows × classes; `sizes`: how many rows of each class were accepted.
 pub(super) fn guesses(
     probabilities: ArrayView2<'_, f32>,
     may_be: &[usize],

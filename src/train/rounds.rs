@@ -1,7 +1,7 @@
 //! The two rounds of fitting: what the first makes of the rows decides what the second learns.
 //!
 //! Rows whose label is probably wrong are left out of the second ([`doubt`](super::doubt)), and questions that nobody labelled are
-//! learnt as of a category that is new where the first is sure of it ([`guess`](super::guess)).
+//! learnt as of a category that is new where the first takes them for that ([`guess`](super::guess)).
 
 use indicatif::ProgressBar;
 
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{ids::CategoryId, progress, router::model};
 
-/// What the rows' labels are worth.
-pub(super) struct Words {
+/// What may be made of the rows.
+pub(super) struct Rules {
     /// How rows of some origins came by their label, those of all others surely.
     pub(super) given: Vec<(String, Given)>,
     /// The categories that unlabelled rows may be of.
@@ -36,18 +36,21 @@ pub(super) fn fitted(
     dataset: &Dataset,
     material: &Material,
     base: Option<OnTop<'_>>,
-    words: &Words,
+    rules: &Rules,
 ) -> Result<Fitted, TrainError> {
-    let unlabelled = dataset.of_role(Role::Unlabelled);
     let is_labelled = |row: &usize| dataset.roles[*row] != Role::Unlabelled;
     let labelled: Vec<usize> = (0..dataset.labels.len()).filter(is_labelled).collect();
-    let trained = if unlabelled.is_empty() {
+    let trained = if labelled.len() == dataset.labels.len() {
         fitted_once(dataset, material, base)?
     } else {
         fitted_once(&dataset.of(&labelled), &material.of(&labelled), base)?
     };
-    let suspects = suspects(dataset, &trained, &words.given);
-    let guesses = guessed(&trained, (dataset, material), (&unlabelled, &words.may_be));
+    let given = Givens {
+        dataset,
+        of_origins: &rules.given,
+    };
+    let suspects = suspects(&given, &trained);
+    let guesses = guessed(&trained, (&given, material), &rules.may_be);
     if suspects.is_empty() && guesses.is_empty() {
         return Ok(Fitted {
             trained,
@@ -70,39 +73,60 @@ pub(super) fn fitted(
     })
 }
 
-/// The rows whose label is probably wrong; in order.
-fn suspects(dataset: &Dataset, trained: &Trained, given: &[(String, Given)]) -> Vec<usize> {
-    let asked = dataset.asked();
-    let given_of = |row: usize| {
-        let origin = dataset.origins[asked[row]].as_deref();
-        let found = origin.and_then(|origin| given.iter().find(|(of, _)| of == origin));
+/// How rows came by their labels.
+struct Givens<'g> {
+    dataset: &'g Dataset,
+    /// Of some origins; those of all others surely.
+    of_origins: &'g [(String, Given)],
+}
+
+impl Givens<'_> {
+    fn of(&self, row: usize) -> Given {
+        let origin = self.dataset.origins[row].as_deref();
+        let found = origin.and_then(|origin| self.of_origins.iter().find(|(of, _)| of == origin));
         found.map_or(Given::Surely, |(_, given)| *given)
-    };
+    }
+
+    /// How many rows of each class got their label together.
+    fn together(&self) -> Vec<usize> {
+        let mut sizes = vec![0; self.dataset.categories.len()];
+        for row in self.dataset.asked() {
+            sizes[self.dataset.labels[row]] += usize::from(self.of(row) == Given::Together);
+        }
+        sizes
+    }
+}
+
+/// The rows whose label is probably wrong; in order.
+fn suspects(given: &Givens<'_>, trained: &Trained) -> Vec<usize> {
+    let dataset = given.dataset;
+    let asked = dataset.asked();
     let labels: Vec<usize> = asked.iter().map(|row| dataset.labels[*row]).collect();
     let judged = Judged {
         labels: &labels,
         probabilities: trained.probabilities.view(),
         outside: model::outside(&dataset.categories),
     };
-    let suspects = judged.suspects(given_of);
+    let suspects = judged.suspects(|row| given.of(asked[row]));
     suspects.into_iter().map(|row| asked[row]).collect()
 }
 
 /// The unlabelled rows of which the model is sure enough, with their classes.
 fn guessed(
     trained: &Trained,
-    (dataset, material): (&Dataset, &Material),
-    (unlabelled, may_be): (&[usize], &[CategoryId]),
+    (given, material): (&Givens<'_>, &Material),
+    may_be: &[CategoryId],
 ) -> Vec<(usize, usize)> {
+    let dataset = given.dataset;
+    let unlabelled = dataset.of_role(Role::Unlabelled);
     let class_of = |of: &CategoryId| dataset.categories.iter().position(|it| it == of);
     let may_be: Vec<usize> = may_be.iter().filter_map(class_of).collect();
     if unlabelled.is_empty() || may_be.is_empty() {
         return Vec::new();
     }
-    let (texts, read) = (dataset.of(unlabelled), material.of(unlabelled));
+    let (texts, read) = (dataset.of(&unlabelled), material.of(&unlabelled));
     let said = fit::said(&trained.model, &texts, &read);
-    let sizes = dataset.of(&dataset.asked()).sizes();
-    let guesses = guesses(said.view(), &may_be, &sizes);
+    let guesses = guesses(said.view(), &may_be, &given.together());
     guesses
         .into_iter()
         .map(|(row, class)| (unlabelled[row], class))
@@ -136,11 +160,14 @@ mod tests {
                 0 => (format!("what of a whisk, number {at}"), "cooking"),
                 _ => (format!("what of a sail, number {at}"), "sailing"),
             };
-            Labelled::from_text(&text, CategoryId::new(category))
+            Labelled {
+                origin: Some("accepted".into()),
+                ..Labelled::from_text(&text, CategoryId::new(category))
+            }
         });
         let whisks = (0..12).map(|at| format!("what of a whisk in soup, number {at}"));
         let sails = (0..12).map(|at| format!("what of a sail in wind, number {at}"));
-        Dataset::new(rows, 7).with_unlabelled(whisks.chain(sails))
+        Dataset::new(rows, 7).with_unlabelled(whisks.chain(sails), 7)
     }
 
     fn fitted_where(may_be: &str) -> Fitted {
@@ -148,16 +175,16 @@ mod tests {
             sparse: true,
             ..Material::default()
         };
-        let words = Words {
-            given: Vec::new(),
+        let rules = Rules {
+            given: vec![("accepted".to_owned(), Given::Together)],
             may_be: vec![CategoryId::new(may_be)],
         };
-        fitted(&dataset(), &material, None, &words).unwrap()
+        fitted(&dataset(), &material, None, &rules).unwrap()
     }
 
     /// The probability that soup is cooking.
     fn of_soup(fitted: &Fitted) -> f32 {
-        let soup = Dataset::new([], 7).with_unlabelled(["soup".to_owned()]);
+        let soup = Dataset::new([], 7).with_unlabelled(["soup".to_owned()], 7);
         fit::said(&fitted.trained.model, &soup, &Material::default())[[0, 0]]
     }
 
@@ -170,6 +197,6 @@ mod tests {
         assert_eq!((without.guessed, without.doubted), (0, 0));
         assert_eq!(without.trained.held_back.len(), 60);
         let (with, without) = (of_soup(&with), of_soup(&without));
-        assert!(with > 0.9 && without < 0.5, "{with} {without}");
+        assert!(with > 0.9 && with - without > 0.3, "{with} {without}");
     }
 }

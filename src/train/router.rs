@@ -15,7 +15,7 @@ use super::{
     fit::{Material, OnTop, Readings},
     labels::Labelled,
     reading::{self, ReadError},
-    rounds::{self, Fitted, Words},
+    rounds::{self, Fitted, Rules},
     tuned::{Tuned, TunedError},
 };
 use crate::{
@@ -74,7 +74,7 @@ pub struct Job {
 pub struct Unlabelled {
     /// The questions, as they are classified.
     pub texts: Vec<String>,
-    /// The categories that they may be of, should a router say so that was trained without them ([`rounds`]).
+    /// The categories that they may be of, should a first fit say so, which knows these categories and not the questions ([`rounds`]).
     pub may_be: Vec<CategoryId>,
 }
 
@@ -189,7 +189,7 @@ impl Prepared {
         out: &Path,
     ) -> Result<Manifest, TrainError> {
         let texts = self.job.unlabelled.texts.iter().cloned();
-        let dataset = self.dataset.with_unlabelled(texts);
+        let dataset = self.dataset.with_unlabelled(texts, self.job.seed);
         let dataset = with_excerpts(dataset, &self.job, self.tuned.as_ref());
         let excerpts = dataset.of_role(Role::Excerpt).len();
         let uses = |kind| self.job.features.contains(&kind);
@@ -217,12 +217,12 @@ impl Prepared {
                 model: &base.model,
                 seen: &seen,
             });
-            let words = Words { given, may_be };
+            let rules = Rules { given, may_be };
             let Fitted {
                 mut trained,
                 doubted,
                 guessed,
-            } = rounds::fitted(&dataset, &material, on_top, &words)?;
+            } = rounds::fitted(&dataset, &material, on_top, &rules)?;
             let held_back = trained.held_back.len();
             if let Some(base) = &base {
                 trained.held_back.extend_from_slice(&base.held_back);

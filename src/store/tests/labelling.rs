@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::catalogue::Catalogue;
 use crate::learning::{
     Label, Origin,
     earlier::{Asked, Earlier},
+    learnt::Learnt,
     resolve::{self, Rules},
     reward::{Implicit, reward},
 };
@@ -272,12 +274,21 @@ async fn what_may_be_of_a_category_is_what_nobody_labelled_before_it_was_accepte
     let again = Asked {
         text: "Is a comet ice?".into(),
         conversation: "again".into(),
+        asked_at_ms: 3,
     };
-    assert_eq!(found.questions(), [again]);
+    assert_eq!(found.questions, [again]);
     assert_eq!(found.unlabelled().texts, ["Is a comet ice?"]);
     assert_eq!(found.unlabelled().may_be, [CategoryId::new("stars")]);
-    let lacking = found.lacking(|conversation| conversation == "again");
-    assert!(lacking.questions().is_empty());
+    let none = found.retain(|asked| asked.conversation != "again");
+    assert!(none.questions.is_empty());
+    // Who learnt from it is given it again, whatever was said of it since and whatever was accepted later.
+    let learnt = Learnt::of(&[], &Catalogue::default()).with_earlier(&found);
+    let corrected = label("again", Origin::Person, "bob");
+    store.add_labels(&[corrected]).await.unwrap();
+    assert!(earlier(&store, &[]).await.questions.is_empty());
+    let evidence = store.evidence(100).await.unwrap().evidence;
+    let again = Earlier::again(&store, learnt.earlier().unwrap(), &evidence);
+    assert_eq!(again.await.unwrap(), found);
     let without = earlier(&store, &[Origin::Accepted]).await;
     assert_eq!(without, Earlier::default());
     // Who says that something belongs nowhere accepts no category.

@@ -1,6 +1,6 @@
 //! What the encoders say of rows, before anything is fitted.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use crate::router::model::Transformer;
 
@@ -67,6 +67,14 @@ impl Readings {
                 teacher: teacher.as_ref().map(some),
                 head: head.clone(),
             },
+        }
+    }
+
+    /// The vectors of the first layer that is read: rows × width; none of a tuned encoder.
+    pub fn first_layer(&self) -> Option<ArrayView2<'_, f32>> {
+        match self {
+            Self::Layers { vectors, width } => Some(vectors.slice(s![.., ..*width])),
+            Self::Tuned { .. } => None,
         }
     }
 

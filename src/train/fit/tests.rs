@@ -422,7 +422,7 @@ fn guessed_rows_teach_both_tiers_and_nothing_is_measured_on_them() {
     let of_keels = |trained: &Trained| said(&trained.model, "keel mast");
     let unlikely = 1 - argmax(&of_keels(&without));
     let texts = (0..40).map(|at| format!("what of a keel and a mast of size {at}"));
-    let with = asked.clone().with_unlabelled(texts);
+    let with = asked.clone().with_unlabelled(texts, 7);
     let guesses: Vec<(usize, usize)> = with
         .of_role(Role::Unlabelled)
         .into_iter()
@@ -435,6 +435,31 @@ fn guessed_rows_teach_both_tiers_and_nothing_is_measured_on_them() {
     assert_eq!(trained.probabilities.nrows(), asked.labels.len());
     let now = of_keels(&trained)[unlikely];
     assert!(now > 0.9, "{now}");
-    let dense = |trained: Trained| trained.model.full.unwrap().tier.head;
-    assert_ne!(dense(trained), dense(without));
+    let [trained, without] = [trained, without].map(|it| it.model.full.unwrap());
+    assert_ne!(trained.tier.head, without.tier.head);
+    let sizes = [&trained, &without].map(|full| full.novelty.is_some());
+    assert_eq!(sizes, [true; 2]);
+    assert_eq!(trained.novelty, without.novelty, "it is of what is asked");
+}
+
+#[test]
+fn guesses_make_no_class_more_frequent() {
+    let asked = dataset(40, &["cooking", "sailing"]);
+    let texts = (0..10).map(|at| format!("what of a keel and a mast of size {at}"));
+    let with = asked.clone().with_unlabelled(texts, 7);
+    let guesses: Vec<(usize, usize)> = (80..90).map(|row| (row, 1)).collect();
+    let with = with.with_guesses(&guesses);
+    let weights = |dataset: &Dataset, of: usize| -> f32 {
+        let problem = Problem::new(dataset, None);
+        let rows = problem.targets.weights.iter().zip(&dataset.labels);
+        let of_class = rows.filter(|(_, label)| **label == of);
+        of_class.map(|(weight, _)| weight).sum()
+    };
+    for class in [0, 1] {
+        let [with, without] = [&with, &asked].map(|dataset| weights(dataset, class));
+        assert!((with - without).abs() < 1e-3, "{class}: {with} {without}");
+    }
+    let weights = Problem::new(&with, None).targets.weights;
+    let sailing = with.labels.iter().position(|label| *label == 1).unwrap();
+    assert!((weights[sailing] - 0.8).abs() < 1e-5 && (weights[85] - 0.8).abs() < 1e-5);
 }

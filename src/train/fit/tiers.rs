@@ -1,6 +1,6 @@
 //! One tier: its head, what says how far the head can be trusted, and what it says of rows held back.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::{Base, Material, Problem, Readings, pool};
 use crate::{
@@ -247,19 +247,22 @@ impl Problem<'_> {
                     Some(Transformer::Layers { means }) => means.clone(),
                     _ => vectors.mean_axis(Axis(0)).unwrap_or_default().to_vec(),
                 };
-                let first = vectors.slice(ndarray::s![.., ..*width]);
+                let first = vectors.slice(s![.., ..*width]);
                 (Transformer::Layers { means }, kept(self.novelty(first)))
             }
             Readings::Tuned { head, .. } => (head.clone(), kept(None)),
         }
     }
 
-    /// A detector is needed only where there are no strange rows to learn from.
+    /// A detector is needed only where there are no strange rows to learn from. How strange what is asked may be, no guess says.
     fn novelty(&self, vectors: ArrayView2<'_, f32>) -> Option<Novelty> {
-        match self.out_of_domain {
-            Some(_) => None,
-            None => Novelty::fit(vectors, &self.dataset.labels, &self.folds),
+        if self.out_of_domain.is_some() {
+            return None;
         }
+        let asked = self.dataset.asked();
+        let of_asked = |all: &[usize]| asked.iter().map(|row| all[*row]).collect::<Vec<_>>();
+        let (labels, folds) = (of_asked(&self.dataset.labels), of_asked(&self.folds));
+        Novelty::fit(vectors.select(Axis(0), &asked).view(), &labels, &folds)
     }
 
     /// Chooses the penalty by cross-validation and fits all rows, on top of the `old` tier where there is one.
@@ -333,8 +336,10 @@ impl Problem<'_> {
             dense: l2_dense,
         };
         let logits = fitted.logits.select(Axis(0), rows);
+        let base = self.base.as_ref();
+        let old = base.and_then(|base| base.model.cheap.as_ref());
         CheapTier {
-            fitted: self.calibrated(fitted.tier.head, (logits, penalty), None),
+            fitted: self.calibrated(fitted.tier.head, (logits, penalty), old),
             lexicon,
         }
     }
