@@ -346,7 +346,8 @@ fn ranked(categories: &[CategoryId], probabilities: &[f32], silent: &[usize]) ->
     let reached = reached(probabilities);
     let mut likely = Vec::with_capacity(2 * SCORES_MAX);
     for (class, probability) in probabilities.iter().enumerate() {
-        if *probability >= reached && !silent.contains(&class) {
+        let is_likely = reached.is_none_or(|reached| *probability >= reached);
+        if is_likely && !silent.contains(&class) {
             likely.push((class, *probability));
         }
     }
@@ -362,17 +363,17 @@ fn ranked(categories: &[CategoryId], probabilities: &[f32], silent: &[usize]) ->
     scores.collect()
 }
 
-/// What the [`SCORES_MAX`] likeliest classes reach and few others do; of few classes all reach it. (Silent classes have a
+/// What the [`SCORES_MAX`] likeliest classes reach and few others do; none of few classes. (Silent classes have a
 /// probability of 0, so that none is likelier than one that is told.)
 ///
 /// The greatest of every so manieth number is looked at instead of all: as many of these as are looked for reach the least of them, and
 /// these are an eighth of all.
-fn reached(probabilities: &[f32]) -> f32 {
+fn reached(probabilities: &[f32]) -> Option<f32> {
     /// Numbers that one stands for.
     const OF_EACH: usize = 8;
     let groups = probabilities.len() / OF_EACH;
     if groups < SCORES_MAX {
-        return f32::NEG_INFINITY;
+        return None;
     }
     let (first, others) = probabilities.split_at(groups);
     let mut greatest = first.to_vec();
@@ -383,7 +384,7 @@ fn reached(probabilities: &[f32]) -> f32 {
     }
     let descending = |a: &f32, b: &f32| b.total_cmp(a);
     let (_, reached, _) = greatest.select_nth_unstable_by(SCORES_MAX - 1, descending);
-    *reached
+    Some(*reached)
 }
 
 /// Opens the transformer as the artefact's adapter changes it.

@@ -113,7 +113,10 @@ fn is_there(
     [rows, learnt]: [usize; 2],
     ([questions, given], guessed): ([usize; 2], usize),
 ) -> bool {
-    let gone_share = given.saturating_sub(questions) as f64 / given.max(1) as f64;
+    let gone_share = match given {
+        0 => 1.0,
+        _ => given.saturating_sub(questions) as f64 / given as f64,
+    };
     let gone = learnt.saturating_sub(rows) as f64 + gone_share * guessed as f64;
     gone <= GONE_SHARE_MAX * (learnt + guessed) as f64
 }
@@ -183,7 +186,7 @@ impl Work<'_> {
         let lessons = Lessons {
             routes,
             rows: &block.lacking(&self.split.rows),
-            earlier: &block.earlier_lacking(&self.split.earlier),
+            earlier: &block.earlier_lacking(&self.split.earlier, &self.split.rows),
         };
         let challenger = self.stand_in(lessons).await?;
         let known = |at: &usize| self.champion.learnt.knows(&self.split.rows[*at]);
@@ -198,7 +201,7 @@ impl Work<'_> {
             let lessons = Lessons {
                 routes: champions,
                 rows: &block.lacking(&self.champion.rows),
-                earlier: &block.earlier_lacking(&self.champion.earlier),
+                earlier: &block.earlier_lacking(&self.champion.earlier, &self.split.rows),
             };
             let trained = self.stand_in(lessons).await?;
             stand_in = Some(trained).filter(|it| is_on_the_same(self.champion.router, it));
@@ -287,5 +290,9 @@ mod tests {
         assert!(is_there([900, 900], ([1_000, 1_000], 100)));
         assert!(is_there([900, 900], ([500, 1_000], 100)));
         assert!(!is_there([900, 900], ([499, 1_000], 100)));
+        assert!(
+            !is_there([900, 900], ([0, 0], 100)),
+            "nobody knows what was given"
+        );
     }
 }

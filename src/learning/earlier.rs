@@ -32,7 +32,7 @@ pub struct Asked {
     pub text: String,
     /// Its conversation, or what stands for it.
     pub conversation: String,
-    /// When it was asked last, milliseconds since 1970 UTC.
+    /// When it was asked, milliseconds since 1970 UTC: the last time that is known.
     pub asked_at_ms: i64,
 }
 
@@ -107,8 +107,10 @@ impl Earlier {
                 });
             }
         }
+        let missing = then.texts().saturating_sub(questions.len());
+        let missing = u32::try_from(missing).map_or(EARLIER_MAX, |it| it.min(EARLIER_MAX));
         let is_wanted = |candidate: &Candidate| is_again(text(&candidate.question));
-        let others = store.unlabelled_before(then.until_ms, EARLIER_MAX, is_wanted);
+        let others = store.unlabelled_before(then.until_ms, missing, is_wanted);
         questions.extend(others.await?.into_iter().map(Asked::of));
         Ok(Self {
             questions,
@@ -119,11 +121,12 @@ impl Earlier {
 
     /// What may be learnt by whoever is to know only some of it.
     #[must_use]
-    pub fn retain(&self, is_known: impl Fn(&Asked) -> bool) -> Self {
+    pub fn only(&self, is_known: impl Fn(&Asked) -> bool) -> Self {
         let questions = self.questions.iter();
         Self {
             questions: questions.filter(|asked| is_known(asked)).cloned().collect(),
-            ..self.clone()
+            categories: self.categories.clone(),
+            until_ms: self.until_ms,
         }
     }
 

@@ -58,11 +58,15 @@ impl Block {
         others.cloned().collect()
     }
 
-    /// What nobody labelled and may be learnt from by whoever judges the rows of the block: nothing of its conversations or its time.
-    pub fn earlier_lacking(&self, earlier: &Earlier) -> Earlier {
-        earlier.retain(|asked| {
-            let is_held = self.conversations.contains(&asked.conversation);
-            !is_held && !self.span_ms.contains(&asked.asked_at_ms)
+    /// What nobody had labelled and may be learnt from by whoever judges the rows of the block: none of the texts of `rows`, and nothing
+    /// that was last asked in its conversations or its time.
+    pub fn earlier_lacking(&self, earlier: &Earlier, rows: &[Row]) -> Earlier {
+        let held = rows.iter().filter(|row| self.holds(row));
+        let texts: HashSet<&str> = held.map(|row| row.text.as_str()).collect();
+        earlier.only(|asked| {
+            !texts.contains(asked.text.as_str())
+                && !self.conversations.contains(&asked.conversation)
+                && !self.span_ms.contains(&asked.asked_at_ms)
         })
     }
 
@@ -99,8 +103,11 @@ pub fn split(rows: Vec<Row>, examples: &HashMap<String, CategoryId>) -> Split {
     let mut until_ms = i64::MAX;
     for block in blocks.iter_mut().rev() {
         let asked = block.judging.iter().map(|at| rows[*at].asked_at_ms);
-        block.span_ms = asked.min().unwrap_or(until_ms)..until_ms;
-        until_ms = block.span_ms.start;
+        let (first, last) = (asked.clone().min(), asked.max());
+        // A long conversation of the block behind it may have begun before: then they overlap.
+        let end_ms = last.map_or(until_ms, |last| until_ms.max(last.saturating_add(1)));
+        block.span_ms = first.unwrap_or(end_ms)..end_ms;
+        until_ms = until_ms.min(block.span_ms.start);
     }
     Split {
         rows,
@@ -187,7 +194,8 @@ mod tests {
             ..Earlier::default()
         };
         let known = |block: usize| -> Vec<i64> {
-            let known = split.blocks[block].earlier_lacking(&earlier).questions;
+            let block = &split.blocks[block];
+            let known = block.earlier_lacking(&earlier, &split.rows).questions;
             known.iter().map(|asked| asked.asked_at_ms).collect()
         };
         assert_eq!(
@@ -196,6 +204,29 @@ mod tests {
             "nor of its conversations"
         );
         assert_eq!(known(BLOCKS - 1), [-5, 19, 20, 39, 40, 79, 1]);
+    }
+
+    #[test]
+    fn a_long_conversation_takes_no_time_from_the_block_before_and_no_text_comes_back() {
+        let mut rows: Vec<Row> = (0..100).map(|at| row(at, &at.to_string())).collect();
+        rows[5] = row(5, "long");
+        rows[95] = row(95, "long");
+        let split = split(rows, &HashMap::new());
+        let earlier = Earlier {
+            questions: [65, 90, -5]
+                .map(|at| Asked {
+                    text: format!("question {}", if at < 0 { 70 } else { 1_000 + at }),
+                    conversation: "another".to_owned(),
+                    asked_at_ms: at,
+                })
+                .into(),
+            ..Earlier::default()
+        };
+        let before_last = &split.blocks[BLOCKS - 2];
+        assert!(of(&split, BLOCKS - 2).contains(&65) && of(&split, BLOCKS - 2).contains(&70));
+        let known = before_last.earlier_lacking(&earlier, &split.rows).questions;
+        let known: Vec<i64> = known.iter().map(|asked| asked.asked_at_ms).collect();
+        assert_eq!(known, [90], "neither of its time nor one of its texts");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Head {
     sparse: Quantised,
     /// For the dense features; dimensions × classes, so that a dimension's weights lie together.
     dense: Vec<f32>,
-    /// The same for many classes, in less memory; none for few.
+    /// The same for many classes, so that less is read for each question; none for few.
     dense_bytes: Option<Bytes>,
     /// One for each class.
     bias: Vec<f32>,
@@ -54,7 +54,8 @@ impl Head {
     }
 
     fn of(sparse: Quantised, dense: Vec<f32>, bias: Vec<f32>) -> Self {
-        let is_wide = bias.len() > COLUMNS_WHOLE_MAX && !dense.is_empty();
+        let dimensions = dense.len() / bias.len().max(1);
+        let is_wide = bias.len() > COLUMNS_WHOLE_MAX && dimensions <= bytes::DIMENSIONS_MAX;
         Self {
             dense_bytes: is_wide.then(|| Bytes::new(&dense, bias.len())),
             sparse,

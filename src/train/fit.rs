@@ -261,10 +261,9 @@ impl<'d> Problem<'d> {
 /// much as those do alone. (Calibration would take it back from the class otherwise, and with it what the guesses taught.)
 fn weigh_guesses(weights: &mut [f32], dataset: &Dataset) {
     let rows_of = |role: Role| {
-        let mut sizes = vec![0_u16; dataset.categories.len()];
+        let mut sizes = vec![0.0_f32; dataset.categories.len()];
         for row in dataset.of_role(role) {
-            let size = &mut sizes[dataset.labels[row]];
-            *size = size.saturating_add(1);
+            sizes[dataset.labels[row]] += 1.0;
         }
         sizes
     };
@@ -272,8 +271,7 @@ fn weigh_guesses(weights: &mut [f32], dataset: &Dataset) {
     let rows = weights.iter_mut().zip(&dataset.labels);
     for ((weight, label), role) in rows.zip(&dataset.roles) {
         if matches!(role, Role::Asked | Role::Guessed) {
-            let (asked, guessed) = (f32::from(asked[*label]), f32::from(guessed[*label]));
-            *weight *= asked / (asked + guessed);
+            *weight *= asked[*label] / (asked[*label] + guessed[*label]);
         }
     }
 }

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_guessed_than_somebody_labelled_and_these_are_the_surest() {
+    fn no_more_are_guessed_than_were_accepted_and_these_are_the_surest() {
         let said = array![[0.4, 0.6], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]];
         assert_eq!(guesses(said.view(), &[1], &[5, 2]), [(1, 1), (2, 1)]);
         assert!(guesses(said.view(), &[1], &[5, 0]).is_empty());

@@ -9,8 +9,11 @@ use super::quantised::{QUANTUM_MAX, to_byte};
 /// Classes that are summed up at a time: as many as sums stay in registers.
 const BLOCK: usize = 32;
 
-/// The greatest magnitude of a rounded number of the vector: a product stays below 2²⁰, so that the sum of two thousand dimensions fits.
+/// The greatest magnitude of a rounded number of the vector: a product stays below 2²⁰.
 const NUMBER_MAX: f32 = 8_191.0;
+
+/// Dimensions whose products' sum is below 2³¹ whatever they are.
+pub(super) const DIMENSIONS_MAX: usize = 2_000;
 
 /// Two dimensions' weights of the classes of a block, one class after the other.
 type Pair = [i8; 2 * BLOCK];
@@ -49,13 +52,13 @@ impl Bytes {
         }
     }
 
-    /// Adds the product of a vector and the matrix.
+    /// Adds the product of a vector and the matrix; what is no number counts for nothing.
     pub(super) fn add_product(&self, logits: &mut [f32], vector: &[f32]) {
         let scaled = vector.iter().zip(&self.scales);
         let scaled: Vec<f32> = scaled.map(|(number, scale)| number * scale).collect();
         let greatest = scaled.iter().fold(0.0_f32, |most, it| most.max(it.abs()));
-        if greatest > 0.0 {
-            let step = greatest / NUMBER_MAX;
+        let step = greatest / NUMBER_MAX;
+        if step.is_normal() {
             let whole: Vec<[i16; 2]> = scaled
                 .chunks(2)
                 .map(|two| {
@@ -177,11 +180,21 @@ mod tests {
     #[test]
     fn the_product_is_right_whatever_the_shape() {
         for (dimensions, classes) in [(1, 300), (2, 257), (7, 320), (256, 1_000)] {
-            let matrix = numbers(dimensions * classes, 1);
-            let vector = numbers(dimensions, 2);
+            // Each dimension has a scale of its own, and the vector makes up for it.
+            let scale = |dimension: usize| [0.01, 1.0, 0.1, 10.0][dimension % 4];
+            let mut matrix = numbers(dimensions * classes, 1);
+            for (at, weight) in matrix.iter_mut().enumerate() {
+                *weight *= scale(at / classes);
+            }
+            let vector: Vec<f32> = numbers(dimensions, 2)
+                .into_iter()
+                .enumerate()
+                .map(|(at, number)| number / scale(at))
+                .collect();
             let mut logits = vec![0.5; classes];
             Bytes::new(&matrix, classes).add_product(&mut logits, &vector);
-            let length = vector.iter().map(|it| it * it).sum::<f32>().sqrt();
+            let scaled = vector.iter().enumerate().map(|(at, it)| it * scale(at));
+            let length = scaled.map(|it| it * it).sum::<f32>().sqrt();
             for (class, logit) in logits.iter().enumerate() {
                 let weights = matrix.iter().skip(class).step_by(classes);
                 let exact: f32 = weights.zip(&vector).map(|(weight, it)| weight * it).sum();
@@ -208,6 +221,15 @@ mod tests {
         assert_eq!(product(&[vector[0], 0.0, 0.0]), product(&vector[..1]));
         assert_eq!(product(&[]), vec![0.0; 300]);
         assert_eq!(product(&[0.0; 5]), vec![0.0; 300]);
+        assert_eq!(product(&[f32::MIN_POSITIVE / 4.0; 5]), vec![0.0; 300]);
+    }
+
+    #[test]
+    fn the_greatest_sum_fits() {
+        let bytes = Bytes::new(&vec![3.0; DIMENSIONS_MAX * 300], 300);
+        let mut logits = vec![0.0; 300];
+        bytes.add_product(&mut logits, &[1.0; DIMENSIONS_MAX]);
+        assert!(logits.iter().all(|logit| (logit - 6_000.0).abs() < 1.0));
     }
 
     #[test]

@@ -279,7 +279,7 @@ async fn what_may_be_of_a_category_is_what_nobody_labelled_before_it_was_accepte
     assert_eq!(found.questions, [again]);
     assert_eq!(found.unlabelled().texts, ["Is a comet ice?"]);
     assert_eq!(found.unlabelled().may_be, [CategoryId::new("stars")]);
-    let none = found.retain(|asked| asked.conversation != "again");
+    let none = found.only(|asked| asked.conversation != "again");
     assert!(none.questions.is_empty());
     // Who learnt from it is given it again, whatever was said of it since and whatever was accepted later.
     let learnt = Learnt::of(&[], &Catalogue::default()).with_earlier(&found);

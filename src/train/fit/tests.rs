@@ -447,19 +447,25 @@ fn guesses_make_no_class_more_frequent() {
     let asked = dataset(40, &["cooking", "sailing"]);
     let texts = (0..10).map(|at| format!("what of a keel and a mast of size {at}"));
     let with = asked.clone().with_unlabelled(texts, 7);
-    let guesses: Vec<(usize, usize)> = (80..90).map(|row| (row, 1)).collect();
+    let guessed = with.of_role(Role::Unlabelled);
+    let guesses: Vec<(usize, usize)> = guessed.iter().map(|row| (*row, 1)).collect();
     let with = with.with_guesses(&guesses);
-    let weights = |dataset: &Dataset, of: usize| -> f32 {
-        let problem = Problem::new(dataset, None);
-        let rows = problem.targets.weights.iter().zip(&dataset.labels);
-        let of_class = rows.filter(|(_, label)| **label == of);
-        of_class.map(|(weight, _)| weight).sum()
-    };
+    let weights = |dataset: &Dataset| Problem::new(dataset, None).targets.weights;
+    let (now, then) = (weights(&with), weights(&asked));
     for class in [0, 1] {
-        let [with, without] = [&with, &asked].map(|dataset| weights(dataset, class));
-        assert!((with - without).abs() < 1e-3, "{class}: {with} {without}");
+        let of_class = |weights: &[f32]| -> f32 {
+            let rows = weights.iter().zip(&with.labels);
+            let of_class = rows.filter(|(_, label)| **label == class);
+            of_class.map(|(weight, _)| weight).sum()
+        };
+        let [now, then] = [of_class(&now), of_class(&then)];
+        assert!((now - then).abs() < 1e-3, "{class}: {now} {then}");
     }
-    let weights = Problem::new(&with, None).targets.weights;
     let sailing = with.labels.iter().position(|label| *label == 1).unwrap();
-    assert!((weights[sailing] - 0.8).abs() < 1e-5 && (weights[85] - 0.8).abs() < 1e-5);
+    assert!(now[sailing] < 0.9 * then[sailing]);
+    assert!(
+        guessed
+            .iter()
+            .all(|row| (now[*row] - now[sailing]).abs() < 1e-6)
+    );
 }
