@@ -74,7 +74,7 @@ pub struct Job {
 pub struct Unlabelled {
     /// The questions, as they are classified.
     pub texts: Vec<String>,
-    /// The categories that they may be of, should a first fit say so, which knows these categories and not the questions ([`rounds`]).
+    /// The categories that they may be of, should a first fit say so, which knows these categories and not the questions.
     pub may_be: Vec<CategoryId>,
 }
 
