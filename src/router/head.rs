@@ -2,7 +2,6 @@
 //!
 //! Pure: no I/O, no clock, no randomness. The same rows give the same bytes.
 
-mod bytes;
 mod columns;
 mod fit;
 mod flat;
@@ -20,7 +19,6 @@ pub use self::{
 
 use pulp::Arch;
 
-use self::{bytes::Bytes, quantised::COLUMNS_WHOLE_MAX};
 use super::lexical;
 
 /// A fitted classifier: features → a logit for each class.
@@ -30,8 +28,6 @@ pub struct Head {
     sparse: Quantised,
     /// For the dense features; dimensions × classes, so that a dimension's weights lie together.
     dense: Vec<f32>,
-    /// The same for many classes, so that less is read for each question; none for few.
-    dense_bytes: Option<Bytes>,
     /// One for each class.
     bias: Vec<f32>,
 }
@@ -43,24 +39,20 @@ impl Head {
         let shaped = classes >= 2 && dense.len().is_multiple_of(classes) && sparse.fits(classes);
         let mut numbers = dense.iter().chain(&bias);
         let fine = shaped && numbers.all(|number| number.is_finite());
-        fine.then(|| Self::of(sparse, dense, bias))
+        fine.then_some(Self {
+            sparse,
+            dense,
+            bias,
+        })
     }
 
     /// From what a fit found.
     pub fn new(parameters: &Parameters) -> Self {
-        let sparse = Quantised::new(parameters.sparse(), parameters.classes);
-        let (dense, bias) = (parameters.dense().to_vec(), parameters.bias().to_vec());
-        Self::of(sparse, dense, bias)
-    }
-
-    fn of(sparse: Quantised, dense: Vec<f32>, bias: Vec<f32>) -> Self {
-        let dimensions = dense.len() / bias.len().max(1);
-        let is_wide = bias.len() > COLUMNS_WHOLE_MAX && dimensions <= bytes::DIMENSIONS_MAX;
+        let classes = parameters.classes;
         Self {
-            dense_bytes: is_wide.then(|| Bytes::new(&dense, bias.len())),
-            sparse,
-            dense,
-            bias,
+            sparse: Quantised::new(parameters.sparse(), classes),
+            dense: parameters.dense().to_vec(),
+            bias: parameters.bias().to_vec(),
         }
     }
 
@@ -77,10 +69,7 @@ impl Head {
         for (logit, bias) in logits.iter_mut().zip(&self.bias) {
             *logit += bias;
         }
-        match &self.dense_bytes {
-            Some(bytes) => bytes.add_product(&mut logits, dense),
-            None => add_product(&mut logits, &self.dense, dense),
-        }
+        add_product(&mut logits, &self.dense, dense);
         logits
     }
 
@@ -124,7 +113,8 @@ impl Head {
     }
 }
 
-/// Adds the product of a vector and a matrix of dimensions × classes, by AVX2 where the processor has it.
+/// Adds the product of a vector and a matrix of dimensions × classes, by AVX2 where the processor has it: of a thousand classes
+/// nothing else in a decision takes as long.
 fn add_product(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -136,7 +126,7 @@ fn add_product(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
 fn add_product_inline(logits: &mut [f32], matrix: &[f32], vector: &[f32]) {
     let classes = logits.len();
     let dimensions = vector.len().min(matrix.len() / classes);
-    // Four dimensions at a time: the logits are read and written a quarter as often.
+    // Four dimensions at a time: of a thousand classes the logits are read and written a quarter as often.
     let (fours, rest) = vector[..dimensions].as_chunks::<4>();
     let (of_fours, of_rest) = matrix.split_at(fours.len() * 4 * classes);
     for (weights, [a, b, c, d]) in of_fours.chunks_exact(4 * classes).zip(fours) {

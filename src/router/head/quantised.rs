@@ -5,14 +5,14 @@ use half::f16;
 use crate::simd;
 
 /// The greatest magnitude of a quantised weight.
-pub(super) const QUANTUM_MAX: f32 = 127.0;
+const QUANTUM_MAX: f32 = 127.0;
 
 /// Weights that a row keeps where there are many columns: a word speaks for a few of a thousand classes, and of the
 /// others it says the same.
 pub(super) const KEPT: usize = 32;
 
 /// Up to so many columns a row keeps all: going through them one after the other is quicker than looking them up.
-pub(super) const COLUMNS_WHOLE_MAX: usize = 8 * KEPT;
+const COLUMNS_WHOLE_MAX: usize = 8 * KEPT;
 
 /// A matrix whose rows each have a scale of their own, so that a weight is off by half a percent of its row's largest at
 /// most.
@@ -143,7 +143,7 @@ fn outstanding(row: &[f32]) -> Vec<(u16, f32)> {
     clippy::cast_possible_truncation,
     reason = "the scale keeps it within the range of a byte"
 )]
-pub(super) fn to_byte(value: f32) -> i8 {
+fn to_byte(value: f32) -> i8 {
     value.round().clamp(-QUANTUM_MAX, QUANTUM_MAX) as i8
 }
 
