@@ -100,7 +100,7 @@ impl<'r> Loss<'r> {
             left: Cell::new(EVALUATIONS_PER_ITERATION * iterations_max),
         };
         let mut done = Executor::new(objective, solver)
-            .configure(|state| state.param(flat).max_iters(iterations_max))
+            .configure(|state| state.param(Flat::new(flat)).max_iters(iterations_max))
             .timer(false)
             .run()?;
         let best = done.state.take_best_param();
@@ -108,21 +108,22 @@ impl<'r> Loss<'r> {
         Ok(Parameters {
             classes,
             buckets,
-            flat,
+            flat: flat.into_numbers(),
         })
     }
 
     fn evaluate(&self, parameters: &Flat) -> Point {
-        let (loss, residuals) = self.residuals(&parameters.0);
-        let mut gradient = vec![0.0; parameters.0.len()];
+        let weights = parameters.numbers();
+        let (loss, residuals) = self.residuals(&weights);
+        let mut gradient = vec![0.0; weights.len()];
         let classes = self.targets.classes();
         let (sparse, rest) = gradient.split_at_mut(self.rows.used().len() * classes);
         self.columns.add_products(&residuals, sparse);
         self.add_dense_products(&residuals, rest);
         Point {
-            cost: loss + self.add_penalty(parameters, &mut gradient),
+            cost: loss + self.add_penalty(&weights, &mut gradient),
             parameters: parameters.clone(),
-            gradient: Flat(gradient),
+            gradient: Flat::new(gradient),
         }
     }
 
@@ -198,13 +199,13 @@ impl<'r> Loss<'r> {
     }
 
     /// The penalty; its gradient is added.
-    fn add_penalty(&self, parameters: &Flat, gradient: &mut [f32]) -> f64 {
+    fn add_penalty(&self, weights: &[f32], gradient: &mut [f32]) -> f64 {
         let classes = self.targets.classes();
         let sparse = self.rows.used().len() * classes;
         let penalised = gradient.len() - classes;
         let of_kind = |kind: Range<usize>, l2: f64, gradient: &mut [f32]| {
-            let prior = self.prior.map(|prior| &prior.flat.0[kind.clone()]);
-            penalty(&parameters.0[kind], prior, l2, gradient)
+            let prior = self.prior.map(|prior| &prior.flat[kind.clone()]);
+            penalty(&weights[kind], prior, l2, gradient)
         };
         of_kind(0..sparse, self.penalty.sparse, &mut gradient[..sparse])
             + of_kind(
@@ -296,24 +297,25 @@ mod tests {
         };
         let loss = Loss::new((&rows, &targets, &[0, 1, 2]), (penalty, None));
         let mut parameters = Parameters::zeros(&rows, 3).flat;
-        for (at, parameter) in parameters.0.iter_mut().enumerate() {
+        for (at, parameter) in parameters.iter_mut().enumerate() {
             *parameter = (at as f32 * 0.7).sin();
         }
-        let gradient = loss.evaluate(&parameters).gradient;
-        for at in 0..parameters.0.len() {
+        let evaluate = |parameters: &[f32]| loss.evaluate(&Flat::new(parameters.to_vec()));
+        let gradient = evaluate(&parameters).gradient.into_numbers();
+        for at in 0..parameters.len() {
             let step = 1e-2;
             let mut cost = |off: f32| {
-                let kept = parameters.0[at];
-                parameters.0[at] += off;
-                let cost = loss.evaluate(&parameters).cost;
-                parameters.0[at] = kept;
+                let kept = parameters[at];
+                parameters[at] += off;
+                let cost = evaluate(&parameters).cost;
+                parameters[at] = kept;
                 cost
             };
             let slope = (cost(step) - cost(-step)) / f64::from(2.0 * step);
             assert!(
-                (slope - f64::from(gradient.0[at])).abs() < 2e-3,
+                (slope - f64::from(gradient[at])).abs() < 2e-3,
                 "{at}: {slope} {}",
-                gradient.0[at]
+                gradient[at]
             );
         }
     }

@@ -1,6 +1,6 @@
 //! What a fit looks for.
 
-use super::{Head, Rows, flat::Flat};
+use super::{Head, Rows};
 
 /// Weights and biases as one flat vector: buckets × classes, dimensions × classes, classes.
 ///
@@ -9,7 +9,7 @@ use super::{Head, Rows, flat::Flat};
 pub struct Parameters {
     pub(super) classes: usize,
     pub(super) buckets: usize,
-    pub(super) flat: Flat,
+    pub(super) flat: Vec<f32>,
 }
 
 impl Parameters {
@@ -19,7 +19,7 @@ impl Parameters {
         Self {
             classes,
             buckets,
-            flat: Flat(vec![0.0; count]),
+            flat: vec![0.0; count],
         }
     }
 
@@ -40,19 +40,19 @@ impl Parameters {
         Self {
             classes,
             buckets: sparse.scales.len(),
-            flat: Flat(flat),
+            flat,
         }
     }
 
     /// Those of the buckets that the rows use.
     pub(super) fn gathered(&self, rows: &Rows) -> Self {
-        let row = |bucket: &u32| &self.flat.0[*bucket as usize * self.classes..][..self.classes];
+        let row = |bucket: &u32| &self.flat[*bucket as usize * self.classes..][..self.classes];
         let mut flat = rows.used().iter().map(row).collect::<Vec<_>>().concat();
-        flat.extend(&self.flat.0[self.buckets * self.classes..]);
+        flat.extend(&self.flat[self.buckets * self.classes..]);
         Self {
             classes: self.classes,
             buckets: rows.used().len(),
-            flat: Flat(flat),
+            flat,
         }
     }
 
@@ -67,33 +67,33 @@ impl Parameters {
         for (bucket, weights) in rows.used().iter().zip(of_used) {
             flat[*bucket as usize * self.classes..][..self.classes].copy_from_slice(weights);
         }
-        flat.extend(&self.flat.0[self.buckets * self.classes..]);
+        flat.extend(&self.flat[self.buckets * self.classes..]);
         Self {
             classes: self.classes,
             buckets: rows.bucket_count(),
-            flat: Flat(flat),
+            flat,
         }
     }
 
     /// The same for dense features that are not multiplied by `factor` before.
     #[must_use]
     pub fn of_unscaled(mut self, factor: f32) -> Self {
-        let end = self.flat.0.len() - self.classes;
-        let dense = &mut self.flat.0[self.buckets * self.classes..end];
+        let end = self.flat.len() - self.classes;
+        let dense = &mut self.flat[self.buckets * self.classes..end];
         dense.iter_mut().for_each(|weight| *weight *= factor);
         self
     }
 
     pub(super) fn sparse(&self) -> &[f32] {
-        &self.flat.0[..self.buckets * self.classes]
+        &self.flat[..self.buckets * self.classes]
     }
 
     pub(super) fn dense(&self) -> &[f32] {
-        &self.flat.0[self.buckets * self.classes..self.flat.0.len() - self.classes]
+        &self.flat[self.buckets * self.classes..self.flat.len() - self.classes]
     }
 
     pub(super) fn bias(&self) -> &[f32] {
-        &self.flat.0[self.flat.0.len() - self.classes..]
+        &self.flat[self.flat.len() - self.classes..]
     }
 
     /// The logits of one row, by parameters that are gathered for the rows.
