@@ -6,7 +6,7 @@
 //! believed is suspect. Here its own label must be next to impossible besides, since a hard row is worth keeping.
 //!
 //! A row that got its label with others that resemble it, and of which nobody has said anything by itself, has less to be kept for:
-//! it is suspect as soon as another category is likelier.
+//! it is suspect as soon as another category is likelier. No class loses all of its rows.
 
 use std::collections::BTreeMap;
 
@@ -78,6 +78,19 @@ impl Judged<'_> {
             }
         }
         suspects.sort_unstable();
+        self.without_whole_classes(suspects)
+    }
+
+    /// The suspects but for those of a class that has no other row: without any it could not be learnt.
+    fn without_whole_classes(&self, mut suspects: Vec<usize>) -> Vec<usize> {
+        let mut left = vec![0_usize; self.probabilities.ncols()];
+        for label in self.labels {
+            left[*label] += 1;
+        }
+        for row in &suspects {
+            left[self.labels[*row]] -= 1;
+        }
+        suspects.retain(|row| left[self.labels[*row]] > 0);
         suspects
     }
 
@@ -200,6 +213,25 @@ mod tests {
         // Nor if it is likelier that it belongs nowhere, or where that is what was said of it.
         assert!(found((0, [0.45, 0.55]), Some(1)).is_empty());
         assert!(found((0, [0.45, 0.55]), Some(0)).is_empty());
+    }
+
+    #[test]
+    fn a_class_that_has_no_other_row_keeps_what_is_suspect() {
+        let found = |last: [usize; 2]| {
+            let labels = [vec![0; 10], last.to_vec()].concat();
+            let probabilities: Vec<f32> = [0.9, 0.1, 0.0].repeat(10);
+            let probabilities = [probabilities, [0.95, 0.01, 0.04].repeat(2)].concat();
+            let probabilities = Array2::from_shape_vec((12, 3), probabilities).unwrap();
+            judged(&labels, &probabilities).suspects(|_| Given::Doubtfully)
+        };
+        assert!(found([1, 1]).is_empty());
+        assert!(found([1, 2]).is_empty());
+        // With a row that is likely enough, the other one is.
+        let labels = [vec![0; 10], vec![1, 1]].concat();
+        let probabilities = [[0.9, 0.1].repeat(10), vec![0.97, 0.03, 0.5, 0.5]].concat();
+        let probabilities = Array2::from_shape_vec((12, 2), probabilities).unwrap();
+        let found = judged(&labels, &probabilities).suspects(|_| Given::Doubtfully);
+        assert_eq!(found, [10]);
     }
 
     #[test]
