@@ -12,7 +12,11 @@ use crate::{
     clock,
     config::{Config, Environment, Exposure},
     ids::{CategoryId, is_category_name},
-    learning::{retrain::STATEMENTS_MAX, teaching},
+    learning::{
+        challenger,
+        retrain::{self, STATEMENTS_MAX},
+        teaching,
+    },
     outcome::Spending,
     registry,
     router::artefact::{self, Figures, Manifest, Source, TierReport},
@@ -42,6 +46,10 @@ pub(super) struct TrainArgs {
     /// Train on the examples of the routes in this folder as well.
     #[arg(long, value_name = "DIR")]
     routes: Option<PathBuf>,
+    /// Train on what was said of questions in the store as well, as `coterie retrain` does: without what `learning.without`
+    /// leaves out, and without texts that stand in the files.
+    #[arg(long)]
+    from_store: bool,
     /// Where to write the router.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -79,30 +87,15 @@ enum Teacher {
 }
 
 pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<(), CliError> {
-    if args.labels.is_empty() && args.routes.is_none() && args.teacher.is_none() {
+    if args.has_no_rows() {
         return Err(CliError::Usage(
-            "there is nothing to train on; give --labels, --routes or both, or --teacher instruction"
+            "there is nothing to train on; give --labels, --routes or both, --from-store, or --teacher instruction"
                 .into(),
         ));
     }
     artefact::free(&args.out).map_err(CliError::usage)?;
     let mut config = load(&args.config, environment, Exposure::Insecure)?;
-    let mut rows = Vec::new();
-    let mut routes_sha256 = String::new();
-    if let Some(folder) = &args.routes {
-        let catalogue = crate::config::load_routes(folder).map_err(CliError::Config)?;
-        routes_sha256 = in_force::routes_sha256(&catalogue);
-        rows.extend(dataset::of_routes(&catalogue));
-    }
-    if !args.labels.is_empty() {
-        rows.extend(labels::read(&args.labels).map_err(CliError::usage)?);
-    }
-    if let Some(Teacher::Instruction) = args.teacher {
-        if let Some(instruction) = &mut config.router.instruction {
-            instruction.within = asking::UNHURRIED;
-        }
-        rows.extend(taught(&config, args.teacher_max).await?);
-    }
+    let (mut rows, routes_sha256) = Box::pin(rows(&args, &mut config)).await?;
     let further = further_rows(&args, &rows)?;
     let further_origins = origins(&further);
     rows.extend(further);
@@ -122,7 +115,11 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
         sources: args.sources,
         base: None,
         seen: Vec::new(),
-        given: Vec::new(),
+        given: if args.from_store {
+            challenger::given()
+        } else {
+            Vec::new()
+        },
         unlabelled: Unlabelled::default(),
         further: further_origins,
         created_at_ms: clock::now_ms(),
@@ -138,6 +135,64 @@ pub(super) async fn run(args: TrainArgs, environment: &Environment) -> Result<()
     }
     tell(&manifest, &args.out);
     Ok(())
+}
+
+impl TrainArgs {
+    fn has_no_rows(&self) -> bool {
+        let has_files = !self.labels.is_empty() || self.routes.is_some();
+        !has_files && !self.from_store && self.teacher.is_none()
+    }
+}
+
+/// The rows of everything but the further files, and the digest of the routes' examples among them.
+async fn rows(args: &TrainArgs, config: &mut Config) -> Result<(Vec<Labelled>, String), CliError> {
+    let mut rows = Vec::new();
+    let mut routes_sha256 = String::new();
+    if let Some(folder) = &args.routes {
+        let catalogue = crate::config::load_routes(folder).map_err(CliError::Config)?;
+        routes_sha256 = in_force::routes_sha256(&catalogue);
+        rows.extend(dataset::of_routes(&catalogue));
+    }
+    if !args.labels.is_empty() {
+        rows.extend(labels::read(&args.labels).map_err(CliError::usage)?);
+    }
+    if args.from_store {
+        let said = said(config, &rows).await?;
+        rows.extend(said);
+    }
+    if let Some(Teacher::Instruction) = args.teacher {
+        if let Some(instruction) = &mut config.router.instruction {
+            instruction.within = asking::UNHURRIED;
+        }
+        rows.extend(taught(config, args.teacher_max).await?);
+    }
+    Ok((rows, routes_sha256))
+}
+
+/// What was said of questions in the store, but for those that stand in `files`: what a file says, its owner says of this very
+/// text.
+async fn said(config: &Config, files: &[Labelled]) -> Result<Vec<Labelled>, CliError> {
+    let store = Store::open(&config.store.path)
+        .await
+        .map_err(CliError::failed)?;
+    let gathered = store.evidence(STATEMENTS_MAX).await;
+    let closed = store.close().await;
+    let gathered = gathered.map_err(CliError::failed)?;
+    closed.map_err(CliError::failed)?;
+    let (rows, account) = retrain::rows(config, &gathered, &config.learning.without);
+    let told: HashSet<&str> = files
+        .iter()
+        .map(|row| row.query.likelier_reading())
+        .collect();
+    let mut said: Vec<Labelled> = rows.iter().map(challenger::labelled).collect();
+    said.retain(|row| !told.contains(row.query.likelier_reading()));
+    output::note(&format!(
+        "{} rows are from the store: something was said of {} outcomes, and `coterie retrain` would learn {} of their texts",
+        said.len(),
+        account.outcomes,
+        rows.len()
+    ));
+    Ok(said)
 }
 
 /// Those of the further files that are not among the other `rows`: what is said of a question that is asked, its own label decides.

@@ -72,9 +72,7 @@ pub async fn train(
     job.seed = seed;
     let asked_at_ms = lessons.rows.iter().map(|row| row.asked_at_ms);
     job.created_at_ms = asked_at_ms.max().unwrap_or(0);
-    job.given = GIVEN
-        .map(|(origin, given)| (origin.as_str().to_owned(), given))
-        .to_vec();
+    job.given = given();
     job.rows = learnt(job.rows, lessons.rows);
     job.unlabelled = lessons.earlier.unlabelled();
     let prepared = Prepared::new(job, &config.router.encoder, &encoder)?;
@@ -84,6 +82,13 @@ pub async fn train(
         Box::pin(prepared.train(&encoder, &config.router.artefacts, &folder)).await?;
     }
     Ok(folder)
+}
+
+/// How labels of the store came about that may be wrong, by the origin of [`labelled`] rows.
+pub fn given() -> Vec<(String, Given)> {
+    GIVEN
+        .map(|(origin, given)| (origin.as_str().to_owned(), given))
+        .to_vec()
 }
 
 /// What is learnt. The routes' examples come last, since what comes last says how a text came by its label: what stands in a file, its

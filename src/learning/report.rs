@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 
 use plotters::prelude::*;
+use serde::Serialize;
 
 use super::{
+    crossfit::Heard,
     gate::{Check, Ending, Interval, Subject},
     remap::Remapped,
     resolve::Account,
     retrain::{PICTURE_FILE, Retrained},
 };
 use crate::{
-    evaluate::Evaluation,
+    evaluate::{Evaluation, Judged},
     plot::{self, Area, BLUE, Drawn, GREY, PlotError, VERMILION},
 };
 
@@ -19,6 +21,32 @@ use crate::{
 const WIDTH: u32 = 720;
 const LINE_HEIGHT: u32 = 26;
 const MARGIN_HEIGHT: u32 = 110;
+
+/// How both did on the newest block of the rows that they were judged on, of which nothing was known but what came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Newest {
+    /// Its rows.
+    pub rows: usize,
+    /// Of how many of these the champion, or its stand-in, says the right category.
+    pub champion_right: usize,
+    /// Of how many the challenger's stand-in does.
+    pub challenger_right: usize,
+}
+
+impl Newest {
+    /// Counts the newest of what was said, which comes last.
+    pub fn of(heard: &Heard) -> Self {
+        let right = |said: &[Judged]| {
+            let newest = said.iter().rev().take(heard.newest);
+            newest.filter(|judged| judged.is_right()).count()
+        };
+        Self {
+            rows: heard.newest,
+            champion_right: right(&heard.champion),
+            challenger_right: right(&heard.challenger),
+        }
+    }
+}
 
 /// The report as Markdown.
 pub fn markdown(retrained: &Retrained) -> String {
@@ -30,6 +58,7 @@ pub fn markdown(retrained: &Retrained) -> String {
     );
     if let Some([champion, challenger]) = &retrained.figures {
         text += &table(champion, challenger);
+        text += &by_time(retrained);
         let _ = write!(text, "\n![accuracy by category]({PICTURE_FILE})\n");
     }
     text += "\n## What was checked\n\n| | check |\n| --- | --- |\n";
@@ -108,6 +137,40 @@ fn table(champion: &Evaluation, challenger: &Evaluation) -> String {
         let _ = writeln!(text, "| {name} | {old} | {new} |");
     }
     text
+}
+
+/// How far these rows are split by time, and what they say as far as they are.
+fn by_time(retrained: &Retrained) -> String {
+    const LATER: &str = "had learnt later questions of other conversations as well";
+    let Some(newest) = retrained.newest else {
+        return String::new();
+    };
+    let Newest {
+        rows,
+        champion_right,
+        challenger_right,
+    } = newest;
+    let others = retrained.judged.saturating_sub(rows);
+    if rows == 0 {
+        return format!(
+            "\nNone of these rows are of the newest block, which alone is a true split by time: the stand-ins that judged them {LATER}.\n"
+        );
+    }
+    let percent = |right: usize| 100.0 * right as f64 / rows as f64;
+    let mut text = format!(
+        "\nOf these rows the newest {rows} alone are a true split by time: nothing was known but what came before. The champion is \
+         right on {champion_right} of them ({:.1} %), the challenger on {challenger_right} ({:.1} %, {:+.1} points).",
+        percent(champion_right),
+        percent(challenger_right),
+        percent(challenger_right) - percent(champion_right)
+    );
+    if others > 0 {
+        let _ = write!(
+            text,
+            " The stand-ins that judged the other {others} {LATER}."
+        );
+    }
+    text + "\n"
 }
 
 fn figure(figure: Option<f64>) -> String {
@@ -275,4 +338,100 @@ fn line(check: &Check) -> Option<Line> {
         interval: check.interval,
         failed: check.ending == Ending::Failed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{
+        decision::Score,
+        ids::{CategoryId, RouterId},
+        learning::gate::Judgement,
+    };
+
+    /// What a router says of rows that are all of one category.
+    fn said(is_right: impl IntoIterator<Item = bool>) -> Vec<Judged> {
+        let judged = |is_right: bool| Judged {
+            id: None,
+            label: CategoryId::new("law"),
+            scores: vec![Score {
+                category: CategoryId::new(if is_right { "law" } else { "math" }),
+                probability: 1.0,
+            }],
+            routed: true,
+            out_of_domain: 0.0,
+            tier: None,
+            took_us: None,
+            text: "What is a tort?".to_owned(),
+            features: Vec::new(),
+        };
+        is_right.into_iter().map(judged).collect()
+    }
+
+    /// The champion is wrong on the last three of ten rows, the challenger on the first two and the last.
+    fn report(newest: usize) -> String {
+        let heard = Heard {
+            rows: (0..10).collect(),
+            champion: said((0..10).map(|at| at < 7)),
+            challenger: said((0..10).map(|at| (2..9).contains(&at))),
+            newest,
+            ..Heard::default()
+        };
+        let figures = |judged: &[Judged], id| Evaluation::of(judged, RouterId::new(id)).unwrap();
+        markdown(&Retrained {
+            champion: RouterId::new("old"),
+            challenger: RouterId::new("new"),
+            seed: 7,
+            account: Account::default(),
+            learnt: 10,
+            guessed: 0,
+            judged: heard.rows.len(),
+            judged_by_stand_in: 0,
+            left_out: 0,
+            newest: Some(Newest::of(&heard)),
+            judgement: Judgement::refused("too few rows".to_owned()),
+            figures: Some([
+                figures(&heard.champion, "old"),
+                figures(&heard.challenger, "new"),
+            ]),
+            folder: PathBuf::new(),
+            promoted: false,
+            mapping: Remapped {
+                chosen_by: 0,
+                judged_by: 0,
+                changes: Vec::new(),
+                difference: None,
+                without_client: None,
+                passed: false,
+                reason: "nothing to go by".to_owned(),
+                promoted: false,
+            },
+            mapping_error: None,
+        })
+    }
+
+    #[test]
+    fn what_is_split_by_time_is_told_by_itself() {
+        let told = report(4);
+        let (above, _) = told.split_once("## What was checked").unwrap();
+        for part in [
+            "the newest 4 alone are a true split by time",
+            "right on 1 of them (25.0 %), the challenger on 3 (75.0 %, +50.0 points).",
+            "The stand-ins that judged the other 6 had learnt later questions",
+        ] {
+            assert!(above.contains(part), "{part} is missing:\n{told}");
+        }
+        assert!(above.contains("| accuracy | 0.700 | 0.700 |"), "{told}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_others_where_there_are_none_and_nothing_of_time_where_nothing_is_new() {
+        let all = report(10);
+        assert!(all.contains("the newest 10 alone") && !all.contains("stand-ins that judged"));
+        let none = report(0);
+        assert!(none.contains("None of these rows are of the newest block"));
+        assert!(!none.contains("NaN"), "{none}");
+    }
 }

@@ -21,7 +21,7 @@ use super::{
     judging,
     learnt::{LEARNT_FILE, Learnt},
     remap::Remapped,
-    report,
+    report::{self, Newest},
     resolve::{self, Account, Row},
     split::{self, Split},
 };
@@ -98,6 +98,8 @@ pub struct Retrained {
     pub judged_by_stand_in: usize,
     /// Rows that the champion has seen, and that none could be asked about in its place.
     pub left_out: usize,
+    /// How both did on the newest of these rows; none where nothing was judged.
+    pub newest: Option<Newest>,
     /// Whether it may replace the champion, and why.
     pub judgement: Judgement,
     /// How both, or those who stood in for them, did on these rows; none without rows.
@@ -133,15 +135,14 @@ pub async fn retrain(
     }
     let (champion, opened_by) = Box::pin(registry::open_promoted(config, store)).await?;
     let gathered = store.evidence(STATEMENTS_MAX).await?;
-    let (split, account) = rows(config, &gathered, options);
-    if split.rows.len() < ROWS_MIN {
-        let rows = split.rows.len();
-        let left_out = account.left_out;
+    let (rows, account) = rows(config, &gathered, &options.without);
+    if rows.len() < ROWS_MIN {
+        let (rows, left_out) = (rows.len(), account.left_out);
         return Err(RetrainError::TooFewRows { rows, left_out });
     }
     let split = Split {
-        earlier: Earlier::read(store, &split.rows, &gathered.evidence).await?,
-        ..split
+        earlier: Earlier::read(store, &rows, &gathered.evidence).await?,
+        ..split::split(rows, &examples(config))
     };
     let lessons = Lessons {
         routes: &config.catalogue,
@@ -161,6 +162,7 @@ pub async fn retrain(
         judged: 0,
         judged_by_stand_in: 0,
         left_out: 0,
+        newest: None,
         figures: None,
         judgement: Judgement::refused(NOTHING_NEW.to_owned()),
         folder: challenger.artefact().folder.clone(),
@@ -200,6 +202,7 @@ impl Retrained {
         self.judged = compared.heard.rows.len();
         self.judged_by_stand_in = compared.heard.by_stand_in;
         self.left_out = compared.heard.left_out;
+        self.newest = Some(Newest::of(&compared.heard));
         self.figures = figures(&compared.heard, champion, challenger);
         self.judgement = compared.judgement;
     }
@@ -284,15 +287,14 @@ fn knowing<'c>(
     })
 }
 
-fn rows(config: &Config, gathered: &Gathered, options: &Options) -> (Split, Account) {
-    let (mut rows, mut account) = resolve::by_config(gathered, config, &options.without);
+/// The rows that are learnt from beside the routes' examples, oldest first, without what these origins say; and what became
+/// of all that was said.
+pub fn rows(config: &Config, gathered: &Gathered, without: &[Origin]) -> (Vec<Row>, Account) {
+    let (mut rows, mut account) = resolve::by_config(gathered, config, without);
     // They come oldest first.
     account.surplus = rows.len().saturating_sub(ROWS_MAX);
     rows.drain(..account.surplus);
-    let examples = dataset::of_routes(&config.catalogue).into_iter();
-    let examples: HashMap<String, CategoryId> = examples
-        .map(|example| (example.query.text, example.category))
-        .collect();
+    let examples = examples(config);
     // The routes' files are their owner's word, whatever clients say.
     let known = rows.len();
     rows.retain(|row| {
@@ -300,7 +302,15 @@ fn rows(config: &Config, gathered: &Gathered, options: &Options) -> (Split, Acco
         told.is_none_or(|category| *category == row.category)
     });
     account.contradicted = known - rows.len();
-    (split::split(rows, &examples), account)
+    (rows, account)
+}
+
+/// The texts of the routes' examples.
+fn examples(config: &Config) -> HashMap<String, CategoryId> {
+    let examples = dataset::of_routes(&config.catalogue).into_iter();
+    examples
+        .map(|example| (example.query.text, example.category))
+        .collect()
 }
 
 /// The rows as the gate has them; `known`: the champion's categories.

@@ -15,11 +15,14 @@ use coterie::{
         artefact::{Artefact, ArtefactError, FORMAT, MANIFEST_FILE, TENSORS_FILE},
     },
     train::{
+        dataset::Dataset,
         in_force::{self, InForceError},
         labels::Labelled,
+        reading,
     },
 };
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::support::router::{catalogue, cheap_config, router_config, rows, train, train_as};
@@ -47,13 +50,14 @@ impl Trained {
         self.path().join(name)
     }
 
-    /// Writes something else at `pointer` of the manifest.
+    /// Writes something else at `pointer` of the manifest, as if it had been so from the beginning.
     fn edit(&self, pointer: &str, to: Value) {
         let path = self.file(MANIFEST_FILE);
         let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         *manifest.pointer_mut(pointer).unwrap() = to;
-        // Whoever edits it on purpose takes the seal off.
-        manifest["sha256"] = "".into();
+        manifest["sha256"] = "0".repeat(64).into();
+        let sum = hex::encode(Sha256::digest(manifest.to_string()));
+        manifest["sha256"] = sum.into();
         fs::write(&path, manifest.to_string()).unwrap();
     }
 
@@ -289,4 +293,35 @@ async fn the_transformer_reads_what_is_asked_and_no_further_rows() {
     assert_eq!((none, two), (0, 2));
     assert!(asked > 0);
     assert_eq!(both, asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_was_read_once_is_never_read_again() {
+    let artefacts = tempfile::tempdir().unwrap();
+    let out = |name: &str| artefacts.path().join(name);
+    let config = router_config(artefacts.path());
+    train(&config, rows(), SEED, &out("first")).await;
+    let kept = bytes_of_readings(artefacts.path());
+
+    // The same texts in other rows: another order, another label, another seed. Whatever wanted one read would fail.
+    let mut unreading = router_config(artefacts.path());
+    unreading.encoder.runtime = out("no-such-library");
+    let mut others = rows();
+    others.reverse();
+    others[0].category = others[17].category.clone();
+    train(&unreading, others, SEED + 1, &out("again")).await;
+    assert_eq!(bytes_of_readings(artefacts.path()), kept);
+
+    let cooking = CategoryId::new("cooking");
+    let new = Labelled::from_text("Knead the dough for an hour.", cooking);
+    let dataset = Dataset::new([rows(), vec![new]].concat(), SEED);
+    let encoder = in_force::open_encoder(&unreading).await.unwrap();
+    let read = reading::layers(&dataset, &encoder, artefacts.path()).await;
+    let refusal = read.err().unwrap().to_string();
+    assert!(refusal.contains("no-such-library"), "{refusal}");
+    let encoder = in_force::open_encoder(&config).await.unwrap();
+    let read = reading::layers(&dataset, &encoder, artefacts.path()).await;
+    assert!(read.is_ok());
+    let of_one = kept / rows().len() as u64;
+    assert_eq!(bytes_of_readings(artefacts.path()), kept + of_one);
 }

@@ -47,8 +47,7 @@ pub struct Manifest {
     pub training: Training,
     /// SHA-256 of every other file, hexadecimal.
     pub files: BTreeMap<String, String>,
-    /// SHA-256 of this file with zeros in this field's place, hexadecimal; empty in what was written before there was one.
-    #[serde(default)]
+    /// SHA-256 of this file with zeros in this field's place, hexadecimal.
     pub sha256: String,
 }
 
@@ -231,9 +230,8 @@ impl Manifest {
             return Err(Unreadable::Format(format));
         }
         let manifest: Self = serde_json::from_slice(text).map_err(detail)?;
-        let is_whole = manifest.sha256.is_empty()
-            || sealed(&String::from_utf8_lossy(text), &manifest.sha256) == manifest.sha256;
-        if !is_whole {
+        let sum = sealed(&String::from_utf8_lossy(text), &manifest.sha256);
+        if sum != manifest.sha256 {
             let edited = "it is not what was written: its checksum is another";
             return Err(Unreadable::Detail(edited.to_owned()));
         }
@@ -256,4 +254,37 @@ const ZEROS: &str = "00000000000000000000000000000000000000000000000000000000000
 /// The checksum of a manifest that has `sum` in its place.
 fn sealed(text: &str, sum: &str) -> String {
     hex::encode(Sha256::digest(text.replacen(sum, ZEROS, 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITTEN: &str = include_str!("../../../config/router/manifest.json");
+
+    /// Why a manifest is refused; none where it is not.
+    fn refusal(text: &str) -> Option<String> {
+        match Manifest::parse(text.as_bytes()) {
+            Ok(_) => None,
+            Err(Unreadable::Detail(detail)) => Some(detail),
+            Err(Unreadable::Format(found)) => Some(format!("format {found}")),
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_refused_whose_checksum_is_another_or_was_taken_off() {
+        assert_eq!(refusal(WRITTEN), None);
+        let field = WRITTEN
+            .lines()
+            .find(|line| line.starts_with("  \"sha256\""));
+        let field = field.unwrap();
+        for sum in ["", ZEROS] {
+            let with = WRITTEN.replace(field, &format!("  \"sha256\": \"{sum}\""));
+            let told = refusal(&with).unwrap_or_default();
+            assert!(told.ends_with("its checksum is another"), "{sum}: {told}");
+        }
+        let without = WRITTEN.replace(&format!(",\n{field}"), "");
+        assert!(without.len() < WRITTEN.len());
+        assert!(refusal(&without).is_some_and(|told| told.contains("missing field `sha256`")));
+    }
 }
