@@ -2,8 +2,11 @@
 //! while questions come.
 
 mod correcting;
+mod repeated;
+mod replay;
 mod routes;
 mod swapping;
+mod watching;
 
 use std::{fs, path::Path, time::Duration};
 
@@ -91,6 +94,9 @@ const WORDS: [(&str, [&str; 16]); 3] = [
 /// Words that the examples know.
 const KNOWN_WORDS: usize = 5;
 
+/// Examples of each route.
+const EXAMPLES: usize = 20;
+
 /// Clients that ask and give feedback.
 const KEYS: usize = 5;
 
@@ -103,11 +109,42 @@ fn questions(category: usize, from: usize, count: usize) -> impl Iterator<Item =
     })
 }
 
-fn write_routes(folder: &Path) {
+/// Questions of all categories in turns, of words that the examples know.
+fn known_questions(count: usize) -> Vec<String> {
+    let questions = (0..count).map(|at| {
+        let words = WORDS[at % WORDS.len()].1;
+        let (one, other) = (words[at / 3 % KNOWN_WORDS], words[at / 7 % KNOWN_WORDS]);
+        format!("Tell me of {one} and {other}, number {at}")
+    });
+    questions.collect()
+}
+
+/// Questions of a kind that no category covers.
+fn of_the_night_sky(count: usize) -> Vec<String> {
+    let stars = [
+        "galaxy",
+        "telescope",
+        "comet",
+        "supernova",
+        "planets",
+        "nebula",
+        "orbit",
+    ];
+    let questions = (0..count).map(|at| {
+        let (one, other) = (stars[at % 7], stars[at / 7 % 7]);
+        format!(
+            "Why does a {one} look brighter than a {other} through binoculars in night sky {at}?"
+        )
+    });
+    questions.collect()
+}
+
+/// Routes with so many examples each.
+fn write_routes(folder: &Path, examples: usize) {
     fs::create_dir_all(folder).unwrap();
     for (category, words) in WORDS {
         let known = &words[..KNOWN_WORDS];
-        let examples: String = (0..20)
+        let examples: String = (0..examples)
             .map(|at| {
                 let word = |step: usize| known[(at * step + at / 5) % KNOWN_WORDS];
                 format!(
@@ -169,7 +206,7 @@ impl House {
     }
 
     async fn with_mapping(folder: TempDir, mapping: &str, more: &str) -> Self {
-        write_routes(&folder.path().join("routes"));
+        write_routes(&folder.path().join("routes"), EXAMPLES);
         let upstream = Upstream::always(Reply::answer(["An answer."])).await;
         let keys: String = (0..KEYS)
             .map(|at| format!("{{ name: team-{at}, sha256: '{}' }}, ", sha256(&key(at))))
@@ -481,33 +518,13 @@ async fn there_must_be_something_to_learn_from() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_kind_of_question_is_noticed_proposed_and_accepted() {
     let house = House::with_strangers().await;
-    let known = (0..1200).map(|at| {
-        let words = WORDS[at % WORDS.len()].1;
-        let (one, other) = (words[at / 3 % KNOWN_WORDS], words[at / 7 % KNOWN_WORDS]);
-        format!("Tell me of {one} and {other}, number {at}")
-    });
-    house.ask(known.collect()).await;
+    house.ask(known_questions(1200)).await;
     let before = house.coterie.printed(&["drift"]);
     assert_eq!(before["alarms"], json!([]), "{before:#}");
     let confidence = &before["references"][0];
     assert_eq!(confidence["rows"], 1_000, "{before:#}");
     assert_eq!(before["router"], before["router_in_force"]);
-    let stars = [
-        "galaxy",
-        "telescope",
-        "comet",
-        "supernova",
-        "planets",
-        "nebula",
-        "orbit",
-    ];
-    let new = (0..250).map(|at| {
-        let (one, other) = (stars[at % 7], stars[at / 7 % 7]);
-        format!(
-            "Why does a {one} look brighter than a {other} through binoculars in night sky {at}?"
-        )
-    });
-    house.ask(new.collect()).await;
+    house.ask(of_the_night_sky(250)).await;
 
     let found = house.coterie.printed(&["drift"]);
     let alarms = found["alarms"].as_array().unwrap();

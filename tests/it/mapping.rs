@@ -1,4 +1,6 @@
-//! The mapping in a file of its own: taken up while the server runs, whole or not at all.
+//! The mapping in a file of its own: taken up while the server runs, whole or not at all; and what one would have been worth.
+
+mod from_store;
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 

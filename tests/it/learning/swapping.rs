@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use coterie::{ids::CategoryId, store::Store, train::labels::Labelled};
@@ -114,4 +115,44 @@ async fn a_hundred_swaps_under_load_fail_no_request_and_split_no_decision() {
     assert_eq!(seen, HashSet::from([first.as_str(), second]));
     drop(record);
     assert!(2 * sure > told.len(), "{sure} of {} tell", told.len());
+}
+
+/// Waits until a router decides, and is shown to be in force; nobody tells the server to look.
+async fn comes_in_force(house: &House, router: &str) {
+    let shown = format!("coterie_router_in_force{{router=\"{router}\"}} 1");
+    for _ in 0..2000 {
+        let asked = house.coterie.post(
+            "/v1/chat/completions",
+            &chat("coterie", &question(0, 7), false),
+        );
+        let asked = asked.bearer_auth(key(0)).send().await.unwrap();
+        let decides = asked.headers()["x-coterie-router"] == router;
+        asked.bytes().await.unwrap();
+        let metrics = house.coterie.read("/metrics").await;
+        if decides && metrics.lines().any(|line| line == shown) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("router {router} does not come in force");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_processes_promote_and_roll_back_a_server_notices_by_itself() {
+    let house = House::new().await;
+    let store = house.coterie.store().await;
+    let first = house.route("Which dough?").await["router"].clone();
+    let first = first.as_str().unwrap();
+    let second_id = shifted(&house, &store).await;
+    let second = second_id.as_str();
+    house.coterie.printed(&["routers", "promote", second]);
+    comes_in_force(&house, second).await;
+    house.coterie.printed(&["routers", "rollback"]);
+    comes_in_force(&house, first).await;
+    // The one that is open already is taken up as any other.
+    store.promote(&second_id, PROMOTER).await.unwrap();
+    comes_in_force(&house, second).await;
+    store.roll_back(PROMOTER).await.unwrap();
+    comes_in_force(&house, first).await;
+    house.coterie.stop().await;
 }
