@@ -1,6 +1,7 @@
 //! `coterie evaluate` as a process, with the real encoder and the shipped routes.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -53,15 +54,24 @@ impl Bench {
     }
 
     fn run(&self, command: &str, (flag, files): (&str, &[&Path]), more: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_coterie"))
-            .stdin(Stdio::null())
+        let mut call = self.call(command);
+        call.arg(flag).args(files).args(more).output().unwrap()
+    }
+
+    /// What `coterie route` says of one question.
+    fn ask(&self, question: &str, more: &[&str]) -> String {
+        let output = self.call("route").args(more).arg(question).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", words(&output.stderr));
+        words(&output.stdout)
+    }
+
+    fn call(&self, command: &str) -> Command {
+        let mut call = Command::new(env!("CARGO_BIN_EXE_coterie"));
+        call.stdin(Stdio::null())
             .args([command, "--config"])
-            .arg(&self.config)
-            .arg(flag)
-            .args(files)
-            .args(more)
-            .output()
-            .unwrap()
+            .arg(&self.config);
+        call
     }
 }
 
@@ -139,25 +149,103 @@ fn what_people_type_is_understood() {
     }
 }
 
+/// Where questions of a kind went, in numbers of them.
+#[derive(Debug, Default)]
+struct Went {
+    /// Routed to a category with a topic.
+    to_topics: usize,
+    /// Routed to `multilingual`.
+    to_languages: usize,
+    /// Not routed: the default expert answers.
+    nowhere: usize,
+}
+
 /// Gibberish, asks without a topic, orders to a device and other languages, written for this test: they must not be routed
 /// to a category with a topic. Nothing was chosen by them.
 #[test]
 fn what_belongs_nowhere_is_not_routed_to_a_topic() {
     let bench = Bench::new();
-    let file = bench.file("strangers.jsonl", include_str!("strangers.jsonl"));
+    let strangers = include_str!("strangers.jsonl");
+    let file = bench.file("strangers.jsonl", strangers);
     let output = bench.route(&file, &["--json"]);
     assert!(output.status.success(), "{}", words(&output.stderr));
-    let decisions = words(&output.stdout);
-    let routed: Vec<Value> = decisions
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|decision: &Value| decision["reason"]["kind"] == "routed")
-        .collect();
-    assert_eq!(decisions.lines().count(), 80);
-    let elsewhere = routed.iter().filter(|it| it["category"] != "multilingual");
-    let elsewhere: Vec<&Value> = elsewhere.map(|it| &it["features"]["question"]).collect();
-    assert!(elsewhere.len() <= 2, "{elsewhere:?}");
-    assert!(routed.len() > elsewhere.len() + 10, "{decisions}");
+    let parse = |line: &str| -> Value { serde_json::from_str(line).unwrap() };
+    let decisions: Vec<Value> = words(&output.stdout).lines().map(parse).collect();
+    assert_eq!(decisions.len(), 80);
+    let mut by_kind: BTreeMap<String, Went> = BTreeMap::new();
+    for (row, decision) in strangers.lines().map(parse).zip(&decisions) {
+        let kind = row["kind"].as_str().unwrap().to_owned();
+        let went = by_kind.entry(kind).or_default();
+        match (&decision["reason"]["kind"], &decision["category"]) {
+            (reason, _) if reason != "routed" => went.nowhere += 1,
+            (_, category) if category == "multilingual" => went.to_languages += 1,
+            _ => went.to_topics += 1,
+        }
+    }
+    // Of 20 each; what is no word of English may be taken for one of another language.
+    for (kind, nowhere_min, languages_min) in [
+        ("gibberish", 12, 0),
+        ("empty ask", 18, 0),
+        ("device", 19, 0),
+        ("language", 0, 19),
+    ] {
+        let went = &by_kind[kind];
+        assert!(went.to_topics <= 1, "{kind}: {went:?}");
+        assert!(went.nowhere >= nowhere_min, "{kind}: {went:?}");
+        assert!(went.to_languages >= languages_min, "{kind}: {went:?}");
+    }
+    let to_topics: usize = by_kind.values().map(|went| went.to_topics).sum();
+    assert!(to_topics <= 2, "{by_kind:?}");
+}
+
+#[test]
+fn a_decision_is_told_to_people_with_what_it_was_made_from() {
+    let bench = Bench::new();
+    let question = "Write a Python function that adds two numbers.";
+    let told = bench.ask(question, &[]);
+    let decision: Value = serde_json::from_str(&bench.ask(question, &["--json"])).unwrap();
+    let line = |name: &str| {
+        let name = format!("{name:<12}");
+        let mut found = told.lines().filter_map(|line| line.strip_prefix(&name));
+        found.next().unwrap_or_else(|| panic!("{name}: {told}"))
+    };
+    let number = |of: &Value| of.as_f64().unwrap();
+    assert_eq!(line("category"), "coding");
+    assert_eq!(line("reason"), "the router is confident");
+    let confidence = format!("{:.3}", number(&decision["confidence"]));
+    assert_eq!(line("confidence"), confidence);
+    let scores = decision["scores"].as_array().unwrap().iter().take(4);
+    let scores = scores.map(|score| {
+        let category = score["category"].as_str().unwrap();
+        format!("{category} {:.3}", number(&score["probability"]))
+    });
+    assert_eq!(line("scores"), scores.collect::<Vec<_>>().join(", "));
+
+    let why = &decision["explanation"];
+    let (tier, settles) = (why["tier"].as_str().unwrap(), number(&why["settled_from"]));
+    let settles = format!("{tier}; the cheap one settles from {settles:.3}");
+    assert_eq!(line("tier"), settles);
+    let (margin, from) = (number(&why["margin"]), number(&why["confidence_min"]));
+    let margin = format!("{margin:.3} by the router, which routes from {from:.3}");
+    assert_eq!(line("margin"), margin);
+    // The winner's features first, then the runner-up's.
+    let spoke_for = told.lines().filter(|line| line.starts_with("spoke for   "));
+    let expected = [
+        ("winner", "features_for"),
+        ("runner_up", "features_against"),
+    ];
+    let expected = expected.map(|(class, features)| {
+        let shares = why[features].as_array().unwrap().iter().map(|share| {
+            let feature = share["feature"].as_str().unwrap();
+            format!("{feature} {:.2}", number(&share["share"]).abs())
+        });
+        let shares = shares.collect::<Vec<_>>().join(", ");
+        format!("spoke for   {}: {shares}", why[class].as_str().unwrap())
+    });
+    let question = question.to_lowercase();
+    let mut named = expected[0].split('`').skip(1).step_by(2);
+    assert!(named.any(|named| question.contains(named)), "{told}");
+    assert_eq!(spoke_for.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -325,8 +325,16 @@ async fn a_dry_run_tells_the_decision_and_why() {
         );
     }
 
-    let gibberish = json!({"text": "  "});
-    let told = coterie.told("/v1/route", &gibberish).await;
+    for gibberish in ["asdfgh jkl qwer", "ajsdhf kajshdf kjahsdf lkjh"] {
+        let told = coterie.told("/v1/route", &json!({"text": gibberish})).await;
+        assert_eq!(
+            (&told["category"], &told["reason"]["kind"]),
+            (&json!("out_of_domain"), &json!("out_of_domain")),
+            "{told:#}"
+        );
+    }
+    let blank = json!({"text": "  "});
+    let told = coterie.told("/v1/route", &blank).await;
     assert_eq!(
         (&told["category"], &told["reason"]["kind"]),
         (&json!("out_of_domain"), &json!("empty"))

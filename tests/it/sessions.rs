@@ -1,5 +1,7 @@
 //! Sessions over a real socket: what stays, what leaves, and who sees it.
 
+use std::path::Path;
+
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -36,6 +38,16 @@ fn keys() -> String {
         "server: {{ listen: '127.0.0.1:0', keys: [{}, {}] }}\n",
         key("alpha"),
         key("beta")
+    )
+}
+
+/// A server whose sessions stay where they are, or do not.
+fn sticky(switch: &str) -> String {
+    let routes = Path::new(env!("CARGO_MANIFEST_DIR")).join("routes");
+    format!(
+        "router: {{ sticky: {switch}, artefacts: '{}/routers', routes: '{}' }}\n",
+        env!("CARGO_TARGET_TMPDIR"),
+        routes.display()
     )
 }
 
@@ -86,6 +98,28 @@ async fn a_follow_up_that_is_sent_alone_stays_with_its_session() {
     assert_ne!(elsewhere.0, "sql");
     let record = coterie.stop().await.all().await;
     assert_eq!(record[1].reason, "stayed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_user_that_a_request_names_keeps_a_session_as_an_id_does() {
+    let upstream = Upstream::always(Reply::answer(["SELECT 1"])).await;
+    let coterie = serve(&upstream, "").await;
+    let ask = |text, user| {
+        let mut body = chat("coterie", text, false);
+        body["user"] = json!(user);
+        coterie.post("/v1/chat/completions", &body)
+    };
+    assert_eq!(asked(ask(QUERY, "ann")).await, ("sql".into(), None));
+    let another = asked(ask(FOLLOW_UP, "bob")).await;
+    assert_eq!(another.1, None);
+    assert_ne!(another.0, "sql");
+    let same = asked(ask(FOLLOW_UP, "ann")).await;
+    assert_eq!(same, ("sql".into(), Some("stayed".into())));
+    // An id goes before the user, and is none even where it has the same name.
+    let by_id = asked(in_session(ask(FOLLOW_UP, "ann"), "ann")).await;
+    assert_eq!(by_id.1, None);
+    assert_ne!(by_id.0, "sql");
+    coterie.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,6 +189,25 @@ async fn stickiness_can_be_switched_off_by_a_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stickiness_can_be_switched_off_for_all() {
+    let upstream = Upstream::always(Reply::answer(["yes"])).await;
+    for (switch, stays) in [("on", true), ("off", false)] {
+        let coterie = serve(&upstream, &sticky(switch)).await;
+        let first = asked(in_session(question(&coterie, QUERY), "s")).await;
+        assert_eq!(first, ("sql".into(), None));
+        let body = json!({"text": FOLLOW_UP});
+        let told = explained(in_session(dry_run(&coterie, &body), "s")).await;
+        assert_eq!(told["session"].is_object(), stays, "{switch}: {told:#}");
+        let (category, session) = asked(in_session(question(&coterie, FOLLOW_UP), "s")).await;
+        assert_eq!(told["category"], category, "{switch}: {told:#}");
+        assert_eq!(category == "sql", stays, "{switch}: {category}");
+        assert_eq!(session.as_deref(), stays.then_some("stayed"), "{switch}");
+        let record = coterie.stop().await.all().await;
+        assert_eq!(record[1].reason == "stayed", stays, "{switch}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_leaves_where_its_expert_cannot_serve() {
     let upstream = Upstream::always(Reply::answer(["yes"])).await;
     let coterie = serve(&upstream, "").await;
@@ -164,12 +217,19 @@ async fn a_session_leaves_where_its_expert_cannot_serve() {
     assert_eq!(told["session"]["why"], "expert", "{told:#}");
     assert_eq!(told["session"]["stayed"], false);
     assert_eq!(told["expert"], "large");
-    let long = json!({"messages": [
-        {"role": "system", "content": "Be brief. ".repeat(100)},
-        {"role": "user", "content": "New topic: why is that?"},
-    ]});
-    let told = explained(in_session(dry_run(&coterie, &long), "s")).await;
-    assert_eq!(told["expert"], "large", "{told:#}");
+    // The same ask stays or leaves by nothing but how long the conversation is.
+    for (times, why, expert) in [(1, "margin", "small"), (100, "expert", "large")] {
+        let body = json!({"messages": [
+            {"role": "system", "content": "Answer in one sentence. ".repeat(times)},
+            {"role": "user", "content": FOLLOW_UP},
+        ]});
+        let told = explained(in_session(dry_run(&coterie, &body), "s")).await;
+        assert_eq!(told["session"]["previous"], "sql", "{told:#}");
+        assert_eq!(told["session"]["why"], why, "{told:#}");
+        assert_eq!(told["session"]["stayed"], why == "margin", "{told:#}");
+        assert_eq!(told["category"] == "sql", why == "margin", "{told:#}");
+        assert_eq!(told["expert"], expert, "{told:#}");
+    }
     coterie.stop().await;
 }
 

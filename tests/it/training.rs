@@ -1,12 +1,13 @@
 //! `coterie train`, then `coterie evaluate` and `coterie route` with what it made, as processes.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
-use coterie::train::labels::Labelled;
+use coterie::{config, train::labels::Labelled};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -50,6 +51,11 @@ impl Bench {
     }
 
     pub(crate) fn run(&self, command: &str, files: &[(&str, &Path)], more: &[&str]) -> Output {
+        self.call(command, files).args(more).output().unwrap()
+    }
+
+    /// A call that is not made yet.
+    fn call(&self, command: &str, files: &[(&str, &Path)]) -> Command {
         let mut call = Command::new(env!("CARGO_BIN_EXE_coterie"));
         call.stdin(Stdio::null())
             .args(command.split(' '))
@@ -58,7 +64,7 @@ impl Bench {
         for (option, file) in files {
             call.arg(option).arg(file);
         }
-        call.args(more).output().unwrap()
+        call
     }
 
     /// Trains a router that must come about, and returns its folder.
@@ -138,6 +144,67 @@ fn the_manifest_is_printed_and_two_runs_make_the_same_router() {
     assert_eq!((&one["id"], &one["files"]), (&other["id"], &other["files"]));
     let read = |name: &str| fs::read(bench.path(name).join("router.safetensors")).unwrap();
     assert_eq!(read("one"), read("other"));
+}
+
+/// Two rows of each shipped route: few, and with so many weights that a sum over them is made of three parts.
+fn rows_of_many_weights() -> Vec<Labelled> {
+    let routes = config::embedded_routes().routes.into_iter();
+    let rows = routes.flat_map(|route| {
+        let texts = route.examples.chunks(2).map(|two| two.join(" "));
+        let rows = texts.map(|text| Labelled::from_text(&text, route.category.clone()));
+        rows.take(2).collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+/// The files of a folder, without what a manifest says of when it was written: the time, and the checksum over it.
+fn without_time(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let is_of_time = |line: &&str| {
+        let field = line.trim_start();
+        field.starts_with("\"created_at_ms\":") || field.starts_with("\"sha256\":")
+    };
+    let files = fs::read_dir(folder).unwrap().map(|file| {
+        let file = file.unwrap();
+        let name = file.file_name().into_string().unwrap();
+        let bytes = fs::read(file.path()).unwrap();
+        if name != "manifest.json" {
+            return (name, bytes);
+        }
+        let text = words(&bytes);
+        let (of_time, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(is_of_time);
+        assert_eq!(of_time.len(), 2, "{text}");
+        (name, rest.join("\n").into_bytes())
+    });
+    files.collect()
+}
+
+#[test]
+fn with_all_features_the_same_rows_make_the_same_bytes_on_any_number_of_cores() {
+    let rows = lines(&rows_of_many_weights());
+    let [one, other] = ["1", "4"].map(|cores| {
+        let bench = Bench::reading("sparse, static, transformer");
+        let (labels, out) = (bench.file("labels.jsonl", &rows), bench.path("router"));
+        let mut call = bench.call("train", &[("--labels", &labels), ("--out", &out)]);
+        let output = call.env("RAYON_NUM_THREADS", cores).output().unwrap();
+        assert!(output.status.success(), "{}", words(&output.stderr));
+        // Neither knows what the other's transformer said.
+        let readings = without_time(&bench.path("routers/.readings"));
+        (without_time(&out), readings)
+    });
+    let names = [
+        "manifest.json",
+        "router.safetensors",
+        "table.safetensors",
+        "tokenizer.json",
+    ];
+    assert!(one.0.keys().eq(names), "{:?}", one.0.keys());
+    assert_eq!(one.1.len(), 1, "{:?}", one.1.keys());
+    for (one, other) in [(&one.0, &other.0), (&one.1, &other.1)] {
+        assert!(one.keys().eq(other.keys()), "{:?}", other.keys());
+        for (name, bytes) in one {
+            assert!(bytes == &other[name], "{name} differs");
+        }
+    }
 }
 
 #[test]

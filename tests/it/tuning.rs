@@ -1,4 +1,4 @@
-//! `coterie encoder tune`, then `coterie train --tuned` with what it made, as processes and with the real transformer.
+//! `coterie encoder tune` and `distill`, then `coterie train` and `coterie route` with what they made, as processes.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use coterie::{config::EncoderConfig, router::encoder::Encoder};
 use serde_json::{Value, json};
 
 use crate::{
-    support::encoder::encoder_config,
+    support::encoder::{TinyBert, encoder_config},
     training::{Bench, words},
 };
 
@@ -98,4 +98,74 @@ async fn a_transformer_is_tuned_and_a_router_reads_it() {
     let told = words(&output.stderr);
     assert!(!output.status.success(), "{told}");
     assert!(told.contains("with --folds"), "{told}");
+}
+
+/// Has a transformer cut texts as BERT does, which a static encoder must.
+fn cut_into_word_pieces(tiny: &TinyBert) {
+    let path = tiny.path("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    tokenizer["normalizer"] = json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+        "strip_accents": null, "lowercase": true});
+    tokenizer["pre_tokenizer"] = json!({"type": "BertPreTokenizer"});
+    tokenizer["model"]["type"] = json!("WordPiece");
+    tokenizer["model"]["continuing_subword_prefix"] = json!("##");
+    tokenizer["model"]["max_input_chars_per_word"] = json!(100);
+    fs::write(&path, tokenizer.to_string()).unwrap();
+}
+
+/// What nothing but one word tells apart.
+fn pets(bench: &Bench) -> PathBuf {
+    let row = |frame: &str, pet: &str| {
+        let text = frame.replace("PET", pet);
+        json!({"text": text, "category": format!("{pet}s")}).to_string() + "\n"
+    };
+    let frames = [
+        "the PET",
+        "a PET",
+        "the PET saw",
+        "a PET saw",
+        "the PET saw a PET",
+        "a PET saw the PET",
+    ];
+    let rows = frames.map(|frame| row(frame, "cat") + &row(frame, "dog"));
+    bench.file("pets.jsonl", &rows.concat())
+}
+
+#[test]
+fn a_transformer_is_distilled_and_a_router_reads_nothing_but_the_table() {
+    let bench = Bench::reading("static");
+    let tiny = TinyBert::new();
+    cut_into_word_pieces(&tiny);
+    let (labels, table, router) = (pets(&bench), bench.path("table"), bench.path("router"));
+    let files = [("--model", tiny.folder.path()), ("--out", &*table)];
+    let how = ["--dimensions", "4", "--json"];
+    let report = document(&bench, "encoder distill", &files, &how);
+    assert_eq!(
+        (&report["pieces"], &report["dimensions"]),
+        (&json!(9), &json!(4))
+    );
+
+    let files = [
+        ("--labels", &*labels),
+        ("--static", &*table),
+        ("--out", &*router),
+    ];
+    let manifest = document(&bench, "train", &files, &["--json"]);
+    assert_eq!(manifest["features"], json!(["static"]), "{manifest}");
+    for file in ["table.safetensors", "tokenizer.json"] {
+        let [made, kept] = [&table, &router].map(|folder| fs::read(folder.join(file)).unwrap());
+        assert!(made == kept, "{file} is another");
+    }
+    for (question, category) in [
+        ("The cat saw the cat.", "cats"),
+        ("The dog saw the dog.", "dogs"),
+    ] {
+        let more = ["--json", question];
+        let decision = document(&bench, "route", &[("--router", &*router)], &more);
+        assert_eq!(decision["category"], category, "{decision}");
+        let why = &decision["explanation"];
+        assert_eq!(why["winner"], category, "{decision}");
+        assert!(why["static_share"].as_f64().unwrap() > 0.0, "{decision}");
+        assert_eq!(why["features_for"], json!([]), "{decision}");
+    }
 }
