@@ -22,6 +22,15 @@ pub(crate) struct House {
 impl House {
     /// `features`: what routers read. Experts are not asked unless `upstream` is somebody's address.
     pub(crate) fn new(examples: &[Labelled], features: &str, upstream: &str) -> Self {
+        let experts = format!(
+            "experts: {{ mock: {{ kind: remote, base_url: 'http://{upstream}/v1', model: mock }} }}\n\
+             mapping: {{ default: mock }}\n"
+        );
+        Self::of_experts(examples, features, &experts)
+    }
+
+    /// `experts`: who answers what, as it stands in the configuration.
+    pub(crate) fn of_experts(examples: &[Labelled], features: &str, experts: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let house = Self { folder };
         house.write_routes(examples);
@@ -36,8 +45,7 @@ impl House {
             "server: {{ listen: '127.0.0.1:0', keys: [{keys}] }}\n\
              store: {{ url: 'sqlite://{path}/coterie.db', content: full }}\n\
              router: {{ features: {features}, artefacts: '{path}/routers', routes: '{path}/routes' }}\n\
-             experts: {{ mock: {{ kind: remote, base_url: 'http://{upstream}/v1', model: mock }} }}\n\
-             mapping: {{ default: mock }}\n"
+             {experts}"
         );
         fs::write(house.config_file(), yaml).unwrap();
         house

@@ -1,30 +1,34 @@
-//! Retrainings and promotions that are killed at random moments: the registry is whole after each, and a server starts.
+//! Retrainings and promotions that are killed at random moments: the registry is whole after each, and a server that starts then
+//! answers by the router in force.
 
 use std::{
+    io::{BufRead, BufReader},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use coterie::{outcome::Feedback, store::Store};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    house::{House, KEYS},
+    house::{House, KEYS, key},
     rows::Dealt,
 };
 
-const RUNS: usize = 200;
+/// How many are killed before their end.
+const KILLS: usize = 200;
+
+/// Runs after which it is given up: a moment that is drawn may come after the end of what was to be killed, of a late retraining
+/// every other time.
+const RUNS_MAX: usize = 2 * KILLS;
 
 /// Runs between two lines that say how it goes: all take hours beside other work.
 const TOLD_EVERY: usize = 20;
 
 /// Labelled questions.
 const LABELLED: usize = 400;
-
-/// Every so many runs a server is started as well.
-const SERVED_EVERY: usize = 2;
 
 /// Of a retraining nearly all time is training, and what it is about to promote comes last: every other one is killed as late
 /// as this, as a share of the time that one takes.
@@ -33,7 +37,10 @@ const LATE: f64 = 0.9;
 /// How much later than its usual end a run may be killed.
 const LATEST: f64 = 1.1;
 
+/// How long a server may take to start and to answer.
 const START_MAX: Duration = Duration::from_secs(60);
+
+const QUESTION: &str = "How much is it?";
 
 /// What is killed.
 #[derive(Clone, Copy)]
@@ -105,8 +112,8 @@ pub(crate) async fn run(files: &[PathBuf]) {
     fill(&house, &dealt).await;
     let lengths = Lengths::measured(&house);
     let mut random = StdRng::seed_from_u64(1);
-    let (mut cut_short, mut served) = (0, 0);
-    for run in 0..RUNS {
+    let (mut killed, mut too_late) = (0, 0);
+    for run in 0..RUNS_MAX {
         let call = Call::of(run);
         let share = random.random_range(call.earliest()..LATEST);
         if let Call::RetrainLate = call {
@@ -114,24 +121,36 @@ pub(crate) async fn run(files: &[PathBuf]) {
         }
         let mut child = start(&house, call, run);
         tokio::time::sleep(lengths.of(call).mul_f64(share)).await;
-        cut_short += usize::from(child.try_wait().unwrap().is_none());
         child.kill().ok();
-        child.wait().unwrap();
+        if was_killed(child.wait().unwrap()) {
+            killed += 1;
+        } else {
+            too_late += 1;
+        }
         let listed = listed(&house);
         check(&listed);
         check_routing(&house, &listed);
-        if run % SERVED_EVERY == 0 {
-            serve(&house);
-            served += 1;
-        }
+        let answered = serve(&house).await;
+        check_decision(&answered, &listed, "by a server");
         if (run + 1) % TOLD_EVERY == 0 {
-            println!("after {} runs: the registry is whole", run + 1);
+            println!(
+                "{killed} killed, {too_late} too late: the registry is whole, and servers answer"
+            );
+        }
+        if killed == KILLS {
+            break;
         }
     }
     println!(
-        "{RUNS} retrainings, promotions and roll-backs killed at a random moment ({cut_short} before their end): the registry \
-         was whole after each, the router in force opened, and {served} servers started"
+        "{killed} retrainings, promotions and roll-backs killed at a random moment before their end ({too_late} more came to it \
+         first): after each the registry was whole, the router in force opened, and a server started and answered by it"
     );
+    assert_eq!(killed, KILLS, "so few were hit in {RUNS_MAX} runs");
+}
+
+/// Whether it was ended from outside: what ends by itself has a code.
+fn was_killed(status: ExitStatus) -> bool {
+    status.code().is_none()
 }
 
 fn listed(house: &House) -> Value {
@@ -177,12 +196,18 @@ fn check(listed: &Value) {
 
 /// Questions go by the router that is in force, and by no other in its place.
 fn check_routing(house: &House, listed: &Value) {
-    let routed = run_to_end(house, &["route", "How much is it?", "--json"]);
+    let routed = run_to_end(house, &["route", QUESTION, "--json"]);
     let said = String::from_utf8_lossy(&routed.stderr);
     assert!(routed.status.success(), "{said}");
-    let routed: Value = serde_json::from_slice(&routed.stdout).unwrap();
+    let routed = serde_json::from_slice(&routed.stdout).unwrap();
+    check_decision(&routed, listed, &said);
+}
+
+/// `said`: what whoever decided said meanwhile.
+fn check_decision(decision: &Value, listed: &Value, said: &str) {
+    assert!(decision["router"].is_string(), "{decision} {said}");
     if listed["in_force"].is_string() {
-        assert_eq!(routed["router"], listed["in_force"], "{said}");
+        assert_eq!(decision["router"], listed["in_force"], "{said}");
     }
 }
 
@@ -277,23 +302,41 @@ pub(crate) fn run_to_end(house: &House, call: &[&str]) -> Output {
     command(house, call).output().unwrap()
 }
 
-/// Starts a server, waits until it listens, and ends it.
-fn serve(house: &House) {
-    use std::io::{BufRead as _, BufReader};
+/// Starts a server, waits until it answers, and ends it; what it decided.
+async fn serve(house: &House) -> Value {
     let mut command = command(house, &["serve", "--log", "error"]);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let started = Instant::now();
     let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("listens on") {
-        line.clear();
-        let read = said.read_line(&mut line).unwrap();
-        assert!(
-            read > 0 && started.elapsed() < START_MAX,
-            "the server did not start: {line}"
-        );
-    }
+    let decided = async {
+        // It may have more to say: the pipe stays open until it has answered.
+        let listening = tokio::task::spawn_blocking(move || (address(&mut said), said));
+        let (address, _said) = listening.await.unwrap();
+        route(&address?).await.map_err(|error| error.to_string())
+    };
+    let decided = tokio::time::timeout(START_MAX, decided).await;
     child.kill().unwrap();
     child.wait().unwrap();
+    decided.expect("a server answers in time").unwrap()
+}
+
+/// Where a server listens; what it said where it ended before.
+fn address(said: &mut impl BufRead) -> Result<String, String> {
+    let mut before = String::new();
+    for line in said.lines().map_while(Result::ok) {
+        if let Some((_, address)) = line.split_once("listens on ") {
+            return Ok(address.to_owned());
+        }
+        before += &line;
+    }
+    Err(before)
+}
+
+async fn route(base: &str) -> reqwest::Result<Value> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let asked = client
+        .post(format!("{base}/v1/route"))
+        .bearer_auth(key(0))
+        .json(&json!({"text": QUESTION}));
+    asked.send().await?.error_for_status()?.json().await
 }

@@ -148,6 +148,15 @@ async fn tell_in_force(
 
 /// The accuracy on the unseen rows of what the true labels would have taught.
 async fn with_true_labels(house: &House, dealt: &Dealt, rows: Vec<Labelled>) -> f64 {
+    let router = Box::pin(taught(house, rows)).await;
+    let judged = judging::judge(&router, dealt.unseen.clone()).await.unwrap();
+    Evaluation::of(&judged, router.id().clone())
+        .unwrap()
+        .accuracy
+}
+
+/// The router that rows with their true labels teach beside the routes' examples; nobody promotes it.
+pub(crate) async fn taught(house: &House, rows: Vec<Labelled>) -> coterie::router::Router {
     let config = house.config();
     let encoder = in_force::open_encoder(&config.router).await.unwrap();
     let mut job = in_force::job_of_routes(&config.router, &config.catalogue, &encoder);
@@ -158,11 +167,7 @@ async fn with_true_labels(house: &House, dealt: &Dealt, rows: Vec<Labelled>) -> 
         .train(&encoder, &config.router.artefacts, &folder)
         .await
         .unwrap();
-    let router = registry::open(&config, Some(&folder)).await.unwrap();
-    let judged = judging::judge(&router, dealt.unseen.clone()).await.unwrap();
-    Evaluation::of(&judged, router.id().clone())
-        .unwrap()
-        .accuracy
+    registry::open(&config, Some(&folder)).await.unwrap()
 }
 
 pub(crate) async fn ask_all(base: &str, asked: &[Asked]) {

@@ -12,7 +12,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    Done, mebibytes, rate, tell,
+    Done, mebibytes,
+    promises::{Promises, RETRAINING_BYTES_MAX, RETRAINING_MAX},
+    rate, tell,
     traffic::{CATEGORIES, EXPERTS, Traffic, category, expert},
 };
 
@@ -35,20 +37,23 @@ impl<'f> Program<'f> {
     }
 
     /// Trains and judges a challenger on all that was said.
-    pub(crate) fn retrain(&self) -> Done<()> {
+    pub(crate) fn retrain(&self, promises: &mut Promises) -> Done<()> {
         let out = self.folder.join("retrained.json");
         let call = ["retrain", "--dry-run", "--json", "--config", &self.from];
         let (took, peak) = run(&call, File::create(&out)?.into())?;
         let found: Value = serde_json::from_slice(&fs::read(&out)?)?;
         let found = format!(
-            "{:.0} s, {peak} at most; {} rows learnt, {} judged, {} and {} outcomes for the mapping",
+            "{:.0} s, {} at most; {} rows learnt, {} judged, {} and {} outcomes for the mapping",
             took.as_secs_f64(),
+            mebibytes(peak),
             found["learnt"],
             found["judged"],
             found["mapping"]["chosen_by"],
             found["mapping"]["judged_by"],
         );
         tell("retraining, without the transformer", found);
+        promises.less("a retraining", took, RETRAINING_MAX);
+        promises.less("the bytes of a retraining", peak, RETRAINING_BYTES_MAX);
         Ok(())
     }
 
@@ -64,13 +69,13 @@ impl<'f> Program<'f> {
             let size = mebibytes(fs::metadata(&file)?.len());
             tell(
                 &format!("export, {format}"),
-                format!("{}, {size}, {peak} at most", rate(rows, took)),
+                format!("{}, {size}, {} at most", rate(rows, took), mebibytes(peak)),
             );
             let to = write_config(self.folder, format)?;
             let (took, peak) = run(&["import", &out, "--config", &to], Stdio::inherit())?;
             tell(
                 &format!("import, {format}"),
-                format!("{}, {peak} at most", rate(rows, took)),
+                format!("{}, {} at most", rate(rows, took), mebibytes(peak)),
             );
             fs::remove_file(self.folder.join(format!("{format}.db")))?;
             fs::remove_file(&file)?;
@@ -112,29 +117,30 @@ fn write_config(folder: &Path, store: &str) -> Done<String> {
     Ok(path.display().to_string())
 }
 
-/// Runs the program; how long it took, and the most memory that it had.
-fn run(args: &[&str], out: Stdio) -> Done<(Duration, String)> {
+/// Runs the program; how long it took, and the most memory that it had, in bytes.
+fn run(args: &[&str], out: Stdio) -> Done<(Duration, u64)> {
     let started = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_coterie"))
         .args(args)
         .stdout(out)
         .spawn()?;
-    let mut peak = String::new();
+    let mut peak = None;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        peak = peak_memory(&child).unwrap_or(peak);
+        peak = peak_memory(&child).or(peak);
         std::thread::park_timeout(Duration::from_millis(5));
     };
     assert!(status.success(), "{args:?} failed");
+    let peak = peak.ok_or("the kernel does not tell a process's memory")?;
     Ok((started.elapsed(), peak))
 }
 
-/// What the kernel calls the high-water mark of a process's resident memory; none once it has ended.
-fn peak_memory(child: &Child) -> Option<String> {
+/// What the kernel calls the high-water mark of a process's resident memory, in bytes; none once it has ended.
+fn peak_memory(child: &Child) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(mebibytes(kibibytes << 10))
+    Some(kibibytes << 10)
 }
