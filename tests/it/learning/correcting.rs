@@ -5,7 +5,7 @@ use coterie::{
     learning::{Label, Origin},
 };
 
-use super::{House, KEYS, KNOWN_WORDS, PROMOTER, WORDS, questions};
+use super::{House, KEYS, KNOWN_WORDS, WORDS, questions, registry::PROMOTER};
 
 /// Questions of each category.
 const ASKED: usize = 60;

@@ -9,7 +9,10 @@ use std::{
 use coterie::{ids::CategoryId, store::Store, train::labels::Labelled};
 use futures_util::future::join_all;
 
-use super::{House, KNOWN_WORDS, PROMOTER, WORDS, key, register};
+use super::{
+    House, KNOWN_WORDS, WORDS, key,
+    registry::{PROMOTER, register},
+};
 use crate::support::{
     coterie::chat,
     router::{cheap_config, train},
