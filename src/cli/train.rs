@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    ffi::OsStr,
     path::PathBuf,
 };
 
@@ -48,7 +49,7 @@ pub(super) struct TrainArgs {
     routes: Option<PathBuf>,
     /// Train on what was said of questions in the store as well, as `coterie retrain` does: without what `learning.without`
     /// leaves out, and without texts that stand in the files.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "teacher")]
     from_store: bool,
     /// Where to write the router.
     #[arg(long, value_name = "DIR")]
@@ -172,9 +173,15 @@ async fn rows(args: &TrainArgs, config: &mut Config) -> Result<(Vec<Labelled>, S
 /// What was said of questions in the store, but for those that stand in `files`: what a file says, its owner says of this very
 /// text.
 async fn said(config: &Config, files: &[Labelled]) -> Result<Vec<Labelled>, CliError> {
-    let store = Store::open(&config.store.path)
-        .await
-        .map_err(CliError::failed)?;
+    let path = &config.store.path;
+    if !path.exists() {
+        let what = format!(
+            "there is no store at {}: nothing was said yet",
+            path.display()
+        );
+        return Err(CliError::Failed(what));
+    }
+    let store = Store::open(path).await.map_err(CliError::failed)?;
     let gathered = store.evidence(STATEMENTS_MAX).await;
     let closed = store.close().await;
     let gathered = gathered.map_err(CliError::failed)?;
@@ -200,14 +207,16 @@ fn further_rows(args: &TrainArgs, rows: &[Labelled]) -> Result<Vec<Labelled>, Cl
     if args.further.is_empty() {
         return Ok(Vec::new());
     }
-    // Rows are told apart by the names of their files.
+    // Rows are told apart by the names of their files; those of the store are named by who said it.
+    let names = origins(rows);
     let same = |file: &&PathBuf| {
         let name = file.file_name();
         args.labels.iter().any(|labels| labels.file_name() == name)
+            || names.iter().any(|known| name == Some(OsStr::new(known)))
     };
     if let Some(file) = args.further.iter().find(same) {
         return Err(CliError::Usage(format!(
-            "{} has the name of a file of --labels; give it another one",
+            "{} has the name of a file of --labels, or of an origin in the store; give it another one",
             file.display()
         )));
     }

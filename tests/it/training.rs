@@ -179,7 +179,7 @@ fn without_time(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn with_all_features_the_same_rows_make_the_same_bytes_on_any_number_of_cores() {
+fn with_all_features_the_same_rows_make_the_same_bytes_by_one_thread_and_by_four() {
     let rows = lines(&rows_of_many_weights());
     let [one, other] = ["1", "4"].map(|cores| {
         let bench = Bench::reading("sparse, static, transformer");

@@ -178,7 +178,7 @@ fn files(retrained: &Value) -> BTreeMap<String, Vec<u8>> {
     files.collect()
 }
 
-/// A judgement but for what it says of time, and of the folder.
+/// A judgement but for what it says of time, with the verdict that hangs on that too, and of the folder.
 fn without_time(value: Value) -> Value {
     let is_of_time = |value: &Value| {
         let subject = value["subject"].as_str();
@@ -187,7 +187,9 @@ fn without_time(value: Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .into_iter()
-            .filter(|(name, _)| !["latency_us", "folder"].contains(&name.as_str()))
+            .filter(|(name, _)| {
+                !["latency_us", "folder", "passed", "reason"].contains(&name.as_str())
+            })
             .map(|(name, value)| (name, without_time(value)))
             .collect(),
         Value::Array(values) => values
@@ -199,12 +201,12 @@ fn without_time(value: Value) -> Value {
     }
 }
 
-/// A report but for the checks of time.
+/// A report but for the checks of time, and the verdict, which is in bold.
 fn lines_without_time(report: &[u8]) -> Vec<&str> {
     let report = str::from_utf8(report).unwrap();
     let lines = report.lines();
     lines
-        .filter(|line| !line.contains("of a decision's time"))
+        .filter(|line| !line.contains("of a decision's time") && !line.starts_with("**"))
         .collect()
 }
 
